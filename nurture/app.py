@@ -1,0 +1,17 @@
+"""create_app(runtime) -> Flask: the pages, put together."""
+
+from flask import Flask
+
+from nurture.runtime import Runtime, shipped
+from nurture.web import api, ops, pages, public, subscriber
+from nurture.web.desk import account, dashboard
+
+
+def create_app(rt: Runtime) -> Flask:
+    """The WSGI application over one runtime."""
+    app = Flask("nurture", template_folder=str(shipped("")), static_folder="web/static", static_url_path="/static")
+    app.extensions["nurture"] = rt
+    pages.prepare(app)
+    for blueprint in (public.pages, subscriber.pages, ops.pages, account.pages, dashboard.pages, api.api):
+        app.register_blueprint(blueprint)
+    return app

@@ -1,0 +1,100 @@
+"""`nurture demo`: the main job without a browser, over real HTTP, on a fast clock and the outbox mailer."""
+
+import html
+import re
+import shutil
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+import click
+from werkzeug.serving import make_server
+
+from nurture import runtime, scheduler
+from nurture import settings as configuration
+from nurture.app import create_app
+from nurture.mailers.outbox import Outbox, Stored
+from nurture.runtime import Runtime
+from nurture.services import overview, publishing
+from nurture.words import DeliveryId, NurtureError
+
+_ZONE = "America/New_York"
+_SECONDS = 55
+
+
+class DemoFailed(NurtureError):
+    """The demo did not get to its end."""
+
+
+def run(speed: float) -> None:
+    """Sign up, confirm, and print the sequence as it arrives. Leaves its mail under instance/demo. Raises DemoFailed."""
+    folder = Path("instance") / "demo"
+    shutil.rmtree(folder, ignore_errors=True)
+    settings = configuration.load(
+        instance_dir=folder, database_url=None, mailer="outbox", clock_speed=speed, tick_seconds=0.2, listen="127.0.0.1:0",
+        base_url="http://127.0.0.1:8000", from_name=configuration.load().from_name,
+    )  # fmt: skip
+    rt = runtime.build(settings, migrate=True)
+    publishing.load_shipped(rt)
+    server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    ticking = scheduler.start(rt)
+    try:
+        _walk(rt, f"http://127.0.0.1:{server.server_port}", speed)
+    finally:
+        scheduler.stop(rt, ticking)
+        server.shutdown()
+        rt.close()
+
+
+def _say(rt: Runtime, text: str) -> None:
+    local = rt.clock.now().astimezone(ZoneInfo(_ZONE))
+    click.echo(f"{local:%a %d %b %Y %H:%M}  {text}")
+
+
+def _post(url: str, **form: str) -> None:
+    request = urllib.request.Request(url, urlencode(form).encode())  # noqa: S310 - our own server
+    try:
+        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+    except HTTPError as error:
+        raise DemoFailed(f"{url.split('/')[3]} answered {error.code}.") from None
+
+
+def _walk(rt: Runtime, server: str, speed: float) -> None:
+    click.echo(f"A day takes {86400 / speed:g} s. Times are those of a reader in {_ZONE}.\n")
+    _post(f"{server}/subscribe", email="robin@example.org", first_name="Robin", time_zone=_ZONE, consent="on")
+    _say(rt, "Robin signs up on the first page")
+    confirmation = _next(rt, set())
+    _say(rt, f"mail: {confirmation.message['Subject']}    {_path(rt, confirmation)}")
+    link = re.search(r"/confirm/[\w-]+", html.unescape(confirmation.part("html")))
+    if link is None:
+        raise DemoFailed("The confirmation mail holds no link.")
+    _post(server + link[0])
+    _say(rt, "Robin opens the link and presses the button")
+    seen = {confirmation.id}
+    for _ in overview.overview(rt).letters:
+        mail = _next(rt, seen)
+        seen.add(mail.id)
+        _say(rt, f"mail: {mail.message['Subject']}    {_path(rt, mail)}")
+    _say(rt, "the sequence is complete")
+    click.echo(f"\nEach mail is a file under {rt.settings.instance_dir}/outbox. To read them in a browser:")
+    click.echo(f"  NURTURE_INSTANCE_DIR={rt.settings.instance_dir} .venv/bin/nurture serve   then open /outbox")
+
+
+def _path(rt: Runtime, mail: Stored) -> str:
+    return str(rt.settings.instance_dir / "outbox" / f"{mail.id}.eml")
+
+
+def _next(rt: Runtime, seen: set[DeliveryId]) -> Stored:
+    outbox = rt.mailer
+    until = time.monotonic() + _SECONDS
+    while time.monotonic() < until and isinstance(outbox, Outbox):
+        fresh = [mail for mail in outbox.index() if mail.id not in seen]
+        if fresh:
+            return fresh[-1]
+        rt.clock.sleep(0.05)
+    raise DemoFailed(f"No mail came within {_SECONDS} s; see the log lines above.")

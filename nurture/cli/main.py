@@ -1,0 +1,131 @@
+"""`nurture …`: serve, worker, tick, init, demo. Exit codes: 0 done, 1 failed, 2 wrong use or missing setting."""
+
+import json
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import click
+
+from nurture import __version__, log, runtime, scheduler
+from nurture import settings as configuration
+from nurture.cli import data, demonstration, server
+from nurture.delivery.reconcile import reconcile
+from nurture.runtime import Runtime
+from nurture.services import health, publishing
+from nurture.settings import SettingRefused, Settings
+from nurture.store.database import DatabaseRefused
+from nurture.words import NurtureError
+
+_log = log.get(__name__)
+
+
+class _Group(click.Group):
+    """Turns refusals into one clear message and the right exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (SettingRefused, DatabaseRefused) as refused:
+            click.echo(f"nurture: {refused}", err=True)
+            ctx.exit(2)
+        except NurtureError as refused:
+            click.echo(f"nurture: {refused}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Group, epilog="Example:  nurture init && nurture serve")
+@click.version_option(__version__, prog_name="nurture")
+def cli() -> None:
+    """Sends a series of letters to people who asked for them."""
+
+
+def _settings() -> Settings:
+    for name in configuration.unknown_variables():
+        click.echo(f"nurture: {name} is not a setting; see docs/reference.md for the names.", err=True)
+    return configuration.load()
+
+
+@cli.command(epilog="Example:  nurture init")
+def init() -> None:
+    """Create or upgrade the database, and load the shipped letters where they are missing. Safe to repeat."""
+    rt = runtime.build(_settings(), migrate=True)
+    loaded = publishing.load_shipped(rt)
+    for each in loaded:
+        click.echo(f"Loaded {each.letters} letters of {each.sequence}.")
+    click.echo(f"The database is ready: {rt.database.url.render_as_string(hide_password=True)}")
+    rt.close()
+
+
+@cli.command(epilog="Example:  nurture serve --workers 2")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="How many web processes.")
+@click.option("--threads", type=click.IntRange(1, 64), default=8, show_default=True, help="Requests at once per process.")
+@click.option("--no-scheduler", is_flag=True, help="Only serve pages; a `nurture worker` elsewhere sends the mail.")
+def serve(workers: int, threads: int, no_scheduler: bool) -> None:
+    """Serve the pages, and send due mail unless told otherwise."""
+    server.run(_settings(), workers, threads, ticking=not no_scheduler)
+
+
+@cli.command(epilog="Example:  nurture worker")
+def worker() -> None:
+    """Send due mail without serving pages. Start as many as you like, on as many machines."""
+    rt = runtime.build(_settings())
+    asked = threading.Event()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        _log.info("stopping", signal=signal.Signals(number).name)
+        rt.stopping.set()
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    ticking = scheduler.start(rt)
+    asked.wait()
+    scheduler.stop(rt, ticking)
+    rt.close()
+
+
+@cli.command(epilog="Example:  nurture tick --status --json")
+@click.option("--status", is_flag=True, help="Only say how the ledger stands; send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def tick(status: bool, as_json: bool) -> None:
+    """Send what is due once, for cron; or say how the ledger stands."""
+    rt = runtime.build(_settings())
+    result = _standing(rt) if status else _once(rt)
+    rt.close()
+    if as_json:
+        click.echo(json.dumps(result))
+    else:
+        click.echo("\n".join(f"{name.replace('_', ' '):>20}  {value}" for name, value in result.items()))
+
+
+def _once(rt: Runtime) -> dict[str, Any]:
+    settled = reconcile(rt)
+    report = scheduler.tick_here(rt)
+    return {
+        "claimed": report.claimed, "batches": report.batches, "released": settled.released, "unknown": settled.unknown,
+        "planned": settled.planned,
+    }  # fmt: skip
+
+
+def _standing(rt: Runtime) -> dict[str, Any]:
+    standing = health.ledger_standing(rt)
+    found: dict[str, Any] = {state: standing.states.get(state, 0) for state in health.STATES}
+    found |= {"due_now": standing.due, "oldest_due_seconds": round(standing.oldest_due_seconds)}
+    return found | {"last_tick": standing.last_tick.isoformat() if standing.last_tick else None}
+
+
+@cli.command(epilog="Example:  nurture demo")
+@click.option("--speed", type=click.FloatRange(1, 1_000_000), default=86400.0, show_default=True, help="Clock speed.")
+def demo(speed: float) -> None:
+    """The main job in under a minute: a visitor signs up, confirms, and a sped-up clock walks the whole sequence."""
+    demonstration.run(speed)
+
+
+cli.add_command(data.emails)
+
+
+def main() -> None:
+    """Entry point of the `nurture` command."""
+    cli(prog_name="nurture")

@@ -1,0 +1,85 @@
+"""`nurture serve`: gunicorn with threads; each worker process has its own runtime and, if asked, its own scheduler."""
+
+import os
+from typing import Any
+
+import click
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+
+from nurture import log, runtime, scheduler
+from nurture.app import create_app
+from nurture.mailers.outbox import Outbox
+from nurture.runtime import Runtime
+from nurture.services import access
+from nurture.settings import Settings
+
+_log = log.get(__name__)
+
+_GRACE_SECONDS = 45
+"""Longer than one request to the provider (35 s): what is in flight is finished before a process ends."""
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn, configured from our settings."""
+
+    def __init__(self, settings: Settings, options: dict[str, Any], ticking: bool) -> None:
+        self._settings, self._options, self._ticking = settings, options, ticking
+        self._rt: Runtime | None = None
+        self._scheduler: Any = None
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+        self.cfg.set("worker_exit", lambda _server, _worker: self._stop())
+
+    def load(self) -> Flask:
+        """Runs in each worker process, after the fork: connections and threads are its own."""
+        self._rt = runtime.build(self._settings)
+        if self._ticking:
+            self._scheduler = scheduler.start(self._rt)
+        return create_app(self._rt)
+
+    def _stop(self) -> None:
+        if self._rt is not None:
+            if self._scheduler is not None:
+                scheduler.stop(self._rt, self._scheduler)
+            self._rt.close()
+
+
+def _announce(rt: Runtime, link: str) -> None:
+    base = rt.settings.base_url
+    click.echo(f"\n  Sign-up page   {base}/")
+    click.echo(f"  Desk           {base}/desk/")
+    if isinstance(rt.mailer, Outbox):
+        click.echo(f"  Outbox         {base}/outbox")
+    click.echo(f"  API docs       {base}/api/v1/openapi.json")
+    click.echo(f"\n  Log in to the desk once, within ten minutes:\n  {link}\n")
+    if rt.settings.clock_speed != 1:
+        click.echo(f"  The clock runs at {rt.settings.clock_speed:g} times real time (NURTURE_CLOCK_SPEED).\n")
+
+
+def run(settings: Settings, workers: int, threads: int, ticking: bool) -> None:
+    """Serve until told to stop. Refuses to start, with the remedy, when a setting or the database is not right."""
+    rt = runtime.build(settings)  # in the parent only to refuse early and to announce; no worker inherits it
+    link = access.login_link(rt)
+    rt.close()
+    options = {
+        "bind": settings.listen,
+        "workers": workers,
+        "threads": threads,
+        "worker_class": "gthread",
+        "graceful_timeout": _GRACE_SECONDS,
+        "timeout": 60,
+        "keepalive": 5,
+        "accesslog": None,  # request lines hold tokens
+        "loglevel": "warning",
+        "proc_name": "nurture",
+        "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
+        "control_socket_disable": True,
+        "when_ready": lambda _server: _announce(rt, link),
+        "limit_request_line": 4094,
+    }
+    _log.info("serving", listen=settings.listen, workers=workers, mailer=settings.mailer)
+    _Server(settings, options, ticking).run()

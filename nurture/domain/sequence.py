@@ -1,0 +1,73 @@
+"""A sequence, its steps, and a reader's place in it: frozen values."""
+
+import re
+from collections.abc import Sequence as Ordered
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nurture.words import NurtureError, StepKey
+
+_PART = re.compile(r"(\d{1,3}) (day|hour)s?")
+
+
+class WaitRefused(NurtureError):
+    """A wait could not be read."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """How long after the letter before it a letter goes out: calendar days of the reader, and elapsed hours."""
+
+    days: int = 0
+    hours: int = 0
+
+    def __str__(self) -> str:
+        """The wait as a letter file writes it, such as `3 days` or `1 day 6 hours`."""
+        parts = [f"{n} {word}{'' if n == 1 else 's'}" for n, word in ((self.days, "day"), (self.hours, "hour")) if n]
+        return " ".join(parts) or "0 hours"
+
+
+AT_ONCE = "at once"
+
+
+def parse_wait(text: str) -> Wait | None:
+    """Read `3 days`, `6 hours`, `1 day 6 hours`, or `at once` (None). Raises WaitRefused."""
+    words = " ".join(text.split()).lower()
+    if words == AT_ONCE:
+        return None
+    found = {unit: int(n) for n, unit in _PART.findall(words)}
+    if not found or _PART.sub("", words).strip():
+        raise WaitRefused(f"The wait {text!r} is not clear. Write it like `3 days`, `6 hours`, `1 day 6 hours` or `at once`.")
+    return Wait(found.get("day", 0), found.get("hour", 0))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One letter of a sequence and its wait. The key is stable, the position may change."""
+
+    key: StepKey
+    wait: Wait = Wait()
+    at_once: bool = False
+
+    @property
+    def waits(self) -> str:
+        """The wait in words."""
+        return AT_ONCE if self.at_once else str(self.wait)
+
+
+class EnrollmentState(StrEnum):
+    """Where a reader stands in a sequence."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    EXITED = "exited"
+
+
+def following(steps: Ordered[Step], key: StepKey | None) -> Step | None:
+    """The step after `key`, the first one for None; None when the sequence is over or the step has been deleted."""
+    if key is None:
+        return steps[0] if steps else None
+    keys = [step.key for step in steps]
+    place = keys.index(key) + 1 if key in keys else len(keys)
+    return steps[place] if place < len(steps) else None

@@ -1,0 +1,62 @@
+"""States of a person, and whether a mail of a kind may go to them now."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from nurture.domain.delivery import Kind
+from nurture.domain.sequence import EnrollmentState
+
+
+class SubscriberState(StrEnum):
+    """Where a person stands with us."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    UNSUBSCRIBED = "unsubscribed"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    ERASED = "erased"
+
+
+class Suppression(StrEnum):
+    """Why an address must not be mailed."""
+
+    UNSUBSCRIBED = "unsubscribed"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    ERASED = "erased"
+
+
+CONFIRM_WITHIN = timedelta(days=7)
+"""How long a confirmation link works, and after which an unconfirmed sign-up is deleted."""
+ASK_AGAIN_AFTER = timedelta(hours=24)
+MOST_CONFIRMATIONS = 2
+REMIND_AGAIN_AFTER = timedelta(days=30)
+
+
+def hindrance(
+    kind: Kind, subscriber: SubscriberState, suppressed: Suppression | None, enrollment: EnrollmentState | None
+) -> str | None:
+    """Why a mail of `kind` may not go to a person now; None if it may.
+
+    A confirmation answers a person who has just asked, so leaving earlier does not hinder it; a bounce or complaint does.
+    The ledger's `mark` states the same rule in SQL; a test compares the two over every combination.
+    """
+    if kind is Kind.CONFIRMATION:
+        if suppressed not in (None, Suppression.UNSUBSCRIBED, Suppression.ERASED):
+            return suppressed.value
+        return None if subscriber is SubscriberState.PENDING else subscriber.value
+    if suppressed is not None:
+        return suppressed.value
+    if subscriber is not SubscriberState.ACTIVE:
+        return subscriber.value
+    if kind is Kind.LETTER and enrollment is not EnrollmentState.ACTIVE:
+        return enrollment.value if enrollment else "not enrolled"
+    return None
+
+
+def may_ask_to_confirm(asked: list[datetime], now: datetime) -> bool:
+    """Whether one more confirmation mail may go out: at most one in 24 hours and two in all, so that nobody can use the
+    form to flood an address that never answered. `asked`: when the earlier ones were planned (UTC)."""
+    return len(asked) < MOST_CONFIRMATIONS and all(now - at >= ASK_AGAIN_AFTER for at in asked)

@@ -1,0 +1,1 @@
+"""CONTENT. Text in, text out; no database."""

@@ -1,0 +1,106 @@
+"""Publish: the whole pipeline run once. What is stored are finished HTML, text and subject *templates*.
+
+Every Jinja part is replaced by a token that survives Markdown, CSS inlining and URL encoding unchanged (lower-case ASCII
+with a nonce), the pipeline runs, and the tokens turn back into Jinja. A token must come back exactly as often as the
+pipeline was given it, or publishing fails. Sending then only fills the templates.
+"""
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from nurture.domain.delivery import Kind
+from nurture.letters import dialect, layout
+from nurture.letters.source import Letter, LetterRefused
+
+
+@dataclass(frozen=True)
+class Edition:
+    """One published version of a letter: subject, HTML and text templates, and the hash that names them."""
+
+    subject: str
+    html: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        """Names the content: equal editions have equal hashes."""
+        return hashlib.sha256("\0".join((self.subject, self.html, self.text)).encode()).hexdigest()
+
+
+class _Tokens:
+    """Hides Jinja from a pipeline that would mangle it, and puts it back."""
+
+    def __init__(self) -> None:
+        self.nonce = "z" + secrets.token_hex(4)
+        self.saved: list[str] = []
+
+    def hide(self, source: str) -> str:
+        """A token for one piece of Jinja."""
+        kind = "b" if source.startswith("{%") else "v"
+        self.saved.append(source)
+        return f"{self.nonce}{kind}{len(self.saved) - 1:04d}z"
+
+    def hide_all(self, source: str) -> str:
+        """`source` with every `{{ }}` and `{% %}` hidden, and comments dropped."""
+        hidden, jinja = "", ""
+        for _, kind, value in dialect.PLAIN.lex(source):
+            if kind in ("variable_begin", "block_begin"):
+                jinja = value
+            elif kind in ("variable_end", "block_end"):
+                hidden, jinja = hidden + self.hide(jinja + value), ""
+            elif jinja:
+                jinja += value
+            elif kind == "data":
+                hidden += value
+        return re.sub(rf"(?m)^[ \t]*({self.nonce}b\d{{4}}z)[ \t]*$", r"\n\1\n", hidden)  # alone on a line: own block
+
+    def restore(self, page: str, given: str, where: str) -> str:
+        """`page` with the Jinja back in place; `given` is what went into the pipeline. Raises LetterRefused."""
+        page = re.sub(rf"<p[^>]*>\s*((?:{self.nonce}b\d{{4}}z\s*)+)</p>", r"\1", page)
+        token = re.compile(rf"{self.nonce}[bv](\d{{4}})z")
+        before, after = sorted(token.findall(given)), sorted(token.findall(page))
+        if before != after or page.count(self.nonce) != len(after):
+            raise LetterRefused(where, "A part in curly brackets got lost. Do not use it inside code, images or titles.")
+        return token.sub(lambda found: self.saved[int(found[1])], page)
+
+
+def compile_letter(letter: Letter, kind: Kind = Kind.LETTER) -> Edition:
+    """The edition of a letter, or of another mail written like one. Raises LetterRefused(where, advice)."""
+    dialect.check(letter.subject, letter.file_name)
+    dialect.check(letter.preheader, letter.file_name)
+    dialect.check(letter.body, letter.file_name, letter.body_line)
+    if "\n" in letter.subject or "\r" in letter.subject:
+        raise LetterRefused(letter.file_name, "The subject must be one line.")
+    tokens = _Tokens()
+    body, preheader = tokens.hide_all(letter.body), tokens.hide_all(letter.preheader)
+    subject = tokens.hide_all(letter.subject)
+    parsed = layout.parse(body)
+    values = {
+        "subject": subject,
+        "preheader": preheader,
+        "sources": letter.sources,
+        "kind": kind.value,
+        **{
+            group: {name: tokens.hide(f"{{{{ {group}.{name} }}}}") for name in sorted(names)}
+            for group, names in dialect.NAMES.items()
+        },
+    }
+    shown = Markup(layout.to_html(parsed))  # noqa: S704 - CommonMark without raw HTML: the renderer has escaped it
+    html = layout.frame_html(values | {"body": shown})
+    text = layout.frame_text(values | {"body": layout.to_text(parsed)})
+    return Edition(
+        letter.subject,
+        tokens.restore(html, _kept(html, body, tokens), letter.file_name),
+        tokens.restore(text, _kept(text, body, tokens), letter.file_name),
+    )
+
+
+def _kept(page: str, body: str, tokens: _Tokens) -> str:
+    """What a page must hold: the body's tokens, and those of the frame as often as the frame used them."""
+    token = re.compile(rf"{tokens.nonce}[bv]\d{{4}}z")
+    own = set(token.findall(body))
+    return body + "".join(found for found in token.findall(page) if found not in own)

@@ -1,0 +1,150 @@
+"""Markdown → HTML and plain text, and the frame around both. Runs once per edition, on trusted templates."""
+
+from collections.abc import Mapping
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import css_inline
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+MOST_OCTETS = 900
+"""Longest line of a part: RFC 5322 section 2.1.1 allows 998 octets; values filled in later need room."""
+
+
+@cache
+def _frames() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES / "mail"), autoescape=lambda name: str(name).endswith(".html"), undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+
+
+@cache
+def crisis_lines() -> list[dict[str, Any]]:
+    """Whom to call, by country: templates/letters/crisis-lines.yaml."""
+    found: list[dict[str, Any]] = yaml.safe_load((TEMPLATES / "letters" / "crisis-lines.yaml").read_text("utf-8"))
+    return found
+
+
+_MARKDOWN = MarkdownIt("commonmark", {"html": False})
+
+
+def parse(markdown: str) -> list[Token]:
+    """Markdown (CommonMark, no raw HTML) as tokens; paragraphs that hold only a bold link become buttons."""
+    tokens = _MARKDOWN.parse(markdown)
+    for opening, inline in pairwise(tokens):
+        kinds = [child.type for child in inline.children or () if child.type != "text" or child.content.strip()]
+        if opening.type == "paragraph_open" and kinds == [
+            "strong_open",
+            "link_open",
+            "text",
+            "link_close",
+            "strong_close",
+        ]:
+            opening.attrSet("class", "button")
+            link = next(child for child in inline.children or () if child.type == "link_open")
+            link.attrSet("class", "button")
+            inline.children = [child for child in inline.children or () if not child.type.startswith("strong")]
+    return tokens
+
+
+def to_html(tokens: list[Token]) -> str:
+    """The tokens as HTML."""
+    html: str = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
+    return html
+
+
+def to_text(tokens: list[Token]) -> str:
+    """The tokens as plain text with the same content: links as `words: address`, lists with dashes or numbers."""
+    blocks: list[str] = []
+    lists: list[int | None] = []
+    prefix, quote, heading = "", 0, 0
+    for token in tokens:
+        match token.type:
+            case "bullet_list_open":
+                lists.append(None)
+            case "ordered_list_open":
+                lists.append(int(token.attrs.get("start", 1)))
+            case "bullet_list_close" | "ordered_list_close":
+                lists.pop()
+            case "list_item_open":
+                number = lists[-1]
+                prefix = "  " * (len(lists) - 1) + ("- " if number is None else f"{number}. ")
+                lists[-1] = None if number is None else number + 1
+            case "heading_open":
+                heading = int(token.tag[1])
+            case "blockquote_open":
+                quote += 1
+            case "blockquote_close":
+                quote -= 1
+            case "hr":
+                blocks.append("* * *")
+            case "fence" | "code_block":
+                blocks.append(token.content.rstrip("\n"))
+            case "inline":
+                words = "> " * quote + prefix + _inline(token.children or [])
+                if heading:
+                    words += "\n" + ("=" if heading == 1 else "-") * min(len(words), 60)
+                    heading = 0
+                if prefix and blocks and blocks[-1].lstrip().startswith(("- ", *"0123456789")):
+                    blocks[-1] += "\n" + words  # items of one list stay together
+                else:
+                    blocks.append(words)
+                prefix = "  " * len(lists)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _inline(children: list[Token]) -> str:
+    words, target = "", ""
+    for child in children:
+        match child.type:
+            case "text" | "code_inline":
+                words += child.content
+            case "softbreak":
+                words += " "
+            case "hardbreak":
+                words += "\n"
+            case "link_open":
+                target = str(child.attrs["href"])
+            case "link_close":
+                words += "" if words.endswith(target.removeprefix("mailto:")) else f": {target}"
+            case "image":
+                words += child.content
+    return words
+
+
+_INLINER = css_inline.CSSInliner(keep_style_tags=False, keep_at_rules=True, load_remote_stylesheets=False)
+
+
+def frame_html(values: Mapping[str, Any]) -> str:
+    """The finished HTML page around a body, its styles inlined; the rules for dark mode and phones stay in its head."""
+    page = _frames().get_template("layout.html").render(**values, crisis_lines=crisis_lines())
+    return "\n".join(_fold(line) for line in _INLINER.inline(page).splitlines()) + "\n"
+
+
+def frame_text(values: Mapping[str, Any]) -> str:
+    """The plain-text part around a body."""
+    page = _frames().get_template("layout.txt").render(**values, crisis_lines=crisis_lines())
+    lines: list[str] = []
+    for line in page.splitlines():
+        if line.strip() or (lines and lines[-1]):
+            lines.append(line.rstrip())
+    return "\n".join(lines).strip("\n") + "\n"
+
+
+def _fold(line: str) -> str:
+    """Break an overlong line of HTML between tags, where white space does not show."""
+    if len(line.encode()) <= MOST_OCTETS:
+        return line
+    folded, length = "", 0
+    for piece in line.replace("><", ">\0<").split("\0"):
+        if length + len(piece.encode()) > MOST_OCTETS and length:
+            folded, length = folded + "\n", 0
+        folded, length = folded + piece, length + len(piece.encode())
+    return folded

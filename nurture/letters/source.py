@@ -1,0 +1,166 @@
+"""A letter file and a Letter are the same, byte for byte: the text is kept as it is and only read, never rewritten."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nurture.domain.sequence import Step, WaitRefused, parse_wait
+from nurture.domain.timeline import Quiet, Rules, Window
+from nurture.words import NurtureError, StepKey
+
+SEQUENCE_FILE = "sequence.yaml"
+_FENCE = "---\n"
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class LetterRefused(NurtureError):
+    """A letter cannot be used as it is. The message says where, what, and what to write instead."""
+
+    def __init__(self, where: str, advice: str) -> None:
+        """`where`: file, and line where known; `advice`: plain words."""
+        super().__init__(f"{where}: {advice}")
+        self.where, self.advice = where, advice
+
+
+@dataclass(frozen=True)
+class Source:
+    """One entry of a letter's list of sources."""
+
+    number: int
+    text: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One letter: what its file says. `text` is the whole file."""
+
+    file_name: str
+    text: str
+    subject: str
+    preheader: str
+    wait: str
+    sources: tuple[Source, ...]
+    body: str
+    body_line: int
+
+    @property
+    def key(self) -> StepKey:
+        """The stable key of its step: the file name without number and ending."""
+        return StepKey(Path(self.file_name).stem.split("-", 1)[-1])
+
+    @property
+    def step(self) -> Step:
+        """The step this letter makes."""
+        wait = parse_wait(self.wait)
+        return Step(self.key, at_once=True) if wait is None else Step(self.key, wait)
+
+
+@dataclass(frozen=True)
+class SequenceFile:
+    """What sequence.yaml says. `text` is the whole file."""
+
+    text: str
+    key: str
+    title: str
+    rules: Rules
+
+
+def _mapping(text: str, where: str) -> Mapping[str, Any]:
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 2}" if mark else ""
+        raise LetterRefused(where + line, "This part cannot be read. Put text with a colon in it into quotes.") from None
+    if not isinstance(found, dict):
+        raise LetterRefused(where, "Expected lines of the form `name: value`.")
+    return found
+
+
+def _words(found: Mapping[str, Any], name: str, where: str) -> str:
+    value = found.get(name, "")
+    if not isinstance(value, str) or "\n" in value.strip():
+        raise LetterRefused(where, f"`{name}` must be one line of text.")
+    return value.strip()
+
+
+def read_letter(file_name: str, text: str) -> Letter:
+    """Read a letter file: front matter between two `---` lines, then Markdown. Raises LetterRefused."""
+    if not text.startswith(_FENCE) or _FENCE not in text[len(_FENCE) :]:
+        raise LetterRefused(file_name, "A letter begins with `---`, its subject and wait, and a second `---`.")
+    head, body = text[len(_FENCE) :].split("\n" + _FENCE, 1) if "\n" + _FENCE in text else ("", "")
+    found = _mapping(head, file_name)
+    subject, wait = _words(found, "subject", file_name), _words(found, "wait", file_name) or "at once"
+    if not subject:
+        raise LetterRefused(file_name, "The subject is empty. Write `subject: …`.")
+    try:
+        parse_wait(wait)
+    except WaitRefused as refused:
+        raise LetterRefused(file_name, str(refused)) from None
+    sources = []
+    for number, entry in enumerate(found.get("sources") or [], 1):
+        if not isinstance(entry, dict) or not entry.get("text") or not str(entry.get("url", "")).startswith("https://"):
+            raise LetterRefused(file_name, f"Source {number} needs a `text` and a `url` that begins with https://.")
+        sources.append(Source(number, str(entry["text"]).strip(), str(entry["url"])))
+    preheader = _words(found, "preheader", file_name)
+    return Letter(file_name, text, subject, preheader, wait, tuple(sources), body, head.count("\n") + 3)
+
+
+def _time(value: Any, where: str) -> time:
+    try:
+        return time.fromisoformat(str(value))
+    except ValueError:
+        raise LetterRefused(where, f'{value!r} is not a time. Write it in quotes, like "09:00".') from None
+
+
+def read_sequence(text: str, where: str = SEQUENCE_FILE) -> SequenceFile:
+    """Read sequence.yaml: key, title, window, quiet hours, holidays. Raises LetterRefused."""
+    found = _mapping(text, where)
+    window, quiet = found.get("window") or {}, found.get("quiet") or {}
+    days = window.get("days", _DAYS[:6])
+    unknown = [day for day in days if day not in _DAYS]
+    if unknown or not days:
+        raise LetterRefused(where, f"{unknown[0] if unknown else 'An empty list'!r} is no weekday. Use {', '.join(_DAYS)}.")
+    holidays = found.get("holidays") or []
+    if any(not isinstance(day, date) for day in holidays):
+        raise LetterRefused(where, "Holidays are dates such as 2026-12-25, without quotes.")
+    key, title = _words(found, "key", where), _words(found, "title", where)
+    if not key or not title:
+        raise LetterRefused(where, "`key` and `title` are needed.")
+    rules = Rules(
+        Window(
+            _time(window.get("opens", "09:00"), where),
+            _time(window.get("closes", "18:00"), where),
+            frozenset(_DAYS.index(day) for day in days),
+        ),
+        Quiet(_time(quiet.get("from", "21:00"), where), _time(quiet.get("to", "08:00"), where)),
+        frozenset(holidays),
+    )
+    return SequenceFile(text, key, title, rules)
+
+
+def read_folder(folder: Path) -> tuple[SequenceFile, list[Letter]]:
+    """Read a sequence from a folder: sequence.yaml and NN-slug.md files in order of their numbers. Raises LetterRefused."""
+    if not (folder / SEQUENCE_FILE).is_file():
+        raise LetterRefused(str(folder), f"There is no {SEQUENCE_FILE} here. Name a folder that holds a sequence.")
+    sequence = read_sequence(_text(folder / SEQUENCE_FILE), str(folder / SEQUENCE_FILE))
+    letters = [read_letter(path.name, _text(path)) for path in sorted(folder.glob("[0-9]*-*.md"))]
+    if not letters:
+        raise LetterRefused(str(folder), "There is no letter here. Letters are files such as 01-history.md.")
+    keys = [letter.key for letter in letters]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise LetterRefused(str(folder), f"Two files end in `-{key}.md`. Each letter needs a name of its own.")
+    return sequence, letters
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")  # bytes: universal newlines would not round-trip
+    except UnicodeDecodeError:
+        raise LetterRefused(str(path), "The file is not UTF-8 text. Save it as UTF-8.") from None

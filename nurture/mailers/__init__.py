@@ -1,0 +1,1 @@
+"""CARRIES. One file a provider; no database."""

@@ -1,0 +1,117 @@
+"""What every mail has, whoever carries it, and what a mailer promises."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from nurture.domain.delivery import Kind, Outcome
+from nurture.words import BatchId, DeliveryId, NurtureError
+
+_FORBIDDEN = ("\r", "\n", "\0")
+
+
+class MailRefused(NurtureError):
+    """A mail holds something that must never reach a provider, a line break in a header for example."""
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who mail comes from."""
+
+    email: str
+    name: str
+    reply_to: str
+    site: str
+    """Origin of the links, from which List-Id and Message-ID take their host."""
+
+    @property
+    def host(self) -> str:
+        """Host part of message ids and list ids."""
+        return urlsplit(self.site).hostname or "localhost"
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One finished mail to one person. Raises MailRefused on CR, LF or NUL where a header could be split."""
+
+    delivery: DeliveryId
+    batch: BatchId
+    kind: Kind
+    to: str
+    subject: str
+    html: str
+    text: str
+    sender: Sender
+    headers: Mapping[str, str]
+    at: datetime = field(compare=False)
+
+    def __post_init__(self) -> None:
+        """Check what becomes a header (CWE-93)."""
+        for name, value in (
+            ("To", self.to),
+            ("Subject", self.subject),
+            ("From", self.sender.name),
+            *self.headers.items(),
+        ):
+            if any(mark in value for mark in _FORBIDDEN):
+                raise MailRefused(f"The {name} of a mail holds a line break or NUL, which could smuggle in other headers.")
+
+    @property
+    def message_id(self) -> str:
+        """The same on every attempt, so that a receiver can drop a repeated mail (RFC 5322 section 3.6.4)."""
+        return f"<{self.delivery}@{self.sender.host}>"
+
+
+def headers(sender: Sender, kind: Kind, delivery: DeliveryId, unsubscribe: str | None) -> dict[str, str]:
+    """The headers of every mail: RFC 8058 and RFC 2369 (leaving), RFC 2919 (List-Id), RFC 3834 (no auto-replies).
+
+    `unsubscribe`: the reader's link; None for a notice to the therapist, who is on no list.
+    """
+    found = {"Message-ID": f"<{delivery}@{sender.host}>", "Auto-Submitted": "auto-generated"}
+    if unsubscribe is not None:
+        found |= {
+            "List-Unsubscribe": f"<{unsubscribe}>, <mailto:{sender.reply_to}?subject=unsubscribe>",
+            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+            "List-Id": f"<letters.{sender.host}>",
+            # Google: up to three group ids and a sender id, never a value of one person.
+            "Feedback-ID": f"{kind.value.replace('_', '-')}:nurture",
+        }
+    return found
+
+
+def as_message(mail: Mail) -> EmailMessage:
+    """The mail as MIME: text first, then HTML, lines within RFC 5322's 998 octets."""
+    message = EmailMessage(policy=SMTP)
+    message["From"] = Address(mail.sender.name, addr_spec=mail.sender.email)
+    message["To"] = mail.to
+    message["Reply-To"] = mail.sender.reply_to
+    message["Subject"] = mail.subject
+    message["Date"] = format_datetime(mail.at)
+    for name, value in mail.headers.items():
+        message[name] = value
+    message["X-Nurture-Delivery"] = mail.delivery
+    message.set_content(mail.text, cte="quoted-printable")
+    message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
+    return message
+
+
+class Mailer(Protocol):
+    """Carries mail. Never raises for anything a provider answers or fails to answer."""
+
+    name: str
+    gives_evidence: bool
+    """Whether events about a mail can come back later; without, a mail in doubt waits for a person."""
+
+    def post(self, mails: Sequence[Mail], deadline: float) -> Outcome:
+        """Hand over one request; `deadline` is on `Clock.boot_seconds()`. Mails of one request share its outcome."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections."""
+        ...

@@ -1,0 +1,84 @@
+"""The embedded mailer: a local mailbox of one file per delivery, written once, read in the browser."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from nurture.domain.delivery import Accepted, Outcome, Refused
+from nurture.mailers.base import Mail, as_message
+from nurture.words import DeliveryId
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One captured mail."""
+
+    id: DeliveryId
+    message: EmailMessage
+    source: str
+
+    def part(self, subtype: str) -> str:
+        """The `plain` or `html` part."""
+        body = self.message.get_body((subtype,))
+        return str(body.get_content()).replace("\r\n", "\n") if body else ""
+
+
+class Outbox:
+    """Keeps mail in a folder. Storing is exactly once: the file is named by the delivery and never replaced."""
+
+    name = "outbox"
+    gives_evidence = False
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is made when the first mail comes."""
+        self.folder = folder
+
+    def post(self, mails: Sequence[Mail], deadline: float) -> Outcome:
+        """Store each mail durably (write, fsync, link); one stored before stays as it is."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for mail in mails:
+                self._store(mail)
+        except OSError as error:
+            return Refused(f"the outbox folder: {error.strerror}", wait=None)
+        return Accepted(mails[0].delivery)
+
+    def _store(self, mail: Mail) -> None:
+        final = self.folder / f"{mail.delivery}.eml"
+        if final.exists():
+            return
+        draft = self.folder / f".{mail.delivery}.{mail.batch}"
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(as_message(mail).as_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, final)  # fails if another process was first: written once, whoever wins
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+
+    def index(self) -> list[Stored]:
+        """All mails, newest first."""
+        found = [self._read(path) for path in self.folder.glob("[0-9a-f]*.eml")] if self.folder.is_dir() else []
+        return sorted(found, key=lambda mail: parsedate_to_datetime(mail.message["Date"]), reverse=True)
+
+    def get(self, delivery: str) -> Stored | None:
+        """One mail, or None."""
+        path = self.folder / f"{delivery}.eml"
+        return self._read(path) if delivery.isalnum() and path.is_file() else None
+
+    def _read(self, path: Path) -> Stored:
+        raw = path.read_bytes()
+        message = message_from_bytes(raw, policy=default)
+        return Stored(DeliveryId(path.stem), message, raw.decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """Nothing is held open."""

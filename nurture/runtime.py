@@ -1,0 +1,139 @@
+"""Runtime: the parts of one running process, and the only place that builds them."""
+
+import json
+import os
+import secrets
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from nurture import log
+from nurture.clock import Clock, FastClock, Origin, SystemClock
+from nurture.mailers.base import Mailer, Sender
+from nurture.mailers.outbox import Outbox
+from nurture.mailers.sendgrid import SendGrid
+from nurture.mailers.smtp import Smtp
+from nurture.sealing import Sealer, derive
+from nurture.settings import PREFIX, SettingRefused, Settings
+from nurture.store import instance
+from nurture.store.database import Database
+from nurture.tokens import Purpose, Tokens
+
+SECRET_FILE = "secret.key"  # noqa: S105 - a file name
+
+
+@dataclass
+class Runtime:
+    """What an act needs to run: handed to every service and stage, never global."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    mailer: Mailer
+    sealer: Sealer
+    tokens: Tokens
+    sender: Sender
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the process is asked to stop: what is in flight is finished, the rest is given back."""
+
+    def close(self) -> None:
+        """Give back connections."""
+        self.mailer.close()
+        self.database.close()
+
+
+def secret(settings: Settings) -> bytes:
+    """The installation's secret: NURTURE_SECRET_KEY, or the generated file, made now (mode 0600) if it is missing."""
+    if settings.secret_key is not None:
+        return settings.secret_key.get_secret_value().encode()
+    path = settings.instance_dir / SECRET_FILE
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{SECRET_FILE}.{secrets.token_hex(4)}")
+    if not path.exists():
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+        try:
+            os.link(draft, path)  # of several processes that start at once, one wins and all read its key
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text("ascii").strip().encode()
+
+
+def _ring(settings: Settings, key: bytes) -> list[bytes]:
+    if settings.field_keys is None:
+        return [derive(key, "field-keys")]
+    ring = [part.strip().encode() for part in settings.field_keys.get_secret_value().split(",")]
+    if any(len(part) < 32 for part in ring):
+        raise SettingRefused(
+            f"A key in {PREFIX}FIELD_KEYS is shorter than 32 characters. Set it to one or more keys of at least 32 characters, "
+            "separated by commas, newest first."
+        )
+    return ring
+
+
+def _mailer(settings: Settings, clock: Clock) -> Mailer:
+    match settings.mailer:
+        case "outbox":
+            return Outbox(settings.instance_dir / "outbox")
+        case "sendgrid":
+            key = settings.sendgrid_api_key.get_secret_value() if settings.sendgrid_api_key else ""
+            return SendGrid(key, settings.sendgrid_host, settings.send_concurrency, clock.wall)
+        case "smtp":
+            return Smtp(settings.smtp_url.get_secret_value() if settings.smtp_url else "")
+
+
+def _check_key(db: Connection, sealer: Sealer) -> None:
+    if instance.agree(db, "key_fingerprint", sealer.fingerprint()) != sealer.fingerprint():
+        raise SettingRefused(
+            "The keys of this installation do not fit its database: addresses in it cannot be read or found. Restore the "
+            f"{PREFIX}SECRET_KEY (or {SECRET_FILE} in {PREFIX}INSTANCE_DIR), or the oldest key of {PREFIX}FIELD_KEYS."
+        )
+
+
+def _clock(db: Connection, speed: float) -> Clock:
+    """The clock all processes of this database share; a changed speed goes on from where the timeline is."""
+    system = SystemClock()
+    real = system.wall()
+    fresh = {"real": real.isoformat(), "timeline": real.isoformat(), "speed": speed}
+    if speed == 1:
+        return system
+    kept = json.loads(instance.agree(db, "fast_clock", json.dumps(fresh)))
+    origin = Origin(datetime.fromisoformat(kept["real"]), datetime.fromisoformat(kept["timeline"]), kept["speed"])
+    if origin.speed != speed:
+        origin = Origin(real, FastClock(origin).now(), speed)
+        kept = {"real": real.isoformat(), "timeline": origin.timeline.isoformat(), "speed": speed}
+        instance.replace(db, "fast_clock", json.dumps(kept))
+    return FastClock(origin)
+
+
+def build(settings: Settings, migrate: bool = False) -> Runtime:
+    """Build every part. `migrate`: bring the schema up first. Raises SettingRefused or DatabaseRefused with a remedy."""
+    log.configure()
+    key = secret(settings)
+    sealer = Sealer(_ring(settings, key))
+    database = Database(settings.database, pool_size=max(8, settings.send_concurrency // 4))
+    if migrate:
+        database.migrate()
+    database.check()
+    with database.begin() as db:
+        _check_key(db, sealer)
+        clock = _clock(db, settings.clock_speed)
+    return Runtime(
+        settings=settings,
+        clock=clock,
+        database=database,
+        mailer=_mailer(settings, clock),
+        sealer=sealer,
+        tokens=Tokens({purpose: derive(key, f"token|{purpose.name}") for purpose in Purpose}),
+        sender=Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url),
+    )
+
+
+def shipped(folder: str) -> Path:
+    """A folder of the templates that come with the service."""
+    return Path(__file__).resolve().parents[1] / "templates" / folder

@@ -1,0 +1,57 @@
+"""APScheduler: a handful of interval jobs that look at the database, and nothing else.
+
+It only ticks: what is due is a row, so any number of schedulers in any number of processes give the result of one.
+"""
+
+from collections.abc import Callable
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from nurture import log
+from nurture.delivery.reconcile import reconcile
+from nurture.delivery.send import send_batch
+from nurture.delivery.tick import TickReport, tick
+from nurture.runtime import Runtime
+from nurture.services.privacy import retain
+
+_log = log.get(__name__)
+
+_RECONCILE_SECONDS = 30
+_RETENTION_SECONDS = 3600
+
+
+def tick_here(rt: Runtime) -> TickReport:
+    """One tick whose batches this process sends itself."""
+    return tick(rt, lambda batch: send_batch(rt, batch))
+
+
+def _guarded(name: str, job: Callable[[Runtime], object], rt: Runtime) -> None:
+    try:
+        job(rt)
+    except Exception as error:  # a job that fails is tried again at its next interval; the process must live on
+        _log.error("job_failed", kind=name, exc_info=error)
+
+
+def start(rt: Runtime) -> BackgroundScheduler:
+    """Start ticking in this process."""
+    scheduler = BackgroundScheduler(timezone="UTC")
+    jobs = (
+        ("tick", tick_here, rt.settings.tick_seconds),
+        ("reconcile", reconcile, _RECONCILE_SECONDS),
+        ("retention", retain, _RETENTION_SECONDS),
+    )
+    for name, job, seconds in jobs:
+        scheduler.add_job(
+            _guarded, "interval", (name, job, rt), id=name, seconds=seconds, max_instances=1, coalesce=True,
+            misfire_grace_time=None, jitter=min(1, seconds / 10), next_run_time=rt.clock.wall(),
+        )  # fmt: skip
+    scheduler.start()
+    _log.info("scheduler_started", seconds=rt.settings.tick_seconds)
+    return scheduler
+
+
+def stop(rt: Runtime, scheduler: BackgroundScheduler) -> None:
+    """Finish what is in flight, give back the rest, and stop."""
+    rt.stopping.set()
+    scheduler.shutdown(wait=True)
+    _log.info("scheduler_stopped")

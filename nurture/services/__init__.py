@@ -1,0 +1,1 @@
+"""ACTS of people: one transaction each."""

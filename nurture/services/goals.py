@@ -1,0 +1,101 @@
+"""What ends a sequence well: a request for a consultation."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from nurture import log
+from nurture.domain.delivery import Kind
+from nurture.runtime import Runtime
+from nurture.sealing import Place
+from nurture.services.addresses import Address
+from nurture.store import consultations, ledger, sequences, subscribers
+from nurture.store.ledger import NewDelivery
+from nurture.words import ConsultationId, SubscriberId, new_id
+
+_log = log.get(__name__)
+
+CONSULTATION = "consultation"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked request for a call. Nothing about health is asked."""
+
+    name: str
+    email: str
+    region: str
+    contact_way: str
+    contact_detail: str
+    voicemail_ok: bool
+    times: str
+
+    def __repr__(self) -> str:
+        """Never the details: they may end up in an error or a log."""
+        return "Request(‹sealed›)"
+
+
+@dataclass(frozen=True)
+class Received:
+    """A stored request, opened."""
+
+    id: ConsultationId
+    received: datetime
+    state: str
+    details: Request
+
+
+def _place(consultation: str) -> Place:
+    return Place("consultations", "details", consultation)
+
+
+def request_consultation(rt: Runtime, request: Request, address: Address, who: SubscriberId | None) -> ConsultationId:
+    """Store a request for a call, end the reader's sequence, and plan a notice to the therapist that holds only a link.
+
+    The reader is `who`, from their letter's link, or whoever on the list has the address they typed.
+    """
+    consultation = ConsultationId(new_id())
+    details = rt.sealer.seal(json.dumps(asdict(request)), _place(consultation))
+    with rt.database.begin() as db:
+        now = rt.clock.now()
+        person = subscribers.get(db, who) if who else None
+        person = person or subscribers.find(db, rt.sealer.blind_index(address.canonical))
+        consultations.add(db, consultation, person.id if person else None, details, now)
+        if person:
+            for place in sequences.enrollments_of(db, person.id):
+                if place.state in sequences.RUNNING:
+                    sequences.end(db, place.id, CONSULTATION, now)
+                    ledger.cancel_open(db, CONSULTATION, person.id, place.id)
+        ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=consultation)], now)
+    _log.info("consultation_requested", request=consultation)
+    return consultation
+
+
+def list_requests(rt: Runtime, most: int = 200) -> list[Received]:
+    """Requests for a call, newest first."""
+    with rt.database.read() as db:
+        return [_open(rt, row) for row in consultations.newest(db, most)]
+
+
+def read_request(rt: Runtime, consultation: ConsultationId) -> Received | None:
+    """One request for a call."""
+    with rt.database.read() as db:
+        row = consultations.get(db, consultation)
+    return _open(rt, row) if row else None
+
+
+def _open(rt: Runtime, row: consultations.Row) -> Received:
+    details = Request(**json.loads(rt.sealer.open(row.details, _place(row.id))))
+    return Received(row.id, row.created, row.state, details)
+
+
+def who_asks(rt: Runtime, who: SubscriberId | None) -> tuple[str, str]:
+    """First name and address of the reader a letter's link stands for, to fill in the form; empty for anybody else."""
+    if who is None:
+        return "", ""
+    with rt.database.read() as db:
+        person = subscribers.peek(db, who)
+    if person is None:
+        return "", ""
+    name = rt.sealer.open(person.first_name, subscribers.first_name_place(who)) if person.first_name else ""
+    return name, rt.sealer.open(person.email, subscribers.email_place(who))

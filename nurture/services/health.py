@@ -1,0 +1,37 @@
+"""Is this process able to do its work now?"""
+
+from datetime import timedelta
+
+from nurture.domain.delivery import State
+from nurture.runtime import Runtime
+from nurture.store import ledger
+from nurture.store.ledger import Standing
+
+_MISSED_TICKS = 6
+_PATIENCE = timedelta(seconds=60)
+
+
+def readiness(rt: Runtime) -> dict[str, str]:
+    """`ok`, or what is wrong, for the database's schema and the scheduler's last tick. Raises SQLAlchemyError if it is down."""
+    with rt.database.read() as db:
+        now, head = rt.database.revision(db)
+        beat = ledger.last_beat(db, "tick")
+    patience = max(_PATIENCE, timedelta(seconds=rt.settings.tick_seconds * _MISSED_TICKS))
+    silent = None if beat is None else rt.clock.wall() - beat
+    if silent is None:
+        scheduler = "no tick yet: start `nurture worker`, or `nurture serve` with its scheduler"
+    elif silent > patience:
+        scheduler = f"the last tick was {int(silent.total_seconds())} s ago: is a scheduler running?"
+    else:
+        scheduler = "ok"
+    schema = "ok" if now == head else f"revision {now}, needs {head}: run `nurture init`"
+    return {"database": "ok", "schema": schema, "scheduler": scheduler}
+
+
+STATES = tuple(state.value for state in State)
+
+
+def ledger_standing(rt: Runtime) -> Standing:
+    """How the ledger stands now."""
+    with rt.database.read() as db:
+        return ledger.standing(db, rt.clock.now())

@@ -1,0 +1,94 @@
+"""Leaving, and coming back: what a reader does by a link in a letter."""
+
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from nurture import log
+from nurture.delivery.plan import Plans
+from nurture.domain.delivery import Kind
+from nurture.domain.sequence import EnrollmentState, following
+from nurture.domain.subscriber import SubscriberState, Suppression
+from nurture.domain.timeline import first_opening, next_due
+from nurture.runtime import Runtime
+from nurture.services.signup import CONSENT_VERSION, consent_wording
+from nurture.store import ledger, sequences, subscribers
+from nurture.store.ledger import NewDelivery
+from nurture.store.subscribers import Person
+from nurture.words import SubscriberId
+
+_log = log.get(__name__)
+
+
+class Exit(StrEnum):
+    """How a reader left."""
+
+    ONE_CLICK = "one-click"
+    PAGE = "page"
+
+
+UNSUBSCRIBED = "unsubscribed"
+_GONE = (SubscriberState.UNSUBSCRIBED, SubscriberState.BOUNCED, SubscriberState.COMPLAINED, SubscriberState.ERASED)
+
+
+def unsubscribe(rt: Runtime, who: SubscriberId, how: Exit) -> bool:
+    """Take a reader off the list at once. Doing it twice is fine. Returns whether something may still be on its way.
+
+    After this commit nothing of theirs passes the ledger's `mark`: the suppression and the stop of every scheduled and
+    claimed row are one transaction.
+    """
+    with rt.database.begin() as db:
+        person = subscribers.get(db, who)
+        if person is None:
+            return False
+        if person.state not in _GONE:
+            now = rt.clock.now()
+            subscribers.suppress(db, person.email_bidx, Suppression.UNSUBSCRIBED, now)
+            subscribers.set_state(db, who, SubscriberState.UNSUBSCRIBED, left=now)
+            wording = consent_wording(rt.settings.from_name)
+            subscribers.record_consent(db, who, "withdrawn", wording, CONSENT_VERSION, f"/unsubscribe ({how})", now)
+            for place in sequences.enrollments_of(db, who):
+                sequences.end(db, place.id, UNSUBSCRIBED, now)
+            ledger.cancel_open(db, UNSUBSCRIBED, who)
+            _log.info("unsubscribed", reason=how.value)
+        return ledger.may_still_arrive(db, who)
+
+
+def undo_unsubscribe(rt: Runtime, who: SubscriberId) -> bool:
+    """Put a reader who left by mistake back where they were; letters already read are not sent again.
+
+    Returns False, and changes nothing, for anybody who did not leave by unsubscribing.
+    """
+    with rt.database.begin() as db:
+        person = subscribers.get(db, who)
+        if person is None or person.state is not SubscriberState.UNSUBSCRIBED:
+            return person is not None and person.state is SubscriberState.ACTIVE
+        if subscribers.suppression(db, person.email_bidx) not in (None, Suppression.UNSUBSCRIBED):
+            return False
+        now = rt.clock.now()
+        subscribers.lift_suppression(db, person.email_bidx)
+        back = SubscriberState.ACTIVE if person.confirmed else SubscriberState.PENDING
+        subscribers.set_state(db, who, back)
+        wording = consent_wording(rt.settings.from_name)
+        subscribers.record_consent(db, who, "restored", wording, CONSENT_VERSION, "/unsubscribe (undo)", now)
+        _resume(rt, db, person)
+    _log.info("unsubscribe_undone")
+    return True
+
+
+def _resume(rt: Runtime, db: Connection, person: Person) -> None:
+    left = [p for p in sequences.enrollments_of(db, person.id) if p.state is EnrollmentState.EXITED][:1]
+    now, plans = rt.clock.now(), Plans(db)
+    for place in left:
+        if not sequences.resume(db, place.id, UNSUBSCRIBED):
+            continue
+        steps, rules = plans.of(place.sequence)
+        step = following(steps, place.last_step)
+        if step is None:
+            continue
+        zone = ZoneInfo(place.time_zone)
+        due = next_due(place.anchor, step, rules, zone)
+        due = due if due > now else first_opening(now, rules, zone)
+        if not ledger.restore_cancelled(db, place.id, step.key, due):
+            ledger.plan(db, [NewDelivery(Kind.LETTER, due, person.id, person.email_bidx, place.id, step.key)], now)

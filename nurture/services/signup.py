@@ -1,0 +1,121 @@
+"""Sign-up and confirmation. The visitor gets the same answer, in the same time, whether or not an address is known."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from nurture import log
+from nurture.delivery.plan import plan_first
+from nurture.domain.delivery import Kind
+from nurture.domain.subscriber import REMIND_AGAIN_AFTER, SubscriberState, Suppression, may_ask_to_confirm
+from nurture.runtime import Runtime
+from nurture.services.addresses import Address
+from nurture.store import ledger, sequences, subscribers
+from nurture.store.ledger import NewDelivery
+from nurture.store.subscribers import Person
+from nurture.tokens import Purpose, TokenRefused
+from nurture.words import NurtureError, SequenceId, SubscriberId, new_id
+
+_log = log.get(__name__)
+
+CONSENT_VERSION = "2026-11"
+
+
+class NothingToSend(NurtureError):
+    """There is no sequence to enrol a reader in."""
+
+
+def consent_wording(practice: str) -> str:
+    """The words beside the checkbox, recorded as shown. A change of words is a change of CONSENT_VERSION."""
+    who = practice or "the practice behind this page"
+    return (
+        f"I am 18 or over. I ask {who} to e-mail me a welcome and five letters about ketamine therapy and talk therapy. "
+        "I know that e-mail is not fully private, and that I can stop at any time with one click."
+    )
+
+
+@dataclass(frozen=True)
+class SignUp:
+    """A checked sign-up form."""
+
+    address: Address
+    first_name: str
+    time_zone: str
+    source: str
+    """Path of the page that showed the form."""
+
+
+def subscribe(rt: Runtime, request: SignUp) -> None:
+    """Take a sign-up: record consent and plan a confirmation mail, unless the address must be left in peace.
+
+    Who is on the list already gets at most a line saying so, once in 30 days; who complained or bounced gets nothing.
+    """
+    bidx = rt.sealer.blind_index(request.address.canonical)
+    with rt.database.begin() as db:
+        now = rt.clock.now()
+        fresh = _sealed(rt, SubscriberId(new_id()), bidx, request)
+        known = None if subscribers.add(db, fresh, now) else subscribers.find(db, bidx)
+        person = known or fresh
+        if person.state in (SubscriberState.ACTIVE, SubscriberState.PAUSED):
+            told = ledger.planned_before(db, person.id, Kind.ALREADY_SUBSCRIBED)
+            if all(now - at >= REMIND_AGAIN_AFTER for at in told):
+                ledger.plan(db, [NewDelivery(Kind.ALREADY_SUBSCRIBED, now, person.id, bidx)], now)
+            outcome = "known"
+        elif subscribers.suppression(db, bidx) in (Suppression.BOUNCED, Suppression.COMPLAINED):
+            outcome = "suppressed"
+        else:
+            outcome = _ask(rt, db, person, request, now, known is not None)
+    _log.info("sign_up", outcome=outcome)
+
+
+def _sealed(rt: Runtime, who: SubscriberId, bidx: bytes, request: SignUp) -> Person:
+    name = rt.sealer.seal(request.first_name, subscribers.first_name_place(who)) if request.first_name else None
+    email = rt.sealer.seal(request.address.send_to, subscribers.email_place(who))
+    return Person(who, bidx, email, name, request.time_zone, SubscriberState.PENDING)
+
+
+def _ask(rt: Runtime, db: Connection, person: Person, request: SignUp, now: datetime, again: bool) -> str:
+    asked = ledger.planned_before(db, person.id, Kind.CONFIRMATION)
+    if person.confirmed is not None:
+        asked = [at for at in asked if at > person.confirmed]
+    if not may_ask_to_confirm(asked, now):
+        return "asked before"
+    if again:
+        anew = _sealed(rt, person.id, person.email_bidx, request)
+        subscribers.ask_again(db, person.id, anew.email, anew.first_name, anew.time_zone, now)
+    wording = consent_wording(rt.settings.from_name)
+    subscribers.record_consent(db, person.id, "given", wording, CONSENT_VERSION, request.source, now)
+    ledger.plan(db, [NewDelivery(Kind.CONFIRMATION, now, person.id, person.email_bidx)], now)
+    return "asked"
+
+
+def confirm(rt: Runtime, token: str) -> None:
+    """Confirm the sign-up a token was mailed for, and start the sequence. Confirming twice is fine. Raises TokenRefused."""
+    who = SubscriberId(rt.tokens.read(Purpose.CONFIRM, token, rt.clock.now()))
+    with rt.database.begin() as db:
+        person = subscribers.get(db, who)
+        if person is None or person.state not in (
+            SubscriberState.PENDING,
+            SubscriberState.ACTIVE,
+            SubscriberState.PAUSED,
+        ):
+            raise TokenRefused("This link is not valid any more.")
+        if person.state is not SubscriberState.PENDING:
+            return
+        now = rt.clock.now()
+        subscribers.set_state(db, who, SubscriberState.ACTIVE, confirmed=now)
+        wording = consent_wording(rt.settings.from_name)
+        subscribers.record_consent(db, who, "confirmed", wording, CONSENT_VERSION, "/confirm", now)
+        subscribers.lift_suppression(db, person.email_bidx)
+        enrollment = sequences.enroll(db, who, _sequence(db), now)
+        plan_first(db, enrollment, person.email_bidx, now)
+    _log.info("confirmed", enrollment=enrollment)
+
+
+def _sequence(db: Connection) -> SequenceId:
+    keys = sequences.all_keys(db)
+    stored = sequences.load(db, keys[0]) if keys else None
+    if stored is None:
+        raise NothingToSend("There is no sequence to send. Run `nurture init`, or import one with `nurture emails import`.")
+    return stored.id

@@ -1,0 +1,223 @@
+"""Every NURTURE_ variable once: name, type, default, meaning, remedy. Read from the environment and from `.env`."""
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from nurture.words import NurtureError
+
+PREFIX = "NURTURE_"
+DOCUMENTED = "docs/reference.md"
+
+
+class SettingRefused(NurtureError):
+    """A setting is missing or cannot be used; the message names the variable, its value and the remedy."""
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host name or address stays on this machine (RFC 5735 section 3, RFC 4291 section 2.5.3)."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("is not a web address")
+    return value.rstrip("/")
+
+
+def _zone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError("is not a time zone")
+    return value
+
+
+def _listen(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError("is not an address with a port")
+    return value
+
+
+def _database(value: str) -> str:
+    if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise ValueError("is not a database this service can use")
+    return value
+
+
+def _setting(default: Any, meaning: str, remedy: str, **limits: Any) -> Any:
+    return Field(default=default, description=meaning, json_schema_extra={"remedy": remedy}, **limits)
+
+
+class Settings(BaseSettings):
+    """All settings of one installation. Objects below the entry points get values, not this object."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    base_url: Annotated[str, AfterValidator(_origin)] = _setting(
+        "http://127.0.0.1:8000",
+        "public origin used in links",
+        "Set it to an address such as https://letters.example.org.",
+    )
+    listen: Annotated[str, AfterValidator(_listen)] = _setting(
+        "127.0.0.1:8000", "address and port of `nurture serve`", "Set it to HOST:PORT, for example 127.0.0.1:8000."
+    )
+    instance_dir: Path = _setting(
+        Path("instance"), "where the embedded database, generated keys and the outbox live", "Set it to a folder."
+    )
+    secret_key: SecretStr | None = _setting(
+        None,
+        "signs links and sessions; encryption keys derive from it unless FIELD_KEYS is set "
+        "(default: generated on first run, kept in the instance folder with mode 0600)",
+        "Set it to at least 32 random characters, for example from `openssl rand -hex 32`.",
+        min_length=32,
+    )
+    field_keys: SecretStr | None = _setting(
+        None,
+        "comma-separated key ring for personal fields, newest first (default: derived from SECRET_KEY)",
+        "Set it to one or more keys of at least 32 characters, separated by commas, newest first.",
+    )
+    database_url: Annotated[str, AfterValidator(_database)] | None = _setting(
+        None,
+        "SQLite or PostgreSQL (default: sqlite:///<INSTANCE_DIR>/nurture.db)",
+        "Set it to sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/name.",
+    )
+    mailer: Literal["outbox", "sendgrid", "smtp"] = _setting(
+        "outbox", "what carries mail: outbox, sendgrid or smtp", "Set it to outbox, sendgrid or smtp."
+    )
+    sendgrid_api_key: SecretStr | None = _setting(
+        None, "v3 API key with the right to send mail", "Make one at SendGrid under Settings, API Keys."
+    )
+    sendgrid_host: Annotated[str, AfterValidator(_origin)] = _setting(
+        "https://api.sendgrid.com", "origin of the v3 API", "Set it to https://api.sendgrid.com."
+    )
+    smtp_url: SecretStr | None = _setting(
+        None, "where the smtp mailer delivers", "Set it to smtp://user:password@host:587 or smtps://user:password@host."
+    )
+    from_email: str | None = _setting(
+        None, "address letters come from", "Set it to an address at a domain you have authenticated."
+    )
+    from_name: str = _setting("", "name letters come from, and who writes them; keep it discreet", "Set it to a name.")
+    reply_to: str | None = _setting(
+        None, "where replies and notices go (default: FROM_EMAIL)", "Set it to an address that a person reads."
+    )
+    postal_address: str = _setting(
+        "", "postal address shown in every mail; the law wants it", "Set it to a street address or PO box."
+    )
+    time_zone: Annotated[str, AfterValidator(_zone)] = _setting(
+        "UTC", "zone of subscribers who gave none", "Set it to a name such as Europe/Berlin or America/New_York."
+    )
+    tick_seconds: float = _setting(
+        5, "how often the scheduler looks for due mail, in seconds", "Set it to 0.1–3600.", ge=0.1, le=3600
+    )
+    batch_size: int = _setting(
+        500,
+        "how many due mails one claim takes",
+        "Set it to 1–1000: SendGrid takes at most 1,000 in a request.",
+        ge=1,
+        le=1000,
+    )
+    send_concurrency: int = _setting(
+        4, "parallel requests to the mailer, and mails marked as sending at once", "Set it to 1–256.", ge=1, le=256
+    )
+    max_sends_per_second: float | None = _setting(
+        None, "most mails a second (default: unlimited)", "Set it to a number above 0, or leave it out.", gt=0
+    )
+    lease_seconds: int = _setting(
+        120,
+        "after this a claimed batch whose owner is silent is reconciled, in seconds",
+        "Set it to 60–3600: it must outlast a send deadline of 10 s and a request of 35 s.",
+        ge=60,
+        le=3600,
+    )
+    broker_url: SecretStr | None = _setting(
+        None, "reserved for Celery workers on more machines; not in this version", "Leave it out."
+    )
+    clock_speed: float = _setting(
+        1,
+        "development only: 86400 makes a day a second",
+        "Set it to 1, or up to 1000000 for a try.",
+        ge=1,
+        le=1_000_000,
+    )
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if self.broker_url is not None:
+            raise SettingRefused(
+                f"{PREFIX}BROKER_URL is set, but this version has no Celery workers. Leave it out; "
+                "any number of `nurture worker` processes may share one database."
+            )
+        if self.mailer == "outbox":
+            return self
+        needed = {
+            "sendgrid": ("sendgrid_api_key", "from_email", "postal_address"),
+            "smtp": ("smtp_url", "from_email", "postal_address"),
+        }[self.mailer]
+        missing = [PREFIX + name.upper() for name in needed if not getattr(self, name)]
+        if missing:
+            raise SettingRefused(
+                f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: the {self.mailer} mailer needs "
+                f"{'it' if len(missing) == 1 else 'them'}. Set {'it' if len(missing) == 1 else 'them'} in the "
+                f"environment or in .env ({DOCUMENTED}, Environment)."
+            )
+        for name in ("base_url", "sendgrid_host"):
+            parts = urlsplit(getattr(self, name))
+            if parts.scheme != "https" and not is_loopback(parts.hostname):
+                raise SettingRefused(
+                    f"{PREFIX}{name.upper()} is {getattr(self, name)!r}, but outside this machine it must be https: "
+                    f"links and keys must not travel in clear text, and RFC 8058 wants it. Set it to an https address."
+                )
+        return self
+
+    @property
+    def database(self) -> str:
+        """The database URL, with the embedded default resolved against the instance folder."""
+        return self.database_url or f"sqlite:///{self.instance_dir.resolve() / 'nurture.db'}"
+
+    @property
+    def notices_to(self) -> str:
+        """Where notices to the therapist go."""
+        return self.reply_to or self.sender
+
+    @property
+    def sender(self) -> str:
+        """The address mail comes from; a local stand-in serves the outbox mailer when none is set."""
+        return self.from_email or "letters@localhost.localdomain"
+
+
+_SECRET = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+
+
+def _explain(problem: Any) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    remedy = (Settings.model_fields[name].json_schema_extra or {}).get("remedy", "")  # type: ignore[union-attr]
+    said = "set" if name in _SECRET else repr(problem["input"])
+    why = problem["msg"].removeprefix("Value error, ")
+    why = why if why.startswith("is not") else f"is refused ({why[:1].lower()}{why[1:]})"
+    return f"{PREFIX}{name.upper()} is {said}, which {why}. {remedy} ({DOCUMENTED}, Environment)"
+
+
+def load(**given: Any) -> Settings:
+    """Read all settings; `given` values win over the environment. Raises SettingRefused naming every wrong one."""
+    try:
+        return Settings(**given)
+    except ValidationError as refused:
+        raise SettingRefused("\n".join(_explain(problem) for problem in refused.errors())) from None
+
+
+def unknown_variables() -> list[str]:
+    """NURTURE_ variables in the environment that are no setting: most likely misspelt."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

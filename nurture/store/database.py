@@ -1,0 +1,156 @@
+"""The engine for SQLite or PostgreSQL, and `with database.begin() as db`: one transaction, visible where it begins."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import OperationalError
+
+from nurture.words import NurtureError
+
+try:
+    import pysqlite3 as sqlite3  # the wheel carries a library without the WAL-reset bug
+except ImportError:  # no wheel for this platform: the interpreter's library is checked like any other
+    import sqlite3
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_FIXED_SERIES: dict[tuple[int, ...], int] = {(3, 44): 6, (3, 50): 7, (3, 51): 3}
+_MIGRATE_LOCK = 0x6E757274757265  # "nurture": serialises `nurture init` of several machines on PostgreSQL
+
+
+class DatabaseRefused(NurtureError):
+    """The database cannot be used as it is."""
+
+
+def wal_is_safe(version: tuple[int, ...]) -> bool:
+    """Whether this SQLite is free of the WAL-reset bug of 3.7.0–3.51.2, which can lose commits with two connections.
+
+    Fixed in 3.51.3, and in the back-ports 3.44.6 and 3.50.7 (sqlite.org, "The WAL-reset bug").
+    """
+    series, patch = version[:2], version[2]
+    return version < (3, 7, 0) or series > (3, 51) or patch >= _FIXED_SERIES.get(series, 1 << 30)
+
+
+class Database:
+    """One database. Connections are pooled per process, and never shared with a forked one."""
+
+    def __init__(self, url: str, pool_size: int = 8) -> None:
+        """`url`: sqlite:///… or postgresql+psycopg://…; `pool_size`: connections kept open."""
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = self._sqlite(pool_size) if self.is_sqlite else self._postgresql(pool_size)
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _sqlite(self, pool_size: int) -> Engine:
+        if self.url.database:
+            folder = Path(self.url.database).resolve().parent
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        module: ModuleType = sqlite3
+        journal = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "TRUNCATE"
+        engine = create_engine(
+            self.url, module=module, pool_size=pool_size, max_overflow=pool_size, hide_parameters=True, pool_timeout=30,
+            connect_args={"timeout": 10, "check_same_thread": False},
+        )  # fmt: skip
+
+        @event.listens_for(engine, "connect")
+        def prepare(connection: Any, _: Any) -> None:
+            connection.isolation_level = None  # we say BEGIN ourselves: a transaction that will write says so at once
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA journal_mode={journal}")
+            cursor.execute("PRAGMA synchronous=FULL")  # WAL with NORMAL may forget a commit when the power fails
+            cursor.execute("PRAGMA busy_timeout=10000")
+            cursor.execute("PRAGMA foreign_keys=ON")
+            cursor.execute("PRAGMA secure_delete=ON")  # an erased address must not linger in free pages
+            cursor.execute("PRAGMA mmap_size=0")
+            cursor.close()
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reads") else "BEGIN IMMEDIATE")
+
+        return engine
+
+    def _postgresql(self, pool_size: int) -> Engine:
+        limits = "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s -c timezone=UTC"
+        return create_engine(
+            self.url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, pool_recycle=1800,
+            pool_timeout=30, hide_parameters=True, connect_args={"options": limits, "application_name": "nurture"},
+        )  # fmt: skip
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One transaction that may write: commits at the end, rolls back on any error."""
+        with self.engine.begin() as db:
+            yield db
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction that only reads: it never waits for a writer."""
+        with self.engine.connect().execution_options(reads=True) as db, db.begin():
+            yield db
+
+    def _forget(self) -> None:
+        self.engine.dispose(close=False)  # inherited connections belong to the parent process
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+    def _config(self, db: Connection | None = None) -> Config:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = db
+        return config
+
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the schema to `revision`, up or down. Safe when several machines start at once."""
+        with self.begin() as db:
+            if not self.is_sqlite:
+                db.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATE_LOCK})
+            act = command.downgrade if self._is_behind(db, revision) else command.upgrade
+            act(self._config(db), revision)
+        if self.is_sqlite and self.url.database:
+            Path(self.url.database).chmod(0o600)
+
+    def _is_behind(self, db: Connection, revision: str) -> bool:
+        now = MigrationContext.configure(db).get_current_revision()
+        if revision == "base":
+            return True
+        script = ScriptDirectory.from_config(self._config())
+        return (
+            revision != "head" and now is not None and revision in {s.revision for s in script.iterate_revisions(now, "base")}
+        )
+
+    def revision(self, db: Connection) -> tuple[str | None, str | None]:
+        """The schema's revision and the newest one this version knows."""
+        head = ScriptDirectory.from_config(self._config()).get_current_head()
+        return MigrationContext.configure(db).get_current_revision(), head
+
+    def check(self) -> None:
+        """Raise DatabaseRefused, with the remedy, unless the database answers and its schema is this version's."""
+        try:
+            with self.read() as db:
+                now, head = self.revision(db)
+        except OperationalError as error:
+            place = self.url.render_as_string(hide_password=True)
+            raise DatabaseRefused(
+                f"The database {place} does not answer ({type(error.orig).__name__}). "
+                "Check NURTURE_DATABASE_URL and that the server runs."
+            ) from None
+        if now != head:
+            raise DatabaseRefused(
+                f"The database is at revision {now or 'none'}, this version needs {head}. Run `nurture init`."
+            )
+
+
+def process_name() -> str:
+    """Names this process in the ledger: host and process id."""
+    return f"{os.uname().nodename}:{os.getpid()}"[:120]

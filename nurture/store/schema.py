@@ -1,0 +1,318 @@
+"""All tables. Each index says which query needs it.
+
+Instants are UTC. Ids are random 128-bit values, hex in Python. Personal values are sealed (nurture.sealing); every table
+that grows carries `subscriber_id`, so that it can be partitioned or distributed by it.
+"""
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from nurture.domain.delivery import Kind, State
+from nurture.domain.sequence import EnrollmentState
+from nurture.domain.subscriber import SubscriberState, Suppression
+from nurture.sealing import Sealed
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Id(TypeDecorator[str]):
+    """A 128-bit id: `uuid` on PostgreSQL, 16 bytes on SQLite, 32 hex digits in Python."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the column type of the database."""
+        return dialect.type_descriptor(Uuid(as_uuid=False) if dialect.name == "postgresql" else LargeBinary(16))
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
+        """Hex digits to the database's form."""
+        return value if value is None or dialect.name == "postgresql" else bytes.fromhex(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        """The database's form to hex digits."""
+        if value is None:
+            return None
+        return str(value).replace("-", "") if dialect.name == "postgresql" else bytes(value).hex()
+
+
+class Instant(TypeDecorator[datetime]):
+    """A UTC instant to the microsecond: `timestamptz` on PostgreSQL, microseconds since 1970 on SQLite."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the column type of the database."""
+        return dialect.type_descriptor(TIMESTAMP(timezone=True) if dialect.name == "postgresql" else BigInteger())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """An aware datetime to the database's form."""
+        if value is None or dialect.name == "postgresql":
+            return value
+        return (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """The database's form to an aware datetime in UTC."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if dialect.name == "postgresql" else _EPOCH + timedelta(microseconds=value)
+
+
+class SealedColumn(TypeDecorator[Sealed]):
+    """A sealed personal value; see nurture.sealing."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Sealed | None:
+        """Bytes that print as ‹sealed›."""
+        return None if value is None else Sealed(value)
+
+
+class Word(TypeDecorator[StrEnum]):
+    """One word of an enumeration, stored as text."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, words: type[StrEnum]) -> None:
+        """`words`: the enumeration."""
+        super().__init__(24)
+        self.words = words
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
+        """Text to the enumeration's member."""
+        return None if value is None else self.words(value)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _one_of(column: str, values: type[Any]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({', '.join(repr(value.value) for value in values)})", name=f"{column}_known")
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+instance = Table(
+    "instance", metadata,
+    Column("key", String(40), primary_key=True),
+    Column("value", Text, nullable=False),
+)  # fmt: skip
+"""Facts about this installation: the key's fingerprint, the fast clock's origin."""
+
+heartbeats = Table(
+    "heartbeats", metadata,
+    Column("name", String(40), primary_key=True),
+    Column("at", Instant, nullable=False),
+)  # fmt: skip
+"""When a job last finished, in real time; /readyz reads the tick's."""
+
+pace = Table(
+    "pace", metadata,
+    Column("name", String(40), primary_key=True),
+    Column("next_at", Instant, nullable=False),
+)  # fmt: skip
+"""When the next mail of the whole fleet may leave, in real time (NURTURE_MAX_SENDS_PER_SECOND)."""
+
+subscribers = Table(
+    "subscribers", metadata,
+    Column("id", Id, primary_key=True),
+    Column("email_bidx", LargeBinary(32), nullable=False, unique=True),
+    Column("email_sealed", SealedColumn, nullable=False),
+    Column("first_name_sealed", SealedColumn),
+    Column("time_zone", String(64), nullable=False),
+    Column("state", Word(SubscriberState), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("confirmed_at", Instant),
+    Column("left_at", Instant),
+    _one_of("state", SubscriberState),
+    Index("ix_subscribers_unconfirmed", "created_at", **_where("state = 'pending'")),  # retention
+)  # fmt: skip
+
+consents = Table(
+    "consents", metadata,
+    Column("id", Id, primary_key=True),
+    Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE"), nullable=False),
+    Column("act", String(16), nullable=False),
+    Column("wording", Text, nullable=False),
+    Column("wording_version", String(20), nullable=False),
+    Column("source", String(200), nullable=False),
+    Column("at", Instant, nullable=False),
+    CheckConstraint("act IN ('given', 'confirmed', 'withdrawn', 'restored')", name="act_known"),
+    Index("ix_consents_subscriber_id", "subscriber_id"),  # the reader's own record, erasure
+)  # fmt: skip
+"""Append-only: what was shown, what was answered, when, from where."""
+
+suppressions = Table(
+    "suppressions", metadata,
+    Column("email_bidx", LargeBinary(32), primary_key=True),
+    Column("reason", Word(Suppression), nullable=False),
+    Column("at", Instant, nullable=False),
+    _one_of("reason", Suppression),
+)  # fmt: skip
+
+sequences = Table(
+    "sequences", metadata,
+    Column("id", Id, primary_key=True),
+    Column("key", String(80), nullable=False, unique=True),
+    Column("title", String(200), nullable=False),
+    Column("rules", Text, nullable=False),
+)  # fmt: skip
+"""`rules`: the text of sequence.yaml, kept byte for byte; nurture.letters.source reads it."""
+
+steps = Table(
+    "steps", metadata,
+    Column("sequence_id", Id, ForeignKey("sequences.id"), primary_key=True),
+    Column("key", String(80), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("file_name", String(120), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("wait", String(40), nullable=False),
+    Column("edition_id", Id, nullable=False),
+    UniqueConstraint("sequence_id", "position"),
+)  # fmt: skip
+"""One step is one letter. `source` is its file byte for byte; `edition_id` is what goes out now."""
+
+editions = Table(
+    "editions", metadata,
+    Column("id", Id, primary_key=True),
+    Column("sequence_id", Id, ForeignKey("sequences.id"), nullable=False),
+    Column("step_key", String(80), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("html", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("published_at", Instant, nullable=False),
+    Index("ix_editions_sequence_id_step_key", "sequence_id", "step_key"),  # history of a letter
+)  # fmt: skip
+"""Immutable published versions: finished subject, HTML and text templates."""
+
+enrollments = Table(
+    "enrollments", metadata,
+    Column("id", Id, primary_key=True),
+    Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE"), nullable=False),
+    Column("sequence_id", Id, ForeignKey("sequences.id"), nullable=False),
+    Column("state", Word(EnrollmentState), nullable=False),
+    Column("why", String(40)),
+    Column("anchor_at", Instant, nullable=False),
+    Column("last_step", String(80)),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    _one_of("state", EnrollmentState),
+    Index("ix_enrollments_subscriber_id", "subscriber_id"),  # a person's enrollments: leaving, coming back
+    Index(  # one running enrollment for a person and sequence
+        "uq_enrollments_running", "subscriber_id", "sequence_id", unique=True, **_where("state IN ('active', 'paused')")
+    ),
+    Index("ix_enrollments_active", "sequence_id", **_where("state = 'active'")),  # plan: who has no next row
+)  # fmt: skip
+"""One reader in one sequence. `anchor_at`: from when the next wait counts (domain.timeline)."""
+
+deliveries = Table(
+    "deliveries", metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", Word(Kind), nullable=False),
+    Column("state", Word(State), nullable=False),
+    Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE")),
+    Column("email_bidx", LargeBinary(32)),
+    Column("enrollment_id", Id, ForeignKey("enrollments.id", ondelete="CASCADE")),
+    Column("step_key", String(80)),
+    Column("edition_id", Id),
+    Column("about_id", Id),
+    Column("planned_at", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("batch_id", Id),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("lease_until", Instant),
+    Column("sending_at", Instant),
+    Column("accepted_at", Instant),
+    Column("unknown_since", Instant),
+    Column("provider_message", String(120)),
+    Column("reason", String(200)),
+    Column("created_at", Instant, nullable=False),
+    _one_of("kind", Kind),
+    _one_of("state", State),
+    CheckConstraint("(kind = 'letter') = (enrollment_id IS NOT NULL AND step_key IS NOT NULL)", name="letter_has_step"),
+    CheckConstraint("(kind = 'notice') = (subscriber_id IS NULL)", name="notice_has_no_reader"),
+    Index("ix_deliveries_due", "due_at", "id", **_where("state = 'scheduled'")),  # claim
+    Index("ix_deliveries_in_flight", "lease_until", **_where("state IN ('claimed', 'sending')")),  # reconcile
+    Index("ix_deliveries_attention", "state", **_where("state IN ('unknown', 'held', 'failed')")),  # tick --status
+    Index("ix_deliveries_subscriber_id", "subscriber_id"),  # leaving cancels; confirmations asked before
+    Index("uq_deliveries_step", "enrollment_id", "step_key", unique=True, **_where("enrollment_id IS NOT NULL")),
+    # Claimed rows churn: room on the page and early vacuum keep the due index short (reference: queue-like tables).
+    postgresql_with={"fillfactor": 80, "autovacuum_vacuum_scale_factor": 0.01},
+)  # fmt: skip
+"""The ledger: one row per mail to one person, whatever its kind. `planned_at` is what the timeline promised (UTC),
+`due_at` when it is looked at next (later after a refusal). `lease_until`, `sending_at` and `unknown_since` are real time.
+`about_id`: what a notice is about."""
+
+send_requests = Table(
+    "send_requests", metadata,
+    Column("id", Id, primary_key=True),
+    Column("batch_id", Id, nullable=False),
+    Column("owner", String(120), nullable=False),
+    Column("deliveries", Integer, nullable=False),
+    Column("sending_at", Instant, nullable=False),
+    Column("deadline_at", Instant, nullable=False),
+    Index("ix_send_requests_sending_at", "sending_at"),  # retention
+)  # fmt: skip
+"""Who was about to hand how many mails to the provider, written in the transaction that marks them `sending`."""
+
+consultations = Table(
+    "consultations", metadata,
+    Column("id", Id, primary_key=True),
+    Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="SET NULL")),
+    Column("details_sealed", SealedColumn, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    CheckConstraint("state IN ('new', 'answered')", name="state_known"),
+    Index("ix_consultations_created_at", "created_at"),  # the desk's list
+    Index("ix_consultations_subscriber_id", "subscriber_id"),  # erasure
+)  # fmt: skip
+"""Requests for a call. `details_sealed`: the answers as JSON, sealed as one value."""
+
+login_links = Table(
+    "login_links", metadata,
+    Column("id", Id, primary_key=True),
+    Column("expires_at", Instant, nullable=False),
+    Column("used_at", Instant),
+)  # fmt: skip
+
+desk_sessions = Table(
+    "desk_sessions", metadata,
+    Column("id", Id, primary_key=True),
+    Column("created_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)  # fmt: skip

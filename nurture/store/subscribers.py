@@ -1,0 +1,153 @@
+"""People, their consents and suppressions. A person is found by the blind index of their address, never by the address."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nurture.domain.subscriber import SubscriberState, Suppression
+from nurture.sealing import Place, Sealed
+from nurture.store.schema import consents, subscribers, suppressions
+from nurture.words import SubscriberId, new_id
+
+S = subscribers.c
+
+
+@dataclass(frozen=True)
+class Person:
+    """A subscriber as stored; personal values are still sealed."""
+
+    id: SubscriberId
+    email_bidx: bytes
+    email: Sealed
+    first_name: Sealed | None
+    time_zone: str
+    state: SubscriberState
+    confirmed: datetime | None = None
+
+
+def email_place(who: str) -> Place:
+    """Where the address of `who` is sealed."""
+    return Place("subscribers", "email", who)
+
+
+def first_name_place(who: str) -> Place:
+    """Where the first name of `who` is sealed."""
+    return Place("subscribers", "first_name", who)
+
+
+def add(db: Connection, person: Person, now: datetime) -> bool:
+    """Write a new person; False, and nothing written, if their address is known."""
+    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
+    written = db.execute(
+        dialect.insert(subscribers)
+        .values(
+            id=person.id, email_bidx=person.email_bidx, email_sealed=person.email, first_name_sealed=person.first_name,
+            time_zone=person.time_zone, state=person.state, created_at=now,
+        )
+        .on_conflict_do_nothing(index_elements=[S.email_bidx])
+        .returning(S.id)
+    )  # fmt: skip
+    return written.first() is not None
+
+
+def _one(db: Connection, *condition: ColumnElement[bool], lock: bool = False) -> Person | None:
+    query = select(S.id, S.email_bidx, S.email_sealed, S.first_name_sealed, S.time_zone, S.state, S.confirmed_at).where(
+        *condition
+    )
+    # key_share: others may still add rows that refer to this person
+    row = db.execute(query.with_for_update(key_share=True) if lock else query).first()
+    return Person(*row) if row else None
+
+
+def find(db: Connection, email_bidx: bytes) -> Person | None:
+    """The person with that address, locked until the transaction ends."""
+    return _one(db, S.email_bidx == email_bidx, lock=True)
+
+
+def get(db: Connection, who: SubscriberId) -> Person | None:
+    """A person by id, locked until the transaction ends."""
+    return _one(db, S.id == who, lock=True)
+
+
+def peek(db: Connection, who: SubscriberId) -> Person | None:
+    """A person by id, for reading."""
+    return _one(db, S.id == who)
+
+
+def ask_again(
+    db: Connection, who: SubscriberId, email: Sealed, first_name: Sealed | None, time_zone: str, now: datetime
+) -> None:
+    """A person who is not on the list has signed up anew: back to pending, with what they typed now."""
+    db.execute(
+        update(subscribers)
+        .where(S.id == who)
+        .values(
+            state=SubscriberState.PENDING,
+            email_sealed=email,
+            first_name_sealed=first_name,
+            time_zone=time_zone,
+            created_at=now,
+        )
+    )
+
+
+def set_state(
+    db: Connection,
+    who: SubscriberId,
+    state: SubscriberState,
+    confirmed: datetime | None = None,
+    left: datetime | None = None,
+) -> None:
+    """Move a person to `state`; `confirmed` and `left` note when (UTC)."""
+    when = {name: at for name, at in (("confirmed_at", confirmed), ("left_at", left)) if at is not None}
+    db.execute(update(subscribers).where(S.id == who).values(state=state, **when))
+
+
+def record_consent(
+    db: Connection, who: SubscriberId, act: str, wording: str, wording_version: str, source: str, at: datetime
+) -> None:
+    """Append to the consent record. `act`: given, confirmed, withdrawn or restored."""
+    db.execute(
+        insert(consents).values(
+            id=new_id(),
+            subscriber_id=who,
+            act=act,
+            wording=wording,
+            wording_version=wording_version,
+            source=source,
+            at=at,
+        )
+    )
+
+
+def suppress(db: Connection, email_bidx: bytes, reason: Suppression, at: datetime) -> None:
+    """Never mail this address again, for `reason`. An earlier bounce or complaint is kept: it weighs more."""
+    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
+    written = dialect.insert(suppressions).values(email_bidx=email_bidx, reason=reason, at=at)
+    if reason in (Suppression.UNSUBSCRIBED, Suppression.ERASED):
+        db.execute(written.on_conflict_do_nothing())
+    else:
+        db.execute(written.on_conflict_do_update(index_elements=["email_bidx"], set_={"reason": reason, "at": at}))
+
+
+def suppression(db: Connection, email_bidx: bytes) -> Suppression | None:
+    """Why an address must not be mailed; None if it may."""
+    return db.scalar(select(suppressions.c.reason).where(suppressions.c.email_bidx == email_bidx))
+
+
+def lift_suppression(db: Connection, email_bidx: bytes) -> None:
+    """A reader came back by their own act: lift an unsubscribe or an erasure, never a bounce or a complaint."""
+    liftable = (Suppression.UNSUBSCRIBED, Suppression.ERASED)
+    db.execute(delete(suppressions).where(suppressions.c.email_bidx == email_bidx, suppressions.c.reason.in_(liftable)))
+
+
+def delete_unconfirmed(db: Connection, before: datetime) -> int:
+    """Delete sign-ups made before `before` (UTC) that nobody confirmed, with all that hangs on them.
+
+    One who was on the list earlier and left goes back to having left: the record of their consent is kept.
+    """
+    stale = (S.state == SubscriberState.PENDING, S.created_at < before)
+    db.execute(update(subscribers).where(*stale, S.confirmed_at.is_not(None)).values(state=SubscriberState.UNSUBSCRIBED))
+    return db.execute(delete(subscribers).where(*stale)).rowcount

@@ -1,0 +1,1 @@
+"""PAGES. A view parses, calls one act, answers. No SQL, no rules."""

@@ -1,0 +1,1 @@
+"""The desk: the therapist's side. One file per tab."""

@@ -1,0 +1,82 @@
+"""For the person who hosts it: health, and the local outbox."""
+
+from flask import Blueprint, Response, abort, jsonify, make_response, request
+from sqlalchemy.exc import SQLAlchemyError
+
+from nurture.mailers.outbox import Outbox, Stored
+from nurture.services import health
+from nurture.settings import is_loopback
+from nurture.web.pages import FRAMED_CSP, MAIL_CSP, page, rt
+
+pages = Blueprint("ops", __name__)
+
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip")
+
+
+@pages.get("/healthz")
+def healthz() -> Response:
+    """The process answers."""
+    return jsonify(status="ok")
+
+
+@pages.get("/readyz")
+def readyz() -> tuple[Response, int]:
+    """Database, schema and the scheduler's last tick, each by name."""
+    try:
+        checks = health.readiness(rt())
+    except SQLAlchemyError:
+        checks = {"database": "does not answer"}
+    ready = all(said == "ok" for said in checks.values())
+    return jsonify(status="ok" if ready else "not ready", checks=checks), 200 if ready else 503
+
+
+def _box() -> Outbox:
+    """The outbox: only with the outbox mailer, and only for somebody at this very machine, not behind a proxy on it."""
+    mailer = rt().mailer
+    host = request.host.rsplit(":", 1)[0].strip("[]")
+    near = is_loopback(request.remote_addr) and is_loopback(host) and not any(name in request.headers for name in _FORWARDED)
+    if not isinstance(mailer, Outbox) or not near:
+        abort(404)
+    return mailer
+
+
+def _summary(mail: Stored) -> dict[str, object]:
+    message = mail.message
+    kind = str(message["Feedback-ID"] or "notice:").split(":")[0].replace("-", " ")
+    return {
+        "id": mail.id, "received": f"{message['Date'].datetime:%Y-%m-%d %H:%M} UTC", "to": str(message["To"]),
+        "subject": str(message["Subject"]), "kind": kind,
+    }  # fmt: skip
+
+
+@pages.get("/outbox")
+def outbox() -> Response:
+    """All captured mail, newest first."""
+    response = page("outbox/index.html", mails=[_summary(mail) for mail in _box().index()])
+    response.headers["Content-Security-Policy"] = FRAMED_CSP
+    return response
+
+
+def _stored(delivery: str) -> Stored:
+    return _box().get(delivery) or abort(404)
+
+
+@pages.get("/outbox/<delivery>")
+def outbox_mail(delivery: str) -> Response:
+    """One captured mail: HTML, text, headers, source."""
+    mail = _stored(delivery)
+    shown = _summary(mail) | {
+        "from": str(mail.message["From"]), "headers": [[name, str(value)] for name, value in mail.message.items()],
+        "text": mail.part("plain"), "source": mail.source,
+    }  # fmt: skip
+    response = page("outbox/mail.html", mail=shown)
+    response.headers["Content-Security-Policy"] = FRAMED_CSP
+    return response
+
+
+@pages.get("/outbox/<delivery>/html")
+def outbox_html(delivery: str) -> Response:
+    """The HTML part of a captured mail, for the sandboxed frame."""
+    response = make_response(_stored(delivery).part("html"))
+    response.headers["Content-Security-Policy"] = MAIL_CSP
+    return response

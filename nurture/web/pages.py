@@ -1,0 +1,134 @@
+"""What every page shares: the runtime, rendering, security headers, error pages."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, current_app, make_response, render_template, request
+from jinja2 import StrictUndefined
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
+
+from nurture import __version__, log
+from nurture.letters.layout import crisis_lines
+from nurture.runtime import Runtime
+
+_log = log.get(__name__)
+
+MOST_BYTES = 64 * 1024
+_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+FRAMED_CSP = _CSP + "; frame-src 'self'"
+"""For pages that show a mail in a sandboxed frame."""
+MAIL_CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
+"""For the mail itself: its styles are inline by nature; nothing in it runs, loads or submits."""
+
+_ERRORS = {
+    400: ("This could not be read", "Something in the request was not as expected. Please go back and try again."),
+    403: ("Not from this page", "For safety this only works from our own pages. Please open the page again and retry."),
+    404: (
+        "This page does not exist",
+        "The link may be old, or cut off. If it came from a letter, try to copy all of it.",
+    ),
+    405: ("This does not work that way", "Please open the page and use its button."),
+    413: ("That was too much text", "Please go back and shorten what you typed. Nothing was stored."),
+    500: (
+        "Something went wrong on our side",
+        "Nothing you typed was lost to anyone. Please try again in a few minutes.",
+    ),
+    503: (
+        "One moment, please",
+        "We cannot reach our records right now, so nothing was changed. Please try again shortly.",
+    ),
+}
+
+
+def rt() -> Runtime:
+    """The runtime of this application."""
+    found: Runtime = current_app.extensions["nurture"]
+    return found
+
+
+def page(template: str, status: int = 200, **values: Any) -> Response:
+    """Render a page."""
+    return make_response(render_template(template, **values), status)
+
+
+def message(status: int, heading: str, text: str, action_url: str = "/", action_label: str = "To the first page") -> Response:
+    """A page that says one thing."""
+    return page("public/message.html", status, heading=heading, text=text, action_url=action_url, action_label=action_label)
+
+
+def dead_link() -> Response:
+    """The one answer to every token that does not work: unknown, expired, forged or used up."""
+    return message(
+        404,
+        "This link does not work any more",
+        "It may have been used already, or be older than it lasts. If you asked for the letters, you can simply ask again.",
+    )
+
+
+def is_cross_site() -> bool:
+    """Whether a browser says that another site caused this request (Fetch Metadata; Origin where that is missing)."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site == "cross-site"
+    origin = request.headers.get("Origin")
+    return origin not in (None, "null") and urlsplit(origin or "").netloc != request.host
+
+
+def _secure(response: Response) -> Response:
+    headers = response.headers
+    headers.setdefault("Content-Security-Policy", _CSP)
+    headers.setdefault("Referrer-Policy", "no-referrer")
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), browsing-topics=()"
+    if rt().settings.base_url.startswith("https://"):
+        headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+    if request.endpoint == "static":
+        headers["Cache-Control"] = "public, max-age=3600"
+    else:
+        headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _refused(error: HTTPException) -> Response:
+    code = error.code or 500
+    if error.response is not None:
+        return make_response(error.response)
+    heading, text = _ERRORS.get(code, _ERRORS[400 if code < 500 else 500])
+    response = message(code, heading, text)
+    if code == 405 and getattr(error, "valid_methods", None):
+        response.headers["Allow"] = ", ".join(error.valid_methods)  # type: ignore[attr-defined]
+    return response
+
+
+def _no_database(error: Exception) -> Response:
+    _log.error("database_unreachable", error=type(error).__name__)
+    response = message(503, *_ERRORS[503])
+    response.headers["Retry-After"] = "30"
+    return response
+
+
+def _broken(error: Exception) -> Response:
+    _log.error("page_failed", place=request.endpoint, exc_info=error)
+    return message(500, *_ERRORS[500])
+
+
+def prepare(app: Flask) -> None:
+    """Give an application the headers, errors and values of every page."""
+    app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
+    app.config["MAX_FORM_MEMORY_SIZE"] = MOST_BYTES
+    app.jinja_env.undefined = StrictUndefined
+    app.after_request(_secure)
+    app.register_error_handler(HTTPException, _refused)
+    app.register_error_handler(OperationalError, _no_database)
+    app.register_error_handler(PoolTimeout, _no_database)
+    app.register_error_handler(Exception, _broken)
+
+    @app.context_processor
+    def everywhere() -> dict[str, Any]:
+        return {"practice_name": rt().settings.from_name, "crisis_lines": crisis_lines(), "version": __version__}

@@ -1,0 +1,128 @@
+"""What anybody may open: the first page, sign-up, and the request for a consultation."""
+
+from flask import Blueprint, Response, abort, redirect, request, url_for
+
+from nurture.mailers.outbox import Outbox
+from nurture.services import goals, signup
+from nurture.services.addresses import InputRefused, parse_address, parse_first_name, parse_time_zone
+from nurture.settings import is_loopback
+from nurture.tokens import Purpose, TokenRefused
+from nurture.web.pages import is_cross_site, page, rt
+from nurture.words import SubscriberId
+
+pages = Blueprint("public", __name__)
+
+_WAYS = ("email", "phone", "video")
+
+
+def _home(status: int = 200, form: dict[str, object] | None = None, errors: dict[str, str] | None = None) -> Response:
+    empty = {"email": "", "first_name": "", "time_zone": "", "consent": False}
+    wording = signup.consent_wording(rt().settings.from_name)
+    return page("public/home.html", status, form=form or empty, errors=errors or {}, consent_wording=wording)
+
+
+@pages.get("/")
+def home() -> Response:
+    """The first page, with the sign-up form."""
+    return _home()
+
+
+@pages.post("/subscribe")
+def subscribe() -> Response:
+    """Take a sign-up. The answer is the same for known and unknown addresses."""
+    if is_cross_site():
+        abort(403)
+    typed = {name: request.form.get(name, "") for name in ("email", "first_name", "time_zone")}
+    consent = request.form.get("consent", "").lower() in ("1", "on", "yes", "true")
+    errors: dict[str, str] = {}
+    address = first_name = None
+    try:
+        address = parse_address(typed["email"], test_names=_test_names())
+    except InputRefused as refused:
+        errors["email"] = str(refused)
+    try:
+        first_name = parse_first_name(typed["first_name"])
+    except InputRefused as refused:
+        errors["first_name"] = str(refused)
+    if not consent:
+        errors["consent"] = "Please tick the box if you want the letters. Without it we must not write to you."
+    if errors or address is None or first_name is None:
+        return _home(422, {**typed, "consent": consent}, errors)
+    zone = parse_time_zone(typed["time_zone"], rt().settings.time_zone)
+    signup.subscribe(rt(), signup.SignUp(address, first_name, zone, "/"))
+    return redirect(url_for("public.check_your_inbox"), 303)  # type: ignore[return-value]
+
+
+def _test_names() -> bool:
+    """Whether names under .test may sign up: only where no mail can leave the machine."""
+    return isinstance(rt().mailer, Outbox) or is_loopback(rt().sender.host)
+
+
+@pages.get("/check-your-inbox")
+def check_your_inbox() -> Response:
+    """What to do next; the same for everybody."""
+    local = isinstance(rt().mailer, Outbox)
+    return page("public/check_your_inbox.html", outbox_url=url_for("ops.outbox") if local else "")
+
+
+def _reader(token: str) -> SubscriberId | None:
+    try:
+        return SubscriberId(rt().tokens.read(Purpose.CONSULTATION, token, rt().clock.now()))
+    except TokenRefused:
+        return None  # a damaged link must not keep anybody from asking for a call
+
+
+@pages.get("/consultation")
+def consultation() -> Response:
+    """The form to ask for a call; the link in a letter fills in who asks."""
+    token = request.args.get("t", "")
+    name, email = goals.who_asks(rt(), _reader(token))
+    form = {
+        "name": name, "email": email, "region": "", "contact_way": "email", "contact_detail": "", "voicemail_ok": False,
+        "times": "", "token": token,
+    }  # fmt: skip
+    return page("public/consultation.html", form=form, errors={})
+
+
+@pages.post("/consultation")
+def request_consultation() -> Response:
+    """Take a request for a call."""
+    if is_cross_site():
+        abort(403)
+    fields = ("name", "email", "region", "contact_way", "contact_detail", "times")
+    typed: dict[str, str] = {name: " ".join(request.form.get(name, "").replace("\0", "").split()) for name in fields}
+    voicemail = request.form.get("voicemail_ok", "").lower() in ("1", "on", "yes", "true")
+    token = request.form.get("t") or request.args.get("t", "")
+    errors: dict[str, str] = {}
+    for name, most, ask in (
+        ("name", 100, "Please tell us your name."),
+        ("region", 80, "Please tell us your state or country: it decides where a call is allowed."),
+        ("times", 300, "Please name a few days and hours that suit you."),
+    ):
+        if not typed[name]:
+            errors[name] = ask
+        elif len(typed[name]) > most:
+            errors[name] = f"Please use at most {most} characters."
+    try:
+        address = parse_address(typed["email"], test_names=_test_names())
+    except InputRefused as refused:
+        errors["email"], address = str(refused), None
+    if typed["contact_way"] not in _WAYS:
+        errors["contact_way"] = "Please choose how we may reach you."
+    if typed["contact_way"] == "phone" and not 5 <= len(typed["contact_detail"]) <= 40:
+        errors["contact_detail"] = "Please give a telephone number of 5 to 40 characters."
+    if errors or address is None:
+        form = {**typed, "voicemail_ok": voicemail, "token": token}
+        return page("public/consultation.html", 422, form=form, errors=errors)
+    detail = typed["contact_detail"] if typed["contact_way"] == "phone" else ""
+    asked = goals.Request(
+        typed["name"], address.send_to, typed["region"], typed["contact_way"], detail, voicemail, typed["times"]
+    )
+    goals.request_consultation(rt(), asked, address, _reader(token))
+    return redirect(url_for("public.consultation_sent"), 303)  # type: ignore[return-value]
+
+
+@pages.get("/consultation/sent")
+def consultation_sent() -> Response:
+    """Thanks, and what happens next."""
+    return page("public/consultation_sent.html")

@@ -1,0 +1,144 @@
+"""The command line, as processes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.people import sign_up
+from tests.processes import NURTURE, answers, environment, free_port, nurture, running
+
+
+def test_init_makes_a_database_with_the_shipped_letters_and_may_be_repeated(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    first, second = nurture("init", env=env), nurture("init", env=env)
+    assert first.returncode == second.returncode == 0, first.stderr
+    assert "Loaded 6 letters of ketamine-and-talk-therapy." in first.stdout
+    assert "Loaded" not in second.stdout
+    assert (tmp_path / "nurture.db").stat().st_mode & 0o077 == 0
+
+
+def test_the_generated_key_is_for_its_owner_only_and_stays(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    del env["NURTURE_SECRET_KEY"]
+    assert nurture("init", env=env).returncode == 0
+    key = tmp_path / "secret.key"
+    assert key.stat().st_mode & 0o077 == 0
+    before = key.read_text()
+    assert nurture("init", env=env).returncode == 0
+    assert key.read_text() == before
+
+
+def test_another_key_is_noticed_at_the_start(tmp_path: Path) -> None:
+    assert nurture("init", env=environment(tmp_path)).returncode == 0
+    wrong = nurture("tick", env=environment(tmp_path, secret_key="another secret, also long enough to pass"))
+    assert wrong.returncode == 2
+    assert "do not fit its database" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"mailer": "sendgrid"}, "NURTURE_SENDGRID_API_KEY, NURTURE_FROM_EMAIL, NURTURE_POSTAL_ADDRESS are missing"),
+        ({"mailer": "smtp", "smtp_url": "smtp://x", "from_email": "a@b.org"}, "NURTURE_POSTAL_ADDRESS is missing"),
+        ({"batch_size": "5000"}, "NURTURE_BATCH_SIZE is '5000'"),
+        ({"database_url": "mysql://x"}, "NURTURE_DATABASE_URL is 'mysql://x', which is not a database"),
+    ],
+)
+@pytest.mark.parametrize("command", ["serve", "worker", "tick"])
+def test_a_wrong_or_missing_setting_stops_the_start_with_code_two(
+    tmp_path: Path, command: str, settings: dict[str, str], said: str
+) -> None:
+    refused = nurture(command, env=environment(tmp_path, **settings))
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_database_that_is_missing_or_old_says_what_to_run(tmp_path: Path) -> None:
+    refused = nurture("tick", env=environment(tmp_path))
+    assert refused.returncode == 2
+    assert "Run `nurture init`" in refused.stderr
+    gone = nurture("tick", env=environment(tmp_path, database_url="postgresql+psycopg://u:hidden@127.0.0.1:1/x"))
+    assert gone.returncode == 2
+    assert "does not answer" in gone.stderr
+    assert "hidden" not in gone.stderr
+
+
+def test_a_tick_sends_what_is_due_and_the_status_counts_it(tmp_path: Path) -> None:
+    from nurture import runtime
+    from tests.conftest import settings_for
+
+    env = environment(tmp_path)
+    assert nurture("init", env=env).returncode == 0
+    rt = runtime.build(settings_for(tmp_path))
+    sign_up(rt)
+    rt.close()
+    before = json.loads(nurture("tick", "--status", "--json", env=env).stdout)
+    assert (before["scheduled"], before["due_now"], before["last_tick"]) == (1, 1, None)
+    assert json.loads(nurture("tick", "--json", env=env).stdout)["claimed"] == 1
+    after = json.loads(nurture("tick", "--status", "--json", env=env).stdout)
+    assert (after["scheduled"], after["accepted"], after["due_now"]) == (0, 1, 0)
+    assert after["last_tick"] is not None
+    assert "accepted" in nurture("tick", "--status", env=env).stdout
+
+
+def test_letters_go_out_and_in_by_the_command_line(tmp_path: Path) -> None:
+    env = environment(tmp_path / "instance")
+    nurture("init", env=env)
+    out = tmp_path / "letters"
+    assert "Wrote 6 letters" in nurture("emails", "export", "ketamine-and-talk-therapy", str(out), env=env).stdout
+    assert "6 letters, 0 of them changed" in nurture("emails", "import", str(out), env=env).stdout
+    (out / "01-history.md").write_text("no front matter")
+    refused = nurture("emails", "import", str(out), env=env)
+    assert refused.returncode == 1
+    assert "01-history.md: A letter begins with" in refused.stderr
+
+
+def test_wrong_use_is_code_two(tmp_path: Path) -> None:
+    assert nurture("nonsense", env=environment(tmp_path)).returncode == 2
+    assert nurture("--help", env=environment(tmp_path)).returncode == 0
+
+
+def test_serving_prints_where_to_go_and_stops_when_told(tmp_path: Path) -> None:
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    env = environment(tmp_path, listen=f"127.0.0.1:{port}", base_url=base, tick_seconds=0.2)
+    nurture("init", env=env)
+    log = tmp_path / "log"
+    with running([*NURTURE, "serve"], env, log, base + "/healthz") as process:
+        answers(base + "/readyz")
+    said = log.read_text()
+    assert process.returncode == 0
+    for part in (f"{base}/\n", f"{base}/desk/\n", f"{base}/outbox\n", f"{base}/api/v1/openapi.json", f"{base}/desk/login/"):
+        assert part in said
+    assert '"event": "scheduler_stopped"' in said
+
+
+def test_a_worker_sends_without_serving_and_stops_when_told(tmp_path: Path) -> None:
+    from nurture import runtime
+    from tests.conftest import settings_for
+    from tests.people import inbox
+
+    env = environment(tmp_path, tick_seconds=0.2)
+    nurture("init", env=env)
+    rt = runtime.build(settings_for(tmp_path))
+    sign_up(rt)
+    with running([*NURTURE, "worker"], env, tmp_path / "log") as process:
+        for _ in range(200):
+            if inbox(rt):
+                break
+            rt.clock.sleep(0.05)
+    assert len(inbox(rt)) == 1
+    assert process.returncode == 0
+    rt.close()
+
+
+def test_the_demo_walks_the_whole_sequence_in_under_a_minute(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    del env["NURTURE_INSTANCE_DIR"], env["NURTURE_SECRET_KEY"]
+    shown = nurture("demo", "--speed", "500000", env=env)
+    assert shown.returncode == 0, shown.stderr
+    lines = [line for line in shown.stdout.splitlines() if ".eml" in line]
+    assert len(lines) == 7
+    assert "the sequence is complete" in shown.stdout

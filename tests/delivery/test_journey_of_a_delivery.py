@@ -1,0 +1,271 @@
+"""From plan to settled: what the post office does with every kind of answer. Both databases, an outbox, scripted mailers."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import select, update
+
+from nurture.delivery.reconcile import reconcile
+from nurture.delivery.send import send_batch
+from nurture.delivery.tick import tick
+from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected, State
+from nurture.domain.sequence import EnrollmentState
+from nurture.mailers.base import Mail
+from nurture.runtime import Runtime
+from nurture.services import preferences
+from nurture.services.preferences import Exit
+from nurture.store.schema import deliveries, editions, enrollments, sequences
+from nurture.words import BatchId
+from tests.clocks import ManualClock
+from tests.people import a_subscriber, due, inbox, rows, run_tick, sign_up, subjects
+
+
+class Answering:
+    """A mailer that answers as a test says, and counts what it was given."""
+
+    name = "answering"
+
+    def __init__(self, answer: Callable[[Mail], Outcome], gives_evidence: bool = True) -> None:
+        self.answer, self.gives_evidence = answer, gives_evidence
+        self.given: list[Mail] = []
+
+    def post(self, mails: Sequence[Mail], deadline: float) -> Outcome:
+        self.given += mails
+        return self.answer(mails[0])
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_reader_gets_every_letter_once_at_the_promised_local_time(rt: Runtime, clock: ManualClock) -> None:
+    reader = a_subscriber(rt, zone="Australia/Adelaide")
+    zone, arrived = ZoneInfo("Australia/Adelaide"), []
+    run_tick(rt)
+    while (at := due(rt, reader)) is not None:
+        clock.at = at - timedelta(seconds=1)
+        assert run_tick(rt).claimed == 0, "nothing goes out before its time"
+        clock.at = at + timedelta(seconds=3)
+        assert run_tick(rt).claimed == 1
+        arrived.append(at.astimezone(zone))
+    clock.advance(days=60)
+    assert run_tick(rt).claimed == 0
+    assert len(arrived) == 5
+    assert all(9 <= at.hour < 18 and at.weekday() < 6 for at in arrived), arrived
+    assert len(subjects(rt, reader)) == len(set(subjects(rt, reader))) == 6, "a welcome and five letters"
+    with rt.database.read() as db:
+        assert db.execute(select(enrollments.c.state)).scalar_one() is EnrollmentState.COMPLETED
+
+
+def test_seconds_of_delay_do_not_add_up_over_a_sequence(rt: Runtime, clock: ManualClock) -> None:
+    clock.advance(days=1)  # a Tuesday: no wait of three or four days ends on a Sunday
+    reader = a_subscriber(rt)
+    run_tick(rt)
+    first = due(rt, reader)
+    assert first is not None
+    clock.at = first + timedelta(minutes=2)
+    run_tick(rt)
+    second = due(rt, reader)
+    assert second is not None
+    assert second.astimezone(ZoneInfo("America/New_York")).time() == first.astimezone(ZoneInfo("America/New_York")).time()
+
+
+def test_a_letter_that_missed_its_day_waits_for_the_window(rt: Runtime, clock: ManualClock) -> None:
+    reader = a_subscriber(rt)
+    run_tick(rt)
+    promised = due(rt, reader)
+    assert promised is not None
+    clock.at = promised + timedelta(hours=14)  # the outage ends late in the evening
+    before = len(inbox(rt, reader))
+    run_tick(rt)
+    later = due(rt, reader)
+    assert len(inbox(rt, reader)) == before
+    assert later is not None
+    assert later.astimezone(ZoneInfo("America/New_York")).hour == 9
+    clock.at = later
+    run_tick(rt)
+    assert len(inbox(rt, reader)) == before + 1
+
+
+def test_a_refusal_brings_the_letter_back_later_and_loses_nothing(rt: Runtime, clock: ManualClock) -> None:
+    reader = a_subscriber(rt)
+    outbox, rt.mailer = rt.mailer, Answering(lambda _: Refused("busy", timedelta(seconds=40)))
+    run_tick(rt)
+    assert due(rt, reader) == clock.now() + timedelta(seconds=40)
+    rt.mailer = outbox
+    clock.advance(seconds=39)
+    assert run_tick(rt).claimed == 0
+    clock.advance(seconds=1)
+    run_tick(rt)
+    assert len(inbox(rt, reader)) == 1
+
+
+def test_a_refusal_of_everyone_stops_the_batch_after_one_window(rt: Runtime, clock: ManualClock) -> None:
+    for _ in range(12):
+        sign_up(rt)
+    mailer = Answering(lambda _: Refused("401 the API key was refused", timedelta(minutes=5)))
+    rt.mailer = mailer
+    run_tick(rt)
+    assert len(mailer.given) == rt.settings.send_concurrency
+    assert {row[1] for row in rows(rt)} == {State.SCHEDULED}
+    assert {row[3] for row in rows(rt)} == {clock.now() + timedelta(minutes=5)}
+
+
+def test_an_unclear_answer_waits_for_evidence_and_is_never_repeated(rt: Runtime, clock: ManualClock) -> None:
+    sign_up(rt)
+    mailer = Answering(lambda _: Ambiguous("no answer"))
+    rt.mailer = mailer
+    for _ in range(5):
+        run_tick(rt)
+        reconcile(rt)
+        clock.advance(hours=5)
+    assert [row[1] for row in rows(rt)] == [State.UNKNOWN]
+    assert len(mailer.given) == 1
+
+
+def test_without_a_channel_of_evidence_an_unclear_answer_is_held(rt: Runtime) -> None:
+    sign_up(rt)
+    rt.mailer = Answering(lambda _: Ambiguous("no reply"), gives_evidence=False)
+    run_tick(rt)
+    assert [row[1] for row in rows(rt)] == [State.HELD]
+
+
+def test_a_rejected_mail_fails_alone(rt: Runtime) -> None:
+    bad, good = sign_up(rt), sign_up(rt)
+    rt.mailer = Answering(lambda mail: Rejected("400 to") if mail.to == bad.email else Accepted("m"))
+    run_tick(rt)
+    assert [row[1] for row in rows(rt, bad)] == [State.FAILED]
+    assert [row[1] for row in rows(rt, good)] == [State.ACCEPTED]
+
+
+def test_a_letter_that_cannot_be_filled_fails_alone(rt: Runtime) -> None:
+    first, second = a_subscriber(rt), a_subscriber(rt)
+    run_tick(rt)
+    with rt.database.begin() as db:
+        db.execute(update(editions).values(text=editions.c.text + "{{ reader.shoe_size }}"))
+    for reader in (first, second):
+        assert due(rt, reader) is not None
+    clock = rt.clock
+    assert isinstance(clock, ManualClock)
+    clock.advance(days=4)
+    clock.at = max(at for at in (due(rt, first), due(rt, second)) if at)
+    sign_up(rt, "third@example.org")
+    run_tick(rt)
+    assert [row[1] for row in rows(rt, first, Kind.LETTER)] == [State.ACCEPTED, State.FAILED]
+    assert "third@example.org" in {str(mail.message["To"]) for mail in inbox(rt)}
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+def test_a_process_that_dies_in_a_request_leaves_a_doubt_not_a_second_mail(rt: Runtime, clock: ManualClock) -> None:
+    sign_up(rt)
+    outbox = rt.mailer
+
+    def dies(mail: Mail) -> Outcome:
+        outbox.post([mail], 0)
+        raise Killed
+
+    rt.mailer = Answering(dies)
+    with pytest.raises(Killed):
+        run_tick(rt)
+    rt.mailer = outbox
+    clock.advance(seconds=rt.settings.lease_seconds + 1)
+    report = reconcile(rt)
+    assert (report.released, report.unknown) == (0, 1)
+    run_tick(rt)
+    assert len(inbox(rt)) == 1
+
+
+def test_a_process_that_dies_after_claiming_loses_nothing(rt: Runtime, clock: ManualClock) -> None:
+    reader = sign_up(rt)
+
+    def dies(_: BatchId) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        tick(rt, dies)
+    clock.advance(seconds=rt.settings.lease_seconds + 1)
+    assert reconcile(rt).released == 1
+    run_tick(rt)
+    assert len(inbox(rt, reader)) == 1
+
+
+def test_a_batch_carried_twice_is_sent_once(rt: Runtime) -> None:
+    for _ in range(10):
+        sign_up(rt)
+    tick(rt, lambda batch: (send_batch(rt, batch), send_batch(rt, batch)))
+    assert len(inbox(rt)) == 10
+    assert {row[1] for row in rows(rt)} == {State.ACCEPTED}
+
+
+def test_asked_to_stop_a_process_finishes_what_is_in_flight_and_gives_back_the_rest(rt: Runtime) -> None:
+    for _ in range(12):
+        sign_up(rt)
+
+    def stop(_: Mail) -> Outcome:
+        rt.stopping.set()
+        return Accepted("m")
+
+    rt.mailer = Answering(stop)
+    run_tick(rt)
+    states = [row[1] for row in rows(rt)]
+    assert states.count(State.ACCEPTED) == rt.settings.send_concurrency
+    assert states.count(State.SCHEDULED) == 12 - rt.settings.send_concurrency
+
+
+def test_leaving_while_a_batch_is_under_way_stops_what_is_not_yet_marked(rt: Runtime) -> None:
+    readers = [a_subscriber(rt) for _ in range(6)]
+    with rt.database.begin() as db:
+        db.execute(deliveries.delete().where(deliveries.c.kind != Kind.LETTER))
+    last: list[str] = []
+
+    def others_leave(mail: Mail) -> Outcome:
+        for reader in readers:
+            if not last and reader.email != mail.to:
+                preferences.unsubscribe(rt, reader.id, Exit.ONE_CLICK)
+        last.append(mail.to)
+        return Accepted("m")
+
+    mailer = Answering(others_leave)
+    rt.mailer = mailer
+    rt.settings = rt.settings.model_copy(update={"send_concurrency": 1})
+    run_tick(rt)
+    assert len(mailer.given) == 1
+    assert sorted(row[1] for row in rows(rt, kind=Kind.LETTER) if row[1] is not State.SCHEDULED) == [
+        State.ACCEPTED,
+        *[State.CANCELLED] * 5,
+    ]
+
+
+def test_a_reader_whose_next_row_could_not_be_planned_goes_on_once_the_rules_are_right(rt: Runtime) -> None:
+    reader = a_subscriber(rt)
+    with rt.database.begin() as db:
+        good = db.execute(select(sequences.c.rules)).scalar_one()
+        db.execute(
+            update(sequences).values(
+                rules='key: x\ntitle: x\nwindow: {opens: "09:00", closes: "10:00", days: [mon]}\n'
+                'quiet: {from: "08:00", to: "12:00"}\n'
+            )
+        )
+    run_tick(rt)
+    assert due(rt, reader) is None
+    assert reconcile(rt).planned == 0
+    with rt.database.begin() as db:
+        db.execute(update(sequences).values(rules=good))
+    assert reconcile(rt).planned == 1
+    assert due(rt, reader) is not None
+
+
+def test_mail_is_limited_over_all_processes(rt: Runtime, clock: ManualClock) -> None:
+    for _ in range(8):
+        sign_up(rt)
+    rt.settings = rt.settings.model_copy(update={"max_sends_per_second": 1000.0})
+    run_tick(rt)
+    with rt.database.begin() as db:
+        from nurture.store import ledger
+
+        assert ledger.reserve(db, 1, 1000.0, clock.wall()) == clock.wall() + timedelta(milliseconds=8)
+    assert len(inbox(rt)) == 8

@@ -1,0 +1,119 @@
+"""Rules about the code and its documents."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from nurture import log
+from nurture.app import create_app
+from nurture.cli.main import cli
+from nurture.runtime import Runtime
+from nurture.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf-8")
+MODULES = sorted(path for path in (ROOT / "nurture").rglob("*.py") if "migrations" not in path.parts)
+BUILT_IN = {"static"}
+
+
+def section(title: str) -> str:
+    return REFERENCE.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def first_cells(text: str) -> list[str]:
+    return [row.split("|")[1].strip() for row in text.splitlines() if row.startswith("| `")]
+
+
+def test_the_routes_are_the_documented_ones(rt: Runtime) -> None:
+    found = {
+        f"{method} {rule.rule}"
+        for rule in create_app(rt).url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.endpoint not in BUILT_IN
+    }
+    documented = {cell.strip("`") for cell in first_cells(section("HTTP"))}
+    assert documented == found
+
+
+def test_the_settings_are_the_documented_ones() -> None:
+    assert [cell.strip("`") for cell in first_cells(section("Environment"))] == [name.upper() for name in Settings.model_fields]
+
+
+def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
+
+
+def test_the_commands_are_the_documented_ones() -> None:
+    table = section("Commands").split("| `nurture …`", 1)[1]
+    assert {cell.strip("`") for cell in first_cells(table)} == {name for name, _ in commands(cli)}
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands(cli)))
+def test_every_command_has_help_with_an_example_that_can_be_typed(name: str, command: click.Command) -> None:
+    assert command.help
+    assert command.epilog
+    assert re.match(rf"Example:  nurture {name}\b", command.epilog)
+
+
+def test_the_make_targets_are_the_documented_ones() -> None:
+    table = section("Commands").split("| `nurture …`", 1)[0]
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert {cell.strip("`").removeprefix("make ") for cell in first_cells(table)} <= targets
+
+
+def test_every_log_event_and_key_is_known() -> None:
+    operations = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            if isinstance(node.func.value, ast.Name) and node.func.value.id == "_log":
+                (event,) = node.args
+                assert isinstance(event, ast.Constant)
+                assert f"`{event.value}`" in operations, f"{event.value} is not in docs/operations.md"
+                keys = {keyword.arg for keyword in node.keywords} - {"exc_info"}
+                assert keys <= log.ALLOWED, f"{path.name}: {keys - log.ALLOWED} would be dropped"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "allowed"),
+    [
+        (r"datetime\.now\(|utcnow|time\.time\(", {"clock.py"}),
+        (r"os\.environ|getenv", {"settings.py"}),
+        (r"^\s*(?:from|import) sendgrid\b", {"mailers/sendgrid.py"}),
+        (r"^\s*(?:from|import) apscheduler\b", {"scheduler.py"}),
+        (r"\.begin\(\)", {"services/", "delivery/", "store/database.py", "runtime.py"}),
+        (r"\bprint\(", set()),
+        (r"(?i)\bTODO\b|\bFIXME\b", set()),
+    ],
+)
+def test_what_belongs_in_one_place_is_only_there(pattern: str, allowed: set[str]) -> None:
+    for path in MODULES:
+        name = path.relative_to(ROOT / "nurture").as_posix()
+        if not any(name.startswith(place) for place in allowed):
+            assert not re.search(pattern, path.read_text("utf-8"), re.MULTILINE), f"{pattern} in {name}"
+
+
+def test_no_module_is_longer_than_it_should_be() -> None:
+    lengths = {path.name: len(path.read_text("utf-8").splitlines()) for path in MODULES}
+    assert max(lengths.values()) <= 400, lengths
+
+
+def test_the_project_stands_alone() -> None:
+    for path in [*ROOT.glob("*"), *(ROOT / "docs").rglob("*"), *(ROOT / "nurture").rglob("*"), *(ROOT / ".ci").rglob("*")]:
+        if path.is_file() and path.suffix in {".py", ".md", ".toml", ".yaml", "", ".html"} and ".git" not in path.parts:
+            assert "../sha" + "red" not in path.read_text("utf-8"), path
+
+
+def test_readme_names_the_two_commands_and_where_the_next_letter_is_decided() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for part in ("make run", "make test", "nurture/domain/timeline.py", "deliveries.due_at", "nurture/delivery/tick.py"):
+        assert part in readme

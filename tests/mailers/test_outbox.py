@@ -1,0 +1,76 @@
+"""The embedded mailer."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from nurture.domain.delivery import Accepted, Kind, Refused
+from nurture.mailers.base import Mail, MailRefused, Sender, as_message, headers
+from nurture.mailers.outbox import Outbox
+from nurture.words import BatchId, DeliveryId, new_id
+
+SENDER = Sender("dana@example.org", "Dana Ünal", "replies@example.org", "https://letters.example.org")
+
+
+def a_mail(**given: object) -> Mail:
+    delivery = DeliveryId(new_id())
+    values: dict[str, object] = {
+        "delivery": delivery, "batch": BatchId(new_id()), "kind": Kind.LETTER, "to": "robin@example.org",
+        "subject": "Letter 1: where it came from", "html": "<p>Grüße</p>\n", "text": "Grüße\n", "sender": SENDER,
+        "headers": headers(SENDER, Kind.LETTER, delivery, "https://letters.example.org/unsubscribe/TOKEN"),
+        "at": datetime(2026, 3, 2, 15, tzinfo=UTC),
+    }  # fmt: skip
+    return Mail(**values | given)  # type: ignore[arg-type]
+
+
+def test_a_mail_is_stored_once_however_often_it_is_posted(tmp_path: Path) -> None:
+    outbox, mail = Outbox(tmp_path / "box"), a_mail()
+    assert outbox.post([mail], 0) == Accepted(mail.delivery)
+    again = a_mail(delivery=mail.delivery, subject="Another subject", headers=mail.headers)
+    assert outbox.post([again], 0) == Accepted(mail.delivery)
+    (stored,) = outbox.index()
+    assert stored.message["Subject"] == "Letter 1: where it came from"
+    assert [path.name for path in (tmp_path / "box").iterdir()] == [f"{mail.delivery}.eml"]
+    assert (tmp_path / "box" / f"{mail.delivery}.eml").stat().st_mode & 0o077 == 0
+
+
+def test_what_was_sent_is_what_is_read(tmp_path: Path) -> None:
+    outbox, mail = Outbox(tmp_path), a_mail()
+    outbox.post([mail], 0)
+    stored = outbox.get(mail.delivery)
+    assert stored is not None
+    assert (stored.part("plain"), stored.part("html")) == ("Grüße\n", "<p>Grüße</p>\n")
+    assert stored.message["From"].addresses[0].display_name == "Dana Ünal"
+    assert stored.message["Message-ID"] == f"<{mail.delivery}@letters.example.org>"
+    assert stored.message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert stored.message["List-Unsubscribe"].startswith("<https://letters.example.org/unsubscribe/TOKEN>, <mailto:")
+    assert stored.message["List-Id"] == "<letters.letters.example.org>"
+    assert stored.message["Auto-Submitted"] == "auto-generated"
+
+
+def test_a_folder_that_cannot_be_written_is_a_refusal_and_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "box").write_text("a file is in the way")
+    assert isinstance(Outbox(tmp_path / "box").post([a_mail()], 0), Refused)
+
+
+@pytest.mark.parametrize("bad", ["a\r\nBcc: x@example.org", "a\nb", "a\0b", "a\rb"])
+@pytest.mark.parametrize("where", ["to", "subject", "sender", "headers"])
+def test_nothing_can_smuggle_a_header_in(where: str, bad: str) -> None:
+    given: dict[str, object] = {where: bad}
+    if where == "sender":
+        given = {"sender": Sender("dana@example.org", bad, "r@example.org", "https://letters.example.org")}
+    if where == "headers":
+        given = {"headers": {"List-Id": bad}}
+    with pytest.raises(MailRefused, match="line break or NUL"):
+        a_mail(**given)
+
+
+def test_no_line_of_a_mail_is_longer_than_the_standard_allows() -> None:
+    mail = a_mail(text="wört " * 2000 + "\n", html="<p>" + "wört " * 2000 + "</p>\n", subject="ä" * 400)
+    assert max(len(line) for line in as_message(mail).as_bytes().split(b"\r\n")) <= 998
+
+
+def test_a_notice_to_the_therapist_has_no_list_headers() -> None:
+    found = headers(SENDER, Kind.NOTICE, DeliveryId(new_id()), None)
+    assert set(found) == {"Message-ID", "Auto-Submitted"}

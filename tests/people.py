@@ -1,0 +1,94 @@
+"""Readers with sensible defaults: a test says only what matters to it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+
+from sqlalchemy import select
+
+from nurture.delivery.send import send_batch
+from nurture.delivery.tick import TickReport, tick
+from nurture.domain.delivery import Kind, State
+from nurture.mailers.outbox import Outbox, Stored
+from nurture.runtime import Runtime
+from nurture.services import signup
+from nurture.services.addresses import parse_address
+from nurture.store.schema import deliveries, enrollments, subscribers
+from nurture.tokens import Purpose
+from nurture.words import EnrollmentId, SubscriberId
+
+_numbers = count(1)
+NEW_YORK = "America/New_York"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A subscriber a test works with."""
+
+    id: SubscriberId
+    email: str
+
+
+def sign_up(rt: Runtime, email: str | None = None, first_name: str = "Robin", zone: str = NEW_YORK) -> Reader:
+    """Somebody who has filled in the form."""
+    email = email or f"reader{next(_numbers)}@example.org"
+    address = parse_address(email)
+    signup.subscribe(rt, signup.SignUp(address, first_name, zone, "/"))
+    with rt.database.read() as db:
+        bidx = rt.sealer.blind_index(address.canonical)
+        found = db.scalar(select(subscribers.c.id).where(subscribers.c.email_bidx == bidx))
+    assert found is not None
+    return Reader(SubscriberId(found), email)
+
+
+def a_subscriber(rt: Runtime, email: str | None = None, first_name: str = "Robin", zone: str = NEW_YORK) -> Reader:
+    """Somebody who has confirmed, and whose welcome is due."""
+    reader = sign_up(rt, email, first_name, zone)
+    confirm(rt, reader)
+    return reader
+
+
+def confirm(rt: Runtime, reader: Reader) -> None:
+    """Press the button of the confirmation mail."""
+    signup.confirm(rt, rt.tokens.mint(Purpose.CONFIRM, reader.id))
+
+
+def run_tick(rt: Runtime) -> TickReport:
+    """One tick whose batches are sent at once."""
+    return tick(rt, lambda batch: send_batch(rt, batch))
+
+
+def enrollment_of(rt: Runtime, reader: Reader) -> EnrollmentId:
+    """The newest enrollment of a reader."""
+    query = select(enrollments.c.id).where(enrollments.c.subscriber_id == reader.id)
+    with rt.database.read() as db:
+        return EnrollmentId(db.execute(query.order_by(enrollments.c.started_at.desc())).scalars().first() or "")
+
+
+def rows(rt: Runtime, reader: Reader | None = None, kind: Kind | None = None) -> list[tuple[Kind, State, str | None, datetime]]:
+    """Deliveries as (kind, state, step, due), in order of their promise."""
+    d = deliveries.c
+    query = select(d.kind, d.state, d.step_key, d.due_at).order_by(d.planned_at, d.created_at, d.id)
+    if reader:
+        query = query.where(d.subscriber_id == reader.id)
+    if kind:
+        query = query.where(d.kind == kind)
+    with rt.database.read() as db:
+        return [(row[0], row[1], row[2], row[3]) for row in db.execute(query)]
+
+
+def due(rt: Runtime, reader: Reader) -> datetime | None:
+    """When the next letter of a reader is due."""
+    found = [at for kind, state, _, at in rows(rt, reader) if kind is Kind.LETTER and state is State.SCHEDULED]
+    return found[0] if found else None
+
+
+def inbox(rt: Runtime, reader: Reader | None = None) -> list[Stored]:
+    """What the outbox holds for a reader, oldest first."""
+    assert isinstance(rt.mailer, Outbox)
+    return [mail for mail in reversed(rt.mailer.index()) if reader is None or str(mail.message["To"]) == reader.email]
+
+
+def subjects(rt: Runtime, reader: Reader | None = None) -> list[str]:
+    """Subjects of a reader's mail, oldest first."""
+    return [str(mail.message["Subject"]) for mail in inbox(rt, reader)]

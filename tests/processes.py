@@ -1,0 +1,72 @@
+"""Real processes of the service, as an operator starts them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+
+ROOT = Path(__file__).resolve().parents[1]
+NURTURE = [sys.executable, "-c", "from nurture.cli.main import main; main()"]
+SECRET = "a secret that only tests know, and long enough"
+
+
+def environment(folder: Path, **settings: object) -> dict[str, str]:
+    """The environment of a service whose instance lives in `folder`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NURTURE_")}
+    given = {"instance_dir": folder, "secret_key": SECRET} | settings
+    return kept | {"PYTHONPATH": str(ROOT)} | {f"NURTURE_{name.upper()}": str(value) for name, value in given.items()}
+
+
+def nurture(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run([*NURTURE, *arguments], env=env, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def answers(url: str, within: float = 30) -> None:
+    """Wait until a URL answers."""
+    until = time.monotonic() + within
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except (URLError, OSError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
+@contextmanager
+def running(command: list[str], env: dict[str, str], log: Path, url: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A process, its output in `log`, until the block ends; with `url`, from when that answers."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+    try:
+        if url:
+            try:
+                answers(url)
+            except OSError as error:
+                raise AssertionError(f"{command} did not start:\n{log.read_text()[-3000:]}") from error
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise

@@ -1,0 +1,37 @@
+"""The schema goes up and down on both databases, and is what the code thinks it is."""
+
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
+
+from nurture.runtime import Runtime
+from nurture.store.schema import metadata
+
+
+def tables(rt: Runtime) -> set[str]:
+    with rt.database.read() as db:
+        return set(inspect(db).get_table_names()) - {"alembic_version"}
+
+
+def test_migrations_go_down_to_nothing_and_up_again(rt: Runtime) -> None:
+    everything = set(metadata.tables)
+    assert tables(rt) == everything
+    rt.database.migrate("base")
+    assert tables(rt) == set()
+    rt.database.migrate()
+    assert tables(rt) == everything
+    rt.database.migrate()
+
+
+def test_the_schema_in_the_code_is_the_one_the_migrations_make(rt: Runtime) -> None:
+    with rt.database.begin() as db:
+        context = MigrationContext.configure(db, opts={"compare_type": False, "compare_server_default": False})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_migrations_are_numbered_and_have_one_head(rt: Runtime) -> None:
+    script = ScriptDirectory.from_config(rt.database._config())
+    revisions = [revision.revision for revision in script.walk_revisions()]
+    assert len(script.get_heads()) == 1
+    assert sorted(revisions) == [f"{n:04d}" for n in range(1, len(revisions) + 1)]

@@ -1,0 +1,167 @@
+"""The first page, sign-up, and the request for a consultation."""
+
+import re
+from html import unescape
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import func, select
+
+from nurture.domain.delivery import Kind, State
+from nurture.runtime import Runtime
+from nurture.services.signup import consent_wording
+from nurture.store.schema import consultations, deliveries, subscribers
+from nurture.tokens import Purpose
+from tests.people import a_subscriber, rows, run_tick
+
+GOOD = {"email": "robin@example.org", "first_name": "Robin", "time_zone": "Europe/Berlin", "consent": "on"}
+CALL = {
+    "name": "Robin Quill", "email": "robin@example.org", "region": "Oregon", "contact_way": "phone",
+    "contact_detail": "+1 503 555 0100", "voicemail_ok": "on", "times": "Tuesdays after four",
+}  # fmt: skip
+
+
+def people(rt: Runtime) -> int:
+    with rt.database.read() as db:
+        return db.execute(select(func.count()).select_from(subscribers)).scalar_one()
+
+
+def test_the_first_page_shows_the_form_with_an_unticked_box_and_the_recorded_wording(client: FlaskClient) -> None:
+    page = unescape(client.get("/").text)
+    assert consent_wording("Dana from Oak Street") in page
+    box = next(part for part in page.split("<input") if 'name="consent"' in part).split(">")[0]
+    assert "checked" not in box
+    assert "required" in box
+    assert "988" in page
+
+
+def test_a_good_form_leads_to_the_next_page_and_a_planned_confirmation(client: FlaskClient, rt: Runtime) -> None:
+    answer = client.post("/subscribe", data=GOOD)
+    assert (answer.status_code, answer.location) == (303, "/check-your-inbox")
+    assert client.get(answer.location).status_code == 200
+    assert [(row[0], row[1]) for row in rows(rt)] == [(Kind.CONFIRMATION, State.SCHEDULED)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("email", "", "Please type your e-mail address"),
+        ("email", "robin@", "does not look like an e-mail address"),
+        ("email", '"robin quill"@example.org', "does not look like an e-mail address"),
+        ("email", "robin@example.org\r\nBcc: x@example.org", "does not look like an e-mail address"),
+        ("first_name", "R" * 41, "at most 40 characters"),
+        ("first_name", "visit www.example.com", "letters only"),
+        ("first_name", "<script>", "letters only"),
+        ("consent", "", "tick the box"),
+    ],
+)
+def test_a_wrong_field_keeps_what_was_typed_and_says_beside_it_what_is_wrong(
+    client: FlaskClient, rt: Runtime, field: str, value: str, said: str
+) -> None:
+    answer = client.post("/subscribe", data=GOOD | {field: value})
+    page = unescape(answer.text)
+    assert answer.status_code == 422
+    assert said in page
+    assert 'aria-invalid="true"' in page
+    if field != "email":
+        assert 'value="robin@example.org"' in page
+    assert "<script>" not in answer.text.replace("<script src", "")
+    assert people(rt) == 0
+
+
+def test_known_and_unknown_addresses_get_the_same_answer(client: FlaskClient, rt: Runtime) -> None:
+    reader = a_subscriber(rt)
+    known = client.post("/subscribe", data=GOOD | {"email": reader.email})
+    unknown = client.post("/subscribe", data=GOOD)
+    assert (known.status_code, known.data, dict(known.headers)) == (unknown.status_code, unknown.data, dict(unknown.headers))
+
+
+def test_an_unknown_zone_falls_back_instead_of_failing(client: FlaskClient, rt: Runtime) -> None:
+    client.post("/subscribe", data=GOOD | {"time_zone": "Mars/Olympus"})
+    with rt.database.read() as db:
+        assert db.execute(select(subscribers.c.time_zone)).scalar_one() == rt.settings.time_zone
+
+
+def test_another_site_cannot_sign_people_up(client: FlaskClient, rt: Runtime) -> None:
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+        assert client.post("/subscribe", data=GOOD, headers=headers).status_code == 403
+        assert client.post("/consultation", data=CALL, headers=headers).status_code == 403
+    assert people(rt) == 0
+    assert client.post("/subscribe", data=GOOD, headers={"Origin": "http://localhost"}).status_code == 303
+
+
+def test_a_request_for_a_call_is_stored_and_the_therapist_is_told(client: FlaskClient, rt: Runtime) -> None:
+    answer = client.post("/consultation", data=CALL)
+    assert (answer.status_code, answer.location) == (303, "/consultation/sent")
+    assert client.get("/consultation/sent").status_code == 200
+    with rt.database.read() as db:
+        assert db.execute(select(func.count()).select_from(consultations)).scalar_one() == 1
+        assert list(db.scalars(select(deliveries.c.kind))) == [Kind.NOTICE]
+
+
+def test_the_link_of_a_letter_fills_in_who_asks_and_ends_the_sequence(client: FlaskClient, rt: Runtime) -> None:
+    reader = a_subscriber(rt, first_name="Zoë")
+    token = rt.tokens.mint(Purpose.CONSULTATION, reader.id)
+    page = unescape(client.get(f"/consultation?t={token}").text)
+    assert f'value="{reader.email}"' in page
+    assert 'value="Zoë"' in page
+    client.post("/consultation", data=CALL | {"t": token, "email": "elsewhere@example.org"})
+    assert rows(rt, reader, Kind.LETTER)[0][1] is State.CANCELLED
+
+
+def test_a_damaged_link_keeps_nobody_from_asking(client: FlaskClient) -> None:
+    assert client.get("/consultation?t=rubbish").status_code == 200
+    assert client.post("/consultation", data=CALL | {"t": "rubbish"}).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("name", " ", "your name"),
+        ("email", "x", "e-mail address"),
+        ("region", "", "state or country"),
+        ("times", "", "days and hours"),
+        ("times", "x" * 301, "at most 300 characters"),
+        ("contact_detail", "", "telephone number"),
+        ("contact_way", "pigeon", "how we may reach you"),
+    ],
+)
+def test_a_wrong_field_of_the_call_form_is_said_beside_it(client: FlaskClient, field: str, value: str, said: str) -> None:
+    answer = client.post("/consultation", data=CALL | {field: value})
+    assert answer.status_code == 422
+    assert said in unescape(answer.text)
+
+
+def test_the_call_form_asks_nothing_about_health_and_says_it_is_not_watched(client: FlaskClient) -> None:
+    page = unescape(client.get("/consultation").text)
+    names = set(re.findall(r"<(?:input|textarea|select)\b[^>]*\bname=\"([^\"]+)", page))
+    assert names == {*CALL, "t"}
+    assert "not watched around the clock" in " ".join(page.split())
+
+
+def test_too_much_text_is_refused_before_it_is_read(client: FlaskClient) -> None:
+    assert client.post("/subscribe", data=GOOD | {"first_name": "x" * 100_000}).status_code == 413
+
+
+def test_every_page_carries_the_strict_headers(client: FlaskClient) -> None:
+    for path in ("/", "/check-your-inbox", "/consultation", "/nowhere", "/healthz"):
+        headers = client.get(path).headers
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "unsafe-inline" not in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Cache-Control"] == "no-store"
+        assert "Set-Cookie" not in headers
+
+
+def test_an_unreachable_database_says_so_and_loses_nothing_silently(client: FlaskClient, rt: Runtime) -> None:
+    rt.database.migrate("base")
+    answer = client.post("/subscribe", data=GOOD)
+    assert answer.status_code in (500, 503)
+    assert "robin@example.org" not in answer.text
+
+
+def test_what_a_visitor_does_reaches_the_mailbox(client: FlaskClient, rt: Runtime) -> None:
+    client.post("/subscribe", data=GOOD)
+    assert run_tick(rt).claimed == 1
+    assert client.get("/outbox").status_code == 200
