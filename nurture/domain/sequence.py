@@ -35,8 +35,9 @@ def parse_wait(text: str) -> Wait | None:
     words = " ".join(text.split()).lower()
     if words == AT_ONCE:
         return None
-    found = {unit: int(n) for n, unit in _PART.findall(words)}
-    if not found or _PART.sub("", words).strip():
+    parts = _PART.findall(words)
+    found = {unit: int(n) for n, unit in parts}
+    if not found or len(found) < len(parts) or _PART.sub("", words).strip():
         raise WaitRefused(f"The wait {text!r} is not clear. Write it like `3 days`, `6 hours`, `1 day 6 hours` or `at once`.")
     return Wait(found.get("day", 0), found.get("hour", 0))
 

@@ -58,5 +58,6 @@ def hindrance(
 
 def may_ask_to_confirm(asked: list[datetime], now: datetime) -> bool:
     """Whether one more confirmation mail may go out: at most one in 24 hours and two in all, so that nobody can use the
-    form to flood an address that never answered. `asked`: when the earlier ones were planned (UTC)."""
+    form to flood an address that never answered. `asked`: when the earlier ones were planned (UTC).
+    """
     return len(asked) < MOST_CONFIRMATIONS and all(now - at >= ASK_AGAIN_AFTER for at in asked)

@@ -15,7 +15,8 @@ ON_TIME = timedelta(minutes=15)
 """A letter sent within this of its promise was on time; a later one, after an outage, counts as late."""
 
 _DAY = 24 * 60
-_YEAR = 367
+_DAY_LONG = timedelta(minutes=_DAY)
+_YEAR = timedelta(days=367)
 
 
 class NeverOpens(NurtureError):
@@ -88,7 +89,11 @@ def instant(day: date, minute: int, zone: ZoneInfo) -> datetime:
     second = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
     if first <= second:
         return first
-    before, after = second, first  # a gap (PEP 495): the jump lies between the two readings
+    return _jump(second, first, zone)  # a gap (PEP 495): the jump lies between the two readings
+
+
+def _jump(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
+    """The UTC instant, later than `before` and at most `after`, at which clocks of `zone` jump. They must differ in offset."""
     offset = before.astimezone(zone).utcoffset()
     while after - before > timedelta(seconds=1):
         middle = before + (after - before) // 2
@@ -115,14 +120,22 @@ def after_wait(anchor: datetime, wait: Wait, zone: ZoneInfo) -> datetime:
 def first_opening(earliest: datetime, rules: Rules, zone: ZoneInfo) -> datetime:
     """First UTC instant, at or after `earliest` (UTC), at which `rules` let a letter out on the clocks of `zone`.
 
+    What counts is what those clocks show: an hour they show twice is open twice, one they jump over is not.
     Raises NeverOpens when no day of the coming year has one.
     """
-    first_day = earliest.astimezone(zone).date()
-    for day in (first_day + timedelta(days=n) for n in range(_YEAR)):
-        for opens, closes in rules.open_minutes(day):
-            begin, end = instant(day, opens, zone), instant(day, closes, zone)
-            if max(earliest, begin) < end:
-                return max(earliest, begin)
+    moment = earliest
+    while moment < earliest + _YEAR:
+        clock = moment.astimezone(zone)
+        shown = clock.replace(tzinfo=None) - datetime.combine(clock.date(), time())
+        until = moment + _DAY_LONG - shown  # midnight, unless the clock jumps before: each turn reads a steady clock
+        if until.astimezone(zone).utcoffset() != clock.utcoffset():
+            until = _jump(moment, until, zone)
+        for opens, closes in rules.open_minutes(clock.date()):
+            begin = max(shown, timedelta(minutes=opens))
+            opening = moment + (begin - shown)
+            if begin < timedelta(minutes=closes) and opening < until:
+                return opening
+        moment = until
     raise NeverOpens(
         "The window, quiet hours and holidays of this sequence leave no moment to send in. "
         "Give the window at least one day and an hour outside quiet hours."

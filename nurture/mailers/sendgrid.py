@@ -99,8 +99,8 @@ class _Reply:
 class _Pool:
     """Keep-alive connections to one host, made anew after a fork and after idle time."""
 
-    def __init__(self, host: str, size: int) -> None:
-        self._host, self._size = host, size
+    def __init__(self, host: str, size: int, read_seconds: float) -> None:
+        self._host, self._size, self._read_seconds = host, size, read_seconds
         self._lock = threading.Lock()
         self._used = time.monotonic()
         self._pool: urllib3.HTTPConnectionPool | None = None
@@ -111,7 +111,7 @@ class _Pool:
                 self.close()
                 kind = _TlsPool if self._host.startswith("https://") else _PlainPool
                 parts = urllib3.util.parse_url(self._host)
-                timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
+                timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=self._read_seconds)
                 self._pool = kind(parts.host or "", parts.port, maxsize=self._size, block=True, timeout=timeout, retries=False)
             pool, self._used = self._pool, time.monotonic()
         path = url.removeprefix(self._host)
@@ -218,9 +218,11 @@ class SendGrid:
     name = "sendgrid"
     gives_evidence = True
 
-    def __init__(self, api_key: str, host: str, connections: int, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, api_key: str, host: str, connections: int, now: Callable[[], datetime], read_seconds: float = READ_SECONDS
+    ) -> None:
         """`connections`: most connections kept; `now`: real time, for `X-RateLimit-Reset`."""
-        self._pool = _Pool(host, connections)
+        self._pool = _Pool(host, connections, read_seconds)
         self._now = now
         self._api = SendGridAPIClient(api_key, host=host)
         headers = {**self._api._default_headers, "Content-Type": "application/json"}
@@ -229,7 +231,10 @@ class SendGrid:
     def post(self, mails: Sequence[Mail], deadline: float) -> Outcome:
         """POST one mail. Whatever happens after the connection stands and before an answer is read is ambiguous."""
         (mail,) = mails
-        request = body(mail)
+        try:
+            request = body(mail).get()
+        except (KeyError, TypeError, ValueError) as error:  # the SDK fails late and oddly on an address it cannot read
+            return Rejected(f"the request could not be built ({type(error).__name__})")
         try:
             reply = self._api.send(request)
         except Answered as answered:

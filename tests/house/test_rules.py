@@ -78,7 +78,8 @@ def test_every_log_event_and_key_is_known() -> None:
             if isinstance(node.func.value, ast.Name) and node.func.value.id == "_log":
                 (event,) = node.args
                 assert isinstance(event, ast.Constant)
-                assert f"`{event.value}`" in operations, f"{event.value} is not in docs/operations.md"
+                assert isinstance(event.value, str)
+                assert f"`{event.value!s}`" in operations, f"{event.value} is not in docs/operations.md"
                 keys = {keyword.arg for keyword in node.keywords} - {"exc_info"}
                 assert keys <= log.ALLOWED, f"{path.name}: {keys - log.ALLOWED} would be dropped"
 

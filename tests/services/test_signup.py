@@ -22,7 +22,7 @@ from tests.people import a_subscriber, confirm, enrollment_of, inbox, rows, run_
 def consent_acts(rt: Runtime) -> list[tuple[str, str, str, str]]:
     with rt.database.read() as db:
         query = select(consents.c.act, consents.c.wording, consents.c.wording_version, consents.c.source)
-        return [tuple(row) for row in db.execute(query.order_by(consents.c.at, consents.c.act.desc()))]  # type: ignore[misc]
+        return [tuple(row) for row in db.execute(query.order_by(consents.c.at, consents.c.act.desc()))]
 
 
 def test_signing_up_sends_a_confirmation_and_nothing_else(rt: Runtime) -> None:

@@ -53,7 +53,7 @@ def test_the_outbox_shows_html_text_headers_and_source(client: FlaskClient, rt: 
     ],
 )
 def test_the_outbox_is_only_for_somebody_at_this_machine(client: FlaskClient, given: dict[str, dict[str, str]]) -> None:
-    assert client.get("/outbox", **given).status_code == 404  # type: ignore[arg-type]
+    assert client.get("/outbox", **given).status_code == 404
     assert client.get("/outbox").status_code == 200
 
 

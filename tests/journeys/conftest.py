@@ -1,0 +1,37 @@
+"""A real Chromium, and a real server with a clock that runs fast."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+FLAGS = [
+    "--disable-background-networking", "--no-first-run", "--disable-quic", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+ZONE = "America/New_York"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a screen."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "Chromium is missing; `make test` installs it or says how"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A visitor in New York; any error in the console, a blocked style or script too, fails the test."""
+    context = browser.new_context(timezone_id=ZONE, locale="en-US")
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: None if "127.0.0.1" in request.url else errors.append(f"third party: {request.url}"))
+    yield page
+    context.close()
+    assert [error for error in errors if "422" not in error] == []

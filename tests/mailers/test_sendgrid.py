@@ -1,0 +1,190 @@
+"""SendGrid over real sockets, against a server of our own that enforces the documented limits and judges by its ledger."""
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
+from nurture.mailers import sendgrid
+from nurture.mailers.sendgrid import SendGrid, rate_limit_wait
+from nurture.words import DeliveryId, new_id
+from tests.mailers.test_outbox import a_mail
+from tests.servers import self_signed
+from tests.servers.sendgrid import (
+    KEY,
+    READ_ONLY_KEY,
+    Fault,
+    SendGridServer,
+    close_after,
+    half_body,
+    hang,
+    junk_body,
+    refuse_429,
+    reset,
+    reset_unread,
+    status,
+)
+
+NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
+
+
+@pytest.fixture
+def server() -> Iterator[SendGridServer]:
+    with SendGridServer() as running:
+        yield running
+
+
+_open: list[SendGrid] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while _open:
+        _open.pop().close()
+
+
+def mailer(server: SendGridServer, key: str = KEY, connections: int = 4) -> SendGrid:
+    _open.append(SendGrid(key, server.url, connections, lambda: datetime.now(UTC), read_seconds=0.5))
+    return _open[-1]
+
+
+def test_a_mail_arrives_as_it_was_written_with_every_header_and_all_tracking_off(server: SendGridServer) -> None:
+    mail = a_mail()
+    outcome = mailer(server).post([mail], 0)
+    (got,) = server.accepted
+    assert outcome == Accepted(got.message_id)
+    assert (got.address, got.subject, got.text, got.html) == (mail.to, mail.subject, mail.text, mail.html)
+    assert got.sender == {"email": "dana@example.org", "name": "Dana Ünal"}
+    assert got.reply_to == {"email": "replies@example.org"}
+    assert got.headers == dict(mail.headers)
+    assert got.custom_args == {
+        "delivery_id": mail.delivery, "nurture_delivery_id": mail.delivery, "nurture_batch_id": mail.batch,
+    }  # fmt: skip
+    settings = got.tracking_settings
+    assert {name: part["enable"] for name, part in settings.items()} == dict.fromkeys(
+        ("click_tracking", "open_tracking", "subscription_tracking", "ganalytics"), False
+    )
+    assert settings["click_tracking"]["enable_text"] is False
+    assert got.categories == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "meant", "arrives"),
+    [
+        (refuse_429(30), Refused, False),
+        (status(401), Refused, False),
+        (status(403), Refused, False),
+        (status(400), Rejected, False),
+        (status(413), Rejected, False),
+        (status(500), Ambiguous, False),
+        (status(502), Ambiguous, False),
+        (status(503), Ambiguous, False),
+        (status(504), Ambiguous, False),
+        (status(500, accepted=True), Ambiguous, True),
+        (reset_unread(), Ambiguous, False),
+        (reset(accepted=False), Ambiguous, False),
+        (reset(accepted=True), Ambiguous, True),
+        (hang(accepted=False), Ambiguous, False),
+        (hang(accepted=True), Ambiguous, True),
+        (half_body(202), Ambiguous, True),
+        (half_body(500), Ambiguous, False),
+        (junk_body(), Accepted, True),
+        (close_after(), Accepted, True),
+    ],
+    ids=lambda value: getattr(value, "label", None),
+)
+def test_every_answer_has_its_meaning_and_nothing_is_tried_twice(
+    server: SendGridServer, fault: Fault, meant: type[Outcome], arrives: bool
+) -> None:
+    server.plan(fault)
+    assert isinstance(mailer(server).post([a_mail()], 0), meant)
+    assert server.requests == 1
+    assert len(server.accepted) == arrives
+
+
+def test_a_429_says_how_long_to_wait(server: SendGridServer) -> None:
+    server.plan(refuse_429(30), refuse_429(None))
+    posted = mailer(server)
+    first, second = posted.post([a_mail()], 0), posted.post([a_mail()], 0)
+    assert isinstance(first, Refused)
+    assert first.wait is not None
+    assert timedelta(seconds=25) < first.wait <= timedelta(seconds=31)
+    assert isinstance(second, Refused)
+    assert second.wait == timedelta(seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("said", "wait"),
+    [
+        (None, 60), ("", 60), ("soon", 60), ("-5", 60), ("9" * 12, 60), (str(int(NOW.timestamp()) + 42), 42),
+        (str(int(NOW.timestamp()) - 5), 1), (str(int(NOW.timestamp()) + 86400), 3600),
+    ],
+)  # fmt: skip
+def test_the_wait_after_a_429_stays_within_a_second_and_an_hour(said: str | None, wait: int) -> None:
+    headers = {} if said is None else {"X-RateLimit-Reset": said}
+    assert rate_limit_wait(headers, NOW) == timedelta(seconds=wait)
+
+
+def test_a_refused_key_concerns_everyone_and_a_bad_address_only_itself(server: SendGridServer) -> None:
+    for key in ("SG.wrong", READ_ONLY_KEY):
+        refused = mailer(server, key).post([a_mail()], 0)
+        assert isinstance(refused, Refused)
+        assert refused.everyone
+    rejected = mailer(server).post([a_mail(to="not an address")], 0)
+    assert isinstance(rejected, Rejected)
+    assert "not an address" not in rejected.why, "SendGrid's message may quote the address; the field is enough"
+
+
+def test_without_a_connection_nothing_has_left(server: SendGridServer, tmp_path: Path) -> None:
+    for host in ("http://127.0.0.1:1", "http://no-such-host.invalid", server.url.replace("http:", "https:")):
+        outcome = SendGrid(KEY, host, 1, lambda: NOW).post([a_mail()], 0)
+        assert isinstance(outcome, Refused), host
+    with SendGridServer(tls=_pair(tmp_path)) as untrusted:
+        assert isinstance(mailer(untrusted).post([a_mail()], 0), Refused)
+        assert untrusted.requests == 0
+
+
+def _pair(folder: Path) -> tuple[Path, Path]:
+    made = self_signed(folder)
+    return made.cert, made.key
+
+
+def test_over_tls_connections_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = _pair(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pair[0]))
+    with SendGridServer(tls=pair) as server:
+        posted = mailer(server)
+        assert all(isinstance(posted.post([a_mail()], 0), Accepted) for _ in range(20))
+        assert server.connections == 1
+
+
+def test_connections_are_kept_while_busy_and_never_reused_after_a_rest(
+    server: SendGridServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posted = mailer(server)
+    for _ in range(20):
+        posted.post([a_mail()], 0)
+    assert server.connections == 1
+    monkeypatch.setattr(sendgrid, "IDLE_SECONDS", 0.0)
+    posted.post([a_mail()], 0)
+    assert server.connections == 2
+
+
+def test_many_threads_share_few_connections_and_mix_nothing_up(server: SendGridServer) -> None:
+    posted = mailer(server, connections=4)
+    mails = [a_mail(delivery=DeliveryId(new_id()), to=f"reader{n}@example.org", text=f"for {n}\n") for n in range(80)]
+    outcomes: list[Outcome] = []
+    threads = [
+        threading.Thread(target=lambda part=mails[n::8]: outcomes.extend(posted.post([m], 0) for m in part)) for n in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(isinstance(outcome, Accepted) for outcome in outcomes)
+    assert {(got.address, got.text, got.delivery_id) for got in server.accepted} == {(m.to, m.text, m.delivery) for m in mails}
+    assert server.connections <= 4

@@ -1,0 +1,96 @@
+"""SMTP over real sockets."""
+
+import ssl
+from collections.abc import Iterator
+
+import pytest
+
+from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
+from nurture.mailers.smtp import Smtp
+from nurture.settings import SettingRefused
+from tests.mailers.test_outbox import a_mail
+from tests.servers.smtp import Mode, SmtpFault, SmtpServer, disconnect, hang, refuse
+
+USER = ("dana", "pass:word@example")
+
+
+_open: list[Smtp] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while _open:
+        _open.pop().close()
+
+
+def mailer(server: SmtpServer) -> Smtp:
+    context = ssl.create_default_context(cafile=str(server.ca_file)) if server.ca_file else None
+    _open.append(Smtp(server.url, context, patience=1.0))
+    return _open[-1]
+
+
+@pytest.mark.parametrize("mode", ["plain", "starttls", "smtps"])
+def test_a_mail_arrives_as_it_was_written(mode: Mode) -> None:
+    with SmtpServer(mode, auth=None if mode == "plain" else USER) as server:
+        mail = a_mail(text=".a dot first\n..two\nGrüße\n")
+        assert mailer(server).post([mail], 0) == Accepted()
+        (got,) = server.mails
+    assert got.message["Message-ID"] == mail.message_id
+    assert got.part("plain").replace("\r\n", "\n") == mail.text
+    assert got.part("html").replace("\r\n", "\n") == mail.html
+    assert got.message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert got.message["Subject"] == mail.subject
+
+
+def test_a_connection_is_kept_from_mail_to_mail() -> None:
+    with SmtpServer() as server:
+        posted = mailer(server)
+        assert all(posted.post([a_mail()], 0) == Accepted() for _ in range(10))
+        assert server.connections == 1
+        assert len(server.mails) == 10
+
+
+@pytest.mark.parametrize(
+    ("fault", "meant", "arrives"),
+    [
+        (refuse("connect", 421), Refused, False),
+        (refuse("mail", 451), Refused, False),
+        (refuse("mail", 550), Rejected, False),
+        (refuse("rcpt", 450), Refused, False),
+        (refuse("rcpt", 550), Rejected, False),
+        (refuse("data", 451), Refused, False),
+        (refuse("data", 554), Rejected, False),
+        (disconnect("connect"), Refused, False),
+        (disconnect("mail"), Refused, False),
+        (disconnect("rcpt"), Refused, False),
+        (hang("rcpt"), Refused, False),
+        (disconnect("data"), Ambiguous, False),
+        (disconnect("data", keeps=True), Ambiguous, True),
+        (disconnect("data", keeps=True, reset=True), Ambiguous, True),
+        (hang("data", keeps=True), Ambiguous, True),
+    ],
+    ids=str,
+)
+def test_every_reply_has_its_meaning_and_nothing_is_tried_twice(fault: SmtpFault, meant: type[Outcome], arrives: bool) -> None:
+    with SmtpServer() as server:
+        server.plan(fault)
+        posted = mailer(server)
+        assert isinstance(posted.post([a_mail()], 0), meant)
+        assert len(server.mails) == arrives
+        assert posted.post([a_mail()], 0) == Accepted(), "the next mail finds a sound connection"
+
+
+def test_a_wrong_password_or_an_untrusted_server_is_a_refusal() -> None:
+    with SmtpServer("starttls", auth=USER) as server:
+        wrong = Smtp(server.url.replace("dana", "nobody"), ssl.create_default_context(cafile=str(server.ca_file)), 1.0)
+        assert isinstance(wrong.post([a_mail()], 0), Refused)
+        assert isinstance(Smtp(server.url, None, 1.0).post([a_mail()], 0), Refused)
+        assert server.mails == []
+    assert isinstance(Smtp("smtp://127.0.0.1:1").post([a_mail()], 0), Refused)
+
+
+@pytest.mark.parametrize("url", ["http://x", "smtp://", "mail.example.org:25"])
+def test_a_url_that_is_none_is_refused_at_the_start(url: str) -> None:
+    with pytest.raises(SettingRefused, match="NURTURE_SMTP_URL"):
+        Smtp(url)
