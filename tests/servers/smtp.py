@@ -349,9 +349,7 @@ class SmtpServer:
         conversations = [one._handler_coroutine for one in self._open if one._handler_coroutine]
         for one in list(self._open):
             one.abort(reset=True)
-        for task in conversations:
-            task.cancel()
-        await asyncio.gather(*conversations, return_exceptions=True)
+        await asyncio.gather(*conversations, return_exceptions=True)  # aiosmtpd cancels those whose connection is lost
 
     # What a test asks
 

@@ -595,6 +595,14 @@ def test_a_request_that_arrived_whole_is_accepted_even_if_its_sender_is_dead(ser
     assert len(server.wait_for(1)) == 1
 
 
+def test_who_closes_its_half_after_the_request_still_gets_the_answer(server: SendGridServer) -> None:
+    server.latency = 0.05
+    with connect(server.url) as sock:
+        sock.sendall(as_bytes())
+        sock.shutdown(socket.SHUT_WR)
+        assert all_of(sock).startswith(b"HTTP/1.1 202 ")
+
+
 def test_many_connections_at_once_lose_and_repeat_nothing(server: SendGridServer) -> None:
     def work(worker: int) -> None:
         client = Client(server.url)

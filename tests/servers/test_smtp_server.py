@@ -121,12 +121,14 @@ def test_who_does_not_log_in_or_wrongly_is_refused(mode: Mode) -> None:
         assert server.mails == []
 
 
-def test_starttls_is_demanded_and_login_not_offered_before_it() -> None:
-    with SmtpServer("starttls", auth=("user", "pass")) as server, client(server.url, log_in=False) as connection:
+@pytest.mark.parametrize("auth", [None, ("user", "pass")])
+def test_starttls_is_demanded_and_login_not_offered_before_it(auth: tuple[str, str] | None) -> None:
+    with SmtpServer("starttls", auth=auth) as server, client(server.url, log_in=False) as connection:
         connection.ehlo()
         assert connection.has_extn("starttls")
         assert not connection.has_extn("auth")
-        assert connection.mail("a@example.org")[0] == 530  # RFC 3207 section 4
+        code, said = connection.mail("a@example.org")
+        assert (code, b"STARTTLS" in said) == (530, True)  # RFC 3207 section 4
 
 
 @pytest.mark.parametrize("mode", ["starttls", "smtps"])
@@ -207,6 +209,13 @@ def test_a_connection_lost_after_the_final_dot_may_or_may_not_have_left_a_mail(
         assert len(server.mails) == keeps + 1
 
 
+def test_a_disconnection_is_a_fin_or_an_rst_as_planned(server: SmtpServer) -> None:
+    server.plan(disconnect("data"), disconnect("data", reset=True))
+    for said in (r"closed$", "reset by peer"):
+        with pytest.raises(smtplib.SMTPServerDisconnected, match=said):
+            send(server)
+
+
 @pytest.mark.parametrize("stage", ["connect", "mail", "rcpt"])
 def test_a_connection_can_be_lost_before_any_mail(server: SmtpServer, stage: str) -> None:
     server.plan(disconnect(stage), disconnect(stage, reset=True))  # type: ignore[arg-type]
@@ -279,6 +288,7 @@ def test_the_file_holds_the_mail_before_the_final_reply(tmp_path: Path) -> None:
     with SmtpServer(ledger=path) as server:
         send(server)
         assert server.duplicates() == {"<d1@example.org>": 2}
+        assert read_ledger(path) == server.mails
         server.reset()
         assert (server.mails, read_ledger(path)) == ([], [])
 

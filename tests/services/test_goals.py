@@ -41,7 +41,7 @@ def test_the_notice_says_where_to_look_and_nothing_about_the_person(rt: Runtime)
     (notice,) = inbox(rt)
     assert str(notice.message["To"]) == rt.settings.notices_to
     assert f"/desk/consultations/{consultation}" in notice.part("plain")
-    for detail in ("Robin", "Quill", "robin@example.org", "Oregon", "555", "Tuesdays"):
+    for detail in ("Robin", "Quill", "robin@example.org", "Oregon", "555 0100", "Tuesdays"):
         assert detail not in notice.source
     assert notice.message["List-Unsubscribe"] is None
 

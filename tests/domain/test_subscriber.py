@@ -1,0 +1,98 @@
+"""Whether a mail may go to a person, as a table one can read."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+
+from nurture.domain.delivery import Kind
+from nurture.domain.sequence import EnrollmentState
+from nurture.domain.subscriber import (
+    ASK_AGAIN_AFTER,
+    MOST_CONFIRMATIONS,
+    SubscriberState,
+    Suppression,
+    hindrance,
+    may_ask_to_confirm,
+)
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+ANY_ENROLLMENT: set[EnrollmentState | None] = {None, *EnrollmentState}
+
+# Kind                        the person is …              suppressed for …                                  in a sequence …
+MAY_GO: dict[Kind, tuple[set[SubscriberState], set[Suppression | None], set[EnrollmentState | None]]] = {
+    Kind.LETTER:             ({SubscriberState.ACTIVE},  {None},                                              {EnrollmentState.ACTIVE}),
+    Kind.CONFIRMATION:       ({SubscriberState.PENDING}, {None, Suppression.UNSUBSCRIBED, Suppression.ERASED}, ANY_ENROLLMENT),
+    Kind.ALREADY_SUBSCRIBED: ({SubscriberState.ACTIVE},  {None},                                              ANY_ENROLLMENT),
+    Kind.NOTICE:             ({SubscriberState.ACTIVE},  {None},                                              ANY_ENROLLMENT),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_mail_may_go_exactly_where_the_table_says(kind: Kind) -> None:
+    persons, reasons, places = MAY_GO[kind]
+    for person, reason, place in product(SubscriberState, [None, *Suppression], [None, *EnrollmentState]):
+        allowed = person in persons and reason in reasons and place in places
+        assert (hindrance(kind, person, reason, place) is None) == allowed, (kind, person, reason, place)
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("reason", [Suppression.BOUNCED, Suppression.COMPLAINED])
+def test_a_bounce_or_complaint_stops_every_kind_of_mail(kind: Kind, reason: Suppression) -> None:
+    for person, place in product(SubscriberState, [None, *EnrollmentState]):
+        assert hindrance(kind, person, reason, place) == reason.value
+
+
+@pytest.mark.parametrize(
+    ("kind", "person", "reason", "place", "said"),
+    [
+        (Kind.LETTER, SubscriberState.UNSUBSCRIBED, Suppression.UNSUBSCRIBED, EnrollmentState.EXITED, "unsubscribed"),
+        (Kind.LETTER, SubscriberState.PAUSED, None, EnrollmentState.ACTIVE, "paused"),
+        (Kind.LETTER, SubscriberState.PENDING, None, None, "pending"),
+        (Kind.LETTER, SubscriberState.ACTIVE, None, EnrollmentState.COMPLETED, "completed"),
+        (Kind.LETTER, SubscriberState.ACTIVE, None, EnrollmentState.EXITED, "exited"),
+        (Kind.LETTER, SubscriberState.ACTIVE, None, None, "not enrolled"),
+        (Kind.LETTER, SubscriberState.ACTIVE, Suppression.ERASED, EnrollmentState.ACTIVE, "erased"),
+        (Kind.CONFIRMATION, SubscriberState.ACTIVE, None, EnrollmentState.ACTIVE, "active"),
+        (Kind.CONFIRMATION, SubscriberState.ERASED, Suppression.ERASED, None, "erased"),
+        (Kind.NOTICE, SubscriberState.COMPLAINED, Suppression.COMPLAINED, None, "complained"),
+    ],
+)
+def test_a_hindrance_says_why(
+    kind: Kind, person: SubscriberState, reason: Suppression | None, place: EnrollmentState | None, said: str
+) -> None:
+    assert hindrance(kind, person, reason, place) == said
+
+
+def test_a_person_who_left_and_asks_again_gets_a_confirmation_and_no_letter() -> None:
+    back = SubscriberState.PENDING, Suppression.UNSUBSCRIBED, None
+    assert hindrance(Kind.CONFIRMATION, *back) is None
+    assert hindrance(Kind.LETTER, *back) == "unsubscribed"
+
+
+@pytest.mark.parametrize(
+    ("hours_ago", "may"),
+    [
+        ([], True),
+        ([0], False),
+        ([23.999], False),
+        ([24], True),
+        ([1000], True),
+        ([48, 24], False),
+        ([5000, 1000], False),
+        ([30, 1], False),
+    ],
+)
+def test_one_confirmation_a_day_and_two_in_all(hours_ago: list[float], may: bool) -> None:
+    assert may_ask_to_confirm([NOW - ago * HOUR for ago in hours_ago], NOW) is may
+
+
+def test_a_flood_of_sign_ups_brings_two_confirmations_however_long_it_lasts() -> None:
+    asked: list[datetime] = []
+    for hour in range(24 * 60):
+        if may_ask_to_confirm(asked, NOW + hour * HOUR):
+            asked.append(NOW + hour * HOUR)
+    assert asked == [NOW, NOW + ASK_AGAIN_AFTER]
+    assert len(asked) == MOST_CONFIRMATIONS
