@@ -69,6 +69,7 @@ def configure() -> None:
     root.setLevel(logging.WARNING)
     for name in ("python_http_client", "urllib3", "sqlalchemy", "apscheduler"):
         logging.getLogger(name).setLevel(logging.WARNING)  # python_http_client prints the API key at DEBUG
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # its request lines hold tokens
 
 
 def get(name: str) -> structlog.typing.FilteringBoundLogger:

@@ -64,20 +64,20 @@ def to_html(tokens: list[Token]) -> str:
 def to_text(tokens: list[Token]) -> str:
     """The tokens as plain text with the same content: links as `words: address`, lists with dashes or numbers."""
     blocks: list[str] = []
-    lists: list[int | None] = []
-    prefix, quote, heading = "", 0, 0
+    numbers: list[int | None] = []  # of the lists we are in: the next number, None for dashes
+    prefix, quote, heading, continues = "", 0, 0, False
     for token in tokens:
         match token.type:
-            case "bullet_list_open":
-                lists.append(None)
-            case "ordered_list_open":
-                lists.append(int(token.attrs.get("start", 1)))
+            case "bullet_list_open" | "ordered_list_open":
+                numbers.append(int(token.attrs.get("start", 1)) if token.type.startswith("ordered") else None)
+                continues = continues and len(numbers) > 1
             case "bullet_list_close" | "ordered_list_close":
-                lists.pop()
+                numbers.pop()
+                prefix, continues = "  " * len(numbers), continues and bool(numbers)
             case "list_item_open":
-                number = lists[-1]
-                prefix = "  " * (len(lists) - 1) + ("- " if number is None else f"{number}. ")
-                lists[-1] = None if number is None else number + 1
+                number = numbers[-1]
+                prefix = "  " * (len(numbers) - 1) + ("- " if number is None else f"{number}. ")
+                numbers[-1] = None if number is None else number + 1
             case "heading_open":
                 heading = int(token.tag[1])
             case "blockquote_open":
@@ -93,11 +93,11 @@ def to_text(tokens: list[Token]) -> str:
                 if heading:
                     words += "\n" + ("=" if heading == 1 else "-") * min(len(words), 60)
                     heading = 0
-                if prefix and blocks and blocks[-1].lstrip().startswith(("- ", *"0123456789")):
+                if continues and prefix.strip():
                     blocks[-1] += "\n" + words  # items of one list stay together
                 else:
                     blocks.append(words)
-                prefix = "  " * len(lists)
+                continues, prefix = bool(numbers), "  " * len(numbers)
     return "\n\n".join(blocks) + "\n"
 
 

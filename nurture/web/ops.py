@@ -77,6 +77,7 @@ def outbox_mail(delivery: str) -> Response:
 @pages.get("/outbox/<delivery>/html")
 def outbox_html(delivery: str) -> Response:
     """The HTML part of a captured mail, for the sandboxed frame."""
-    response = make_response(_stored(delivery).part("html"))
+    html = _stored(delivery).part("html").replace("<head>", '<head><base target="_blank">', 1)  # links open beside it
+    response = make_response(html)
     response.headers["Content-Security-Policy"] = MAIL_CSP
     return response

@@ -22,8 +22,11 @@ _CSP = (
 )
 FRAMED_CSP = _CSP + "; frame-src 'self'"
 """For pages that show a mail in a sandboxed frame."""
-MAIL_CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
-"""For the mail itself: its styles are inline by nature; nothing in it runs, loads or submits."""
+MAIL_CSP = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; "
+    "sandbox allow-popups allow-popups-to-escape-sandbox"
+)
+"""For the mail itself: its styles are inline by nature; nothing in it runs, loads or submits, and links open beside it."""
 
 _ERRORS = {
     400: ("This could not be read", "Something in the request was not as expected. Please go back and try again."),

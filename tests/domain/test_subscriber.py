@@ -19,14 +19,16 @@ from nurture.domain.subscriber import (
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
-ANY_ENROLLMENT: set[EnrollmentState | None] = {None, *EnrollmentState}
+ANYWHERE: set[EnrollmentState | None] = {None, *EnrollmentState}
+NOT_SUPPRESSED: set[Suppression | None] = {None}
+MAY_ASK_AGAIN: set[Suppression | None] = {None, Suppression.UNSUBSCRIBED, Suppression.ERASED}
 
-# Kind                        the person is …              suppressed for …                                  in a sequence …
 MAY_GO: dict[Kind, tuple[set[SubscriberState], set[Suppression | None], set[EnrollmentState | None]]] = {
-    Kind.LETTER:             ({SubscriberState.ACTIVE},  {None},                                              {EnrollmentState.ACTIVE}),
-    Kind.CONFIRMATION:       ({SubscriberState.PENDING}, {None, Suppression.UNSUBSCRIBED, Suppression.ERASED}, ANY_ENROLLMENT),
-    Kind.ALREADY_SUBSCRIBED: ({SubscriberState.ACTIVE},  {None},                                              ANY_ENROLLMENT),
-    Kind.NOTICE:             ({SubscriberState.ACTIVE},  {None},                                              ANY_ENROLLMENT),
+    # kind                    the person is              suppressed for   in a sequence
+    Kind.LETTER:             ({SubscriberState.ACTIVE},  NOT_SUPPRESSED,  {EnrollmentState.ACTIVE}),
+    Kind.CONFIRMATION:       ({SubscriberState.PENDING}, MAY_ASK_AGAIN,   ANYWHERE),
+    Kind.ALREADY_SUBSCRIBED: ({SubscriberState.ACTIVE},  NOT_SUPPRESSED,  ANYWHERE),
+    Kind.NOTICE:             ({SubscriberState.ACTIVE},  NOT_SUPPRESSED,  ANYWHERE),
 }  # fmt: skip
 
 

@@ -68,9 +68,13 @@ def confirm(page: Page, service: Service) -> None:
     page.get_by_role("link", name=str(mail.message["Subject"])).click()
     frame = page.frame_locator("iframe")
     expect(frame.get_by_role("heading", level=1)).to_be_visible()
-    page.goto(link(mail, "/confirm/"))
-    page.get_by_role("button").click()
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    with page.context.expect_page() as opened:
+        frame.get_by_role("link", name="Yes, send me the letters").click()
+    beside = opened.value
+    expect(beside).to_have_url(link(mail, "/confirm/"))
+    beside.get_by_role("button").click()
+    expect(beside.get_by_role("heading", level=1)).to_have_text("Welcome")
+    beside.close()
 
 
 @pytest.mark.parametrize("service", [200_000], indirect=True)

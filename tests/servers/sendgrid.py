@@ -953,16 +953,19 @@ class _Connection(asyncio.BufferedProtocol):
         """Wait so long, or until the client is gone."""
         if self._ended or seconds == 0:
             return
-        over = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
 
         def end(_: object = None) -> None:
             if not over.done():
                 over.set_result(None)
 
-        if seconds is not None:
-            asyncio.get_running_loop().call_later(seconds, end)
+        timer = None if seconds is None else loop.call_later(seconds, end)
         self._gone.add_done_callback(end)
         await over
+        self._gone.remove_done_callback(end)  # a kept connection would collect one for each request
+        if timer is not None:
+            timer.cancel()
 
     async def _head(self) -> Head | None:
         """The next head; None if the client ended between requests. Raises NotHttp."""

@@ -1,0 +1,88 @@
+"""axe-core finds nothing on any page, in both schemes; nothing is wider than a small phone."""
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser
+from werkzeug.serving import make_server
+
+from nurture import runtime
+from nurture.app import create_app
+from nurture.runtime import Runtime
+from nurture.services import access, goals, publishing
+from nurture.services.addresses import parse_address
+from nurture.tokens import Purpose
+from tests.conftest import settings_for
+from tests.people import a_subscriber, inbox, run_tick, sign_up
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runtime, str]]:
+    rt = runtime.build(settings_for(tmp_path_factory.mktemp("site"), from_name="Dana from Oak Street"), migrate=True)
+    publishing.load_shipped(rt)
+    server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield rt, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    rt.close()
+
+
+def addresses(rt: Runtime) -> dict[str, str]:
+    reader = a_subscriber(rt)
+    asked = goals.Request("Robin Quill", reader.email, "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
+    consultation = goals.request_consultation(rt, asked, parse_address(reader.email), None)
+    sign_up(rt)
+    again = a_subscriber(rt)
+    sign_up(rt, again.email)
+    run_tick(rt)
+    mail = inbox(rt, again)[-1]
+    unsubscribe = rt.tokens.mint(Purpose.UNSUBSCRIBE, reader.id)
+    return {
+        "home": "/", "inbox": "/check-your-inbox", "confirm": f"/confirm/{rt.tokens.mint(Purpose.CONFIRM, reader.id)}",
+        "unsubscribe": f"/unsubscribe/{unsubscribe}", "consultation": "/consultation", "sent": "/consultation/sent",
+        "dead": "/confirm/x", "outbox": "/outbox", "mail": f"/outbox/{mail.id}",
+        "desk": "/desk/", "request": f"/desk/consultations/{consultation}",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible_and_fits_a_small_phone(browser: Browser, site: tuple[Runtime, str], scheme: str) -> None:
+    rt, url = site
+    context = browser.new_context(viewport={"width": 320, "height": 700}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(url + re.sub(r"^https?://[^/]+", "", access.login_link(rt)))
+    page.get_by_role("button").click()
+    found = {}
+    for name, path in addresses(rt).items():
+        page.goto(url + path)
+        result = Axe().run(page).response["violations"]
+        found[name] = [f"{each['id']}: {each['nodes'][0]['html'][:120]}" for each in result]
+        if page.evaluate("document.documentElement.scrollWidth") > 320:
+            found[name].append("wider than 320 px")
+    blank = context.new_page()
+    for kind in {str(mail.message["Feedback-ID"]): mail for mail in inbox(rt)}.values():
+        blank.set_content(kind.part("html"))  # on its own page no script may run, so axe could not either
+        found[str(kind.message["Subject"])] = [
+            f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in Axe().run(blank).response["violations"]
+        ]
+    page.goto(url + "/")
+    page.locator("form[action='/subscribe'] button").click()
+    found["errors"] = [each["id"] for each in Axe().run(page).response["violations"]]
+    context.close()
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def test_no_page_loads_anything_from_elsewhere_or_holds_inline_code(site: tuple[Runtime, str]) -> None:
+    import nurture.app
+
+    for path in [*(Path(nurture.app.__file__).parents[1] / "templates").glob("*/*.html")]:
+        if path.parent.name != "mail":
+            text = path.read_text("utf-8")
+            assert not re.search(r"""style=|<style|<script(?![^>]*src=)|\bon\w+=["']|(src|href)=["']https?://""", text), path

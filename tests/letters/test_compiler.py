@@ -1,0 +1,196 @@
+"""An edition is compiled once; filling it gives what the whole pipeline would have given."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nurture.delivery.send import own_mail
+from nurture.domain.delivery import Kind
+from nurture.letters import dialect, layout
+from nurture.letters.compiler import Edition, compile_letter
+from nurture.letters.filling import Content, Unfillable, fill
+from nurture.letters.source import Letter, LetterRefused, read_folder, read_letter
+
+SHIPPED = read_folder(Path(__file__).resolve().parents[2] / "templates" / "letters" / "ketamine-and-talk-therapy")[1]
+OWN = (Kind.CONFIRMATION, Kind.ALREADY_SUBSCRIBED, Kind.NOTICE)
+EDITIONS = {letter.key: compile_letter(letter) for letter in SHIPPED} | {kind.value: own_mail(kind) for kind in OWN}
+TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+PREHEADERS = {letter.key: letter.preheader for letter in SHIPPED} | {
+    kind.value: read_letter("x.md", (TEMPLATES / "mail" / f"{kind.value.replace('_', '-')}.md").read_text("utf-8")).preheader
+    for kind in OWN
+}
+BASE = "https://letters.example.org"
+VALUES = {
+    "reader": {"first_name": "Zoë", "signed_up_on": "2 March 2026"},
+    "practice": {"name": "Dana from Oak Street", "postal_address": "PO Box 12, Portland"},
+    "links": {
+        "unsubscribe": f"{BASE}/unsubscribe/TOKEN", "consultation": f"{BASE}/consultation?t=TOKEN&a=b", "home": BASE,
+        "confirm": f"{BASE}/confirm/TOKEN", "desk": f"{BASE}/desk/consultations/1",
+    },
+}  # fmt: skip
+
+
+def a_letter(body: str, subject: str = "Letter") -> Letter:
+    return read_letter("01-try.md", f"---\nsubject: {subject!r}\npreheader: 'x'\nwait: 1 day\n---\n# Title\n\n{body}\n")
+
+
+def filled(edition: Edition, **reader: str) -> Content:
+    return fill(edition, VALUES | {"reader": VALUES["reader"] | reader})
+
+
+class _Seen(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.shown: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.feed(page)
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1] not in ("style", "title", "head"):
+            self.shown.append(data)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.links += [value or "" for name, value in attrs if tag == "a" and name == "href"]
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[A-Za-zë]{4,}", text))
+
+
+@pytest.mark.parametrize("name", list(EDITIONS))
+def test_every_shipped_mail_is_sound(name: str) -> None:
+    content = filled(EDITIONS[name])
+    seen = _Seen(content.html)
+    assert "{{" not in content.html + content.text + content.subject
+    assert seen.tags.count("h1") == 1
+    assert not {"script", "form", "img", "iframe", "link", "object"} & set(seen.tags)
+    assert ("lang", "en") in seen.attributes
+    assert all(("role", "presentation") in seen.attributes for tag in seen.tags if tag == "table")
+    assert all(link.startswith((BASE, "https://", "tel:", "sms:", "mailto:")) for link in seen.links), seen.links
+    assert not re.search(r"""(src|background)=|url\(|@import""", content.html)
+    assert len(content.html.encode()) < 80_000
+    assert max(len(line.encode()) for line in (content.html + content.text).splitlines()) <= 998
+    assert "prefers-color-scheme" in content.html, "the rules for dark mode survive inlining"
+    if name != Kind.NOTICE:
+        assert f"{BASE}/unsubscribe/TOKEN" in seen.links
+        assert f"{BASE}/unsubscribe/TOKEN" in content.text
+        assert "PO Box 12, Portland" in content.text
+        assert "PO Box 12, Portland" in content.html
+
+
+@pytest.mark.parametrize("name", list(EDITIONS))
+def test_both_parts_say_the_same(name: str) -> None:
+    content = filled(EDITIONS[name])
+    missing = _words(" ".join(_Seen(content.html).shown)) - _words(content.text + PREHEADERS[name])
+    assert not missing, missing
+
+
+@pytest.mark.parametrize("letter", SHIPPED, ids=lambda letter: letter.key)
+def test_what_a_lock_screen_shows_is_discreet(letter: Letter) -> None:
+    shown = f"{letter.subject} {letter.preheader}".lower()
+    for word in (
+        "ketamine",
+        "depress",
+        "suicid",
+        "mental",
+        "psych",
+        "therap",
+        "trauma",
+        "treatment",
+        "patient",
+        "crisis",
+        "mood",
+    ):
+        assert word not in shown
+    assert len(letter.subject) <= 50
+    assert 60 <= len(letter.preheader) <= 90
+
+
+@pytest.mark.parametrize("letter", SHIPPED, ids=lambda letter: letter.key)
+def test_every_citation_has_its_source_and_every_source_is_cited(letter: Letter) -> None:
+    cited = {int(number) for number in re.findall(r"\[(\d+)\]", letter.body)}
+    assert cited == {source.number for source in letter.sources}
+
+
+def test_the_series_holds_the_facts_that_must_not_be_left_out() -> None:
+    bodies = {letter.key: letter.body.lower() for letter in SHIPPED}
+    for letter in SHIPPED[1:]:
+        assert "off-label" in bodies[letter.key], letter.key
+    for fact in ("blood pressure", "breathing", "bladder", "misuse", "pregnan", "psychosis", "driv"):
+        assert fact in bodies[SHIPPED[4].key], fact
+    assert "i do not prescribe" in bodies[SHIPPED[5].key]
+    everything = " ".join(bodies.values())
+    for wrong in ("gaba from binding", "johns hopkins", "overdose", "lasting relief", "cure"):
+        assert wrong not in everything
+
+
+def test_a_welcome_goes_at_once_and_every_other_letter_waits_days() -> None:
+    assert SHIPPED[0].step.at_once
+    assert all(letter.step.wait.days >= 3 for letter in SHIPPED[1:])
+    assert len(SHIPPED) == 6
+
+
+def test_the_confirmation_holds_no_user_text_and_no_word_about_health() -> None:
+    content = filled(EDITIONS["confirmation"], first_name="BUY NOW")
+    said = content.subject + content.text + content.html
+    assert "BUY NOW" not in said
+    assert not re.search(r"ketamine|therap|depress|988|crisis", said, re.IGNORECASE)
+
+
+def test_a_first_name_cannot_become_html_a_link_or_a_header() -> None:
+    edition = compile_letter(a_letter("Hello {{ reader.first_name }}", "Hi {{ reader.first_name }}"))
+    content = filled(edition, first_name="<b onclick=x>\r\nBcc: a@b.org [x](https://evil.example) &amp;")
+    assert "<b onclick" not in content.html
+    assert "&lt;b onclick" in content.html
+    assert "\n" not in content.subject
+    assert "\r" not in content.subject
+    assert "https://evil.example" not in _Seen(content.html).links
+
+
+def test_a_missing_value_fails_for_that_reader_and_says_where() -> None:
+    edition = compile_letter(a_letter("Hello"))
+    with pytest.raises(Unfillable, match="the page needs something"):
+        fill(Edition(edition.subject, edition.html + "{{ reader.shoe }}", edition.text), VALUES)
+
+
+def test_a_bold_link_alone_is_a_button_and_within_a_sentence_it_is_not() -> None:
+    page = filled(compile_letter(a_letter("**[Call]({{ links.consultation }})**\n\nor **[read]({{ links.home }})** on")))
+    assert page.html.count('class="button"') == 2  # the paragraph and its link
+    assert f'href="{BASE}/consultation?t=TOKEN&amp;a=b"' in page.html
+    assert f"Call: {BASE}/consultation?t=TOKEN&a=b" in page.text
+
+
+def test_a_part_in_brackets_where_it_would_get_lost_is_refused() -> None:
+    with pytest.raises(LetterRefused, match="got lost"):
+        compile_letter(a_letter('[a link](https://example.org "{{ reader.first_name }}")'))
+
+
+def test_lists_quotes_and_rules_read_well_as_plain_text() -> None:
+    text = filled(compile_letter(a_letter("1. one\n2. two\n\n- a\n- b\n\n> said\n\n---\n\n## Part\n\nEnd"))).text
+    assert "1. one\n2. two" in text
+    assert "- a\n- b" in text
+    assert "> said" in text
+    assert "Part\n----" in text
+
+
+NAMES = st.text(st.characters(categories=("L", "M", "Zs"), include_characters="'-.’"), max_size=40)
+
+
+@given(name=NAMES, day=st.sampled_from(["2 March 2026", ""]))
+def test_filling_an_edition_equals_running_the_pipeline_on_the_filled_source(name: str, day: str) -> None:
+    """For the text part, where nothing is escaped: both orders of filling and rendering agree."""
+    name = " ".join(name.split())
+    body = "Hello{% if reader.first_name %} dear reader{% else %} you{% endif %},\n\n- one\n- two {{ links.home }}\n"
+    letter = a_letter(body)
+    late = filled(compile_letter(letter), first_name=name, signed_up_on=day).text
+    source = dialect.template(letter.body, False).render(VALUES | {"reader": {"first_name": name, "signed_up_on": day}})
+    early = layout.to_text(layout.parse(source))
+    assert late.startswith(early.strip())

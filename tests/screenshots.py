@@ -1,0 +1,88 @@
+"""`make screenshots`: every page and a few mails, on a desktop and a phone, light and dark, into docs/screenshots."""
+
+import re
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+from werkzeug.serving import make_server
+
+from nurture import runtime
+from nurture.app import create_app
+from nurture.runtime import Runtime
+from nurture.services import access, publishing
+from nurture.tokens import Purpose
+from tests.clocks import ManualClock
+from tests.conftest import settings_for
+from tests.people import a_subscriber, due, inbox, run_tick
+
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+
+
+def main() -> None:
+    """Take them all."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        rt = runtime.build(settings_for(Path(place), from_name="Dana from Oak Street"), migrate=True)
+        publishing.load_shipped(rt)
+        clock = ManualClock()
+        rt.clock = clock
+        server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium")
+            _take(rt, clock, browser, f"http://127.0.0.1:{server.server_port}", folder)
+            browser.close()
+        server.shutdown()
+        rt.close()
+
+
+def _take(rt: Runtime, clock: ManualClock, browser: Browser, url: str, folder: Path) -> None:
+    reader = a_subscriber(rt)
+    run_tick(rt)
+    while (at := due(rt, reader)) is not None:
+        clock.at = at
+        run_tick(rt)
+    leaving = a_subscriber(rt)
+    run_tick(rt)
+    mails = {str(mail.message["Subject"]).split(":")[0].lower().replace(" ", "-"): mail for mail in inbox(rt, reader)}
+    token = {purpose: rt.tokens.mint(purpose, leaving.id) for purpose in Purpose}
+    pages = {
+        "home": "/", "check-your-inbox": "/check-your-inbox", "confirm": f"/confirm/{token[Purpose.CONFIRM]}",
+        "unsubscribe": f"/unsubscribe/{token[Purpose.UNSUBSCRIBE]}", "consultation": "/consultation",
+        "consultation-sent": "/consultation/sent", "dead-link": "/confirm/x", "outbox": "/outbox",
+        "outbox-mail": f"/outbox/{mails['letter-1'].id}", "desk-login": re.sub(r"^https?://[^/]+", "", access.login_link(rt)),
+    }  # fmt: skip
+    for size, (width, height) in SIZES.items():
+        for scheme in ("light", "dark"):
+            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+            page = context.new_page()
+
+            def shot(name: str, page=page, size=size, scheme=scheme) -> None:  # type: ignore[no-untyped-def]
+                page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
+
+            for name, path in pages.items():
+                page.goto(url + path)
+                shot(name)
+            page.goto(url + "/")
+            page.locator("form[action='/subscribe'] button").click()
+            shot("home-errors")
+            page.goto(url + pages["unsubscribe"])
+            page.get_by_role("button").click()
+            shot("unsubscribed")
+            page.get_by_role("button").click()
+            shot("resubscribed")
+            page.goto(re.sub(r"^https?://[^/]+", url, access.login_link(rt)))
+            page.get_by_role("button").click()
+            shot("desk")
+            for name in ("letter-4", "letter-5"):
+                page.goto(f"{url}/outbox/{mails[name].id}/html")
+                shot(f"mail-{name}")
+            context.close()
+
+
+if __name__ == "__main__":
+    main()
