@@ -1,54 +1,63 @@
-# `make help` lists what there is. Everything installs what it needs.
+# `make help` lists what there is. Everything installs what it needs; PYTHON=python3.12 chooses an interpreter.
 SHELL := /bin/bash
 BIN := .venv/bin
+PYTEST_ARGS ?= -n 2 --dist worksteal
+RESOLVE = .boot/bin/uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-setup run demo test lint types layers unit bench screenshots lock clean
+.PHONY: help setup tools services run demo test lint types layers unit bench screenshots lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
+	@sed -nE 's/^([a-z]+):[^#]*## /  \1\t/p' Makefile | expand -t 16
 
 setup: ## install the service into .venv; afterwards .venv/bin/nurture works
 	@.ci/setup requirements.lock
-
-test-setup: # the service with everything its tests need
-	@.ci/setup tests/requirements.lock
 
 run: setup ## serve on http://127.0.0.1:8000 with a local outbox
 	@$(BIN)/nurture init
 	@exec $(BIN)/nurture serve
 
 demo: setup ## the main job in under a minute, without a browser
-	@$(BIN)/nurture demo
+	@exec $(BIN)/nurture demo
 
-test: test-setup ## lint, types, layers and every test
-	@.ci/provision
-	@$(MAKE) --no-print-directory lint types layers unit
+test: services ## everything: lint, types, layers and every test
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory layers
+	@$(MAKE) --no-print-directory unit
 
-lint: test-setup
+tools: # the service with the tools of its tests
+	@.ci/setup tests/requirements.lock
+
+services: # and the servers and the browser they use
+	@.ci/provision python postgresql chromium
+	@.ci/setup tests/requirements.lock
+
+lint: tools ## style
 	$(BIN)/ruff check -q .
 	$(BIN)/ruff format -q --check .
 
-types: test-setup
+types: tools ## mypy, strict
 	$(BIN)/mypy
 
-layers: test-setup
-	$(BIN)/lint-imports --no-cache > /tmp/nurture-layers.$$$$ || { cat /tmp/nurture-layers.$$$$; exit 1; }; rm -f /tmp/nurture-layers.$$$$
+layers: tools ## imports only point down
+	@echo $(BIN)/lint-imports; said=$$($(BIN)/lint-imports --no-cache) || { echo "$$said"; exit 1; }
 
-unit: test-setup
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+unit: services ## every test; PYTEST_ARGS="-x tests/domain" chooses
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-bench: test-setup ## the benchmarks, as a table with ratios
-	@.ci/provision
+bench: services ## the benchmarks, each as a table with ratios
 	@$(BIN)/python -m tests.benchmarks
 
-screenshots: test-setup ## pictures of every page into docs/screenshots
-	@.ci/provision
+screenshots: services ## pictures of every page into docs/screenshots
 	@$(BIN)/python -m tests.screenshots
 
-lock: test-setup ## resolve the dependencies anew into both locks
-	.boot/bin/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
-	.boot/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra test -c requirements.lock pyproject.toml -o tests/requirements.lock
+lock: tools ## resolve the dependencies anew into the locks
+	uv=$$(grep -o '^uv==[0-9.]*' .ci/uv.lock) && echo "$$uv" | $(RESOLVE) - -o .ci/uv.lock
+	$(RESOLVE) --upgrade pyproject.toml -o requirements.lock
+	$(RESOLVE) --upgrade --extra test -c requirements.lock pyproject.toml -o tests/requirements.lock
 
 clean: ## remove what was installed and built; keeps instance/
-	rm -rf .venv .boot .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .boot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

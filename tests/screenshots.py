@@ -58,7 +58,7 @@ def _take(rt: Runtime, clock: ManualClock, browser: Browser, url: str, folder: P
     }  # fmt: skip
     for size, (width, height) in SIZES.items():
         for scheme in ("light", "dark"):
-            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
             page = context.new_page()
 
             def shot(name: str, page=page, size=size, scheme=scheme) -> None:  # type: ignore[no-untyped-def]

@@ -87,8 +87,6 @@ def test_other_peoples_variables_in_the_file_are_let_alone() -> None:
         ("LISTEN", "127.0.0.1:", "HOST:PORT"),
         ("LISTEN", "127.0.0.1:http", "HOST:PORT"),
         ("LISTEN", "127.0.0.1:65536", "HOST:PORT"),
-        ("DATABASE_URL", "mysql://localhost/nurture", "sqlite:///path/to/file.db"),
-        ("DATABASE_URL", "postgres://localhost/nurture", "postgresql+psycopg://"),
         ("MAILER", "pigeon", "outbox, sendgrid or smtp"),
         ("SENDGRID_HOST", "api.sendgrid.com", "https://api.sendgrid.com"),
         ("TIME_ZONE", "Berlin", "Europe/Berlin"),
@@ -114,6 +112,13 @@ def test_a_wrong_value_is_named_with_its_variable_and_the_remedy(
     assert said.startswith(f"NURTURE_{name} is {value!r}, which is ")
     assert remedy in said
     assert said.endswith("(docs/reference.md, Environment)")
+
+
+@pytest.mark.parametrize("value", ["mysql://localhost/nurture", "postgres://localhost/nurture", "nurture.db"])
+def test_a_database_we_cannot_use_is_answered_with_those_we_can(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    said = refusal(monkeypatch, DATABASE_URL=value)
+    assert said.startswith("NURTURE_DATABASE_URL is ")
+    assert "Set it to sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/name." in said
 
 
 def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

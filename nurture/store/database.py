@@ -12,9 +12,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
+from nurture import log
 from nurture.words import NurtureError
+
+_log = log.get(__name__)
 
 try:
     import pysqlite3 as sqlite3  # the wheel carries a library without the WAL-reset bug
@@ -23,6 +26,7 @@ except ImportError:  # no wheel for this platform: the interpreter's library is 
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _FIXED_SERIES: dict[tuple[int, ...], int] = {(3, 44): 6, (3, 50): 7, (3, 51): 3}
+_OLDEST_POSTGRESQL = (15,)
 _MIGRATE_LOCK = 0x6E757274757265  # "nurture": serialises `nurture init` of several machines on PostgreSQL
 
 
@@ -139,12 +143,16 @@ class Database:
         try:
             with self.read() as db:
                 now, head = self.revision(db)
-        except OperationalError as error:
+        except DatabaseError as error:
             place = self.url.render_as_string(hide_password=True)
             raise DatabaseRefused(
                 f"The database {place} does not answer ({type(error.orig).__name__}). "
                 "Check NURTURE_DATABASE_URL and that the server runs."
             ) from None
+        if not self.is_sqlite and (self.engine.dialect.server_version_info or (0,)) < _OLDEST_POSTGRESQL:
+            raise DatabaseRefused("This PostgreSQL is older than version 15. Upgrade the server, or use another.")
+        if self.is_sqlite and not wal_is_safe(sqlite3.sqlite_version_info):
+            _log.warning("sqlite_without_wal", version=sqlite3.sqlite_version)
         if now != head:
             raise DatabaseRefused(
                 f"The database is at revision {now or 'none'}, this version needs {head}. Run `nurture init`."

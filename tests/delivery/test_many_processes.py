@@ -42,7 +42,8 @@ def test_four_workers_with_a_scheduler_each_send_every_letter_exactly_once(datab
         assert len(server.accepted) == server.requests == LETTERS
         assert set(server.by_delivery().values()) == {1}
     with rt.database.read() as db:
-        states = dict(db.execute(select(deliveries.c.state, func.count()).group_by(deliveries.c.state)).all())
+        counted = db.execute(select(deliveries.c.state, func.count()).group_by(deliveries.c.state)).all()
+        states = {state: count for state, count in counted}  # noqa: C416 - rows, not tuples
         owners = db.execute(select(func.count(func.distinct(send_requests.c.owner)))).scalar_one()
     assert states == {State.ACCEPTED: LETTERS, State.SCHEDULED: LETTERS}, "each welcome sent, each next letter planned"
     assert owners > 1, "more than one process took part"

@@ -1,11 +1,13 @@
-"""A PostgreSQL server of our own: private folder, unix socket only, gone when the tests end."""
+"""A PostgreSQL server of our own: private folder, unix socket only, gone when the tests end, however they end."""
 
 import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,63 +15,109 @@ from typing import Self
 import psycopg
 from psycopg import sql
 
-# A test's data need not survive a power cut.
-_OPTIONS = "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
+_OLDEST = 15
+_SECONDS = 60
+"""For a start on a machine that is busy."""
+
+_OPTIONS = {
+    "listen_addresses": "",
+    "max_connections": "200",
+    "fsync": "off",  # a test's data need not survive a power cut
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
 
 
 def _binaries() -> Path:
-    """The newest server at hand, 15 or later."""
-    found = {int(path.parts[-3]): path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")}
-    if found and max(found) >= 15:
-        return found[max(found)]
+    """The newest server at hand. Raises RuntimeError when there is none from 15 on."""
+    versions = {int(path.parts[-3]): path.parent for path in Path("/usr/lib/postgresql").glob("[0-9]*/bin/initdb")}
+    if versions and max(versions) >= _OLDEST:
+        return versions[max(versions)]
     initdb = shutil.which("initdb")
-    if initdb is None:
-        raise RuntimeError("PostgreSQL 15 or later is needed for the tests; `make test` installs it or says how.")
-    return Path(initdb).resolve().parent
+    if initdb is not None:
+        said = subprocess.run([initdb, "--version"], check=True, capture_output=True, text=True).stdout
+        version = re.search(r"\d+", said)
+        if version is not None and int(version[0]) >= _OLDEST:
+            return Path(initdb).resolve().parent
+    raise RuntimeError(f"PostgreSQL {_OLDEST} or later is needed; `make test` installs it, or says how.")
 
 
 class Postgres:
-    """One server; PostgreSQL refuses to run as root, so root runs it as the user `postgres`."""
+    """One server, from `with Postgres() as server` to the end of the block."""
 
     def __init__(self) -> None:
         self._bin = _binaries()
-        self._folder = Path(tempfile.mkdtemp(prefix="nurture-pg-"))
-        self._as: list[str] = []
-        if os.geteuid() == 0:
+        # Not $TMPDIR: a socket's path has room for 107 bytes, and the user `postgres` must be able to get there.
+        self._folder = Path(tempfile.mkdtemp(prefix="nurture-pg-", dir="/tmp"))
+        # The server ends with the process that started it, killed or not.
+        self._prefix = ["setpriv", "--pdeathsig=INT"]
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             user = pwd.getpwnam("postgres")
             os.chown(self._folder, user.pw_uid, user.pw_gid)
-            self._as = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups"]
-
-    def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run(
-            [*self._as, str(self._bin / program), *arguments], check=True, cwd=self._folder, stdout=subprocess.DEVNULL
-        )
+            self._prefix += [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups"]
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        data = str(self._folder / "data")
-        self._run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N", "--locale=C.UTF-8", "--encoding=UTF8")
-        options = f"-k {self._folder} {_OPTIONS}"
-        self._run("pg_ctl", "-D", data, "-w", "-s", "-l", str(self._folder / "log"), "-o", options, "start")
+        """Start; about half a second. Raises RuntimeError with the server's own words when it does not."""
+        data, log = self._folder / "data", self._folder / "log"
+        settings = _OPTIONS | {"unix_socket_directories": str(self._folder)}
+        try:
+            with log.open("wb") as output:
+                made = ["initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-N", "--locale=C.UTF-8", "-E", "UTF8"]
+                subprocess.run(self._command(*made), check=True, cwd=self._folder, stdout=output, stderr=output)
+                given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+                self._process = subprocess.Popen(
+                    self._command("postgres", "-D", str(data), *given),
+                    cwd=self._folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                )  # fmt: skip
+            self._wait(self._process)
+        except (OSError, subprocess.SubprocessError, RuntimeError) as error:
+            words = log.read_text("utf-8", "replace")[-2000:]
+            self._stop()
+            raise RuntimeError(f"PostgreSQL did not start: {error}\n{words}") from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-s", "-m", "immediate", "stop")
+        self._stop()
+
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        return [*self._prefix, str(self._bin / program), *arguments]
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        status = self._folder / "data" / "postmaster.pid"  # its last line says "ready", as pg_ctl reads it
+        until = time.monotonic() + _SECONDS
+        while not (status.is_file() and status.read_text().split()[-1:] == ["ready"]):
+            if process.poll() is not None:
+                raise RuntimeError(f"It ended with {process.returncode}.")
+            if time.monotonic() > until:
+                raise RuntimeError(f"It is not ready after {_SECONDS} s.")
+            time.sleep(0.01)
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)  # "fast": connections are ended, nothing is waited for
+            try:
+                self._process.wait(_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.send_signal(signal.SIGQUIT)
+                self._process.wait(_SECONDS)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def url(self, name: str) -> str:
         """The SQLAlchemy URL of a database."""
         return f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
 
-    def _execute(self, statement: sql.Composed) -> None:
-        with psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True) as connection:
-            connection.execute(statement)
-
-    def create(self, name: str, template: str = "template0") -> None:
-        """Create a database, as a copy of `template`."""
-        assert re.fullmatch(r"\w+", name)
+    def create(self, name: str, template: str | None = None) -> None:
+        """Create a database: empty, or as a copy of `template`, to which nobody may be connected."""
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'")
-        self._execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+        self._execute(statement.format(sql.Identifier(name), sql.Identifier(template or "template0")))
 
     def drop(self, name: str) -> None:
         """Drop a database, whoever is still connected."""
         self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True) as connection:
+            connection.execute(statement)

@@ -1,0 +1,65 @@
+"""What every process of one installation must agree on."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from nurture import runtime
+from nurture.clock import FastClock, SystemClock
+from nurture.settings import SettingRefused, load
+from tests.conftest import settings_for
+
+
+def test_processes_share_the_timeline_of_a_fast_clock(database_url: str, tmp_path: Path) -> None:
+    first = runtime.build(settings_for(tmp_path, database_url, clock_speed=86_400))
+    second = runtime.build(settings_for(tmp_path, database_url, clock_speed=86_400))
+    assert isinstance(first.clock, FastClock)
+    assert isinstance(second.clock, FastClock)
+    assert first.clock.origin == second.clock.origin
+    assert first.clock.now() > first.clock.wall()
+    assert first.clock.stretch(timedelta(seconds=1)) == timedelta(days=1)
+    first.close()
+    second.close()
+
+
+def test_a_changed_speed_goes_on_from_where_the_timeline_is(database_url: str, tmp_path: Path) -> None:
+    before = runtime.build(settings_for(tmp_path, database_url, clock_speed=1_000_000))
+    reached = before.clock.now()
+    before.close()
+    after = runtime.build(settings_for(tmp_path, database_url, clock_speed=2))
+    assert reached < after.clock.now() < reached + timedelta(days=365)
+    after.close()
+
+
+def test_the_real_clock_is_the_default(database_url: str, tmp_path: Path) -> None:
+    rt = runtime.build(settings_for(tmp_path, database_url))
+    assert type(rt.clock) is SystemClock
+    assert abs(rt.clock.now() - rt.clock.wall()) < timedelta(seconds=5)
+    rt.close()
+
+
+def test_a_key_ring_keeps_its_oldest_key_last(database_url: str, tmp_path: Path) -> None:
+    old, new = "o" * 32, "n" * 32
+    from nurture.store.database import Database
+    from nurture.store.schema import instance
+
+    database = Database(database_url)
+    with database.begin() as db:
+        db.execute(instance.delete())
+    database.close()
+    for ring, fits in ((old, True), (f"{new},{old}", True), (f"{old},{new}", False), (new, False)):
+        settings = settings_for(tmp_path, database_url, field_keys=ring)
+        if fits:
+            runtime.build(settings).close()
+        else:
+            with pytest.raises(SettingRefused, match="do not fit its database"):
+                runtime.build(settings)
+    with pytest.raises(SettingRefused, match="shorter than 32"):
+        runtime.build(settings_for(tmp_path, database_url, field_keys="short"))
+
+
+def test_the_generated_secret_is_made_once(tmp_path: Path) -> None:
+    settings = load(_env_file=None, instance_dir=tmp_path / "fresh")
+    assert runtime.secret(settings) == runtime.secret(settings)
+    assert len(runtime.secret(settings)) == 64
