@@ -47,7 +47,8 @@ class _Library(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.msg if isinstance(record.msg, str) and record.args else "library_message"
-        get("library").log(record.levelno, "library_message", logger=record.name, reason=text, exc_info=record.exc_info)
+        level = min(record.levelno // 10 * 10, logging.CRITICAL)  # structlog knows no level between
+        get("library").log(level, "library_message", logger=record.name, reason=text, exc_info=record.exc_info)
 
 
 def configure() -> None:

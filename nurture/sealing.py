@@ -78,7 +78,7 @@ class Sealer:
             )
         try:
             return key.decrypt(sealed[5:17], sealed[17:], place.bytes()).decode()
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short for a nonce
             raise Unreadable(f"A value in {place.table}.{place.column} is damaged or belongs to another row.") from None
 
     def blind_index(self, canonical: str) -> bytes:

@@ -92,6 +92,7 @@ class Settings(BaseSettings):
         None,
         "SQLite or PostgreSQL (default: sqlite:///<INSTANCE_DIR>/nurture.db)",
         "Set it to sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/name.",
+        repr=False,
     )
     mailer: Literal["outbox", "sendgrid", "smtp"] = _setting(
         "outbox", "what carries mail: outbox, sendgrid or smtp", "Set it to outbox, sendgrid or smtp."
@@ -197,7 +198,7 @@ class Settings(BaseSettings):
         return self.from_email or "letters@localhost.localdomain"
 
 
-_SECRET = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+_SECRET = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation) or not field.repr}
 
 
 def _explain(problem: Any) -> str:

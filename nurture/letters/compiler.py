@@ -65,7 +65,9 @@ class _Tokens:
         before, after = sorted(token.findall(given)), sorted(token.findall(page))
         if before != after or page.count(self.nonce) != len(after):
             raise LetterRefused(where, "A part in curly brackets got lost. Do not use it inside code, images or titles.")
-        return token.sub(lambda found: self.saved[int(found[1])], page)
+        restored = token.sub(lambda found: self.saved[int(found[1])], page)
+        dialect.check(restored, f"{where}, as published")  # brackets may come from raw, escapes, entities or sources
+        return restored
 
 
 def compile_letter(letter: Letter, kind: Kind = Kind.LETTER) -> Edition:

@@ -4,6 +4,7 @@ The sandbox alone stops no resource bomb (its own documentation says so), hence 
 comparisons, and the `default` filter. No loops, no arithmetic, no calls.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
@@ -48,15 +49,32 @@ def template(source: str, html: bool) -> Template:
     return (HTML if html else PLAIN).from_string(source)
 
 
+def _walk(node: nodes.Node, line: int) -> Iterator[tuple[nodes.Node, nodes.Node, int]]:
+    """Every node below one, with its parent and its line; a few kinds have no line and stand where their parts do."""
+    for child in node.iter_child_nodes():
+        here = child.lineno or next((inner.lineno for inner in child.find_all(nodes.Node) if inner.lineno), line)
+        yield node, child, here
+        yield from _walk(child, here)
+
+
+def _known(group: str) -> str:
+    """The names of a group, or of all groups if there is none of that name."""
+    groups = [group] if group in NAMES else list(NAMES)
+    return ", ".join(f"{found}.{name}" for found in groups for name in sorted(NAMES[found]))
+
+
 def check(source: str, file_name: str, first_line: int = 1) -> None:
     """Raise LetterRefused, naming the line and saying what to write, unless `source` keeps to the dialect."""
     try:
         tree = PLAIN.parse(source)
     except TemplateSyntaxError as error:
         place = f"{file_name}, line {error.lineno + first_line - 1}"
-        raise LetterRefused(place, f"A part in curly brackets cannot be read: {error.message}.") from None
-    for node in tree.find_all(nodes.Node):
-        where = f"{file_name}, line {node.lineno + first_line - 1}"
+        why = str(error.message).replace("Jinja was looking for the following tags", "Expected is one of").rstrip(".")
+        raise LetterRefused(place, f"A part in curly brackets cannot be read: {why}.") from None
+    except (RecursionError, ValueError):
+        raise LetterRefused(file_name, "A part in curly brackets is far too long.") from None
+    for parent, node, line in _walk(tree, 1):
+        where = f"{file_name}, line {line + first_line - 1}"
         if isinstance(node, nodes.Filter) and node.name not in _FILTERS:
             raise LetterRefused(where, f"This letter uses `{node.name}`, which letters cannot.")
         if not isinstance(node, _ALLOWED):
@@ -65,13 +83,11 @@ def check(source: str, file_name: str, first_line: int = 1) -> None:
             )
             used = f"`{name}`" if name else _CALLED.get(type(node), f"`{type(node).__name__.lower()}`")
             raise LetterRefused(where, f"This letter uses {used}, which letters cannot.")
-        if isinstance(node, nodes.Name) and node.name not in NAMES:
-            known = ", ".join(f"{group}.{name}" for group in NAMES for name in sorted(NAMES[group]))
-            raise LetterRefused(where, f"This letter asks for `{node.name}`, which does not exist. Known are: {known}.")
+        if isinstance(node, nodes.Name) and (node.name not in NAMES or not isinstance(parent, nodes.Getattr)):
+            wrong = "is only the beginning of a name" if node.name in NAMES else "does not exist"
+            raise LetterRefused(where, f"This letter asks for `{node.name}`, which {wrong}. Known are: {_known(node.name)}.")
         if isinstance(node, nodes.Getattr):
             group = node.node.name if isinstance(node.node, nodes.Name) else ""
             if node.attr not in NAMES.get(group, ()):
-                known = ", ".join(f"{group}.{name}" for name in sorted(NAMES.get(group, ())))
-                raise LetterRefused(
-                    where, f"`{group}.{node.attr}` does not exist. {f'Known are: {known}.' if known else ''}".strip()
-                )
+                name = f"{group}.{node.attr}" if group else f"….{node.attr}"
+                raise LetterRefused(where, f"`{name}` does not exist. Known are: {_known(group)}.")

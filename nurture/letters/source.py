@@ -1,5 +1,6 @@
 """A letter file and a Letter are the same, byte for byte: the text is kept as it is and only read, never rewritten."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, time
@@ -14,6 +15,7 @@ from nurture.words import NurtureError, StepKey
 
 SEQUENCE_FILE = "sequence.yaml"
 _FENCE = "---\n"
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -70,12 +72,12 @@ class SequenceFile:
     rules: Rules
 
 
-def _mapping(text: str, where: str) -> Mapping[str, Any]:
+def _mapping(text: str, where: str, first_line: int = 1) -> Mapping[str, Any]:
     try:
         found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-02-30
         mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 2}" if mark else ""
+        line = f", line {mark.line + first_line}" if mark else ""
         raise LetterRefused(where + line, "This part cannot be read. Put text with a colon in it into quotes.") from None
     if not isinstance(found, dict):
         raise LetterRefused(where, "Expected lines of the form `name: value`.")
@@ -91,10 +93,10 @@ def _words(found: Mapping[str, Any], name: str, where: str) -> str:
 
 def read_letter(file_name: str, text: str) -> Letter:
     """Read a letter file: front matter between two `---` lines, then Markdown. Raises LetterRefused."""
-    if not text.startswith(_FENCE) or _FENCE not in text[len(_FENCE) :]:
+    head, fence, body = text.removeprefix("---").partition("\n" + _FENCE)
+    if not text.startswith(_FENCE) or not fence:
         raise LetterRefused(file_name, "A letter begins with `---`, its subject and wait, and a second `---`.")
-    head, body = text[len(_FENCE) :].split("\n" + _FENCE, 1) if "\n" + _FENCE in text else ("", "")
-    found = _mapping(head, file_name)
+    found = _mapping(head, file_name)  # its first line is the rest of the first `---`
     subject, wait = _words(found, "subject", file_name), _words(found, "wait", file_name) or "at once"
     if not subject:
         raise LetterRefused(file_name, "The subject is empty. Write `subject: …`.")
@@ -103,7 +105,8 @@ def read_letter(file_name: str, text: str) -> Letter:
     except WaitRefused as refused:
         raise LetterRefused(file_name, str(refused)) from None
     sources = []
-    for number, entry in enumerate(found.get("sources") or [], 1):
+    entries = found.get("sources") or []
+    for number, entry in enumerate(entries if isinstance(entries, list) else [entries], 1):
         if not isinstance(entry, dict) or not entry.get("text") or not str(entry.get("url", "")).startswith("https://"):
             raise LetterRefused(file_name, f"Source {number} needs a `text` and a `url` that begins with https://.")
         sources.append(Source(number, str(entry["text"]).strip(), str(entry["url"])))
@@ -112,22 +115,29 @@ def read_letter(file_name: str, text: str) -> Letter:
 
 
 def _time(value: Any, where: str) -> time:
-    try:
-        return time.fromisoformat(str(value))
-    except ValueError:
-        raise LetterRefused(where, f'{value!r} is not a time. Write it in quotes, like "09:00".') from None
+    if isinstance(value, str) and _CLOCK.fullmatch(value):  # YAML reads 17:30 without quotes as the number 1050
+        return time.fromisoformat(value)
+    raise LetterRefused(where, f'{value!r} is not a time. Write it in quotes, like "09:00".')
+
+
+def _part(found: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    value = found.get(name) or {}
+    if not isinstance(value, dict):
+        raise LetterRefused(where, f"`{name}` must hold lines of the form `name: value`.")
+    return value
 
 
 def read_sequence(text: str, where: str = SEQUENCE_FILE) -> SequenceFile:
     """Read sequence.yaml: key, title, window, quiet hours, holidays. Raises LetterRefused."""
     found = _mapping(text, where)
-    window, quiet = found.get("window") or {}, found.get("quiet") or {}
-    days = window.get("days", _DAYS[:6])
+    window, quiet = _part(found, "window", where), _part(found, "quiet", where)
+    days = window.get("days", list(_DAYS[:6]))
+    days = days if isinstance(days, list) else [days]
     unknown = [day for day in days if day not in _DAYS]
     if unknown or not days:
         raise LetterRefused(where, f"{unknown[0] if unknown else 'An empty list'!r} is no weekday. Use {', '.join(_DAYS)}.")
     holidays = found.get("holidays") or []
-    if any(not isinstance(day, date) for day in holidays):
+    if not isinstance(holidays, list) or any(type(day) is not date for day in holidays):
         raise LetterRefused(where, "Holidays are dates such as 2026-12-25, without quotes.")
     key, title = _words(found, "key", where), _words(found, "title", where)
     if not key or not title:
@@ -149,7 +159,7 @@ def read_folder(folder: Path) -> tuple[SequenceFile, list[Letter]]:
     if not (folder / SEQUENCE_FILE).is_file():
         raise LetterRefused(str(folder), f"There is no {SEQUENCE_FILE} here. Name a folder that holds a sequence.")
     sequence = read_sequence(_text(folder / SEQUENCE_FILE), str(folder / SEQUENCE_FILE))
-    letters = [read_letter(path.name, _text(path)) for path in sorted(folder.glob("[0-9]*-*.md"))]
+    letters = [read_letter(path.name, _text(path)) for path in sorted(folder.glob("[0-9]*-*.md"), key=_number)]
     if not letters:
         raise LetterRefused(str(folder), "There is no letter here. Letters are files such as 01-history.md.")
     keys = [letter.key for letter in letters]
@@ -157,6 +167,11 @@ def read_folder(folder: Path) -> tuple[SequenceFile, list[Letter]]:
         if keys.count(key) > 1:
             raise LetterRefused(str(folder), f"Two files end in `-{key}.md`. Each letter needs a name of its own.")
     return sequence, letters
+
+
+def _number(path: Path) -> tuple[int, str]:
+    digits = re.match("[0-9]+", path.name)
+    return int(digits[0]) if digits else 0, path.name
 
 
 def _text(path: Path) -> str:

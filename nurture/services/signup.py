@@ -31,7 +31,7 @@ def consent_wording(practice: str) -> str:
     who = practice or "the practice behind this page"
     return (
         f"I am 18 or over. I ask {who} to e-mail me a welcome and five letters about ketamine therapy and talk therapy. "
-        "I know that e-mail is not fully private, and that I can stop at any time with one click."
+        "I know that e-mail is not fully private, and that I can stop at any time by the link in each letter."
     )
 
 
