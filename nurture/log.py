@@ -73,6 +73,11 @@ def configure() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # its request lines hold tokens
 
 
+def quiet() -> None:
+    """From now on only warnings and worse: for a command whose own output is what a person reads."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+
+
 def get(name: str) -> structlog.typing.FilteringBoundLogger:
     """The logger of one module. Event names are stable and listed in docs/operations.md."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(name)

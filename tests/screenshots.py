@@ -62,7 +62,7 @@ def _take(rt: Runtime, clock: ManualClock, browser: Browser, url: str, folder: P
             page = context.new_page()
 
             def shot(name: str, page=page, size=size, scheme=scheme) -> None:  # type: ignore[no-untyped-def]
-                page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
+                page.screenshot(path=folder / f"{name}-{size}-{scheme}.jpg", full_page=True, type="jpeg", quality=60)
 
             for name, path in pages.items():
                 page.goto(url + path)

@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -14,7 +15,7 @@ from zoneinfo import ZoneInfo
 import click
 from werkzeug.serving import make_server
 
-from nurture import runtime, scheduler
+from nurture import log, runtime, scheduler
 from nurture import settings as configuration
 from nurture.app import create_app
 from nurture.mailers.outbox import Outbox, Stored
@@ -39,6 +40,7 @@ def run(speed: float) -> None:
         base_url="http://127.0.0.1:8000", from_name=configuration.load().from_name,
     )  # fmt: skip
     rt = runtime.build(settings, migrate=True)
+    log.quiet()
     publishing.load_shipped(rt)
     server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -51,9 +53,13 @@ def run(speed: float) -> None:
         rt.close()
 
 
-def _say(rt: Runtime, text: str) -> None:
-    local = rt.clock.now().astimezone(ZoneInfo(_ZONE))
-    click.echo(f"{local:%a %d %b %Y %H:%M}  {text}")
+def _say(at: datetime, text: str) -> None:
+    click.echo(f"{at.astimezone(ZoneInfo(_ZONE)):%a %d %b %H:%M}  {text}")
+
+
+def _say_mail(rt: Runtime, mail: Stored) -> None:
+    path = rt.settings.instance_dir / "outbox" / f"{mail.id}.eml"
+    _say(mail.message["Date"].datetime, f"mail: {mail.message['Subject']!s:<46} {path}")
 
 
 def _post(url: str, **form: str) -> None:
@@ -66,27 +72,25 @@ def _post(url: str, **form: str) -> None:
 
 def _walk(rt: Runtime, server: str, speed: float) -> None:
     click.echo(f"A day takes {86400 / speed:g} s. Times are those of a reader in {_ZONE}.\n")
+    at = rt.clock.now()
     _post(f"{server}/subscribe", email="robin@example.org", first_name="Robin", time_zone=_ZONE, consent="on")
-    _say(rt, "Robin signs up on the first page")
+    _say(at, "Robin signs up on the first page")
     confirmation = _next(rt, set())
-    _say(rt, f"mail: {confirmation.message['Subject']}    {_path(rt, confirmation)}")
+    _say_mail(rt, confirmation)
     link = re.search(r"/confirm/[\w-]+", html.unescape(confirmation.part("html")))
     if link is None:
         raise DemoFailed("The confirmation mail holds no link.")
+    at = rt.clock.now()
     _post(server + link[0])
-    _say(rt, "Robin opens the link and presses the button")
+    _say(at, "Robin opens the link and presses the button")
     seen = {confirmation.id}
     for _ in overview.overview(rt).letters:
         mail = _next(rt, seen)
         seen.add(mail.id)
-        _say(rt, f"mail: {mail.message['Subject']}    {_path(rt, mail)}")
-    _say(rt, "the sequence is complete")
+        _say_mail(rt, mail)
+    click.echo("The sequence is complete.")
     click.echo(f"\nEach mail is a file under {rt.settings.instance_dir}/outbox. To read them in a browser:")
     click.echo(f"  NURTURE_INSTANCE_DIR={rt.settings.instance_dir} .venv/bin/nurture serve   then open /outbox")
-
-
-def _path(rt: Runtime, mail: Stored) -> str:
-    return str(rt.settings.instance_dir / "outbox" / f"{mail.id}.eml")
 
 
 def _next(rt: Runtime, seen: set[DeliveryId]) -> Stored:

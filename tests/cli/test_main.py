@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.people import sign_up
-from tests.processes import NURTURE, answers, environment, free_port, nurture, running
+from tests.processes import NURTURE, ROOT, answers, environment, free_port, nurture, running
 
 
 def test_init_makes_a_database_with_the_shipped_letters_and_may_be_repeated(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_another_key_is_noticed_at_the_start(tmp_path: Path) -> None:
         ({"mailer": "sendgrid"}, "NURTURE_SENDGRID_API_KEY, NURTURE_FROM_EMAIL, NURTURE_POSTAL_ADDRESS are missing"),
         ({"mailer": "smtp", "smtp_url": "smtp://x", "from_email": "a@b.org"}, "NURTURE_POSTAL_ADDRESS is missing"),
         ({"batch_size": "5000"}, "NURTURE_BATCH_SIZE is '5000'"),
-        ({"database_url": "mysql://x"}, "NURTURE_DATABASE_URL is 'mysql://x', which is not a database"),
+        ({"database_url": "mysql://x:hidden@y"}, "NURTURE_DATABASE_URL is set, which is not a database"),
     ],
 )
 @pytest.mark.parametrize("command", ["serve", "worker", "tick"])
@@ -52,6 +52,7 @@ def test_a_wrong_or_missing_setting_stops_the_start_with_code_two(
     refused = nurture(command, env=environment(tmp_path, **settings))
     assert refused.returncode == 2
     assert said in refused.stderr
+    assert "hidden" not in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
@@ -141,4 +142,8 @@ def test_the_demo_walks_the_whole_sequence_in_under_a_minute(tmp_path: Path) -> 
     assert shown.returncode == 0, shown.stderr
     lines = [line for line in shown.stdout.splitlines() if ".eml" in line]
     assert len(lines) == 7
-    assert "the sequence is complete" in shown.stdout
+    assert "The sequence is complete." in shown.stdout
+    assert shown.stderr == ""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    subjects = [line.split("mail: ")[1].split("  ")[0] for line in lines]
+    assert [subject for subject in subjects if subject not in readme] == [], "README shows what the demo prints"
