@@ -1,6 +1,7 @@
 """`nurture serve`: gunicorn with threads; each worker process has its own runtime and, if asked, its own scheduler."""
 
 import os
+import socket
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ from nurture.app import create_app
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
 from nurture.services import access
-from nurture.settings import Settings
+from nurture.settings import SettingRefused, Settings
 
 _log = log.get(__name__)
 
@@ -60,8 +61,20 @@ def _announce(rt: Runtime, link: str) -> None:
         click.echo(f"  The clock runs at {rt.settings.clock_speed:g} times real time (NURTURE_CLOCK_SPEED).\n")
 
 
+def _check_free(listen: str) -> None:
+    host, _, port = listen.rpartition(":")
+    try:
+        socket.create_server((host.strip("[]"), int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise SettingRefused(
+            f"NURTURE_LISTEN is {listen!r}, but that address cannot be used: {(error.strerror or 'unknown name').lower()}. "
+            "Stop the program that listens there, or set another address and port (and NURTURE_BASE_URL with it)."
+        ) from None
+
+
 def run(settings: Settings, workers: int, threads: int, ticking: bool) -> None:
     """Serve until told to stop. Refuses to start, with the remedy, when a setting or the database is not right."""
+    _check_free(settings.listen)
     rt = runtime.build(settings)  # in the parent only to refuse early and to announce; no worker inherits it
     link = access.login_link(rt)
     rt.close()

@@ -56,6 +56,12 @@ class Step:
         return AT_ONCE if self.at_once else str(self.wait)
 
 
+def read_step(key: StepKey, waits: str) -> Step:
+    """The step a letter's file describes: its key, and its wait in words. Raises WaitRefused."""
+    wait = parse_wait(waits)
+    return Step(key, at_once=True) if wait is None else Step(key, wait)
+
+
 class EnrollmentState(StrEnum):
     """Where a reader stands in a sequence."""
 

@@ -4,12 +4,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from nurture.domain.sequence import Step, WaitRefused, parse_wait
+from nurture.domain.sequence import Step, WaitRefused, parse_wait, read_step
 from nurture.domain.timeline import Quiet, Rules, Window
 from nurture.words import NurtureError, StepKey
 
@@ -58,8 +59,7 @@ class Letter:
     @property
     def step(self) -> Step:
         """The step this letter makes."""
-        wait = parse_wait(self.wait)
-        return Step(self.key, at_once=True) if wait is None else Step(self.key, wait)
+        return read_step(self.key, self.wait)
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,7 @@ def _part(found: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
     return value
 
 
+@lru_cache(maxsize=64)  # read again in each transaction that plans
 def read_sequence(text: str, where: str = SEQUENCE_FILE) -> SequenceFile:
     """Read sequence.yaml: key, title, window, quiet hours, holidays. Raises LetterRefused."""
     found = _mapping(text, where)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
-from nurture.domain.sequence import EnrollmentState, Step, parse_wait
+from nurture.domain.sequence import EnrollmentState, Step, read_step
 from nurture.store.schema import editions, enrollments, sequences, steps, subscribers
 from nurture.words import EditionId, EnrollmentId, SequenceId, StepKey, SubscriberId, new_id
 
@@ -28,8 +28,7 @@ class StoredStep:
     @property
     def step(self) -> Step:
         """The step as the timeline knows it."""
-        wait = parse_wait(self.wait)
-        return Step(self.key, at_once=True) if wait is None else Step(self.key, wait)
+        return read_step(self.key, self.wait)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The command line, as processes."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,14 @@ def test_serving_prints_where_to_go_and_stops_when_told(tmp_path: Path) -> None:
     for part in (f"{base}/\n", f"{base}/desk/\n", f"{base}/outbox\n", f"{base}/api/v1/openapi.json", f"{base}/desk/login/"):
         assert part in said
     assert '"event": "scheduler_stopped"' in said
+
+
+def test_a_port_in_use_is_said_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = nurture("serve", env=environment(tmp_path, listen=f"127.0.0.1:{port}"))
+    assert refused.returncode == 2
+    assert f"NURTURE_LISTEN is '127.0.0.1:{port}', but that address cannot be used: address already in use" in refused.stderr
 
 
 def test_a_worker_sends_without_serving_and_stops_when_told(tmp_path: Path) -> None:
