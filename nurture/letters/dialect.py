@@ -78,10 +78,9 @@ def check(source: str, file_name: str, first_line: int = 1) -> None:
         if isinstance(node, nodes.Filter) and node.name not in _FILTERS:
             raise LetterRefused(where, f"This letter uses `{node.name}`, which letters cannot.")
         if not isinstance(node, _ALLOWED):
-            name = next(
-                (node.node.name for _ in (0,) if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name)), ""
-            )
-            used = f"`{name}`" if name else _CALLED.get(type(node), f"`{type(node).__name__.lower()}`")
+            called = node.node if isinstance(node, nodes.Call) else None
+            used = _CALLED.get(type(node), f"`{type(node).__name__.lower()}`")
+            used = f"`{called.name}`" if isinstance(called, nodes.Name) else used
             raise LetterRefused(where, f"This letter uses {used}, which letters cannot.")
         if isinstance(node, nodes.Name) and (node.name not in NAMES or not isinstance(parent, nodes.Getattr)):
             wrong = "is only the beginning of a name" if node.name in NAMES else "does not exist"

@@ -93,8 +93,11 @@ def _words(found: Mapping[str, Any], name: str, where: str) -> str:
 
 def read_letter(file_name: str, text: str) -> Letter:
     """Read a letter file: front matter between two `---` lines, then Markdown. Raises LetterRefused."""
-    head, fence, body = text.removeprefix("---").partition("\n" + _FENCE)
-    if not text.startswith(_FENCE) or not fence:
+    plain = text
+    if text.startswith(("\ufeff", "---\r\n")):  # as Windows editors save: read like any other, kept as it is
+        plain = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    head, fence, body = plain.removeprefix("---").partition("\n" + _FENCE)
+    if not plain.startswith(_FENCE) or not fence:
         raise LetterRefused(file_name, "A letter begins with `---`, its subject and wait, and a second `---`.")
     found = _mapping(head, file_name)  # its first line is the rest of the first `---`
     subject, wait = _words(found, "subject", file_name), _words(found, "wait", file_name) or "at once"

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+from nurture.domain.timeline import first_opening
 from nurture.letters.compiler import compile_letter
 from nurture.letters.source import SEQUENCE_FILE, read_folder
 from nurture.runtime import Runtime, shipped
@@ -29,9 +31,10 @@ def load_folder(rt: Runtime, folder: Path, replace: bool = True) -> Loaded | Non
     """Load a sequence from its folder; None if it is there already and may not be replaced.
 
     Every letter is compiled before anything is written. A letter that did not change keeps its edition. Raises
-    LetterRefused, or ImportRefused when a letter would disappear under readers who are in the middle of the sequence.
+    LetterRefused, NeverOpens, or ImportRefused when a letter would disappear under readers in the middle of the sequence.
     """
     described, letters = read_folder(folder)
+    first_opening(rt.clock.now(), described.rules, ZoneInfo("UTC"))  # rules that never open are refused here, not later
     compiled = {letter.key: compile_letter(letter) for letter in letters}
     with rt.database.begin() as db:
         now = rt.clock.now()

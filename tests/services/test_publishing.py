@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from nurture.domain.timeline import NeverOpens
 from nurture.letters.source import LetterRefused
 from nurture.runtime import Runtime, shipped
 from nurture.services import publishing
@@ -65,6 +66,27 @@ def test_a_letter_does_not_disappear_under_readers_who_are_under_way(rt: Runtime
     run_tick(rt)
     with pytest.raises(ImportRefused, match="1 readers are in the middle"):
         publishing.load_folder(rt, tmp_path)
+
+
+def test_rules_that_leave_no_moment_to_send_in_are_refused(rt: Runtime, tmp_path: Path) -> None:
+    publishing.export_folder(rt, KEY, tmp_path)
+    rules = tmp_path / "sequence.yaml"
+    for good, bad in (('opens: "09:00"', 'opens: "18:00"'), ('from: "21:00"', 'from: "08:01"')):
+        shipped_rules = rules.read_text("utf-8")
+        assert good in shipped_rules
+        rules.write_text(shipped_rules.replace(good, bad), "utf-8")
+        with pytest.raises(NeverOpens, match="Give the window at least one day"):
+            publishing.load_folder(rt, tmp_path)
+        rules.write_text(shipped_rules, "utf-8")
+
+
+def test_a_letter_saved_on_windows_is_read_and_kept_as_it_is(rt: Runtime, tmp_path: Path) -> None:
+    publishing.export_folder(rt, KEY, tmp_path / "in")
+    letter = tmp_path / "in" / "01-history.md"
+    letter.write_bytes(b"\xef\xbb\xbf" + letter.read_bytes().replace(b"\n", b"\r\n"))
+    publishing.load_folder(rt, tmp_path / "in")
+    publishing.export_folder(rt, KEY, tmp_path / "out")
+    assert files(tmp_path / "out") == files(tmp_path / "in")
 
 
 def test_exporting_something_unknown_names_what_is_known(rt: Runtime, tmp_path: Path) -> None:
