@@ -19,6 +19,18 @@ class InputRefused(NurtureError):
     """A form's field cannot be taken as it is; the message is shown beside it."""
 
 
+_LOOKALIKES = {"LATIN", "CYRILLIC", "GREEK"}
+
+
+def _mixes_scripts(domain: str) -> bool:
+    """Whether a label mixes alphabets whose letters look alike, as addresses made to deceive do (Unicode TR 39)."""
+    for label in domain.split("."):
+        scripts = {unicodedata.name(mark, "?").split()[0] for mark in label if unicodedata.category(mark)[0] == "L"}
+        if len(scripts & _LOOKALIKES) > 1:
+            return True
+    return False
+
+
 @dataclass(frozen=True)
 class Address:
     """A checked address: where mail goes, and the canonical form it is found by."""
@@ -50,6 +62,8 @@ def parse_address(typed: str, test_names: bool = False) -> Address:
         raise InputRefused(
             "This does not look like an e-mail address. Please check it, for example name@example.org."
         ) from None
+    if _mixes_scripts(found.domain):
+        raise InputRefused("The part after the @ mixes letters of different alphabets that look alike. Please type it again.")
     send_to = found.ascii_email or found.normalized
     local, _, domain = send_to.rpartition("@")
     return Address(send_to, f"{local.lower()}@{domain.lower()}")

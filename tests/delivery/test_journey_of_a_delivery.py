@@ -156,6 +156,25 @@ def test_a_letter_that_cannot_be_filled_fails_alone(rt: Runtime) -> None:
     assert "third@example.org" in {str(mail.message["To"]) for mail in inbox(rt)}
 
 
+class Suspended(ManualClock):
+    """The machine sleeps for eleven seconds between the mark and the request."""
+
+    looks = 0
+
+    def boot_seconds(self) -> float:
+        self.looks += 1
+        return 0.0 if self.looks == 1 else 11.0
+
+
+def test_a_process_that_was_held_up_after_marking_lets_go_instead_of_sending(rt: Runtime) -> None:
+    sign_up(rt)
+    mailer = Answering(lambda _: Accepted("m"))
+    rt.mailer, rt.clock = mailer, Suspended()
+    run_tick(rt)
+    assert mailer.given == []
+    assert [row[1] for row in rows(rt)] == [State.SCHEDULED]
+
+
 class Killed(BaseException):
     """The process dies here."""
 

@@ -204,3 +204,14 @@ def test_any_text_becomes_one_short_line_or_is_refused(typed: str) -> None:
 )
 def test_a_zone_nobody_knows_is_no_reason_to_fail(typed: str, zone: str) -> None:
     assert parse_time_zone(typed, "UTC") == zone
+
+
+@pytest.mark.parametrize("typed", ["a@р\u0430ypal.com", "a@pаypal.com", "a@exαmple.org"])
+def test_a_domain_that_mixes_lookalike_alphabets_is_refused_with_a_hint(typed: str) -> None:
+    with pytest.raises(InputRefused, match="different alphabets that look alike"):
+        parse_address(typed)
+
+
+@pytest.mark.parametrize("typed", ["a@пример.рф", "a@münchen.de", "a@例え.jp", "a@παράδειγμα.gr"])
+def test_a_domain_in_one_alphabet_is_fine(typed: str) -> None:
+    assert parse_address(typed).send_to.isascii()
