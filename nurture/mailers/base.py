@@ -107,6 +107,8 @@ class Mailer(Protocol):
     name: str
     gives_evidence: bool
     """Whether events about a mail can come back later; without, a mail in doubt waits for a person."""
+    repeats_safely: bool
+    """Whether posting a delivery again changes nothing; then there is no doubt to wait for."""
 
     def post(self, mails: Sequence[Mail], deadline: float) -> Outcome:
         """Hand over one request; `deadline` is on `Clock.boot_seconds()`. Mails of one request share its outcome."""

@@ -33,6 +33,7 @@ class Outbox:
 
     name = "outbox"
     gives_evidence = False
+    repeats_safely = True
 
     def __init__(self, folder: Path) -> None:
         """`folder` is made when the first mail comes."""

@@ -217,6 +217,7 @@ class SendGrid:
 
     name = "sendgrid"
     gives_evidence = True
+    repeats_safely = False
 
     def __init__(
         self, api_key: str, host: str, connections: int, now: Callable[[], datetime], read_seconds: float = READ_SECONDS

@@ -23,6 +23,7 @@ class Smtp:
 
     name = "smtp"
     gives_evidence = False
+    repeats_safely = False
 
     def __init__(self, url: str, context: ssl.SSLContext | None = None, patience: float = REPLY_SECONDS) -> None:
         """`url`: smtp://user:password@host:587 (STARTTLS) or smtps://…; `context`: whom to trust. Raises SettingRefused.

@@ -256,13 +256,13 @@ def reclaim(db: Connection, wall: datetime) -> int:
 
 
 def doubt(db: Connection, wall: datetime, to: State) -> int:
-    """T4: rows whose owner fell silent while sending may have left. Never straight back to `scheduled`."""
+    """T4: rows whose owner fell silent while sending may have left. `to` is UNKNOWN or HELD; SCHEDULED, and so another
+    try, only where the mailer makes a repeated delivery change nothing.
+    """
     silent = (D.state == State.SENDING, D.lease_until < wall)
-    return db.execute(
-        update(deliveries)
-        .where(*silent)
-        .values(state=to, unknown_since=wall, lease_until=None, reason="its sender fell silent")
-    ).rowcount
+    values: dict[str, Any] = {"state": to, "lease_until": None, "reason": "its sender fell silent"}
+    values |= {"batch_id": None} if to is State.SCHEDULED else {"unknown_since": wall}
+    return db.execute(update(deliveries).where(*silent).values(values)).rowcount
 
 
 def cancel_open(db: Connection, reason: str, subscriber: SubscriberId, enrollment: EnrollmentId | None = None) -> int:

@@ -13,6 +13,7 @@ from nurture.delivery.tick import tick
 from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.mailers.base import Mail
+from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
 from nurture.services import preferences
 from nurture.services.preferences import Exit
@@ -26,6 +27,7 @@ class Answering:
     """A mailer that answers as a test says, and counts what it was given."""
 
     name = "answering"
+    repeats_safely = False
 
     def __init__(self, answer: Callable[[Mail], Outcome], gives_evidence: bool = True) -> None:
         self.answer, self.gives_evidence = answer, gives_evidence
@@ -190,12 +192,34 @@ def test_a_process_that_dies_in_a_request_leaves_a_doubt_not_a_second_mail(rt: R
     rt.mailer = Answering(dies)
     with pytest.raises(Killed):
         run_tick(rt)
-    rt.mailer = outbox
     clock.advance(seconds=rt.settings.lease_seconds + 1)
     report = reconcile(rt)
     assert (report.released, report.unknown) == (0, 1)
+    rt.mailer = outbox
     run_tick(rt)
     assert len(inbox(rt)) == 1
+    assert [row[1] for row in rows(rt)] == [State.UNKNOWN]
+
+
+def test_with_the_outbox_a_killed_process_leaves_no_doubt_and_no_second_mail(rt: Runtime, clock: ManualClock) -> None:
+    sign_up(rt)
+    outbox = rt.mailer
+    assert isinstance(outbox, Outbox)
+
+    class Dying(Outbox):
+        def post(self, mails: Sequence[Mail], deadline: float) -> Outcome:
+            super().post(mails, deadline)
+            raise Killed
+
+    rt.mailer = Dying(outbox.folder)
+    with pytest.raises(Killed):
+        run_tick(rt)
+    rt.mailer = outbox
+    clock.advance(seconds=rt.settings.lease_seconds + 1)
+    assert reconcile(rt).released == 1
+    run_tick(rt)
+    assert len(inbox(rt)) == 1
+    assert [row[1] for row in rows(rt)] == [State.ACCEPTED]
 
 
 def test_a_process_that_dies_after_claiming_loses_nothing(rt: Runtime, clock: ManualClock) -> None:

@@ -95,7 +95,7 @@ def test_a_letter_accepted_while_leaving_is_not_sent_again_after_coming_back(rt:
     outbox = rt.mailer
 
     class LeavesMeanwhile:
-        name, gives_evidence = "x", True
+        name, gives_evidence, repeats_safely = "x", True, False
 
         def post(self, mails, deadline):  # type: ignore[no-untyped-def]
             assert preferences.unsubscribe(rt, reader.id, Exit.ONE_CLICK) is True, "said on the page: one may still arrive"
