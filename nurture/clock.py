@@ -1,7 +1,7 @@
 """The only place that reads the time. Everything else is handed a `Clock`, or an instant as an argument.
 
 Two times exist. `now()` is the *timeline*: due instants, windows, gaps, retention; NURTURE_CLOCK_SPEED speeds it up
-for development. `wall()` and `boot_seconds()` are real: leases, time-outs and rates never run faster.
+for development. `wall()` and `boot_seconds()` are real: leases, time-outs, rates and the life of links never run faster.
 """
 
 import time

@@ -228,7 +228,9 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
     if row.subscriber is not None:
         links["consultation"] += "?t=" + rt.tokens.mint(Purpose.CONSULTATION, row.subscriber)
         if row.kind is Kind.CONFIRMATION:
-            links["confirm"] = f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.subscriber, row.planned + CONFIRM_WITHIN)}"
+            links["confirm"] = (
+                f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.subscriber, rt.clock.wall() + CONFIRM_WITHIN)}"
+            )
         elif row.first_name is not None:
             first_name = rt.sealer.open(row.first_name, subscribers.first_name_place(row.subscriber))
         if row.confirmed is not None:

@@ -92,7 +92,7 @@ def _ask(rt: Runtime, db: Connection, person: Person, request: SignUp, now: date
 
 def confirm(rt: Runtime, token: str) -> None:
     """Confirm the sign-up a token was mailed for, and start the sequence. Confirming twice is fine. Raises TokenRefused."""
-    who = SubscriberId(rt.tokens.read(Purpose.CONFIRM, token, rt.clock.now()))
+    who = SubscriberId(rt.tokens.read(Purpose.CONFIRM, token, rt.clock.wall()))
     with rt.database.begin() as db:
         person = subscribers.get(db, who)
         if person is None or person.state not in (

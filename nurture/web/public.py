@@ -67,7 +67,7 @@ def check_your_inbox() -> Response:
 
 def _reader(token: str) -> SubscriberId | None:
     try:
-        return SubscriberId(rt().tokens.read(Purpose.CONSULTATION, token, rt().clock.now()))
+        return SubscriberId(rt().tokens.read(Purpose.CONSULTATION, token, rt().clock.wall()))
     except TokenRefused:
         return None  # a damaged link must not keep anybody from asking for a call
 

@@ -17,7 +17,7 @@ _UNDO_WITHIN = timedelta(hours=1)
 
 def _read(purpose: Purpose, token: str) -> SubscriberId | None:
     try:
-        return SubscriberId(rt().tokens.read(purpose, token, rt().clock.now()))
+        return SubscriberId(rt().tokens.read(purpose, token, rt().clock.wall()))
     except TokenRefused:
         return None
 
@@ -54,7 +54,7 @@ def unsubscribe_now(token: str) -> Response:
         return make_response("", 200)
     if who is None:
         return dead_link()
-    undo = rt().tokens.mint(Purpose.UNDO, who, rt().clock.now() + rt().clock.stretch(_UNDO_WITHIN))
+    undo = rt().tokens.mint(Purpose.UNDO, who, rt().clock.wall() + _UNDO_WITHIN)
     return page("public/unsubscribed.html", token=undo, in_flight=in_flight)
 
 

@@ -1,6 +1,6 @@
 """Sign-up and confirmation."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -11,11 +11,12 @@ from nurture.runtime import Runtime
 from nurture.services import preferences
 from nurture.services.preferences import Exit
 from nurture.services.signup import CONSENT_VERSION, consent_wording
+from nurture.services.signup import confirm as confirm_token
 from nurture.store import subscribers
 from nurture.store.schema import consents, enrollments
 from nurture.store.schema import subscribers as table
 from nurture.tokens import Purpose, TokenRefused
-from tests.clocks import ManualClock
+from tests.clocks import START, ManualClock
 from tests.people import a_subscriber, confirm, enrollment_of, inbox, rows, run_tick, sign_up, subjects
 
 
@@ -54,13 +55,29 @@ def test_a_confirmation_link_dies_after_a_week_or_when_it_is_tampered_with(rt: R
     (mail,) = inbox(rt, reader)
     token = mail.part("plain").split("/confirm/")[1].split()[0]
     clock.advance(days=7, seconds=1)
-    from nurture.services.signup import confirm as confirm_token
-
     for wrong in (token, token[:-1] + ("A" if token[-1] != "A" else "B"), rt.tokens.mint(Purpose.UNSUBSCRIBE, reader.id)):
         with pytest.raises(TokenRefused):
             confirm_token(rt, wrong)
     clock.advance(seconds=-2)
     confirm_token(rt, token)
+
+
+class AMonthAMinute(ManualClock):
+    """A fast clock by hand: the timeline runs 43,200 times real time."""
+
+    def now(self) -> datetime:
+        return START + (self.at - START) * 43_200
+
+
+def test_on_a_fast_clock_there_is_still_time_to_press_the_button(rt: Runtime) -> None:
+    clock = AMonthAMinute()
+    rt.clock = clock
+    reader = sign_up(rt)
+    run_tick(rt)
+    token = inbox(rt, reader)[0].part("plain").split("/confirm/")[1].split()[0]
+    clock.advance(minutes=5)  # five months of the timeline
+    confirm_token(rt, token)
+    assert rows(rt, reader, Kind.LETTER) != []
 
 
 def test_the_same_address_in_other_capitals_is_the_same_reader(rt: Runtime) -> None:
