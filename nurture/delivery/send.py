@@ -68,9 +68,12 @@ def send_batch(rt: Runtime, batch: BatchId) -> BatchReport:
     outcomes: dict[DeliveryId, tuple[int, Outcome]] = {}
     with ThreadPoolExecutor(rt.settings.send_concurrency, thread_name_prefix="send") as threads:
         for window in _windows(ready, rt.settings.send_concurrency):
-            if rt.stopping.is_set() or _everyone(outcomes):
+            if _everyone(outcomes):
                 break
-            _wait_for_slots(rt, len(window))
+            if rt.settings.max_sends_per_second is not None:
+                _wait_for_slots(rt, batch, len(window), outcomes, rt.settings.max_sends_per_second)
+            if rt.stopping.is_set():
+                break
             began = rt.clock.boot_seconds()  # before the mark: a pause in its commit counts too
             with rt.database.begin() as db:
                 settle(rt, db, batch, outcomes)
@@ -114,12 +117,16 @@ def _count(report: BatchReport, outcomes: dict[DeliveryId, tuple[int, Outcome]])
         report.sent += isinstance(outcome, Accepted)
 
 
-def _wait_for_slots(rt: Runtime, count: int) -> None:
-    """Keep to NURTURE_MAX_SENDS_PER_SECOND over all processes: slots are handed out by the database."""
-    if rt.settings.max_sends_per_second is None:
-        return
+def _wait_for_slots(
+    rt: Runtime, batch: BatchId, count: int, outcomes: dict[DeliveryId, tuple[int, Outcome]], per_second: float
+) -> None:
+    """Keep to NURTURE_MAX_SENDS_PER_SECOND over all processes: the database hands out slots.
+
+    What is known of the window before is written down first: a wait must not prolong a doubt.
+    """
     with rt.database.begin() as db:
-        begin = ledger.reserve(db, count, rt.settings.max_sends_per_second, rt.clock.wall())
+        settle(rt, db, batch, outcomes)
+        begin = ledger.reserve(db, count, per_second, rt.clock.wall())
     rt.stopping.wait(max(0.0, (begin - rt.clock.wall()).total_seconds()))
 
 
