@@ -54,7 +54,7 @@ screenshots: services ## pictures of every page into docs/screenshots
 	@$(BIN)/python -m tests.screenshots
 
 lock: tools ## resolve the dependencies anew into the locks
-	uv=$$(grep -o '^uv==[0-9.]*' .ci/uv.lock) && echo "$$uv" | $(RESOLVE) - -o .ci/uv.lock
+	uv=$$(grep -o '^uv==[0-9.]*' .ci/requirements.lock) && echo "$$uv" | $(RESOLVE) - -o .ci/requirements.lock
 	$(RESOLVE) --upgrade pyproject.toml -o requirements.lock
 	$(RESOLVE) --upgrade --extra test -c requirements.lock pyproject.toml -o tests/requirements.lock
 
