@@ -19,7 +19,7 @@ _FORM = {
         "email": {"type": "string", "format": "email"},
         "first_name": {"type": "string", "maxLength": 40},
         "time_zone": {"type": "string", "description": "IANA name, such as Europe/Berlin"},
-        "consent": {"type": "string", "enum": ["on", "yes", "true", "1"]},
+        "consent": {"type": "string", "description": "sent when the box is ticked, such as `on`; never preset"},
     },
 }
 _SUBSCRIBE = {

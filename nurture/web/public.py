@@ -21,6 +21,11 @@ def _home(status: int = 200, form: dict[str, object] | None = None, errors: dict
     return page("public/home.html", status, form=form or empty, errors=errors or {}, consent_wording=wording)
 
 
+def _ticked(name: str) -> bool:
+    """A box that is not ticked is not sent at all (HTML, "constructing entry lists"); a program may say no in words."""
+    return request.form.get(name, "").strip().lower() not in ("", "0", "off", "no", "false")
+
+
 @pages.get("/")
 def home() -> Response:
     """The first page, with the sign-up form."""
@@ -33,7 +38,7 @@ def subscribe() -> Response:
     if is_cross_site():
         abort(403)
     typed = {name: request.form.get(name, "") for name in ("email", "first_name", "time_zone")}
-    consent = request.form.get("consent", "").lower() in ("1", "on", "yes", "true")
+    consent = _ticked("consent")
     errors: dict[str, str] = {}
     address = first_name = None
     try:
@@ -91,7 +96,7 @@ def request_consultation() -> Response:
         abort(403)
     fields = ("name", "email", "region", "contact_way", "contact_detail", "times")
     typed: dict[str, str] = {name: " ".join(request.form.get(name, "").replace("\0", "").split()) for name in fields}
-    voicemail = request.form.get("voicemail_ok", "").lower() in ("1", "on", "yes", "true")
+    voicemail = _ticked("voicemail_ok")
     token = request.form.get("t") or request.args.get("t", "")
     errors: dict[str, str] = {}
     for name, most, ask in (

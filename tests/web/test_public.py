@@ -53,6 +53,8 @@ def test_a_good_form_leads_to_the_next_page_and_a_planned_confirmation(client: F
         ("first_name", "visit www.example.com", "letters only"),
         ("first_name", "<script>", "letters only"),
         ("consent", "", "tick the box"),
+        ("consent", "no", "tick the box"),
+        ("consent", "0", "tick the box"),
     ],
 )
 def test_a_wrong_field_keeps_what_was_typed_and_says_beside_it_what_is_wrong(
