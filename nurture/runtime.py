@@ -5,7 +5,7 @@ import os
 import secrets
 import threading
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -25,6 +25,18 @@ from nurture.tokens import Purpose, Tokens
 SECRET_FILE = "secret.key"  # noqa: S105 - a file name
 
 
+@dataclass(frozen=True)
+class Patience:
+    """How long the ledger's protocol waits, in real time."""
+
+    lease: timedelta
+    """After this, rows whose owner is silent are reconciled (NURTURE_LEASE_SECONDS)."""
+    evidence: timedelta = timedelta(minutes=30)
+    """A mail in doubt may be sent again after so long without any evidence, and only while evidence of later ones comes."""
+    give_up: timedelta = timedelta(hours=26)
+    """After this nobody waits for evidence any more (SendGrid repeats a report for 24 h): a person decides."""
+
+
 @dataclass
 class Runtime:
     """What an act needs to run: handed to every service and stage, never global."""
@@ -36,6 +48,7 @@ class Runtime:
     sealer: Sealer
     tokens: Tokens
     sender: Sender
+    patience: Patience
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is asked to stop: what is in flight is finished, the rest is given back."""
 
@@ -131,6 +144,7 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
         sealer=sealer,
         tokens=Tokens({purpose: derive(key, f"token|{purpose.name}") for purpose in Purpose}),
         sender=Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url),
+        patience=Patience(timedelta(seconds=settings.lease_seconds)),
     )
 
 

@@ -29,6 +29,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from nurture.domain.delivery import Kind, State
+from nurture.domain.event import EventKind
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.sealing import Sealed
@@ -122,6 +123,9 @@ def _one_of(column: str, values: type[Any]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({', '.join(repr(value.value) for value in values)})", name=f"{column}_known")
 
 
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+
 def _where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
@@ -202,9 +206,11 @@ steps = Table(
     Column("source", Text, nullable=False),
     Column("wait", String(40), nullable=False),
     Column("edition_id", Id, nullable=False),
+    Column("if_late", String(40)),
     UniqueConstraint("sequence_id", "position"),
 )  # fmt: skip
-"""One step is one letter. `source` is its file byte for byte; `edition_id` is what goes out now."""
+"""One step is one letter. `source` is its file byte for byte; `edition_id` is what goes out now; `if_late` is what happens to
+a letter that an outage delayed, in the words of its file."""
 
 editions = Table(
     "editions", metadata,
@@ -254,8 +260,12 @@ deliveries = Table(
     Column("planned_at", Instant, nullable=False),
     Column("due_at", Instant, nullable=False),
     Column("batch_id", Id),
+    Column("request_id", Id),
+    Column("owner", String(120)),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("lease_until", Instant),
+    Column("claimed_at", Instant),
+    Column("sent_at", Instant),
     Column("sending_at", Instant),
     Column("accepted_at", Instant),
     Column("unknown_since", Instant),
@@ -275,8 +285,71 @@ deliveries = Table(
     postgresql_with={"fillfactor": 80, "autovacuum_vacuum_scale_factor": 0.01},
 )  # fmt: skip
 """The ledger: one row per mail to one person, whatever its kind. `planned_at` is what the timeline promised (UTC),
-`due_at` when it is looked at next (later after a refusal). `lease_until`, `sending_at` and `unknown_since` are real time.
-`about_id`: what a notice is about."""
+`due_at` when it is looked at next (later after a refusal). `batch_id`: the claim that holds it; `request_id`: the HTTP request
+it entered, drawn anew for each, so that an answer or an event of an earlier one is told apart. `owner`: the process that
+holds it. `sent_at`: when it was marked `sending` on the timeline, for the guards. `claimed_at`, `lease_until`, `sending_at`
+and `unknown_since` are real time. `about_id`: what a notice is about."""
+
+delivery_history = Table(
+    "delivery_history", metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("delivery_id", Id, ForeignKey("deliveries.id", ondelete="CASCADE"), nullable=False),
+    Column("subscriber_id", Id),
+    Column("state", Word(State), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("by", String(120), nullable=False),
+    Column("why", String(200)),
+    Column("attempt", Integer, nullable=False),
+    Column("request_id", Id),
+    Index("ix_delivery_history_delivery_id", "delivery_id"),  # one delivery's story
+    sqlite_autoincrement=True,
+)  # fmt: skip
+"""What the ledger's row cannot say itself: every move other than the plain way forward, and the attempt it ended.
+The plain way (planned, claimed, sending, accepted) is in the row's own columns. Real time; `by`: a process or a person."""
+
+events = Table(
+    "events", metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("provider_id", String(100), unique=True),
+    Column("twin", LargeBinary(16), nullable=False, unique=True),
+    Column("kind", Word(EventKind), nullable=False),
+    Column("delivery_id", Id),
+    Column("request_id", Id),
+    Column("subscriber_id", Id),
+    Column("at", Instant, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("detail", String(80)),
+    _one_of("kind", EventKind),
+    Index("ix_events_delivery_id", "delivery_id"),  # one delivery's story, confirmed duplicates
+    Index("ix_events_received_at", "received_at"),  # retention
+    sqlite_autoincrement=True,
+)  # fmt: skip
+"""What the provider reported, once each: `provider_id` is its own id, `twin` a hash of message, type and time, for reports
+that are repeated under a new id. No address. `subscriber_id` is empty for an orphan: a delivery this database does not know.
+`delivery_id` is no foreign key: an event may be of another database. Real time."""
+
+suppression_pushes = Table(
+    "suppression_pushes", metadata,
+    Column("id", Id, primary_key=True),
+    Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("act", String(8), nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    CheckConstraint("act IN ('add', 'remove')", name="act_known"),
+    Index("ix_suppression_pushes_due_at", "due_at"),  # what is to be told the provider next
+)  # fmt: skip
+"""What the provider's own suppression list has not been told yet, the newest word per reader. Real time."""
+
+gates = Table(
+    "gates", metadata,
+    Column("name", String(20), primary_key=True),
+    Column("shut_at", Instant),
+    Column("until", Instant),
+    Column("why", String(200)),
+    Column("by", String(120)),
+)  # fmt: skip
+"""What stops all sending of the whole fleet: nothing is claimed or marked while one is shut. `until` empty: until a person
+opens it. Real time."""
 
 send_requests = Table(
     "send_requests", metadata,

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
-from nurture.mailers import sendgrid
-from nurture.mailers.sendgrid import SendGrid, rate_limit_wait
+from nurture.mailers.sendgrid import SendGrid, client, rate_limit_wait
 from nurture.words import DeliveryId, new_id
 from tests.mailers.test_outbox import a_mail
 from tests.servers import self_signed
@@ -169,7 +168,7 @@ def test_connections_are_kept_while_busy_and_never_reused_after_a_rest(
     for _ in range(20):
         posted.post([a_mail()], 0)
     assert server.connections == 1
-    monkeypatch.setattr(sendgrid, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(client, "IDLE_SECONDS", 0.0)
     posted.post([a_mail()], 0)
     assert server.connections == 2
 
