@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from nurture import log
 from nurture.clock import Clock, FastClock, Origin, SystemClock
+from nurture.domain.delivery import Guards
 from nurture.mailers.base import Mailer, Sender
 from nurture.mailers.outbox import Outbox
 from nurture.mailers.sendgrid import SendGrid
@@ -49,12 +50,12 @@ class Runtime:
     tokens: Tokens
     sender: Sender
     patience: Patience
+    guards: Guards
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is asked to stop: what is in flight is finished, the rest is given back."""
 
     def close(self) -> None:
         """Give back connections."""
-        self.mailer.close()
         self.database.close()
 
 
@@ -95,7 +96,7 @@ def _mailer(settings: Settings, clock: Clock) -> Mailer:
             return Outbox(settings.instance_dir / "outbox")
         case "sendgrid":
             key = settings.sendgrid_api_key.get_secret_value() if settings.sendgrid_api_key else ""
-            return SendGrid(key, settings.sendgrid_host, settings.send_concurrency, clock.wall)
+            return SendGrid(key, settings.sendgrid_host, clock.wall)
         case "smtp":
             return Smtp(settings.smtp_url.get_secret_value() if settings.smtp_url else "")
 
@@ -145,6 +146,7 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
         tokens=Tokens({purpose: derive(key, f"token|{purpose.name}") for purpose in Purpose}),
         sender=Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url),
         patience=Patience(timedelta(seconds=settings.lease_seconds)),
+        guards=Guards(timedelta(hours=settings.min_gap_hours), settings.max_letters_per_day, settings.max_other_mails_per_day),
     )
 
 

@@ -4,12 +4,14 @@ It only ticks: what is due is a row, so any number of schedulers in any number o
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from nurture import log
-from nurture.delivery.reconcile import reconcile
-from nurture.delivery.send import send_batch
+from nurture.delivery.reconcile import Watch, reconcile
+from nurture.delivery.send import Office
 from nurture.delivery.tick import TickReport, tick
 from nurture.runtime import Runtime
 from nurture.services.privacy import retain
@@ -21,37 +23,52 @@ _RETENTION_SECONDS = 3600
 
 
 def tick_here(rt: Runtime) -> TickReport:
-    """One tick whose batches this process sends itself."""
-    return tick(rt, lambda batch: send_batch(rt, batch))
-
-
-def _guarded(name: str, job: Callable[[Runtime], object], rt: Runtime) -> None:
+    """One tick whose batches this process sends itself, to their end."""
+    office = Office(rt)
     try:
-        job(rt)
+        report = tick(rt, office.carry)
+        office.finish()
+    finally:
+        office.close()
+    return report
+
+
+@dataclass
+class Ticking:
+    """A scheduler at work in this process, and the office that sends what it claims."""
+
+    scheduler: BackgroundScheduler
+    office: Office
+
+
+def _guarded(name: str, job: Callable[[], object]) -> None:
+    try:
+        job()
     except Exception as error:  # a job that fails is tried again at its next interval; the process must live on
         _log.error("job_failed", kind=name, exc_info=error)
 
 
-def start(rt: Runtime) -> BackgroundScheduler:
+def start(rt: Runtime) -> Ticking:
     """Start ticking in this process."""
-    scheduler = BackgroundScheduler(timezone="UTC")
-    jobs = (
-        ("tick", tick_here, rt.settings.tick_seconds),
-        ("reconcile", reconcile, _RECONCILE_SECONDS),
-        ("retention", retain, _RETENTION_SECONDS),
+    scheduler, office = BackgroundScheduler(timezone="UTC"), Office(rt)
+    jobs: tuple[tuple[str, Callable[[], object], float], ...] = (
+        ("tick", partial(tick, rt, office.carry), rt.settings.tick_seconds),
+        ("reconcile", partial(reconcile, rt, Watch()), _RECONCILE_SECONDS),
+        ("retention", partial(retain, rt), _RETENTION_SECONDS),
     )
     for name, job, seconds in jobs:
         scheduler.add_job(
-            _guarded, "interval", (name, job, rt), id=name, seconds=seconds, max_instances=1, coalesce=True,
+            _guarded, "interval", (name, job), id=name, seconds=seconds, max_instances=1, coalesce=True,
             misfire_grace_time=None, jitter=min(1, seconds / 10), next_run_time=rt.clock.wall(),
         )  # fmt: skip
     scheduler.start()
     _log.info("scheduler_started", seconds=rt.settings.tick_seconds)
-    return scheduler
+    return Ticking(scheduler, office)
 
 
-def stop(rt: Runtime, scheduler: BackgroundScheduler) -> None:
+def stop(rt: Runtime, ticking: Ticking) -> None:
     """Finish what is in flight, give back the rest, and stop."""
     rt.stopping.set()
-    scheduler.shutdown(wait=True)
+    ticking.office.close()
+    ticking.scheduler.shutdown(wait=True)
     _log.info("scheduler_stopped")

@@ -142,6 +142,15 @@ class Settings(BaseSettings):
         ge=60,
         le=3600,
     )
+    min_gap_hours: float = _setting(
+        20, "least hours between two letters to one person, whatever asks for them", "Set it to 0–720.", ge=0, le=720
+    )
+    max_letters_per_day: int = _setting(
+        1, "most letters to one person on a day of their own calendar", "Set it to 1–20.", ge=1, le=20
+    )
+    max_other_mails_per_day: int = _setting(
+        5, "most other mails, confirmations for example, to one person on such a day", "Set it to 1–100.", ge=1, le=100
+    )
     broker_url: SecretStr | None = _setting(
         None, "reserved for Celery workers on more machines; not in this version", "Leave it out."
     )

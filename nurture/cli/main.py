@@ -105,15 +105,17 @@ def _once(rt: Runtime) -> dict[str, Any]:
     report = scheduler.tick_here(rt)
     return {
         "claimed": report.claimed, "batches": report.batches, "released": settled.released, "unknown": settled.unknown,
-        "planned": settled.planned,
+        "resent": settled.resent, "held": settled.held, "planned": settled.planned,
     }  # fmt: skip
 
 
 def _standing(rt: Runtime) -> dict[str, Any]:
     standing = health.ledger_standing(rt)
-    found: dict[str, Any] = {state: standing.states.get(state, 0) for state in health.STATES}
-    found |= {"due_now": standing.due, "oldest_due_seconds": round(standing.oldest_due_seconds)}
-    return found | {"last_tick": standing.last_tick.isoformat() if standing.last_tick else None}
+    rows = standing.rows
+    found: dict[str, Any] = {state: rows.states.get(state, 0) for state in health.STATES}
+    found |= {"due_now": rows.due, "oldest_due_seconds": round(rows.oldest_due_seconds)}
+    found |= {"last_tick": standing.last_tick.isoformat() if standing.last_tick else None}
+    return found | {"duplicates_confirmed": standing.duplicates_confirmed, "stopped_by": [g.gate.value for g in standing.shut]}
 
 
 @cli.command(epilog="Example:  nurture demo")

@@ -50,7 +50,7 @@ def unsubscribe(rt: Runtime, who: SubscriberId, how: Exit) -> bool:
             subscribers.record_consent(db, who, "withdrawn", wording, CONSENT_VERSION, f"/unsubscribe ({how})", now)
             for place in sequences.enrollments_of(db, who):
                 sequences.end(db, place.id, UNSUBSCRIBED, now)
-            ledger.cancel_open(db, UNSUBSCRIBED, who)
+            ledger.cancel_open(db, UNSUBSCRIBED, who, rt.clock.wall())
             _log.info("unsubscribed", reason=how.value)
         return ledger.may_still_arrive(db, who)
 
@@ -90,5 +90,5 @@ def _resume(rt: Runtime, db: Connection, person: Person) -> None:
         zone = ZoneInfo(place.time_zone)
         due = next_due(place.anchor, step, rules, zone)
         due = due if due > now else first_opening(now, rules, zone)
-        if not ledger.restore_cancelled(db, place.id, step.key, due):
+        if not ledger.restore_cancelled(db, place.id, step.key, due, rt.clock.wall()):
             ledger.plan(db, [NewDelivery(Kind.LETTER, due, person.id, person.email_bidx, place.id, step.key)], now)

@@ -66,6 +66,8 @@ class Database:
 
         @event.listens_for(engine, "connect")
         def prepare(connection: Any, _: Any) -> None:
+            if sqlite3.sqlite_version_info < (3, 41):
+                connection.create_function("unhex", 1, bytes.fromhex, deterministic=True)
             connection.isolation_level = None  # we say BEGIN ourselves: a transaction that will write says so at once
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA journal_mode={journal}")

@@ -1,7 +1,8 @@
 """From plan to settled: what the post office does with every kind of answer. Both databases, an outbox, scripted mailers."""
 
+import threading
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -28,16 +29,17 @@ class Answering:
 
     name = "answering"
     repeats_safely = False
+    per_request = 1
 
     def __init__(self, answer: Callable[[Mail], Outcome], gives_evidence: bool = True) -> None:
         self.answer, self.gives_evidence = answer, gives_evidence
         self.given: list[Mail] = []
 
-    def post(self, mails: Sequence[Mail], deadline: float) -> Outcome:
+    async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
         self.given += mails
         return self.answer(mails[0])
 
-    def close(self) -> None:
+    async def rest(self) -> None:
         pass
 
 
@@ -161,11 +163,14 @@ def test_a_letter_that_cannot_be_filled_fails_alone(rt: Runtime) -> None:
 class Suspended(ManualClock):
     """The machine sleeps for eleven seconds between the mark and the request."""
 
-    looks = 0
+    slept = False
+
+    def wall(self) -> datetime:
+        self.slept |= threading.current_thread().name.startswith("ledger")  # while the window was being marked
+        return super().wall()
 
     def boot_seconds(self) -> float:
-        self.looks += 1
-        return 0.0 if self.looks == 1 else 11.0
+        return 11.0 if self.slept else 0.0
 
 
 def test_a_process_that_was_held_up_after_marking_lets_go_instead_of_sending(rt: Runtime) -> None:
@@ -186,7 +191,8 @@ def test_a_process_that_dies_in_a_request_leaves_a_doubt_not_a_second_mail(rt: R
     outbox = rt.mailer
 
     def dies(mail: Mail) -> Outcome:
-        outbox.post([mail], 0)
+        assert isinstance(outbox, Outbox)
+        outbox._post([mail])
         raise Killed
 
     rt.mailer = Answering(dies)
@@ -207,8 +213,8 @@ def test_with_the_outbox_a_killed_process_leaves_no_doubt_and_no_second_mail(rt:
     assert isinstance(outbox, Outbox)
 
     class Dying(Outbox):
-        def post(self, mails: Sequence[Mail], deadline: float) -> Outcome:
-            super().post(mails, deadline)
+        async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
+            await super().post(mails, within)
             raise Killed
 
     rt.mailer = Dying(outbox.folder)
@@ -239,7 +245,12 @@ def test_a_process_that_dies_after_claiming_loses_nothing(rt: Runtime, clock: Ma
 def test_a_batch_carried_twice_is_sent_once(rt: Runtime) -> None:
     for _ in range(10):
         sign_up(rt)
-    tick(rt, lambda batch: (send_batch(rt, batch), send_batch(rt, batch)))
+
+    def twice(batch: BatchId) -> None:
+        send_batch(rt, batch)
+        send_batch(rt, batch)
+
+    tick(rt, twice)
     assert len(inbox(rt)) == 10
     assert {row[1] for row in rows(rt)} == {State.ACCEPTED}
 
