@@ -22,6 +22,7 @@ from nurture.settings import PREFIX, SettingRefused, Settings
 from nurture.store import instance
 from nurture.store.database import Database
 from nurture.tokens import Purpose, Tokens
+from nurture.words import DeliveryId
 
 SECRET_FILE = "secret.key"  # noqa: S105 - a file name
 
@@ -39,6 +40,21 @@ class Patience:
 
 
 @dataclass
+class Memory:
+    """What one process remembers between two looks, and no other can know for it."""
+
+    wall: datetime | None = None
+    boot: float = 0.0
+    """Wall clock and boot seconds at the last look (delivery.vigil)."""
+    alarmed: bool = False
+    generation: int = 0
+    counted: float | None = None
+    """How far this process has seen the database count, and when, in boot seconds, it last counted on."""
+    doubts: dict[DeliveryId, float] = field(default_factory=dict)
+    """Since when, in boot seconds, it has seen each mail in doubt (delivery.reconcile)."""
+
+
+@dataclass
 class Runtime:
     """What an act needs to run: handed to every service and stage, never global."""
 
@@ -51,6 +67,7 @@ class Runtime:
     sender: Sender
     patience: Patience
     guards: Guards
+    memory: Memory = field(default_factory=Memory)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is asked to stop: what is in flight is finished, the rest is given back."""
 

@@ -10,7 +10,7 @@ from functools import partial
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from nurture import log
-from nurture.delivery.reconcile import Watch, reconcile
+from nurture.delivery.reconcile import reconcile
 from nurture.delivery.send import Office
 from nurture.delivery.tick import TickReport, tick
 from nurture.runtime import Runtime
@@ -53,7 +53,7 @@ def start(rt: Runtime) -> Ticking:
     scheduler, office = BackgroundScheduler(timezone="UTC"), Office(rt)
     jobs: tuple[tuple[str, Callable[[], object], float], ...] = (
         ("tick", partial(tick, rt, office.carry), rt.settings.tick_seconds),
-        ("reconcile", partial(reconcile, rt, Watch()), _RECONCILE_SECONDS),
+        ("reconcile", partial(reconcile, rt), _RECONCILE_SECONDS),
         ("retention", partial(retain, rt), _RETENTION_SECONDS),
     )
     for name, job, seconds in jobs:

@@ -10,7 +10,7 @@ import click
 
 from nurture import __version__, log, runtime, scheduler
 from nurture import settings as configuration
-from nurture.cli import data, demonstration, server
+from nurture.cli import data, demonstration, mail, server
 from nurture.delivery.reconcile import reconcile
 from nurture.runtime import Runtime
 from nurture.services import health, publishing
@@ -126,6 +126,8 @@ def demo(speed: float) -> None:
 
 
 cli.add_command(data.emails)
+cli.add_command(mail.deliveries)
+cli.add_command(mail.sending)
 
 
 def main() -> None:

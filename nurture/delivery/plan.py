@@ -13,7 +13,8 @@ from nurture.domain.delivery import Kind
 from nurture.domain.sequence import EnrollmentState, Step, following, read_step
 from nurture.domain.timeline import NeverOpens, Rules, next_anchor, next_due
 from nurture.letters.source import read_sequence
-from nurture.store import doubts, ledger, sequences
+from nurture.store import doubts, instance, ledger, sequences
+from nurture.store.database import process_name
 from nurture.store.history import Settled
 from nurture.store.ledger import NewDelivery
 from nurture.store.sequences import Advance, Enrolled
@@ -21,6 +22,8 @@ from nurture.words import EnrollmentId, SequenceId, StepKey
 
 _log = log.get(__name__)
 _HEAL_AT_ONCE = 500
+SET_BACK = "set_back_until"
+"""Until when, on the timeline, the database has once been set back."""
 
 
 @lru_cache(maxsize=256)
@@ -74,6 +77,15 @@ def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, grace:
     sequences.advance(db, advances)
     crash.point("T3.between")
     ledger.plan(db, rows, now)
+    if any(row.due <= now for row in rows):
+        _doubt_promises(db, now)
+
+
+def _doubt_promises(db: Connection, now: datetime) -> None:
+    """A promise that lies in the time the database has forgotten (delivery.vigil) may have been kept then."""
+    until = instance.get(db, SET_BACK)
+    if until:
+        doubts.set_back(db, process_name(), datetime.fromisoformat(until), now)
 
 
 def heal(db: Connection, now: datetime) -> int:

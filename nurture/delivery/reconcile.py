@@ -1,11 +1,12 @@
 """T4 and T6: rows whose owner fell silent, mail in doubt, and readers whose next row is missing. Any process, any time."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from nurture import crash, log
 from nurture.delivery.plan import heal
 from nurture.delivery.settle import doubt_state
+from nurture.delivery.vigil import look
 from nurture.domain.delivery import InDoubt, Kind, State, policy, verdict
 from nurture.letters.source import read_sequence
 from nurture.runtime import Runtime
@@ -16,13 +17,6 @@ from nurture.words import DeliveryId
 
 _log = log.get(__name__)
 _AT_ONCE = 10_000
-
-
-@dataclass
-class Watch:
-    """Since when this process has seen each mail in doubt, in boot seconds: a wall clock that jumps proves nothing."""
-
-    since: dict[DeliveryId, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,10 +32,12 @@ class ReconcileReport:
     planned: int = 0
 
 
-def reconcile(rt: Runtime, watch: Watch | None = None) -> ReconcileReport:
+def reconcile(rt: Runtime) -> ReconcileReport:
     """Claimed and silent: due again. Sending and silent: in doubt. In doubt for long: as its policy says. No next row:
-    planned. Without a `watch` that lives on from call to call nothing is ever sent again on its own.
+    planned. Only a process that lives on from call to call ever sends a mail again on its own.
     """
+    if not look(rt):
+        return ReconcileReport()
     with rt.database.begin() as db:
         wall, by = rt.clock.wall(), process_name()
         silent = State.SCHEDULED if rt.mailer.repeats_safely else doubt_state(rt)
@@ -51,25 +47,25 @@ def reconcile(rt: Runtime, watch: Watch | None = None) -> ReconcileReport:
         planned = heal(db, rt.clock.now())
         crash.point("T4.before_commit")
     crash.point("T4.after_commit")
-    resent, held = _decide(rt, watch or Watch())
+    resent, held = _decide(rt)
     report = ReconcileReport(again, doubtful, resent, held, planned)
     if report != ReconcileReport():
         _log.warning("reconciled", released=again, unknown=doubtful, resent=resent, held=held, planned=planned)
     return report
 
 
-def _decide(rt: Runtime, watch: Watch) -> tuple[int, int]:
+def _decide(rt: Runtime) -> tuple[int, int]:
     """T6: another try for what may have one, a person for the rest; how many of each."""
     with rt.database.read() as db:
         unknown = doubts.in_doubt(db, State.UNKNOWN, _AT_ONCE)
         reported = heartbeats.last_beat(db, heartbeats.EVIDENCE)
     boot, wall = rt.clock.boot_seconds(), rt.clock.wall()
-    watch.since = {row.id: watch.since.get(row.id, boot) for row in unknown}
+    seen = rt.memory.doubts = {row.id: rt.memory.doubts.get(row.id, boot) for row in unknown}
     ends: dict[State, list[DeliveryId]] = {State.SCHEDULED: [], State.HELD: [], State.UNKNOWN: []}
     for row in unknown:
         healthy = reported is not None and row.sending is not None and reported > row.sending
         lasted = wall - (row.since or wall)
-        watched = timedelta(seconds=boot - watch.since[row.id])
+        watched = timedelta(seconds=boot - seen[row.id])
         end = verdict(_policy(row), lasted, watched, healthy, rt.patience.evidence, rt.patience.give_up)
         ends[end].append(row.id)
     if not (ends[State.SCHEDULED] or ends[State.HELD]):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nurture import crash, log
+from nurture.delivery.vigil import look
 from nurture.runtime import Runtime
 from nurture.store import gates, heartbeats, ledger
 from nurture.store.database import process_name
@@ -26,6 +27,8 @@ class TickReport:
 def tick(rt: Runtime, carry: Callable[[BatchId], object]) -> TickReport:
     """Claim due rows batch by batch until none is left, or a gate is shut, and hand each batch to `carry`."""
     claimed = batches = 0
+    if not look(rt):
+        return TickReport(0, 0)
     while not rt.stopping.is_set():
         batch = BatchId(new_id())
         taken = _claim(rt, batch)

@@ -114,7 +114,7 @@ def set_back(db: Connection, by: str, until: datetime, wall: datetime) -> int:
     """The database was set back in time: whatever was due by `until` (timeline) may have been sent in the time it forgot."""
     why = "the database was set back: it may have been sent since"
     where = (is_in(*OPEN, State.SENDING), D.due_at <= until)
-    values = {"unknown_since": wall, "lease_until": None, "batch_id": None}
+    values = {"unknown_since": wall, "lease_until": None, "batch_id": None, "sending_at": None}
     return len(history.move(db, State.UNKNOWN, by, wall, why, *where, **values))
 
 

@@ -7,7 +7,7 @@ Every other move writes a line that says when, by whom and why, and saves what t
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, literal_column, select, update
 
@@ -58,7 +58,7 @@ def move(
 ) -> list[Settled]:
     """Move every row that fits `where`, and may go there, to `to`. `by`: a process, a person or an event; `wall`: real time."""
     found = select(*SETTLED, *_PLAIN).where(*where, is_in(*before(to))).order_by(D.id).with_for_update()
-    rows: Sequence[Row[Any]] = db.execute(found).all()
+    rows = cast(Sequence[Row[Any]], db.execute(found).all())
     if not rows:
         return []
     if to is State.SCHEDULED:  # the next attempt begins with a clean row
@@ -116,11 +116,10 @@ def story(db: Connection, delivery: DeliveryId) -> list[Line]:
     told = {line.state for line in lines if line.attempt == row.attempt}
     owner = row.owner or "unknown"
     plain = [(row.claimed_at, State.CLAIMED), (row.sending_at, State.SENDING), (row.accepted_at, State.ACCEPTED)]
-    lines += [
+    forward = [
         Line(at, state, owner, None, row.attempt, row.request_id if state is not State.CLAIMED else None)
         for at, state in plain
         if at is not None and state not in told
     ]
-    order = list(State)
-    lines.sort(key=lambda line: (line.at, line.attempt, order.index(line.state)))
-    return [Line(row.created_at, State.SCHEDULED, TIMELINE, None, 0, None), *lines]
+    story = sorted([*forward, *lines], key=lambda line: (line.at, line.attempt))
+    return [Line(row.created_at, State.SCHEDULED, TIMELINE, None, 0, None), *story]

@@ -120,18 +120,19 @@ class Wire:
 
     async def send(self, data: bytes, within: float) -> Answer:
         """One request, already written out, and its answer. Raises NotConnected, Lost, or TimeoutError after `within` s."""
-        async with asyncio.timeout(within):
-            connection = await self._connection()
-            try:
+        until = asyncio.get_running_loop().time() + within
+        connection = await self._connection(min(CONNECT_SECONDS, within))
+        try:
+            async with asyncio.timeout_at(until):
                 answer = await connection.request(data)
-            except BaseException:
-                connection.transport.abort()  # whatever still comes belongs to no request
-                raise
+        except BaseException:
+            connection.transport.abort()  # whatever still comes belongs to no request
+            raise
         if connection.fresh:
             self._idle.append(connection)
         return answer
 
-    async def _connection(self) -> _Connection:
+    async def _connection(self, within: float) -> _Connection:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # a new office, or a child after a fork
             self._idle, self._loop = [], loop
@@ -142,7 +143,7 @@ class Wire:
             connection.transport.abort()
         try:
             tls: dict[str, Any] = {"ssl": self._trust(), "ssl_handshake_timeout": CONNECT_SECONDS} if self._tls else {}
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(within):
                 _, connection = await loop.create_connection(_Connection, self.host, self._port, **tls)
         except (OSError, TimeoutError) as error:  # DNS, refused, time-out, TLS: whatever it is, the request has not begun
             raise NotConnected(type(error).__name__) from None
