@@ -23,7 +23,7 @@ from nurture.delivery.late import sort_out, space_out
 from nurture.delivery.settle import Request, keep, settle
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused
 from nurture.runtime import Runtime
-from nurture.store import gates, ledger, sequences
+from nurture.store import gates, ledger, pace, sequences
 from nurture.store.database import process_name
 from nurture.store.ledger import Claimed
 from nurture.store.sequences import StoredEdition
@@ -313,7 +313,7 @@ class Office:
             if self._slots is None:
                 most = min(most, max(1, int(rate)))
                 wall = self._rt.clock.wall()
-                wait = (ledger.reserve(db, most, rate, wall) - wall).total_seconds()
+                wait = (pace.reserve(db, most, rate, wall) - wall).total_seconds()
                 self._slots = (most, self._loop.time() + wait)
                 self._loop.call_soon_threadsafe(self._loop.call_later, wait, self._wake.set)
             most, self._slots = (0, self._slots) if self._loop.time() < self._slots[1] else (most, None)

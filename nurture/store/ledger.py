@@ -11,7 +11,7 @@ Statements of the hot path are built once per database and get their rows as one
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -41,7 +41,7 @@ from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.sealing import Sealed
 from nurture.store import given, history
 from nurture.store.history import SETTLED, Settled, is_in
-from nurture.store.schema import Id, Instant, deliveries, enrollments, pace, steps, subscribers, suppressions
+from nurture.store.schema import Id, Instant, deliveries, enrollments, steps, subscribers, suppressions
 from nurture.words import (
     BatchId,
     ConsultationId,
@@ -399,13 +399,3 @@ def restore_cancelled(db: Connection, enrollment: EnrollmentId, step: StepKey, d
 def planned_before(db: Connection, subscriber: SubscriberId, kind: Kind) -> list[datetime]:
     """When mails of `kind` were planned for a person, in any state."""
     return list(db.scalars(select(D.planned_at).where(D.subscriber_id == subscriber, D.kind == kind)))
-
-
-def reserve(db: Connection, count: int, per_second: float, wall: datetime) -> datetime:
-    """Take the fleet's next `count` sending slots at `per_second`; returns the real instant at which they begin."""
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    db.execute(dialect.insert(pace).values(name="sends", next_at=wall).on_conflict_do_nothing())
-    free: datetime = db.execute(select(pace.c.next_at).where(pace.c.name == "sends").with_for_update()).scalar_one()
-    begin = max(free, wall)
-    db.execute(update(pace).where(pace.c.name == "sends").values(next_at=begin + timedelta(seconds=count / per_second)))
-    return begin

@@ -18,6 +18,7 @@ from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
 from nurture.services import preferences
 from nurture.services.preferences import Exit
+from nurture.store import pace
 from nurture.store.schema import deliveries, editions, enrollments, sequences
 from nurture.words import BatchId
 from tests.clocks import ManualClock
@@ -310,7 +311,5 @@ def test_mail_is_limited_over_all_processes(rt: Runtime, clock: ManualClock) -> 
     rt.settings = rt.settings.model_copy(update={"max_sends_per_second": 1000.0})
     run_tick(rt)
     with rt.database.begin() as db:
-        from nurture.store import ledger
-
-        assert ledger.reserve(db, 1, 1000.0, clock.wall()) == clock.wall() + timedelta(milliseconds=8)
+        assert pace.reserve(db, 1, 1000.0, clock.wall()) == clock.wall() + timedelta(milliseconds=8)
     assert len(inbox(rt)) == 8

@@ -11,7 +11,7 @@ from nurture.domain.delivery import Guards, Kind, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression, hindrance
 from nurture.runtime import Runtime
-from nurture.store import doubts, history, ledger, subscribers
+from nurture.store import doubts, history, ledger, pace, subscribers
 from nurture.store.ledger import NewDelivery
 from nurture.store.schema import deliveries, enrollments
 from nurture.store.schema import subscribers as people_table
@@ -297,9 +297,9 @@ def test_leaving_after_the_claim_still_stops_the_mail(rt: Runtime) -> None:
 
 def test_slots_of_the_fleet_are_handed_out_one_after_the_other(rt: Runtime, clock: ManualClock) -> None:
     with rt.database.begin() as db:
-        first = ledger.reserve(db, 10, 5.0, clock.wall())
-        second = ledger.reserve(db, 10, 5.0, clock.wall())
-        third = ledger.reserve(db, 1, 5.0, clock.wall() + timedelta(seconds=60))
+        first = pace.reserve(db, 10, 5.0, clock.wall())
+        second = pace.reserve(db, 10, 5.0, clock.wall())
+        third = pace.reserve(db, 1, 5.0, clock.wall() + timedelta(seconds=60))
     assert (first, second) == (clock.wall(), clock.wall() + timedelta(seconds=2))
     assert third == clock.wall() + timedelta(seconds=60)
 
