@@ -18,7 +18,7 @@ from nurture.store.database import process_name
 from nurture.store.history import Settled
 from nurture.store.ledger import NewDelivery
 from nurture.store.sequences import Advance, Enrolled
-from nurture.words import EnrollmentId, SequenceId, StepKey
+from nurture.words import DeliveryId, EnrollmentId, SequenceId, StepKey
 
 _log = log.get(__name__)
 _HEAL_AT_ONCE = 500
@@ -65,7 +65,8 @@ def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, grace:
     if not letters:
         return
     places = sequences.enrolled(db, [row.enrollment for row in letters if row.enrollment])
-    plans, rows, advances = Plans(db), list[NewDelivery](), list[Advance]()
+    plans, advances = Plans(db), list[Advance]()
+    following_rows: dict[DeliveryId, tuple[StepKey, datetime]] = {}
     for row in letters:
         place = places[row.enrollment]  # type: ignore[index]
         steps, _ = plans.of(place.sequence)
@@ -73,11 +74,12 @@ def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, grace:
         moved = replace(place, anchor=next_anchor(row.planned, row.sent or now, grace), last_step=row.step)
         advances.append(Advance(place.id, row.step, moved.anchor, done))  # type: ignore[arg-type]
         if not done and place.state is EnrollmentState.ACTIVE:
-            rows += _row_or_alarm(moved, row.email_bidx, plans)
+            for new in _row_or_alarm(moved, row.email_bidx, plans):
+                following_rows[row.id] = (new.step, new.due)  # type: ignore[assignment]
     sequences.advance(db, advances)
     crash.point("T3.between")
-    ledger.plan(db, rows, now)
-    if any(row.due <= now for row in rows):
+    ledger.plan_next(db, following_rows, now)
+    if any(due <= now for _, due in following_rows.values()):
         _doubt_promises(db, now)
 
 

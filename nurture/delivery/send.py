@@ -8,26 +8,28 @@ handful in doubt, never a whole batch. No transaction is open while the provider
 """
 
 import asyncio
+import sys
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from nurture import crash, log
-from nurture.delivery.fill import UNFIT, mail_of
-from nurture.delivery.late import sort_out, space_out
+from nurture.delivery.late import space_out
 from nurture.delivery.settle import Request, keep, settle
+from nurture.delivery.tray import Batch, Tray, Window, open_batch
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused
 from nurture.runtime import Runtime
-from nurture.store import gates, ledger, pace, sequences
+from nurture.store import gates, ledger, pace
 from nurture.store.database import process_name
-from nurture.store.ledger import Claimed
-from nurture.store.sequences import StoredEdition
-from nurture.words import BatchId, DeliveryId, EditionId, RequestId, SubscriberId, new_id
+from nurture.store.ledger import Claimed, Offered
+from nurture.words import BatchId, DeliveryId, RequestId, SubscriberId, new_id
 
 _log = log.get(__name__)
 
@@ -38,26 +40,20 @@ REQUEST_SECONDS = 30.0
 _BATCHES_WAITING = 2
 _LINGER_SECONDS, _LONGEST_LINGER_SECONDS = 0.0001, 0.005
 _RETRY_SECONDS = 1.0
+_SWITCH_SECONDS = 0.0002
+"""Two threads share the interpreter here; by default each waits up to 5 ms for the other whenever the database has answered."""
+
+
+Done = tuple[Request, Outcome]
 
 
 @dataclass
-class _Batch:
-    """What is left of one claim."""
+class _Written:
+    """What a turn's commit allows: requests that may leave now; those that must wait; or that all has been given back."""
 
-    id: BatchId
-    editions: dict[EditionId, StoredEdition]
-    rows: deque[Claimed]
-    out: int = 0
-    """Requests marked and not settled."""
-    outcomes: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass
-class _Window:
-    """What one turn may mark: requests, and rows of which no mail can be made, with the reason."""
-
-    requests: list[Request] = field(default_factory=list)
-    unfit: dict[BatchId, dict[DeliveryId, str]] = field(default_factory=dict)
+    leave: list[Request]
+    wait: list[Request]
+    given_back: bool = False
 
 
 class Office:
@@ -73,11 +69,10 @@ class Office:
         self._waiting: deque[BatchId] = deque()
         self._idle, self._closing = True, False
         self._error: BaseException | None = None
-        self._leased: dict[BatchId, float] = {}  # boot seconds when a lease was last written
-        self._batches: dict[BatchId, _Batch] = {}
+        self._tray = Tray(rt)
         self._reading: asyncio.Task[None] | None = None
-        self._ready: asyncio.Queue[Request] = asyncio.Queue()
-        self._done: list[tuple[Request, Outcome]] = []
+        self._ready: asyncio.Queue[tuple[Request, float]] = asyncio.Queue()  # with the boot seconds before its mark
+        self._done: list[Done] = []
         self._out = 0  # requests marked and not come back
         self._lost: list[RequestId] = []  # their commit failed: marked perhaps, but they never left
         self._refusal: Refused | None = None  # of everything, and not settled yet
@@ -96,7 +91,6 @@ class Office:
             self._changed.wait_for(lambda: len(self._waiting) < _BATCHES_WAITING or self._error)
             self._raise()
             self._waiting.append(batch)
-            self._leased[batch] = self._rt.clock.boot_seconds()
             self._idle = False
         self._loop.call_soon_threadsafe(self._wake.set)
 
@@ -121,6 +115,7 @@ class Office:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        sys.setswitchinterval(min(_SWITCH_SECONDS, sys.getswitchinterval()))
         try:
             self._loop.run_until_complete(self._work())
         except BaseException as error:  # whoever waits for us must hear of it
@@ -140,8 +135,8 @@ class Office:
             while not (self._stopping and self._nothing_left):
                 self._prefetch()
                 if self._turn_makes_sense:
-                    if self._out and 0 < len(self._done) < self._lanes // 2:
-                        await asyncio.sleep(self._linger)  # one commit for several outcomes
+                    if 0 < len(self._done) < self._lanes // 2 and not self._ready.empty():
+                        await asyncio.sleep(self._linger)  # no lane is idle yet: one commit for several outcomes
                     await self._turn()
                 else:
                     self._report_idle()
@@ -159,32 +154,31 @@ class Office:
 
     @property
     def _nothing_left(self) -> bool:
-        return not (self._batches or self._done or self._out or self._lost or self._reading or self._waiting)
+        return not (self._tray.batches or self._done or self._out or self._lost or self._reading or self._waiting)
 
     @property
     def _room(self) -> int:
         if self._slots and self._loop.time() < self._slots[1]:
             return 0
-        return min(self._lanes, self._most - self._out, *(self._slots or ())[:1])
+        return max(0, min(self._lanes, self._most - self._out, *(self._slots or ())[:1]))
 
     @property
     def _turn_makes_sense(self) -> bool:
         if self._done or self._lost:
             return True
         if self._stopping:
-            return not self._out and not self._reading and bool(self._batches)
-        return self._room > 0 and any(batch.rows for batch in self._batches.values())
+            return not self._out and not self._reading and bool(self._tray.batches)
+        return self._room > 0 and self._tray.has_any()
 
     def _report_idle(self) -> None:
         with self._changed:
-            if self._nothing_left:
+            if self._nothing_left or self._loop.is_closed():
                 self._idle = True
                 self._changed.notify_all()
 
     def _prefetch(self) -> None:
         """Read the next batch while the one before is still going out."""
-        rows = sum(len(batch.rows) for batch in self._batches.values())
-        if self._waiting and not self._reading and (rows < 2 * self._all or self._stopping):
+        if self._waiting and not self._reading and (self._tray.waiting() < 2 * self._all or self._stopping):
             with self._changed:
                 batch = self._waiting.popleft()
                 self._changed.notify_all()
@@ -192,28 +186,23 @@ class Office:
 
     async def _read(self, batch: BatchId) -> None:
         try:
-            self._batches[batch] = await asyncio.to_thread(self._opened, batch)
+            if self._stopping:  # it is given back as it is
+                self._tray.add(Batch(batch, self._rt.clock.boot_seconds(), left=1))
+            else:
+                self._tray.add(await asyncio.to_thread(open_batch, self._rt, batch))
+        except SQLAlchemyError as error:  # its lease runs out, and it is due again
+            _log.error("database_failed", error=type(error).__name__, batch=batch)
         except BaseException as error:
             self._error = error
         self._reading = None
-        self._put_away()
         self._wake.set()
-
-    def _opened(self, batch: BatchId) -> _Batch:
-        rt = self._rt
-        if self._stopping:
-            return _Batch(batch, {}, deque())
-        with rt.database.read() as db:
-            rows = ledger.read_batch(db, batch)
-            editions = sequences.read_editions(db, {row.edition for row in rows if row.edition})
-        return _Batch(batch, editions, deque(sort_out(rt, batch, rows)))
 
     async def _lane(self) -> None:
         """One request after another."""
         while True:
-            request = await self._ready.get()
+            request, began = await self._ready.get()
             try:
-                outcome = await self._post(request)
+                outcome = await self._post(request, began)
             except BaseException as error:
                 if not isinstance(error, asyncio.CancelledError):
                     self._error = error
@@ -225,8 +214,8 @@ class Office:
             self._out -= 1
             self._wake.set()
 
-    async def _post(self, request: Request) -> Outcome:
-        if self._rt.clock.boot_seconds() - request.began > SEND_WITHIN_SECONDS:
+    async def _post(self, request: Request, began: float) -> Outcome:
+        if self._rt.clock.boot_seconds() - began > SEND_WITHIN_SECONDS:
             return Refused("too late after marking: this process was held up", wait=None, everyone=False)
         if self._refusal:
             return self._refusal  # this one would fare no better
@@ -241,32 +230,43 @@ class Office:
 
     async def _turn(self) -> None:
         """Settle what has come back, and mark what may go next: one commit. Then it goes."""
-        window = _Window() if self._stopping else self._fill()
+        window = Window() if self._stopping else self._tray.window(self._room)
         done, self._done = self._done, []
         began = self._rt.clock.boot_seconds()  # before the mark: a pause in its commit counts too
+        batches = [*self._tray.batches.values()]
+        writing = self._loop.run_in_executor(self._ledger, self._write, done, window, batches, began)
+        self._tray.fill(0 if self._stopping else self._lanes)  # while the database works
         try:
-            marked = await self._loop.run_in_executor(self._ledger, self._write, done, window, began)
+            written = await writing
         except SQLAlchemyError as error:
             await self._database_failed(done, window, error)
             return
-        for request, outcome in done:
-            batch = self._batches[request.batch]
-            batch.out -= 1
-            batch.outcomes[type(outcome).__name__.lower()] += len(request.rows)
-        for request in marked:
-            self._batches[request.batch].out += 1
-            self._out += 1
-            self._ready.put_nowait(request)
-        self._put_away()
+        self._end(done, window, {row.id for request in written.leave for row in request.rows}, written.wait)
+        self._tray.put_back(written.wait)
+        if written.given_back:
+            self._tray.clear(batches)
+        self._out += len(written.leave)
+        for request in written.leave:
+            self._ready.put_nowait((request, began))
 
-    def _write(self, done: list[tuple[Request, Outcome]], window: _Window, began: float) -> list[Request]:
-        """The one transaction of a turn. Only the requests returned may leave, once it has committed."""
+    def _end(self, done: Iterable[Done], window: Window, going_on: set[DeliveryId], wait: list[Request]) -> None:
+        """Count rows whose end is known: what came back, what no mail could be made of, what was turned away at T2."""
+        for request, outcome in done:
+            self._tray.end(request.batch, sum(row.id not in going_on for row in request.rows), type(outcome).__name__.lower())
+        for batch, whys in window.unfit.items():
+            self._tray.end(batch, len(whys), "unfit")
+        for request in window.requests:
+            if request not in wait:
+                self._tray.end(request.batch, sum(row.id not in going_on for row in request.rows), "not_marked")
+
+    def _write(self, done: list[Done], window: Window, batches: list[Batch], began: float) -> _Written:
+        """The one transaction of a turn. What it lets go may leave once it has committed, and nothing else."""
         rt, by = self._rt, process_name()
         with rt.database.begin() as db:
             ledger.lock_readers(db, _people(window.requests) | _people(request for request, _ in done))
             gates.hold_open(db)
             trial = bool(gates.shut_gates(db))
-            smaller = settle(rt, db, done, began, trial)  # T3
+            smaller = settle(rt, db, done, trial)  # T3
             crash.point("T3.before_commit")
             now, wall = rt.clock.now(), rt.clock.wall()
             if self._lost:
@@ -275,19 +275,22 @@ class Office:
                 ledger.unfit(db, batch, whys, by, wall)
             stopped = gates.stopped(gates.shut_gates(db), wall) if trial or _refused(done) else None
             if stopped or self._lost or self._stopping:
-                self._give_back(db, stopped.why if stopped else "given back")
-                marked = []
+                for each in batches:
+                    ledger.release(db, each.id, by, wall, stopped.why if stopped else "given back")
+                written = _Written(smaller, [], given_back=True)
             else:
-                self._extend(db, began)
-                marked = self._mark(db, self._allowed(db, window.requests, trial), began)  # T2
+                self._extend(db, batches, began)
+                go, wait = self._allowed(db, window.requests, trial)
+                written = _Written(smaller + self._mark(db, go), wait)  # T2
             crash.point("T2.before_commit")
-        crash.point("T2.after_commit" if marked else "T3.after_commit")
+        crash.point("T2.after_commit" if written.leave else "T3.after_commit")
         self._lost.clear()
         self._refusal = None
-        self._most = min(self._all, 2 * self._most) if any(isinstance(o, Accepted) for _, o in done) else self._most
-        return [*smaller, *marked]
+        if any(isinstance(outcome, Accepted) for _, outcome in done):
+            self._most = min(self._all, 2 * self._most)
+        return written
 
-    def _mark(self, db: Connection, requests: list[Request], began: float) -> list[Request]:
+    def _mark(self, db: Connection, requests: list[Request]) -> list[Request]:
         """T2 of a window. What is turned away for coming too soon gets a new promise."""
         rt, by = self._rt, process_name()
         now, wall = rt.clock.now(), rt.clock.wall()
@@ -295,90 +298,55 @@ class Office:
         for batch in {request.batch for request in requests}:
             mine = [request for request in requests if request.batch == batch]
             rows = {row.id: row for request in mine for row in request.rows}
-            offered = {row.id: request.id for request in mine for row in request.rows}
-            zones = {row.time_zone for row in rows.values() if row.time_zone}
-            marked = ledger.mark(db, batch, offered, zones, rt.guards, by, now, wall, wall + rt.patience.lease)
+            offered = {row.id: _offered(row, request.id, now) for request in mine for row in request.rows}
+            marked = ledger.mark(db, batch, offered, rt.guards, by, now, wall)
             if len(marked) < len(offered):
                 space_out(rt, db, batch, ledger.turned_away(db, batch, offered.keys() - marked, by, wall), rows)
             kept += [whole for request in mine if (whole := keep(request, marked)) is not None]
         return kept
 
-    def _allowed(self, db: Connection, requests: list[Request], trial: bool) -> list[Request]:
-        """As many as may go now: one while the provider is on trial, and no more than the fleet's rate. The rest goes back."""
-        most = len(requests)
+    def _allowed(self, db: Connection, requests: list[Request], trial: bool) -> tuple[list[Request], list[Request]]:
+        """As many as may go now: one while the provider is on trial, and no more than the fleet's rate. The rest waits."""
+        most, rate = len(requests), self._rt.settings.max_sends_per_second
         if trial:
             self._most = most = min(1, most)
-        rate = self._rt.settings.max_sends_per_second
         if rate is not None and most:
             if self._slots is None:
-                most = min(most, max(1, int(rate)))
-                wall = self._rt.clock.wall()
-                wait = (pace.reserve(db, most, rate, wall) - wall).total_seconds()
+                most, wall = min(most, max(1, int(rate))), self._rt.clock.wall()
+                wait = max(0.0, (pace.reserve(db, most, rate, wall) - wall).total_seconds())
                 self._slots = (most, self._loop.time() + wait)
                 self._loop.call_soon_threadsafe(self._loop.call_later, wait, self._wake.set)
             most, self._slots = (0, self._slots) if self._loop.time() < self._slots[1] else (most, None)
-        for request in reversed(requests[most:]):
-            self._batches[request.batch].rows.extendleft(reversed(request.rows))
-        return requests[:most]
+        return requests[:most], requests[most:]
 
-    def _give_back(self, db: Connection, why: str) -> None:
-        for batch in self._batches.values():
-            batch.rows.clear()
-            ledger.release(db, batch.id, process_name(), self._rt.clock.wall(), why)
-
-    def _extend(self, db: Connection, boot: float) -> None:
+    def _extend(self, db: Connection, batches: list[Batch], boot: float) -> None:
         """Renew leases before a third of them has passed: we are alive and still at it."""
-        third = self._rt.patience.lease.total_seconds() / 3
-        for batch, leased in list(self._leased.items()):
-            if boot - leased > third:
-                ledger.extend(db, batch, self._rt.clock.wall() + self._rt.patience.lease)
-                self._leased[batch] = boot
+        for batch in batches:
+            if boot - batch.leased > self._rt.patience.lease.total_seconds() / 3:
+                ledger.extend(db, batch.id, self._rt.clock.wall() + self._rt.patience.lease)
+                batch.leased = boot
 
-    async def _database_failed(self, done: list[tuple[Request, Outcome]], window: _Window, error: SQLAlchemyError) -> None:
+    async def _database_failed(self, done: list[Done], window: Window, error: SQLAlchemyError) -> None:
         """Whether that commit took place nobody knows. Outcomes are written again, which changes nothing the second time; what
-        it may have marked has not left, and is given back as soon as the database answers.
+        it may have marked has not left, and is given back with everything else as soon as the database answers.
         """
         _log.error("database_failed", error=type(error).__name__, deliveries=len(done) + len(window.requests))
+        self._end([], window, set(), [])
         self._done = done + self._done
         self._lost += [request.id for request in window.requests] or [RequestId(new_id())]
         await asyncio.sleep(_RETRY_SECONDS)
-
-    def _fill(self) -> _Window:
-        """Finished mails for as many rows as there is room for, outside any transaction; at most one a person."""
-        window, people, room = _Window(), set[SubscriberId](), self._room
-        for batch in self._batches.values():
-            later: list[Claimed] = []
-            while batch.rows and room > 0:
-                row = batch.rows.popleft()
-                if row.subscriber in people:
-                    later.append(row)
-                    continue
-                if row.subscriber:
-                    people.add(row.subscriber)
-                request = RequestId(new_id())
-                try:
-                    mail = mail_of(self._rt, row, batch.editions, request)
-                except UNFIT as error:
-                    window.unfit.setdefault(batch.id, {})[row.id] = str(error)
-                    _log.error("delivery_cannot_be_rendered", delivery=row.id, kind=row.kind.value, error=type(error).__name__)
-                else:
-                    window.requests.append(Request(request, batch.id, (row,), (mail,), self._rt.clock.boot_seconds()))
-                    room -= 1
-                crash.point("render")
-            batch.rows.extendleft(reversed(later))
-        return window
-
-    def _put_away(self) -> None:
-        for batch in [batch for batch in self._batches.values() if not batch.rows and not batch.out]:
-            del self._batches[batch.id], self._leased[batch.id]
-            _log.info("batch_sent", batch=batch.id, sent=batch.outcomes["accepted"], outcome=dict(batch.outcomes))
 
 
 def _people(requests: Iterable[Request]) -> set[SubscriberId]:
     return {row.subscriber for request in requests for row in request.rows if row.subscriber}
 
 
-def _refused(done: Iterable[tuple[Request, Outcome]]) -> bool:
+def _offered(row: Claimed, request: RequestId, now: datetime) -> Offered:
+    local = now.astimezone(ZoneInfo(row.time_zone or "UTC"))
+    return Offered(row.kind, request, local.replace(hour=0, minute=0, second=0, microsecond=0))
+
+
+def _refused(done: Iterable[Done]) -> bool:
     return any(isinstance(outcome, Refused) for _, outcome in done)
 
 

@@ -29,8 +29,6 @@ class Request:
     batch: BatchId
     rows: tuple[Claimed, ...]
     mails: tuple[Mail, ...]
-    began: float
-    """Boot seconds before it was marked; it must leave soon after or not at all."""
 
 
 def doubt_state(rt: Runtime) -> State:
@@ -38,10 +36,10 @@ def doubt_state(rt: Runtime) -> State:
     return State.UNKNOWN if rt.mailer.gives_evidence else State.HELD
 
 
-def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]], began: float, trial: bool) -> list[Request]:
+def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]], trial: bool) -> list[Request]:
     """Write down what requests came to. Returns the smaller requests that one refused as a whole goes on in.
 
-    `began`: boot seconds at which this transaction began; `trial`: the provider refused everything lately.
+    `trial`: the provider refused everything lately.
     """
     now, wall, by = rt.clock.now(), rt.clock.wall(), process_name()
     taken: dict[DeliveryId, tuple[RequestId, str | None]] = {}
@@ -57,7 +55,7 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
                 if outcome.everyone and gates.shut(db, Gate.PROVIDER, why, by, wall, wall + wait) and outcome.alarm:
                     _log.error("sending_stopped", reason=why, seconds=wait.total_seconds())
             case Rejected() if len(request.rows) > 1:
-                smaller += _halves(rt, db, request, began)
+                smaller += _halves(rt, db, request)
             case Rejected(why):
                 ledger.failed(db, [request.id], by, wall, why)
             case Ambiguous(why):
@@ -71,14 +69,14 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
     return smaller
 
 
-def _halves(rt: Runtime, db: Connection, request: Request, began: float) -> list[Request]:
+def _halves(rt: Runtime, db: Connection, request: Request) -> list[Request]:
     """A request refused as a whole goes on in two: one bad address among n is found in 2·log2(n) more requests."""
     middle = len(request.rows) // 2
     halves = []
     for part in (slice(None, middle), slice(middle, None)):
         fresh = RequestId(new_id())
         mails = tuple(replace(mail, request=fresh) for mail in request.mails[part])
-        halves.append(Request(fresh, request.batch, request.rows[part], mails, began))
+        halves.append(Request(fresh, request.batch, request.rows[part], mails))
     wall = rt.clock.wall()
     ids = {row.id: half.id for half in halves for row in half.rows}
     moved = ledger.split(db, request.id, ids, process_name(), wall, wall + rt.patience.lease)

@@ -85,7 +85,9 @@ class Database:
         return engine
 
     def _postgresql(self, pool_size: int) -> Engine:
-        limits = "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s -c timezone=UTC"
+        limits = (
+            "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s -c timezone=UTC -c jit=off"
+        )
         return create_engine(
             self.url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, pool_recycle=1800,
             pool_timeout=30, hide_parameters=True, connect_args={"options": limits, "application_name": "nurture"},

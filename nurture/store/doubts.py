@@ -100,8 +100,7 @@ def report(db: Connection, ids: Iterable[DeliveryId], to: State, by: str, wall: 
 
 
 def _among(db: Connection, ids: Iterable[DeliveryId]) -> ColumnElement[bool]:
-    table = given.table(db.dialect.name, "among")
-    return D.id.in_(select(table.c.id).params(among=given.pack(db, ids)))
+    return given.among(db.dialect.name, D.id, "among", given.ids(db, ids))
 
 
 def siblings(db: Connection, requests: Collection[RequestId]) -> list[DeliveryId]:

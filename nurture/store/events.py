@@ -49,16 +49,14 @@ class Reported:
 
 
 _REPORTED = {
-    dialect: select(D.id, D.state, D.request_id, D.subscriber_id, D.sending_at).where(
-        D.id.in_(select(given.table(dialect, "ids").c.id))
-    )
+    dialect: select(D.id, D.state, D.request_id, D.subscriber_id, D.sending_at).where(given.among(dialect, D.id, "ids"))
     for dialect in ("sqlite", "postgresql")
 }
 
 
 def reported(db: Connection, ids: Collection[DeliveryId]) -> dict[DeliveryId, Reported]:
     """The deliveries among `ids` that this database knows."""
-    return {row[0]: Reported(*tuple(row)) for row in db.execute(_REPORTED[db.dialect.name], {"ids": given.pack(db, ids)})}
+    return {row[0]: Reported(*tuple(row)) for row in db.execute(_REPORTED[db.dialect.name], {"ids": given.ids(db, ids)})}
 
 
 def earlier_requests(db: Connection, delivery: DeliveryId) -> set[RequestId]:

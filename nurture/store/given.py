@@ -4,22 +4,21 @@ A statement with `IN (…)` or `VALUES (…)` changes with every number of rows,
 running it. Here the rows travel as one JSON parameter, which both databases read as a table.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Subquery, Text, bindparam, cast, func, select, type_coerce
-from sqlalchemy.dialects.postgresql import JSONB
+import orjson
+from sqlalchemy import ColumnElement, Connection, Subquery, Text, bindparam, cast, func, literal_column, select, type_coerce
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from nurture.store.schema import EPOCH, MICROSECOND, Id, Instant
 
 
-def pack(db: Connection, rows: Mapping[str, Sequence[Any]] | Iterable[str]) -> str:
-    """Rows as the parameter of a `table`: columns by id, or ids alone."""
-    found = rows if isinstance(rows, Mapping) else dict.fromkeys(rows, ())
+def pack(db: Connection, rows: Mapping[Any, Sequence[Any]]) -> str:
+    """Rows as the parameter of a `table`: columns by id."""
     sqlite = db.dialect.name == "sqlite"
-    return json.dumps({key: [_plain(value, sqlite) for value in values] for key, values in found.items()})
+    return orjson.dumps({key: [_plain(value, sqlite) for value in values] for key, values in rows.items()}).decode()
 
 
 def _plain(value: Any, sqlite: bool) -> Any:
@@ -28,27 +27,41 @@ def _plain(value: Any, sqlite: bool) -> Any:
     return value
 
 
+def ids(db: Connection, found: Iterable[str]) -> str | list[str]:
+    """Ids as the parameter of an `among`."""
+    return orjson.dumps(list(found)).decode() if db.dialect.name == "sqlite" else list(found)
+
+
+_UUIDS = ARRAY(UUID(as_uuid=False))
+
+
+def among(
+    dialect: str, column: ColumnElement[Any], parameter: str, value: str | list[str] | None = None
+) -> ColumnElement[bool]:
+    """The column is one of the ids of the parameter. On PostgreSQL an array, whose length the planner can see.
+
+    `value`: what `ids` packed, for a statement that is built where it runs.
+    """
+    kind = _UUIDS if dialect == "postgresql" else Text()
+    packed = bindparam(parameter, type_=kind) if value is None else bindparam(parameter, value, type_=kind)
+    if dialect == "postgresql":
+        return column == func.any(packed)
+    each = func.json_each(packed).table_valued("value")
+    return column.in_(select(func.unhex(each.c.value, type_=Id)))
+
+
 _Kinds = type[Id] | type[Instant] | type[Text]
 
 
 def table(dialect: str, parameter: str, **columns: _Kinds) -> Subquery:
     """The packed parameter as a table: `id`, then the columns in the order they were packed, of the types named."""
-    return _table(dialect, parameter, "id", Id, columns)
-
-
-def table_by_name(dialect: str, parameter: str, **columns: _Kinds) -> Subquery:
-    """The same for rows that are found by a `name`, which is text."""
-    return _table(dialect, parameter, "name", Text, columns)
-
-
-def _table(dialect: str, parameter: str, key: str, key_kind: _Kinds, columns: Mapping[str, _Kinds]) -> Subquery:
     sqlite = dialect == "sqlite"
     each = func.json_each if sqlite else func.jsonb_each
     packed = bindparam(parameter, type_=Text)
     pairs = each(packed if sqlite else cast(packed, JSONB)).table_valued("key", "value")
-    found = [_read(sqlite, pairs.c.key, key_kind).label(key)]
+    found = [_read(sqlite, pairs.c.key, Id).label("id")]
     for number, (name, kind) in enumerate(columns.items()):
-        found.append(_read(sqlite, pairs.c.value.op("->>")(number), kind).label(name))
+        found.append(_read(sqlite, pairs.c.value.op("->>")(literal_column(str(number))), kind).label(name))
     return select(*found).subquery(f"given_{parameter}")
 
 

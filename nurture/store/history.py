@@ -47,10 +47,7 @@ def is_in(*states: State) -> ColumnElement[bool]:
     return D.state.in_([literal_column(f"'{state}'") for state in states])
 
 
-_BY_ID = {
-    dialect: update(deliveries).where(D.id.in_(select(given.table(dialect, "moved").c.id)))
-    for dialect in ("sqlite", "postgresql")
-}
+_BY_ID = {dialect: update(deliveries).where(given.among(dialect, D.id, "moved")) for dialect in ("sqlite", "postgresql")}
 
 
 def move(
@@ -64,7 +61,7 @@ def move(
     if to is State.SCHEDULED:  # the next attempt begins with a clean row
         values |= {"claimed_at": None, "sending_at": None}
         _save_attempts(db, rows)
-    ids = given.pack(db, (row.id for row in rows))
+    ids = given.ids(db, (row.id for row in rows))
     db.execute(_BY_ID[db.dialect.name].values({"state": to, "reason": why[:200]} | values), {"moved": ids})
     note(db, rows, to, by, wall, why)
     return [Settled(*row[: len(SETTLED)]) for row in rows]

@@ -9,11 +9,11 @@ What keeps it right with any number of processes and machines:
 Statements of the hot path are built once per database and get their rows as one parameter (store.given).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from zoneinfo import ZoneInfo
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -113,6 +113,28 @@ def plan(db: Connection, rows: Sequence[NewDelivery], now: datetime) -> None:
 
 
 @cache
+def _plan_next(dialect: str) -> Executable:
+    following = given.table(dialect, "following", fresh=Id, step=Text, due=Instant)
+    columns = {
+        "id": following.c.fresh, "kind": D.kind, "state": literal_column(f"'{State.SCHEDULED}'"),
+        "subscriber_id": D.subscriber_id, "email_bidx": D.email_bidx, "enrollment_id": D.enrollment_id,
+        "step_key": following.c.step, "planned_at": following.c.due, "due_at": following.c.due,
+        "created_at": bindparam("now", type_=Instant),
+    }  # fmt: skip
+    rows = select(*columns.values()).where(given.among(dialect, D.id, "ids"), D.id == following.c.id)
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return insert(deliveries).from_select(list(columns), rows).on_conflict_do_nothing()
+
+
+def plan_next(db: Connection, following: Mapping[DeliveryId, tuple[StepKey, datetime]], now: datetime) -> None:
+    """T0 for readers who have just been sent a letter: by that letter's delivery, the step that follows and when it is due."""
+    if following:
+        rows = {sent: (new_id(), step, due) for sent, (step, due) in following.items()}
+        values = {"following": given.pack(db, rows), "ids": given.ids(db, rows), "now": now}
+        db.execute(_plan_next(db.dialect.name), values)
+
+
+@cache
 def _claim(dialect: str) -> Executable:
     edition = (
         select(steps.c.edition_id)
@@ -166,60 +188,92 @@ def read_batch(db: Connection, batch: BatchId) -> list[Claimed]:
     return [Claimed(*tuple(row)) for row in db.execute(_READ_BATCH, {"batch": batch})]
 
 
+_LIFTED = (Suppression.UNSUBSCRIBED, Suppression.ERASED)
+"""What a person's own new sign-up lifts."""
+
+
+def lease_of(db: Connection, batch: BatchId) -> datetime | None:
+    """Until when, in real time, a batch is its owner's; None if nothing is claimed under it."""
+    found: datetime | None = db.scalar(select(func.min(D.lease_until)).where(D.batch_id == batch, is_in(State.CLAIMED)))
+    return found
+
+
 def _may_be_sent() -> ColumnElement[bool]:
     """`domain.subscriber.hindrance` in SQL: the guard of T2."""
     reader = exists().where(
         S.id == D.subscriber_id,
         S.state == case((D.kind == Kind.CONFIRMATION, SubscriberState.PENDING), else_=SubscriberState.ACTIVE),
     )
-    lifted = and_(D.kind == Kind.CONFIRMATION, suppressions.c.reason.in_([Suppression.UNSUBSCRIBED, Suppression.ERASED]))
+    lifted = and_(D.kind == Kind.CONFIRMATION, suppressions.c.reason.in_(_LIFTED))
     suppressed = exists().where(suppressions.c.email_bidx == D.email_bidx, not_(lifted))
     enrolled = exists().where(E.id == D.enrollment_id, E.state == EnrollmentState.ACTIVE)
     return or_(D.kind == Kind.NOTICE, and_(reader, not_(suppressed), or_(D.kind != Kind.LETTER, enrolled)))
 
 
-def _too_soon(dialect: str) -> ColumnElement[bool]:
-    """The guards of `domain.delivery.Guards` in SQL: what went to this person lately. `days`: zone → its day's beginning."""
-    days, other = given.table_by_name(dialect, "days", began=Instant), deliveries.alias("other")
-    o = other.c
-    theirs = (o.subscriber_id == D.subscriber_id, o.id != D.id)
-    reader = select(days.c.began).join(subscribers, S.time_zone == days.c.name).where(S.id == D.subscriber_id)
-    today = o.sent_at >= reader.correlate(deliveries).scalar_subquery()
-    recent = exists().where(*theirs, o.kind == Kind.LETTER, o.sent_at > bindparam("gap_since", type_=Instant))
-    count = select(func.count()).select_from(other).where(*theirs, today).correlate(deliveries)
-    letters = count.where(o.kind == Kind.LETTER).scalar_subquery() >= bindparam("letters", type_=Integer)
-    others = count.where(o.kind != Kind.LETTER).scalar_subquery() >= bindparam("others", type_=Integer)
-    letter_too_soon = or_(recent.correlate(deliveries), letters)
-    return case((D.kind == Kind.LETTER, letter_too_soon), (D.kind == Kind.NOTICE, literal_column("1=0")), else_=others)
+def _hindered_not(kind: Kind) -> list[ColumnElement[bool]]:
+    """`_may_be_sent` for rows known to be of one kind: what the database has to look at, and no more."""
+    if kind is Kind.NOTICE:
+        return []
+    wanted = SubscriberState.PENDING if kind is Kind.CONFIRMATION else SubscriberState.ACTIVE
+    weighs = suppressions.c.email_bidx == D.email_bidx
+    if kind is Kind.CONFIRMATION:
+        weighs = and_(weighs, suppressions.c.reason.not_in(_LIFTED))
+    found = [exists().where(S.id == D.subscriber_id, S.state == wanted), not_(exists().where(weighs))]
+    if kind is Kind.LETTER:
+        found.append(exists().where(E.id == D.enrollment_id, E.state == EnrollmentState.ACTIVE))
+    return found
+
+
+def _in_time(kind: Kind, day: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+    """The guards of `domain.delivery.Guards` in SQL: how lately, and how often today, something went to this person."""
+    if kind is Kind.NOTICE:
+        return []
+    other = deliveries.alias("other")
+    o, letter = other.c, kind is Kind.LETTER
+    today = func.count().filter(o.sent_at >= day) < bindparam("most", type_=Integer)
+    lately = func.count().filter(o.sent_at > bindparam("gap_since", type_=Instant)) == 0
+    same = (o.kind == Kind.LETTER) if letter else (o.kind != Kind.LETTER)
+    theirs = (o.subscriber_id == D.subscriber_id, o.id != D.id, o.sent_at.is_not(None), same)
+    return [select(and_(today, lately) if letter else today).where(*theirs).correlate(deliveries).scalar_subquery()]
 
 
 @cache
-def _mark(dialect: str) -> Executable:
-    offered = given.table(dialect, "offered", request=Id)
+def _mark(dialect: str, kind: Kind) -> Executable:
+    offered = given.table(dialect, "offered", request=Id, day=Instant)
+    day = select(offered.c.day).where(offered.c.id == D.id).correlate(deliveries).scalar_subquery()
+    request = select(offered.c.request).where(offered.c.id == D.id).correlate(deliveries).scalar_subquery()
     return (
         update(deliveries)
         .where(
-            D.id == offered.c.id, D.batch_id == bindparam("batch"), is_in(State.CLAIMED), _may_be_sent(),
-            not_(_too_soon(dialect)),
+            given.among(dialect, D.id, "ids"), D.batch_id == bindparam("batch"), is_in(State.CLAIMED), D.kind == kind,
+            *_hindered_not(kind), *_in_time(kind, day),
         )
         .values(
-            state=State.SENDING, request_id=offered.c.request, owner=bindparam("by"), sending_at=bindparam("wall"),
-            sent_at=bindparam("now"), lease_until=bindparam("lease"),
+            state=State.SENDING, request_id=request, owner=bindparam("by"), sending_at=bindparam("wall"),
+            sent_at=bindparam("now"),
         )
         .returning(D.id)
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Offered:
+    """A claimed row about to enter a request."""
+
+    kind: Kind
+    request: RequestId
+    day: datetime
+    """When the day began on which it would go out, by the reader's own clock (UTC)."""
+
+
 def mark(
     db: Connection,
     batch: BatchId,
-    offered: Mapping[DeliveryId, RequestId],
-    zones: Iterable[str],
+    offered: Mapping[DeliveryId, Offered],
     guards: Guards,
     owner: str,
     now: datetime,
     wall: datetime,
-    lease_until: datetime,
 ) -> set[DeliveryId]:
     """T2, the point of no return: move rows of `batch` to `sending`, each under the request it will enter.
 
@@ -227,37 +281,28 @@ def mark(
     in the same statement, `offered` holding at most one row of a person; `lock_readers` comes before, so that nobody
     else's change to a person can slip between. The caller must commit before it sends, and say `turned_away` of the rest.
     """
-    days = {zone: (_midnight(now, zone),) for zone in {"UTC", *zones}}
-    marked = db.scalars(
-        _mark(db.dialect.name),
-        {
-            "offered": given.pack(db, {row: (request,) for row, request in offered.items()}), "days": given.pack(db, days),
-            "batch": batch, "by": owner, "now": now, "wall": wall, "lease": lease_until, "gap_since": now - guards.gap,
-            "letters": guards.letters, "others": guards.others,
-        },
-    )  # fmt: skip
-    return {DeliveryId(row) for row in marked}
+    marked: set[DeliveryId] = set()
+    for kind in {each.kind for each in offered.values()}:
+        mine = {row: (each.request, each.day) for row, each in offered.items() if each.kind is kind}
+        values: dict[str, Any] = {"offered": given.pack(db, mine), "ids": given.ids(db, mine), "batch": batch}
+        values |= {"by": owner, "now": now, "wall": wall}
+        if kind is Kind.LETTER:
+            values |= {"most": guards.letters, "gap_since": now - guards.gap}
+        elif kind is not Kind.NOTICE:
+            values |= {"most": guards.others}
+        marked |= {DeliveryId(row) for row in db.scalars(_mark(db.dialect.name, kind), values)}
+    return marked
 
 
-def _midnight(now: datetime, zone: str) -> datetime:
-    return now.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+_LOCK_READERS = select(S.id).where(given.among("postgresql", S.id, "people")).order_by(S.id).with_for_update(key_share=True)
 
 
-_LOCK_READERS = {
-    dialect: select(S.id)
-    .where(S.id.in_(select(given.table(dialect, "people").c.id)))
-    .order_by(S.id)
-    .with_for_update(key_share=True)
-    for dialect in ("sqlite", "postgresql")
-}
-
-
-def lock_readers(db: Connection, people: Iterable[SubscriberId]) -> None:
+def lock_readers(db: Connection, people: Collection[SubscriberId]) -> None:
     """Lock people until the transaction ends, always in the same order: their leaving and our sending come one after the
     other. SQLite has one writer at a time anyway.
     """
-    if db.dialect.name == "postgresql":
-        db.execute(_LOCK_READERS["postgresql"], {"people": given.pack(db, people)}).all()
+    if people and db.dialect.name == "postgresql":
+        db.execute(_LOCK_READERS, {"people": given.ids(db, people)}).all()
 
 
 def turned_away(
@@ -285,7 +330,10 @@ def _accepted(dialect: str) -> Executable:
     answered = given.table(dialect, "answered", request=Id, message=Text)
     return (
         update(deliveries)
-        .where(D.id == answered.c.id, D.request_id == answered.c.request, is_in(*before(State.ACCEPTED)))
+        .where(
+            given.among(dialect, D.id, "ids"), D.id == answered.c.id, D.request_id == answered.c.request,
+            is_in(*before(State.ACCEPTED)),
+        )
         .values(
             state=State.ACCEPTED, accepted_at=bindparam("now"), provider_message=answered.c.message, lease_until=null(),
             reason=null(),
@@ -298,7 +346,9 @@ def accepted(
     db: Connection, answered: Mapping[DeliveryId, tuple[RequestId, str | None]], by: str, now: datetime, wall: datetime
 ) -> list[Settled]:
     """T3: the provider took these; each with its request and the provider's id. Returns the rows that really moved."""
-    rows = db.execute(_accepted(db.dialect.name), {"answered": given.pack(db, answered), "now": now}).all()
+    rows = db.execute(
+        _accepted(db.dialect.name), {"answered": given.pack(db, answered), "ids": given.ids(db, answered), "now": now}
+    ).all()
     late = [row for row in rows if row.unknown_since is not None]
     if late:  # in doubt before: the row's columns alone do not tell that story
         history.note(db, late, State.ACCEPTED, by, wall, "the provider's answer came late")

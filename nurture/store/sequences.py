@@ -3,12 +3,13 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Executable, Text, bindparam, delete, func, insert, select, update
 
 from nurture.domain.sequence import EnrollmentState, Step, read_step
 from nurture.store import given
-from nurture.store.schema import editions, enrollments, sequences, steps, subscribers
+from nurture.store.schema import Instant, editions, enrollments, sequences, steps, subscribers
 from nurture.words import EditionId, EnrollmentId, SequenceId, StepKey, SubscriberId, new_id
 
 E = enrollments.c
@@ -161,16 +162,14 @@ _COLUMNS = (E.id, E.subscriber_id, E.sequence_id, E.state, E.anchor_at, E.last_s
 
 
 _ENROLLED = {
-    dialect: select(*_COLUMNS)
-    .join(subscribers, subscribers.c.id == E.subscriber_id)
-    .where(E.id.in_(select(given.table(dialect, "ids").c.id)))
+    dialect: select(*_COLUMNS).join(subscribers, subscribers.c.id == E.subscriber_id).where(given.among(dialect, E.id, "ids"))
     for dialect in ("sqlite", "postgresql")
 }
 
 
 def enrolled(db: Connection, ids: Iterable[EnrollmentId]) -> dict[EnrollmentId, Enrolled]:
     """Enrollments by id."""
-    return {row[0]: Enrolled(*row) for row in db.execute(_ENROLLED[db.dialect.name], {"ids": given.pack(db, ids)})}
+    return {row[0]: Enrolled(*row) for row in db.execute(_ENROLLED[db.dialect.name], {"ids": given.ids(db, ids)})}
 
 
 def enrollments_of(db: Connection, who: SubscriberId) -> list[Enrolled]:
@@ -189,11 +188,16 @@ class Advance:
     done: bool
 
 
-_ADVANCE = (
-    update(enrollments)
-    .where(E.id == bindparam("enrollment"))
-    .values(anchor_at=bindparam("anchor"), last_step=bindparam("step"))
-)
+@cache
+def _advance(dialect: str) -> Executable:
+    places = given.table(dialect, "places", anchor=Instant, step=Text)
+    return (
+        update(enrollments)
+        .where(given.among(dialect, E.id, "ids"), E.id == places.c.id)
+        .values(anchor_at=places.c.anchor, last_step=places.c.step)
+    )
+
+
 _COMPLETE = (
     update(enrollments)
     .where(E.id == bindparam("enrollment"), E.state.in_(RUNNING))
@@ -205,7 +209,8 @@ def advance(db: Connection, places: Iterable[Advance]) -> None:
     """Note which letters were sent. For those who left meanwhile too: should they come back, they go on after it."""
     places = list(places)
     if places:
-        db.execute(_ADVANCE, [{"enrollment": p.enrollment, "anchor": p.anchor, "step": p.last_step} for p in places])
+        rows = {place.enrollment: (place.anchor, place.last_step) for place in places}
+        db.execute(_advance(db.dialect.name), {"places": given.pack(db, rows), "ids": given.ids(db, rows)})
     done = [{"enrollment": p.enrollment, "anchor": p.anchor} for p in places if p.done]
     if done:
         db.execute(_COMPLETE, done)

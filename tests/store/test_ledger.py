@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import product
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import func, insert, select, update
@@ -12,7 +13,7 @@ from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression, hindrance
 from nurture.runtime import Runtime
 from nurture.store import doubts, history, ledger, pace, subscribers
-from nurture.store.ledger import NewDelivery
+from nurture.store.ledger import NewDelivery, Offered
 from nurture.store.schema import deliveries, enrollments
 from nurture.store.schema import subscribers as people_table
 from nurture.words import BatchId, DeliveryId, RequestId, StepKey, SubscriberId, new_id
@@ -32,12 +33,14 @@ def claim(rt: Runtime, limit: int = 100) -> tuple[BatchId, list[DeliveryId]]:
 
 def mark(rt: Runtime, batch: BatchId, ids: Iterable[DeliveryId], guards: Guards = GUARDS) -> dict[DeliveryId, RequestId]:
     """Offer rows, each for a request of its own; returns those that may enter it."""
-    offered, now, wall = {row: RequestId(new_id()) for row in ids}, rt.clock.now(), rt.clock.wall()
+    ids, now, wall = list(ids), rt.clock.now(), rt.clock.wall()
+    day = now.astimezone(ZoneInfo("America/New_York")).replace(hour=0, minute=0)
     with rt.database.begin() as db:
-        ledger.lock_readers(db, [])
-        marked = ledger.mark(db, batch, offered, ["America/New_York"], guards, "test", now, wall, wall + LEASE)
+        kinds = {row[0]: row[1] for row in db.execute(select(deliveries.c.id, deliveries.c.kind))}
+        offered = {row: Offered(kinds[row], RequestId(new_id()), day) for row in ids}
+        marked = ledger.mark(db, batch, offered, guards, "test", now, wall)
         ledger.turned_away(db, batch, offered.keys() - marked, "test", wall)
-    return {row: offered[row] for row in marked}
+    return {row: offered[row].request for row in marked}
 
 
 def accept(rt: Runtime, requests: dict[DeliveryId, RequestId], message: str | None = None) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+import orjson
 from sendgrid import SendGridAPIClient
 from sendgrid.helpers.mail import (
     ClickTracking,
@@ -125,7 +126,7 @@ def written(mail: Mail) -> bytes:
     }  # fmt: skip
     values |= {name.encode(): value for name, value in mail.headers.items()}
     pieces = list(_frame(mail.sender, tuple(mail.headers)))
-    pieces[1::2] = [json.dumps(values[name]).encode() for name in pieces[1::2]]
+    pieces[1::2] = [orjson.dumps(values[name]) for name in pieces[1::2]]
     return b"".join(pieces)
 
 
@@ -150,7 +151,11 @@ class SendGrid:
     async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
         """POST one mail. Whatever happens after the connection stands and before an answer is read is ambiguous."""
         (mail,) = mails
-        return await self._send(written(mail), within)
+        try:
+            content = written(mail)
+        except orjson.JSONEncodeError:  # half a surrogate pair, which is no text
+            return Rejected("the mail holds something that is no text")
+        return await self._send(content, within)
 
     async def _send(self, content: bytes, within: float) -> Outcome:
         try:
