@@ -16,6 +16,7 @@ from nurture.domain.delivery import Guards
 from nurture.mailers.base import Mailer, Sender
 from nurture.mailers.outbox import Outbox
 from nurture.mailers.sendgrid import SendGrid
+from nurture.mailers.sendgrid.events import KeyRefused, read_keys
 from nurture.mailers.smtp import Smtp
 from nurture.sealing import Sealer, derive
 from nurture.settings import PREFIX, SettingRefused, Settings
@@ -118,6 +119,17 @@ def _mailer(settings: Settings, clock: Clock) -> Mailer:
             return Smtp(settings.smtp_url.get_secret_value() if settings.smtp_url else "")
 
 
+def _check_webhook_key(settings: Settings) -> None:
+    if settings.sendgrid_webhook_key is not None:
+        try:
+            read_keys(settings.sendgrid_webhook_key)
+        except KeyRefused as refused:
+            raise SettingRefused(
+                f"{PREFIX}SENDGRID_WEBHOOK_KEY {refused}. Copy it from SendGrid, Settings, Mail Settings, Event Webhook, "
+                "Signed Event Webhook (docs/reference.md, Environment)."
+            ) from None
+
+
 def _check_key(db: Connection, sealer: Sealer) -> None:
     if instance.agree(db, "key_fingerprint", sealer.fingerprint()) != sealer.fingerprint():
         raise SettingRefused(
@@ -145,6 +157,7 @@ def _clock(db: Connection, speed: float) -> Clock:
 def build(settings: Settings, migrate: bool = False) -> Runtime:
     """Build every part. `migrate`: bring the schema up first. Raises SettingRefused or DatabaseRefused with a remedy."""
     log.configure()
+    _check_webhook_key(settings)
     key = secret(settings)
     sealer = Sealer(_ring(settings, key))
     database = Database(settings.database, pool_size=max(8, settings.send_concurrency // 4))

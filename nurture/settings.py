@@ -103,6 +103,11 @@ class Settings(BaseSettings):
     sendgrid_host: Annotated[str, AfterValidator(_origin)] = _setting(
         "https://api.sendgrid.com", "origin of the v3 API", "Set it to https://api.sendgrid.com."
     )
+    sendgrid_webhook_key: str | None = _setting(
+        None,
+        "public key that verifies SendGrid's signed events; several, separated by commas, while one replaces another",
+        "Copy it from SendGrid, Settings, Mail Settings, Event Webhook, Signed Event Webhook.",
+    )
     smtp_url: SecretStr | None = _setting(
         None, "where the smtp mailer delivers", "Set it to smtp://user:password@host:587 or smtps://user:password@host."
     )

@@ -12,7 +12,7 @@ from nurture.domain.delivery import Kind, State
 from nurture.domain.sequence import IfLate
 from nurture.domain.timeline import ON_TIME, NeverOpens, first_opening, reopened
 from nurture.runtime import Runtime
-from nurture.store import ledger
+from nurture.store import claims, ledger
 from nurture.store.database import process_name
 from nurture.store.ledger import Claimed
 from nurture.words import BatchId, DeliveryId, SubscriberId
@@ -41,18 +41,18 @@ def _moved(rt: Runtime, db: Connection, batch: BatchId, row: Claimed, plans: Pla
     then = step.lateness.of(late) if step else IfLate.SEND
     hours = f"{late.total_seconds() / 3600:.0f} hours late"
     if then is IfLate.SKIP:
-        plan_after(db, ledger.put_aside(db, batch, row.id, State.CANCELLED, by, wall, f"skipped: {hours}"), now, grace)
+        plan_after(db, claims.put_aside(db, batch, row.id, State.CANCELLED, by, wall, f"skipped: {hours}"), now, grace)
         return True
     if then is IfLate.ASK:
-        ledger.put_aside(db, batch, row.id, State.HELD, by, wall, f"{hours}: shall it still go out?")
+        claims.put_aside(db, batch, row.id, State.HELD, by, wall, f"{hours}: shall it still go out?")
         return True
     try:
         opening = reopened(row.planned, now, grace, rules, ZoneInfo(row.time_zone or "UTC"))
     except NeverOpens as never:
-        ledger.unfit(db, batch, {row.id: str(never)}, by, wall)
+        claims.unfit(db, batch, {row.id: str(never)}, by, wall)
         return True
     if opening is not None:
-        ledger.postponed(db, batch, row.id, opening, by, wall, f"{hours}: waits for the window")
+        claims.postponed(db, batch, row.id, opening, by, wall, f"{hours}: waits for the window")
     return opening is not None
 
 
@@ -79,5 +79,5 @@ def space_out(
         if letter and row.sequence is not None:
             _, rules = plans.of(row.sequence)
             free = first_opening(free, rules, zone)
-        ledger.postponed(db, batch, delivery, free, by, wall, "too soon after another mail to the same person")
+        claims.postponed(db, batch, delivery, free, by, wall, "too soon after another mail to the same person")
         _log.info("delivery_spaced_out", delivery=delivery)

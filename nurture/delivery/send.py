@@ -26,7 +26,7 @@ from nurture.delivery.settle import Request, keep, settle
 from nurture.delivery.tray import Batch, Tray, Window, open_batch
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused
 from nurture.runtime import Runtime
-from nurture.store import gates, ledger, pace
+from nurture.store import claims, gates, ledger, pace
 from nurture.store.database import process_name
 from nurture.store.ledger import Claimed, Offered
 from nurture.words import BatchId, DeliveryId, RequestId, SubscriberId, new_id
@@ -272,11 +272,11 @@ class Office:
             if self._lost:
                 ledger.refused(db, self._lost, now, by, wall, "never left: the database failed")
             for batch, whys in window.unfit.items():
-                ledger.unfit(db, batch, whys, by, wall)
+                claims.unfit(db, batch, whys, by, wall)
             stopped = gates.stopped(gates.shut_gates(db), wall) if trial or _refused(done) else None
             if stopped or self._lost or self._stopping:
                 for each in batches:
-                    ledger.release(db, each.id, by, wall, stopped.why if stopped else "given back")
+                    claims.release(db, each.id, by, wall, stopped.why if stopped else "given back")
                 written = _Written(smaller, [], given_back=True)
             else:
                 self._extend(db, batches, began)
@@ -323,7 +323,7 @@ class Office:
         """Renew leases before a third of them has passed: we are alive and still at it."""
         for batch in batches:
             if boot - batch.leased > self._rt.patience.lease.total_seconds() / 3:
-                ledger.extend(db, batch.id, self._rt.clock.wall() + self._rt.patience.lease)
+                claims.extend(db, batch.id, self._rt.clock.wall() + self._rt.patience.lease)
                 batch.leased = boot
 
     async def _database_failed(self, done: list[Done], window: Window, error: SQLAlchemyError) -> None:

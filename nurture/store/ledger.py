@@ -192,12 +192,6 @@ _LIFTED = (Suppression.UNSUBSCRIBED, Suppression.ERASED)
 """What a person's own new sign-up lifts."""
 
 
-def lease_of(db: Connection, batch: BatchId) -> datetime | None:
-    """Until when, in real time, a batch is its owner's; None if nothing is claimed under it."""
-    found: datetime | None = db.scalar(select(func.min(D.lease_until)).where(D.batch_id == batch, is_in(State.CLAIMED)))
-    return found
-
-
 def _may_be_sent() -> ColumnElement[bool]:
     """`domain.subscriber.hindrance` in SQL: the guard of T2."""
     reader = exists().where(
@@ -389,38 +383,6 @@ def split(
     left = (D.request_id == request, is_in(State.SENDING))
     history.move(db, State.CANCELLED, by, wall, "may not be mailed", *left, lease_until=None, sent_at=None)
     return moved
-
-
-def unfit(db: Connection, batch: BatchId, whys: Mapping[DeliveryId, str], by: str, wall: datetime) -> None:
-    """These can never go out as they are, each for its own reason; the others of the batch can."""
-    for delivery, why in whys.items():
-        mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
-        history.move(db, State.FAILED, by, wall, why, *mine, lease_until=None)
-
-
-def postponed(db: Connection, batch: BatchId, delivery: DeliveryId, to: datetime, by: str, wall: datetime, why: str) -> None:
-    """A claimed row whose moment is not now: a new promise, at `to` (timeline)."""
-    mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
-    history.move(db, State.SCHEDULED, by, wall, why, *mine, batch_id=None, lease_until=None, due_at=to, planned_at=to)
-
-
-def put_aside(
-    db: Connection, batch: BatchId, delivery: DeliveryId, to: State, by: str, wall: datetime, why: str
-) -> list[Settled]:
-    """A claimed row that came far too late: CANCELLED, or HELD for a person. Returns it if it moved."""
-    mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
-    return history.move(db, to, by, wall, why, *mine, lease_until=None)
-
-
-def release(db: Connection, batch: BatchId, by: str, wall: datetime, why: str) -> int:
-    """Give back what is still claimed under `batch`: provably unsent."""
-    mine = (D.batch_id == batch, is_in(State.CLAIMED))
-    return len(history.move(db, State.SCHEDULED, by, wall, why, *mine, batch_id=None, lease_until=None))
-
-
-def extend(db: Connection, batch: BatchId, lease_until: datetime) -> None:
-    """Its owner is alive and still at it."""
-    db.execute(update(deliveries).where(D.batch_id == batch, is_in(State.CLAIMED)).values(lease_until=lease_until))
 
 
 def cancel_open(

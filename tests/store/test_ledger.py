@@ -12,7 +12,7 @@ from nurture.domain.delivery import Guards, Kind, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression, hindrance
 from nurture.runtime import Runtime
-from nurture.store import doubts, history, ledger, pace, subscribers
+from nurture.store import claims, doubts, history, ledger, pace, subscribers
 from nurture.store.ledger import NewDelivery, Offered
 from nurture.store.schema import deliveries, enrollments
 from nurture.store.schema import subscribers as people_table
@@ -91,8 +91,8 @@ def test_rows_of_another_request_are_left_alone_by_every_write(rt: Runtime) -> N
         ledger.refused(db, [stranger], now, "test", wall, "x")
         ledger.in_doubt(db, [stranger], State.UNKNOWN, "test", wall, "x")
         ledger.failed(db, [stranger], "test", wall, "x")
-        ledger.unfit(db, BatchId(new_id()), dict.fromkeys(ids, "x"), "test", wall)
-        assert ledger.release(db, batch, "test", wall, "x") == 0, "what is marked is not given back"
+        claims.unfit(db, BatchId(new_id()), dict.fromkeys(ids, "x"), "test", wall)
+        assert claims.release(db, batch, "test", wall, "x") == 0, "what is marked is not given back"
     assert states(rt) == [State.SENDING]
 
 
@@ -150,7 +150,7 @@ def test_a_lease_renewed_is_not_over(rt: Runtime, clock: ManualClock) -> None:
     batch, _ = claim(rt)
     clock.advance(seconds=100)
     with rt.database.begin() as db:
-        ledger.extend(db, batch, clock.wall() + LEASE)
+        claims.extend(db, batch, clock.wall() + LEASE)
     clock.advance(seconds=100)
     assert reconciled(rt, clock) == (0, 0)
 
