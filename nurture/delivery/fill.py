@@ -14,7 +14,7 @@ from nurture.mailers.base import Mail, MailRefused, headers
 from nurture.runtime import Runtime, shipped
 from nurture.sealing import Unreadable
 from nurture.store import subscribers
-from nurture.store.ledger import Claimed
+from nurture.store.claims import Claimed
 from nurture.store.sequences import StoredEdition
 from nurture.tokens import Purpose
 from nurture.words import EditionId, RequestId

@@ -13,8 +13,8 @@ from nurture.domain.sequence import IfLate
 from nurture.domain.timeline import ON_TIME, NeverOpens, first_opening, reopened
 from nurture.runtime import Runtime
 from nurture.store import claims, ledger
+from nurture.store.claims import Claimed
 from nurture.store.database import process_name
-from nurture.store.ledger import Claimed
 from nurture.words import BatchId, DeliveryId, SubscriberId
 
 _log = log.get(__name__)

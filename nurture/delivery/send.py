@@ -27,8 +27,9 @@ from nurture.delivery.tray import Batch, Tray, Window, open_batch
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused
 from nurture.runtime import Runtime
 from nurture.store import claims, gates, ledger, pace
+from nurture.store.claims import Claimed
 from nurture.store.database import process_name
-from nurture.store.ledger import Claimed, Offered
+from nurture.store.ledger import Offered
 from nurture.words import BatchId, DeliveryId, RequestId, SubscriberId, new_id
 
 _log = log.get(__name__)

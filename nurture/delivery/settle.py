@@ -13,9 +13,9 @@ from nurture.domain.timeline import ON_TIME
 from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
 from nurture.store import gates, ledger
+from nurture.store.claims import Claimed
 from nurture.store.database import process_name
 from nurture.store.gates import Gate
-from nurture.store.ledger import Claimed
 from nurture.words import BatchId, DeliveryId, RequestId, new_id
 
 _log = log.get(__name__)

@@ -9,8 +9,8 @@ from nurture.delivery.fill import UNFIT, mail_of
 from nurture.delivery.late import sort_out
 from nurture.delivery.settle import Request
 from nurture.runtime import Runtime
-from nurture.store import claims, ledger, sequences
-from nurture.store.ledger import Claimed
+from nurture.store import claims, sequences
+from nurture.store.claims import Claimed
 from nurture.store.sequences import StoredEdition
 from nurture.words import BatchId, DeliveryId, EditionId, RequestId, SubscriberId, new_id
 
@@ -42,7 +42,7 @@ class Window:
 def open_batch(rt: Runtime, batch: BatchId) -> Batch:
     """Read what is claimed under a batch, and put aside what has missed its moment."""
     with rt.database.read() as db:
-        rows, lease = ledger.read_batch(db, batch), claims.lease_of(db, batch)
+        rows, lease = claims.read_batch(db, batch), claims.lease_of(db, batch)
         editions = sequences.read_editions(db, {row.edition for row in rows if row.edition})
     left = (lease - rt.clock.wall()) if lease else rt.patience.lease
     leased = rt.clock.boot_seconds() - (rt.patience.lease - left).total_seconds()

@@ -1,17 +1,66 @@
-"""What the owner of a claim does with rows it does not send: keep them for longer, or put them where they belong."""
+"""What the owner of a claim does with it: read it, keep it for longer, or put rows it does not send where they belong."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
-from nurture.domain.delivery import State
+from nurture.domain.delivery import Kind, State
+from nurture.sealing import Sealed
 from nurture.store import history
 from nurture.store.history import Settled, is_in
-from nurture.store.schema import deliveries
-from nurture.words import BatchId, DeliveryId
+from nurture.store.schema import deliveries, enrollments, subscribers
+from nurture.words import (
+    BatchId,
+    ConsultationId,
+    DeliveryId,
+    EditionId,
+    EnrollmentId,
+    SequenceId,
+    StepKey,
+    SubscriberId,
+)
 
-D = deliveries.c
+D, E, S = deliveries.c, enrollments.c, subscribers.c
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A claimed row with all that rendering needs. Personal values are still sealed."""
+
+    id: DeliveryId
+    kind: Kind
+    attempt: int
+    planned: datetime
+    subscriber: SubscriberId | None
+    email: Sealed | None
+    first_name: Sealed | None
+    time_zone: str | None
+    confirmed: datetime | None
+    enrollment: EnrollmentId | None
+    sequence: SequenceId | None
+    step: StepKey | None
+    edition: EditionId | None
+    about: ConsultationId | None
+
+
+_READ_BATCH = (
+    select(
+        D.id, D.kind, D.attempt, D.planned_at, D.subscriber_id, S.email_sealed, S.first_name_sealed, S.time_zone,
+        S.confirmed_at, D.enrollment_id, E.sequence_id, D.step_key, D.edition_id, D.about_id,
+    )
+    .select_from(deliveries)
+    .outerjoin(subscribers, S.id == D.subscriber_id)
+    .outerjoin(enrollments, E.id == D.enrollment_id)
+    .where(D.batch_id == bindparam("batch"), is_in(State.CLAIMED))
+    .order_by(D.planned_at, D.id)
+)  # fmt: skip
+
+
+def read_batch(db: Connection, batch: BatchId) -> list[Claimed]:
+    """What is claimed under `batch`, oldest promise first, joined with reader and place in the sequence."""
+    return [Claimed(*tuple(row)) for row in db.execute(_READ_BATCH, {"batch": batch})]
 
 
 def lease_of(db: Connection, batch: BatchId) -> datetime | None:

@@ -38,7 +38,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from nurture.domain.delivery import IN_DOUBT, OPEN, Guards, Kind, State, before
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
-from nurture.sealing import Sealed
 from nurture.store import given, history
 from nurture.store.history import SETTLED, Settled, is_in
 from nurture.store.schema import Id, Instant, deliveries, enrollments, steps, subscribers, suppressions
@@ -46,10 +45,8 @@ from nurture.words import (
     BatchId,
     ConsultationId,
     DeliveryId,
-    EditionId,
     EnrollmentId,
     RequestId,
-    SequenceId,
     StepKey,
     SubscriberId,
     new_id,
@@ -69,26 +66,6 @@ class NewDelivery:
     enrollment: EnrollmentId | None = None
     step: StepKey | None = None
     about: ConsultationId | None = None
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """A claimed row with all that rendering needs. Personal values are still sealed."""
-
-    id: DeliveryId
-    kind: Kind
-    attempt: int
-    planned: datetime
-    subscriber: SubscriberId | None
-    email: Sealed | None
-    first_name: Sealed | None
-    time_zone: str | None
-    confirmed: datetime | None
-    enrollment: EnrollmentId | None
-    sequence: SequenceId | None
-    step: StepKey | None
-    edition: EditionId | None
-    about: ConsultationId | None
 
 
 _PLAN = {
@@ -168,24 +145,6 @@ def claim(
     """
     values = {"now": now, "most": limit, "batch": batch, "by": owner, "wall": wall, "lease": lease_until}
     return [DeliveryId(row) for row in db.scalars(_claim(db.dialect.name), values)]
-
-
-_READ_BATCH = (
-    select(
-        D.id, D.kind, D.attempt, D.planned_at, D.subscriber_id, S.email_sealed, S.first_name_sealed, S.time_zone,
-        S.confirmed_at, D.enrollment_id, E.sequence_id, D.step_key, D.edition_id, D.about_id,
-    )
-    .select_from(deliveries)
-    .outerjoin(subscribers, S.id == D.subscriber_id)
-    .outerjoin(enrollments, E.id == D.enrollment_id)
-    .where(D.batch_id == bindparam("batch"), is_in(State.CLAIMED))
-    .order_by(D.planned_at, D.id)
-)  # fmt: skip
-
-
-def read_batch(db: Connection, batch: BatchId) -> list[Claimed]:
-    """What is claimed under `batch`, oldest promise first, joined with reader and place in the sequence."""
-    return [Claimed(*tuple(row)) for row in db.execute(_READ_BATCH, {"batch": batch})]
 
 
 _LIFTED = (Suppression.UNSUBSCRIBED, Suppression.ERASED)

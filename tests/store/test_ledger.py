@@ -74,7 +74,7 @@ def test_a_claim_takes_what_is_due_oldest_first_and_no_more_than_asked(rt: Runti
     notices(rt, 1, clock.now() + timedelta(seconds=1))
     batch, ids = claim(rt, limit=2)
     with rt.database.read() as db:
-        taken = [row.planned for row in ledger.read_batch(db, batch)]
+        taken = [row.planned for row in claims.read_batch(db, batch)]
     assert len(ids) == 2
     assert taken == [clock.now() - timedelta(hours=1), clock.now()]
     assert len(claim(rt)[1]) == 2

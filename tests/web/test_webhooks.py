@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -54,7 +55,7 @@ def stored(rt: Runtime) -> int:
         return db.execute(select(func.count()).select_from(events)).scalar_one()
 
 
-def report(event: str, mail: Mail, **given: object) -> Entry:
+def report(event: str, mail: Mail, **given: Any) -> Entry:
     return entry(event, nurture_delivery_id=mail.delivery, nurture_request_id=mail.request, **given)
 
 
@@ -124,7 +125,7 @@ def test_what_is_signed_but_no_array_is_400(rt: Runtime, client: FlaskClient, si
 
 def test_entries_of_wrong_types_do_not_spoil_the_others(rt: Runtime, client: FlaskClient, signer: Signer) -> None:
     mail, _ = a_sent_mail(rt)
-    odd = [1, None, [], {}, {"event": 1}, {"event": "open", "timestamp": "x"}, {"event": "open", "timestamp": True}]
+    odd: list[Any] = [1, None, [], {}, {"event": 1}, {"event": "open", "timestamp": "x"}, {"event": "open", "timestamp": True}]
     raw = json.dumps([*odd, report("delivered", mail)]).encode()
     assert send(client, signer, raw).status_code == 204
     assert stored(rt) == 1
