@@ -10,7 +10,7 @@ from functools import partial
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from nurture import log
-from nurture.delivery.reconcile import reconcile
+from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.delivery.send import Office
 from nurture.delivery.tick import TickReport, tick
 from nurture.runtime import Runtime
@@ -19,6 +19,7 @@ from nurture.services.privacy import retain
 _log = log.get(__name__)
 
 _RECONCILE_SECONDS = 30
+_PLAN_SECONDS = 600
 _RETENTION_SECONDS = 3600
 
 
@@ -54,6 +55,7 @@ def start(rt: Runtime) -> Ticking:
     jobs: tuple[tuple[str, Callable[[], object], float], ...] = (
         ("tick", partial(tick, rt, office.carry), rt.settings.tick_seconds),
         ("reconcile", partial(reconcile, rt), _RECONCILE_SECONDS),
+        ("plan", partial(plan_missing, rt), _PLAN_SECONDS),
         ("retention", partial(retain, rt), _RETENTION_SECONDS),
     )
     for name, job, seconds in jobs:

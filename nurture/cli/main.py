@@ -11,7 +11,7 @@ import click
 from nurture import __version__, log, runtime, scheduler
 from nurture import settings as configuration
 from nurture.cli import data, demonstration, mail, server
-from nurture.delivery.reconcile import reconcile
+from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.runtime import Runtime
 from nurture.services import health, publishing
 from nurture.settings import SettingRefused, Settings
@@ -101,11 +101,11 @@ def tick(status: bool, as_json: bool) -> None:
 
 
 def _once(rt: Runtime) -> dict[str, Any]:
-    settled = reconcile(rt)
+    settled, planned = reconcile(rt), plan_missing(rt)
     report = scheduler.tick_here(rt)
     return {
         "claimed": report.claimed, "batches": report.batches, "released": settled.released, "unknown": settled.unknown,
-        "resent": settled.resent, "held": settled.held, "planned": settled.planned,
+        "resent": settled.resent, "held": settled.held, "planned": planned,
     }  # fmt: skip
 
 

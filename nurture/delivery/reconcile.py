@@ -22,19 +22,18 @@ _AT_ONCE = 10_000
 @dataclass(frozen=True)
 class ReconcileReport:
     """Rows given back because they were provably unsent or may be repeated, rows now in doubt, doubts that ended in another
-    try or with a person, rows planned late.
+    try or with a person.
     """
 
     released: int = 0
     unknown: int = 0
     resent: int = 0
     held: int = 0
-    planned: int = 0
 
 
 def reconcile(rt: Runtime) -> ReconcileReport:
-    """Claimed and silent: due again. Sending and silent: in doubt. In doubt for long: as its policy says. No next row:
-    planned. Only a process that lives on from call to call ever sends a mail again on its own.
+    """Claimed and silent: due again. Sending and silent: in doubt. In doubt for long: as its policy says.
+    Only a process that lives on from call to call ever sends a mail again on its own.
     """
     if not look(rt):
         return ReconcileReport()
@@ -44,14 +43,24 @@ def reconcile(rt: Runtime) -> ReconcileReport:
         again, doubtful = doubts.reclaim(db, by, wall), doubts.doubt(db, by, wall, silent)
         if silent is State.SCHEDULED:
             again, doubtful = again + doubtful, 0
-        planned = heal(db, rt.clock.now())
         crash.point("T4.before_commit")
     crash.point("T4.after_commit")
     resent, held = _decide(rt)
-    report = ReconcileReport(again, doubtful, resent, held, planned)
+    report = ReconcileReport(again, doubtful, resent, held)
     if report != ReconcileReport():
-        _log.warning("reconciled", released=again, unknown=doubtful, resent=resent, held=held, planned=planned)
+        _log.warning("reconciled", released=again, unknown=doubtful, resent=resent, held=held)
     return report
+
+
+def plan_missing(rt: Runtime) -> int:
+    """Write the next row of readers who have none to come; looks at every reader under way, so not as often."""
+    if not look(rt):
+        return 0
+    with rt.database.begin() as db:
+        planned = heal(db, rt.clock.now())
+    if planned:
+        _log.warning("planned_late", planned=planned)
+    return planned
 
 
 def _decide(rt: Runtime) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert, literal_column, select, update
 
 from nurture.domain.delivery import Kind, State, before
 from nurture.store import given
@@ -42,9 +42,22 @@ SETTLED = (D.id, D.kind, D.subscriber_id, D.email_bidx, D.enrollment_id, D.step_
 _PLAIN = (D.attempt, D.request_id, D.owner, D.claimed_at, D.sending_at)
 
 
+_PARTIAL = ((State.CLAIMED, State.SENDING), (State.UNKNOWN, State.HELD, State.FAILED))
+"""The states of partial indexes over more than one (store.schema)."""
+
+
 def is_in(*states: State) -> ColumnElement[bool]:
-    """The row is in one of these states: as literals, so that partial indexes serve."""
-    return D.state.in_([literal_column(f"'{state}'") for state in states])
+    """The row is in one of these states: written so that partial indexes serve. SQLite uses one only where its condition
+    stands in the statement as it stands in the index, with literals.
+    """
+    wanted = _literal(states)
+    covering = next((whole for whole in _PARTIAL if set(states) < set(whole)), None)
+    return and_(wanted, _literal(covering)) if covering else wanted
+
+
+def _literal(states: Sequence[State]) -> ColumnElement[bool]:
+    literals: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in states]
+    return D.state == literals[0] if len(literals) == 1 else D.state.in_(literals)
 
 
 _BY_ID = {dialect: update(deliveries).where(given.among(dialect, D.id, "moved")) for dialect in ("sqlite", "postgresql")}

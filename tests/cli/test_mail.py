@@ -1,0 +1,98 @@
+"""`nurture deliveries …` and `nurture sending …`, as an operator types them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nurture import runtime
+from nurture.domain.delivery import Ambiguous, State
+from nurture.runtime import Runtime
+from tests.conftest import settings_for
+from tests.people import rows, run_tick, sign_up
+from tests.processes import environment, nurture
+from tests.scripted import Answering
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    return environment(tmp_path)
+
+
+@pytest.fixture
+def rt(tmp_path: Path) -> Iterator[Runtime]:
+    built = runtime.build(settings_for(tmp_path), migrate=True)
+    yield built
+    built.close()
+
+
+def a_held_mail(rt: Runtime) -> str:
+    """A confirmation of which nobody can say whether it left, by a mailer that will never know."""
+    sign_up(rt)
+    outbox, rt.mailer = rt.mailer, Answering(lambda _: Ambiguous("no SMTP reply after the mail"), gives_evidence=False)
+    run_tick(rt)
+    rt.mailer = outbox
+    return rt_delivery(rt)
+
+
+def rt_delivery(rt: Runtime) -> str:
+    from nurture.services.deliveries import list_doubts
+
+    (held,) = list_doubts(rt, State.HELD)
+    return held.id
+
+
+def test_what_is_held_is_listed_told_and_sent_again(rt: Runtime, env: dict[str, str]) -> None:
+    delivery = a_held_mail(rt)
+    listed = nurture("deliveries", "held", env=env)
+    assert delivery in listed.stdout
+    assert "no SMTP reply after the mail" in listed.stdout
+    assert json.loads(nurture("deliveries", "held", "--json", env=env).stdout)[0]["id"] == delivery
+    assert nurture("deliveries", "unknown", env=env).stdout == "Nothing is in doubt.\n"
+    assert nurture("deliveries", "resolve", delivery, "--again", env=env).stdout == "1 will be sent again.\n"
+    assert nurture("tick", env=env).returncode == 0
+    assert [row[1] for row in rows(rt)] == [State.ACCEPTED]
+    told = json.loads(nurture("deliveries", "history", delivery, "--json", env=env).stdout)
+    assert [line["state"] for line in told] == [
+        "scheduled", "claimed", "sending", "held", "scheduled", "claimed", "sending", "accepted",
+    ]  # fmt: skip
+    assert told[4]["by"].endswith("(command line)")
+    assert "to be sent again" in nurture("deliveries", "history", delivery, env=env).stdout
+
+
+def test_what_arrived_is_counted_as_sent(rt: Runtime, env: dict[str, str]) -> None:
+    delivery = a_held_mail(rt)
+    assert nurture("deliveries", "resolve", delivery, "--sent", env=env).returncode == 0
+    assert [row[1] for row in rows(rt)] == [State.ACCEPTED]
+    again = nurture("deliveries", "resolve", delivery, "--sent", env=env)
+    assert again.returncode == 1
+    assert "nothing to settle" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["resolve", "x" * 32, "--sent"], "is not the id of a delivery"),
+        (["resolve", "0" * 32], "Say --sent or --again."),
+        (["history", "0" * 32], "There is no delivery"),
+    ],
+)
+def test_wrong_use_says_what_is_wrong(rt: Runtime, env: dict[str, str], arguments: list[str], said: str) -> None:
+    refused = nurture("deliveries", *arguments, env=env)
+    assert refused.returncode == 2
+    assert said in refused.stderr
+
+
+def test_the_stop_switch_from_the_command_line(rt: Runtime, env: dict[str, str]) -> None:
+    sign_up(rt)
+    assert nurture("sending", "status", env=env).stdout == "Nothing stops the sending.\n"
+    assert nurture("sending", "stop", "--why", "a wrong letter", env=env).returncode == 0
+    assert "a wrong letter" in nurture("sending", "status", env=env).stdout
+    nurture("tick", env=env)
+    assert [row[1] for row in rows(rt)] == [State.SCHEDULED]
+    assert json.loads(nurture("tick", "--status", "--json", env=env).stdout)["stopped_by"] == ["stop"]
+    assert json.loads(nurture("sending", "status", "--json", env=env).stdout)[0]["stops"] is True
+    assert "Opened: a wrong letter" in nurture("sending", "start", env=env).stdout
+    nurture("tick", env=env)
+    assert [row[1] for row in rows(rt)] == [State.ACCEPTED]

@@ -1,0 +1,39 @@
+"""What runs every few seconds must not read the whole ledger: SQLite says how it would find the rows."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nurture import runtime
+from nurture.domain.delivery import Kind, State
+from nurture.store import claims, doubts, ledger
+from nurture.store.history import is_in
+from nurture.store.schema import deliveries
+from tests.conftest import settings_for
+
+STATEMENTS: dict[str, Any] = {
+    "claim": ledger._claim("sqlite"),
+    "mark": ledger._mark("sqlite", Kind.LETTER),
+    "accept": ledger._accepted("sqlite"),
+    "plan the next": ledger._plan_next("sqlite"),
+    "read a batch": claims._READ_BATCH,
+    "reclaim": deliveries.select().where(is_in(State.CLAIMED), deliveries.c.lease_until < 1),
+    "doubt": deliveries.select().where(is_in(State.SENDING), deliveries.c.lease_until < 1),
+    "unknown": doubts._DOUBTS.where(is_in(State.UNKNOWN)),
+    "what is due": deliveries.select().where(is_in(State.SCHEDULED), deliveries.c.due_at < 1),
+}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_it_finds_its_rows_by_an_index(name: str, tmp_path: Path) -> None:
+    """Walking a partial index is fine: it holds only what is due, in flight or in doubt."""
+    rt = runtime.build(settings_for(tmp_path), migrate=True)
+    sql = str(STATEMENTS[name].compile(rt.database.engine, compile_kwargs={"render_postcompile": True}))
+    with rt.database.engine.connect() as db:
+        cursor = db.connection.cursor()
+        cursor.execute(f"EXPLAIN QUERY PLAN {sql}", [None] * sql.count("?"))
+        steps = [str(row[3]) for row in cursor.fetchall()]
+    rt.close()
+    whole = [step for step in steps if step.startswith("SCAN deliveries") and "USING INDEX" not in step]
+    assert whole == [], steps
