@@ -77,11 +77,11 @@ def held(as_json: bool) -> None:
 
 @deliveries.command(epilog="Example:  nurture deliveries resolve 0123456789abcdef0123456789abcdef --again")
 @click.argument("delivery", nargs=-1, required=True)
-@click.option("--sent", "sent", flag_value=True, type=bool, help="It reached the reader: the sequence goes on.")
-@click.option("--again", "sent", flag_value=False, type=bool, help="It did not: send it (again).")
-def resolve(delivery: tuple[str, ...], sent: bool | None) -> None:
+@click.option("--sent", is_flag=True, help="It reached the reader: the sequence goes on.")
+@click.option("--again", is_flag=True, help="It did not: send it (again).")
+def resolve(delivery: tuple[str, ...], sent: bool, again: bool) -> None:
     """Settle each DELIVERY (its id) that is unknown, held or failed."""
-    if sent is None:
+    if sent == again:
         raise click.UsageError("Say --sent or --again.")
     with _runtime() as rt:
         for each in delivery:
