@@ -4,7 +4,6 @@ A row is committed as `sending` before its request leaves, so a report always fi
 any mail of a request proves that the provider took the request as a whole.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,13 +16,15 @@ from nurture.domain.delivery import State
 from nurture.domain.event import Event, outcome
 from nurture.domain.timeline import ON_TIME
 from nurture.runtime import Runtime
-from nurture.store import doubts, events, heartbeats, ledger, subscribers
+from nurture.store import doubts, events, heartbeats, instance, ledger, subscribers
 from nurture.store.events import Reported
 from nurture.words import DeliveryId
 
 _log = log.get(__name__)
 
 _BY = "provider"
+DUPLICATES = "duplicates_confirmed"
+"""How many deliveries the provider reports under more than one request: the only honest count of doubled mail."""
 _ORDER = (State.DELIVERED, State.DROPPED, State.BOUNCED, State.COMPLAINED)
 """In this order reports of one delivery are written down: the later outweighs the earlier, whatever came first."""
 
@@ -49,7 +50,7 @@ def take(rt: Runtime, found: Sequence[Event]) -> Taken:
         twins = events.add(db, found, known, rt.clock.wall())
         fresh = list({event.twin: event for event in found if event.twin in twins}.values())
         settled = _settle(rt, db, fresh, rows)
-        _count_duplicates(db, fresh, rows)
+        _count_duplicates(rt, db, fresh, rows)
         _stop(rt, db, fresh, rows)
         crash.point("T5.before_commit")
     crash.point("T5.after_commit")
@@ -66,19 +67,16 @@ def _settle(rt: Runtime, db: Connection, fresh: Iterable[Event], rows: dict[Deli
     moved = doubts.prove(db, proven, _BY, now, wall)
     plan_after(db, moved, now, rt.clock.stretch(ON_TIME))
     for state in _ORDER:
-        ids = {event.delivery: event for event in ours if event.delivery and outcome(event.kind) is state}
-        causes: dict[str, set[DeliveryId]] = defaultdict(set)
-        for delivery, event in ids.items():
-            causes[event.detail or event.kind.value].add(delivery)
-        for why, which in causes.items():
-            doubts.report(db, which, state, _BY, wall, why)
+        ids = {event.delivery for event in ours if event.delivery and outcome(event.kind) is state}
+        if ids:
+            doubts.report(db, ids, state)
     sent = [row.sending for row in rows.values() if row.sending]
     if sent:
         heartbeats.reach(db, heartbeats.EVIDENCE, max(sent))
     return len(moved)
 
 
-def _count_duplicates(db: Connection, fresh: Iterable[Event], rows: dict[DeliveryId, Reported]) -> None:
+def _count_duplicates(rt: Runtime, db: Connection, fresh: Iterable[Event], rows: dict[DeliveryId, Reported]) -> None:
     """A report of another request than the one we last made for a delivery may prove that it went out twice."""
     other = {
         event.delivery
@@ -86,8 +84,9 @@ def _count_duplicates(db: Connection, fresh: Iterable[Event], rows: dict[Deliver
         if event.delivery in rows and event.request and event.request != rows[event.delivery].request
     }
     for delivery in other:
-        if delivery and len(events.earlier_requests(db, delivery)) > 1:
+        if delivery and events.is_newly_doubled(db, delivery, rt.clock.wall()):
             _log.error("duplicate_confirmed", delivery=delivery)
+            instance.count(db, DUPLICATES)
 
 
 def _stop(rt: Runtime, db: Connection, fresh: Iterable[Event], rows: dict[DeliveryId, Reported]) -> None:

@@ -30,7 +30,7 @@ from nurture.store import claims, gates, ledger, pace
 from nurture.store.claims import Claimed
 from nurture.store.database import process_name
 from nurture.store.ledger import Offered
-from nurture.words import BatchId, DeliveryId, RequestId, SubscriberId, new_id
+from nurture.words import BatchId, DeliveryId, RequestId, SubscriberId
 
 _log = log.get(__name__)
 
@@ -75,7 +75,8 @@ class Office:
         self._ready: asyncio.Queue[tuple[Request, float]] = asyncio.Queue()  # with the boot seconds before its mark
         self._done: list[Done] = []
         self._out = 0  # requests marked and not come back
-        self._lost: list[RequestId] = []  # their commit failed: marked perhaps, but they never left
+        self._lost: dict[DeliveryId, RequestId] = {}  # their commit failed: marked perhaps, but they never left
+        self._failed = False  # a commit failed: what is known must be written again, the rest given back
         self._refusal: Refused | None = None  # of everything, and not settled yet
         self._slots: tuple[int, float] | None = None  # how many the fleet's rate lets go, and from when (loop time)
         self._wake = asyncio.Event()
@@ -155,7 +156,7 @@ class Office:
 
     @property
     def _nothing_left(self) -> bool:
-        return not (self._tray.batches or self._done or self._out or self._lost or self._reading or self._waiting)
+        return not (self._tray.batches or self._done or self._out or self._failed or self._reading or self._waiting)
 
     @property
     def _room(self) -> int:
@@ -165,7 +166,7 @@ class Office:
 
     @property
     def _turn_makes_sense(self) -> bool:
-        if self._done or self._lost:
+        if self._done or self._failed:
             return True
         if self._stopping:
             return not self._out and not self._reading and bool(self._tray.batches)
@@ -275,7 +276,7 @@ class Office:
             for batch, whys in window.unfit.items():
                 claims.unfit(db, batch, whys, by, wall)
             stopped = gates.stopped(gates.shut_gates(db), wall) if trial or _refused(done) else None
-            if stopped or self._lost or self._stopping:
+            if stopped or self._failed or self._stopping:
                 for each in batches:
                     claims.release(db, each.id, by, wall, stopped.why if stopped else "given back")
                 written = _Written(smaller, [], given_back=True)
@@ -286,6 +287,7 @@ class Office:
             crash.point("T2.before_commit")
         crash.point("T2.after_commit" if written.leave else "T3.after_commit")
         self._lost.clear()
+        self._failed = False
         self._refusal = None
         if any(isinstance(outcome, Accepted) for _, outcome in done):
             self._most = min(self._all, 2 * self._most)
@@ -334,7 +336,9 @@ class Office:
         _log.error("database_failed", error=type(error).__name__, deliveries=len(done) + len(window.requests))
         self._end([], window, set(), [])
         self._done = done + self._done
-        self._lost += [request.id for request in window.requests] or [RequestId(new_id())]
+        for request in window.requests:
+            self._lost |= request.of
+        self._failed = True
         await asyncio.sleep(_RETRY_SECONDS)
 
 

@@ -30,6 +30,11 @@ class Request:
     rows: tuple[Claimed, ...]
     mails: tuple[Mail, ...]
 
+    @property
+    def of(self) -> dict[DeliveryId, RequestId]:
+        """Its rows, each with its id."""
+        return {row.id: self.id for row in self.rows}
+
 
 def doubt_state(rt: Runtime) -> State:
     """Where a mail in doubt waits: for evidence where the mailer can give it, else for a person."""
@@ -51,15 +56,15 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
                 continue
             case Refused(why, wait):
                 wait = wait or backoff(request.rows[0].attempt, random.random())  # noqa: S311 - jitter, not a secret
-                ledger.refused(db, [request.id], now + rt.clock.stretch(wait), by, wall, why)
+                ledger.refused(db, request.of, now + rt.clock.stretch(wait), by, wall, why)
                 if outcome.everyone and gates.shut(db, Gate.PROVIDER, why, by, wall, wall + wait) and outcome.alarm:
                     _log.error("sending_stopped", reason=why, seconds=wait.total_seconds())
             case Rejected() if len(request.rows) > 1:
                 smaller += _halves(rt, db, request)
             case Rejected(why):
-                ledger.failed(db, [request.id], by, wall, why)
+                ledger.failed(db, request.of, by, wall, why)
             case Ambiguous(why):
-                ledger.in_doubt(db, [request.id], doubt_state(rt), by, wall, why)
+                ledger.in_doubt(db, request.of, doubt_state(rt), by, wall, why)
         _log.warning("request_not_accepted", request=request.id, outcome=type(outcome).__name__.lower(), reason=outcome.why,
                      deliveries=len(request.rows))  # fmt: skip
     if taken:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from nurture.delivery.evidence import DUPLICATES
 from nurture.domain.delivery import State
 from nurture.runtime import Runtime
-from nurture.store import doubts, gates, heartbeats
+from nurture.store import doubts, gates, heartbeats, instance
 from nurture.store.doubts import Standing
 from nurture.store.gates import Shut
 
@@ -47,4 +48,4 @@ def ledger_standing(rt: Runtime) -> LedgerStanding:
     """Read all of it in one look."""
     with rt.database.read() as db:
         rows, last = doubts.standing(db, rt.clock.now()), heartbeats.last_beat(db, heartbeats.TICK)
-        return LedgerStanding(rows, last, gates.shut_gates(db), doubts.duplicates_confirmed(db))
+        return LedgerStanding(rows, last, gates.shut_gates(db), int(instance.get(db, DUPLICATES) or 0))

@@ -4,14 +4,14 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, exists, func, not_, select
+from sqlalchemy import ColumnElement, Connection, exists, func, not_, select, update
 
-from nurture.domain.delivery import IN_DOUBT, OPEN, Kind, State
+from nurture.domain.delivery import IN_DOUBT, OPEN, Kind, State, before
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
 from nurture.store import given, history
 from nurture.store.history import Settled, is_in
-from nurture.store.schema import deliveries, enrollments, events, sequences, subscribers
+from nurture.store.schema import deliveries, enrollments, sequences, subscribers
 from nurture.words import DeliveryId, EnrollmentId, RequestId, SequenceId, StepKey
 
 D, E, S = deliveries.c, enrollments.c, subscribers.c
@@ -94,9 +94,9 @@ def prove(db: Connection, ids: Iterable[DeliveryId], by: str, now: datetime, wal
     return history.move(db, State.ACCEPTED, by, wall, "the provider reports it", where, accepted_at=now, lease_until=None)
 
 
-def report(db: Connection, ids: Iterable[DeliveryId], to: State, by: str, wall: datetime, why: str) -> int:
-    """T5: what became of accepted mail: DELIVERED, BOUNCED, DROPPED or COMPLAINED; never backwards."""
-    return len(history.move(db, to, by, wall, why, _among(db, ids)))
+def report(db: Connection, ids: Iterable[DeliveryId], to: State) -> None:
+    """T5: what became of accepted mail: DELIVERED, BOUNCED, DROPPED or COMPLAINED; never backwards. The event is its trace."""
+    db.execute(update(deliveries).where(_among(db, ids), is_in(*before(to))).values(state=to))
 
 
 def _among(db: Connection, ids: Iterable[DeliveryId]) -> ColumnElement[bool]:
@@ -105,8 +105,9 @@ def _among(db: Connection, ids: Iterable[DeliveryId]) -> ColumnElement[bool]:
 
 def siblings(db: Connection, requests: Collection[RequestId]) -> list[DeliveryId]:
     """Rows in doubt that went into these requests: what is true of one mail of a request is true of all."""
-    rows = db.scalars(select(D.id).where(D.request_id.in_(requests), is_in(*IN_DOUBT)))
-    return [DeliveryId(row) for row in rows]
+    by_index = (is_in(State.SENDING), is_in(State.UNKNOWN, State.HELD))  # two, because each has a partial index of its own
+    found = [db.scalars(select(D.id).where(D.request_id.in_(requests), part)) for part in by_index]
+    return [DeliveryId(row) for part in found for row in part]
 
 
 def set_back(db: Connection, by: str, until: datetime, wall: datetime) -> int:
@@ -128,19 +129,6 @@ def stalled(db: Connection, limit: int) -> list[tuple[EnrollmentId, StepKey | No
         .limit(limit)
     )
     return [(row[0], row[1], row[2]) for row in rows.all()]
-
-
-def duplicates_confirmed(db: Connection) -> int:
-    """Deliveries that the provider reports under more than one request: the only honest count of doubled mail."""
-    v = events.c
-    twice = (
-        select(v.delivery_id)
-        .where(v.delivery_id.is_not(None), v.request_id.is_not(None))
-        .group_by(v.delivery_id)
-        .having(func.count(func.distinct(v.request_id)) > 1)
-        .subquery()
-    )
-    return db.execute(select(func.count()).select_from(twice)).scalar_one()
 
 
 @dataclass(frozen=True)

@@ -3,37 +3,53 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, Executable, Text, delete, func, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.delivery import State
 from nurture.domain.event import Event
-from nurture.store import given
-from nurture.store.schema import deliveries, events
+from nurture.store import given, history
+from nurture.store.schema import Id, Instant, deliveries, events
 from nurture.words import DeliveryId, RequestId, SubscriberId
 
 D, V = deliveries.c, events.c
 
-_ADD = {
-    "sqlite": sqlite.insert(events).on_conflict_do_nothing().returning(V.twin),
-    "postgresql": postgresql.insert(events).on_conflict_do_nothing().returning(V.twin),
-}
+_COLUMNS = ("twin", "provider_id", "kind", "delivery_id", "request_id", "subscriber_id", "at", "received_at", "detail")
+
+
+@cache
+def _add(dialect: str) -> Executable:
+    found = given.table_of_bytes(
+        dialect,
+        "found",
+        provider=Text,
+        kind=Text,
+        delivery=Id,
+        request=Id,
+        subscriber=Id,
+        at=Instant,
+        received=Instant,
+        detail=Text,
+    )
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    rows = select(*found.c).where(true())  # SQLite wants a WHERE between SELECT and ON CONFLICT
+    return insert(events).from_select(_COLUMNS, rows).on_conflict_do_nothing().returning(V.twin)
 
 
 def add(
     db: Connection, found: Sequence[Event], whose: Mapping[DeliveryId, SubscriberId | None], received: datetime
 ) -> set[bytes]:
     """Note events; returns the twins of those not known before, under this id or another. `whose`: the deliveries we know."""
-    rows = [
-        {
-            "provider_id": event.provider_id, "twin": event.twin, "kind": event.kind, "delivery_id": event.delivery,
-            "request_id": event.request, "subscriber_id": whose.get(event.delivery) if event.delivery else None, "at": event.at,
-            "received_at": received, "detail": event.detail,
-        }
+    rows = {
+        event.twin.hex(): (
+            event.provider_id, event.kind, event.delivery, event.request, whose.get(event.delivery) if event.delivery else None,
+            event.at, received, event.detail,
+        )
         for event in found
-    ]  # fmt: skip
-    return set(db.scalars(_ADD[db.dialect.name], rows)) if rows else set()
+    }  # fmt: skip
+    return set(db.scalars(_add(db.dialect.name), {"found": given.pack(db, rows)})) if rows else set()
 
 
 @dataclass(frozen=True)
@@ -59,10 +75,15 @@ def reported(db: Connection, ids: Collection[DeliveryId]) -> dict[DeliveryId, Re
     return {row[0]: Reported(*tuple(row)) for row in db.execute(_REPORTED[db.dialect.name], {"ids": given.ids(db, ids)})}
 
 
-def earlier_requests(db: Connection, delivery: DeliveryId) -> set[RequestId]:
-    """Every request under which the provider has reported a delivery."""
-    found = select(V.request_id).where(V.delivery_id == delivery, V.request_id.is_not(None)).distinct()
-    return {RequestId(row) for row in db.scalars(found)}
+_DOUBLED = "went out twice"
+
+
+def is_newly_doubled(db: Connection, delivery: DeliveryId, wall: datetime) -> bool:
+    """Whether the provider has by now reported a delivery under two requests; true once, and noted in its history."""
+    requests = select(func.count(func.distinct(V.request_id))).where(V.delivery_id == delivery)
+    if db.execute(requests).scalar_one() < 2:
+        return False
+    return history.note_once(db, delivery, _DOUBLED, wall)
 
 
 def forget(db: Connection, before: datetime) -> int:

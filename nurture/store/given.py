@@ -4,12 +4,25 @@ A statement with `IN (…)` or `VALUES (…)` changes with every number of rows,
 running it. Here the rows travel as one JSON parameter, which both databases read as a table.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Subquery, Text, bindparam, cast, func, literal_column, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Subquery,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+    type_coerce,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from nurture.store.schema import EPOCH, MICROSECOND, Id, Instant
@@ -55,13 +68,29 @@ _Kinds = type[Id] | type[Instant] | type[Text]
 
 def table(dialect: str, parameter: str, **columns: _Kinds) -> Subquery:
     """The packed parameter as a table: `id`, then the columns in the order they were packed, of the types named."""
+    return _table(dialect, parameter, lambda key: _read(dialect == "sqlite", key, Id).label("id"), columns)
+
+
+def table_of_bytes(dialect: str, parameter: str, **columns: _Kinds) -> Subquery:
+    """The same for rows known by other bytes than an id, packed as hex digits: `key`, then the columns."""
+    unhex = func.unhex if dialect == "sqlite" else partial(_decode, "hex")
+    return _table(dialect, parameter, lambda key: unhex(key).label("key"), columns)
+
+
+def _decode(how: str, text: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.decode(text, how, type_=LargeBinary)
+
+
+def _table(
+    dialect: str, parameter: str, name: Callable[[ColumnElement[Any]], ColumnElement[Any]], columns: Mapping[str, _Kinds]
+) -> Subquery:
     sqlite = dialect == "sqlite"
     each = func.json_each if sqlite else func.jsonb_each
     packed = bindparam(parameter, type_=Text)
     pairs = each(packed if sqlite else cast(packed, JSONB)).table_valued("key", "value")
-    found = [_read(sqlite, pairs.c.key, Id).label("id")]
-    for number, (name, kind) in enumerate(columns.items()):
-        found.append(_read(sqlite, pairs.c.value.op("->>")(literal_column(str(number))), kind).label(name))
+    found = [name(pairs.c.key)]
+    for number, (column, kind) in enumerate(columns.items()):
+        found.append(_read(sqlite, pairs.c.value.op("->>")(literal_column(str(number))), kind).label(column))
     return select(*found).subquery(f"given_{parameter}")
 
 

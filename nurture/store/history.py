@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, insert, literal_column, select, update
 
 from nurture.domain.delivery import Kind, State, before
+from nurture.domain.event import outcome
 from nurture.store import given
-from nurture.store.schema import deliveries, delivery_history
+from nurture.store.schema import deliveries, delivery_history, events
 from nurture.words import DeliveryId, EnrollmentId, RequestId, StepKey, SubscriberId
 
-D, H = deliveries.c, delivery_history.c
+D, H, V = deliveries.c, delivery_history.c, events.c
 
-TIMELINE = "timeline"
-"""Who plans a letter."""
+TIMELINE, PROVIDER = "timeline", "provider"
+"""Who plans a letter, and who reports what became of it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,16 @@ def note(db: Connection, rows: Iterable[Row[Any]], state: State, by: str, wall: 
     _write(db, [_line(row, state, wall, by, why) for row in rows])
 
 
+def note_once(db: Connection, delivery: DeliveryId, why: str, wall: datetime) -> bool:
+    """Write one line into a delivery's history, as the provider's; False if it is there already."""
+    if db.scalar(select(exists().where(H.delivery_id == delivery, H.why == why))):
+        return False
+    found = select(D.id, D.subscriber_id, D.attempt, D.request_id, D.state).where(D.id == delivery)
+    row = cast(Row[Any], db.execute(found).one())
+    _write(db, [_line(row, row.state, wall, PROVIDER, why)])
+    return True
+
+
 def _save_attempts(db: Connection, rows: Sequence[Row[Any]]) -> None:
     lines = [_line(row, State.CLAIMED, row.claimed_at, row.owner, None) for row in rows if row.claimed_at]
     lines += [_line(row, State.SENDING, row.sending_at, row.owner, None) for row in rows if row.sending_at]
@@ -105,7 +116,7 @@ def _write(db: Connection, lines: list[dict[str, Any]]) -> None:
 
 @dataclass(frozen=True)
 class Line:
-    """One change of a delivery's state: when (real time), by whom and why."""
+    """One change of a delivery's state, or a report about it: when (real time), by whom and why."""
 
     at: datetime
     state: State
@@ -123,7 +134,13 @@ def story(db: Connection, delivery: DeliveryId) -> list[Line]:
         return []
     kept = select(H.at, H.state, H.by, H.why, H.attempt, H.request_id).where(H.delivery_id == delivery)
     lines = [Line(*found) for found in db.execute(kept.order_by(H.at, H.id))]
-    told = {line.state for line in lines if line.attempt == row.attempt}
+    lines += [
+        Line(at, outcome(kind), PROVIDER, detail or kind.value, row.attempt, request)
+        for at, kind, detail, request in db.execute(
+            select(V.at, V.kind, V.detail, V.request_id).where(V.delivery_id == delivery).order_by(V.at, V.id)
+        )
+    ]
+    told = {line.state for line in lines if line.attempt == row.attempt and line.by != PROVIDER}
     owner = row.owner or "unknown"
     plain = [(row.claimed_at, State.CLAIMED), (row.sending_at, State.SENDING), (row.accepted_at, State.ACCEPTED)]
     forward = [

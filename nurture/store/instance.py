@@ -23,6 +23,12 @@ def agree(db: Connection, key: str, value: str, lock: bool = False) -> str:
     return stored
 
 
+def count(db: Connection, key: str) -> None:
+    """Count something that has happened."""
+    number = int(agree(db, key, "0", lock=True))
+    replace(db, key, str(number + 1))
+
+
 def replace(db: Connection, key: str, value: str) -> None:
     """Set a fact that exists."""
     db.execute(update(instance).where(instance.c.key == key).values(value=value))

@@ -308,24 +308,30 @@ def accepted(
     return [Settled(*row[: len(SETTLED)]) for row in rows]
 
 
-def refused(db: Connection, requests: Collection[RequestId], due: datetime, by: str, wall: datetime, why: str) -> None:
+def _of(db: Connection, requests: Mapping[DeliveryId, RequestId], *states: State) -> list[ColumnElement[bool]]:
+    """Rows of these requests, and of no other they may be in by now."""
+    mine = given.among(db.dialect.name, D.id, "mine", given.ids(db, requests))
+    return [mine, D.request_id.in_(set(requests.values())), is_in(*states)]
+
+
+def refused(db: Connection, requests: Mapping[DeliveryId, RequestId], due: datetime, by: str, wall: datetime, why: str) -> None:
     """T3: nothing of these left the house; look at them again at `due` (timeline)."""
-    mine = (D.request_id.in_(requests), is_in(State.SENDING, State.UNKNOWN))
+    mine = _of(db, requests, State.SENDING, State.UNKNOWN)
     history.move(
         db, State.SCHEDULED, by, wall, why, *mine,
         batch_id=None, lease_until=None, sent_at=None, unknown_since=None, due_at=due,
     )  # fmt: skip
 
 
-def failed(db: Connection, requests: Collection[RequestId], by: str, wall: datetime, why: str) -> None:
+def failed(db: Connection, requests: Mapping[DeliveryId, RequestId], by: str, wall: datetime, why: str) -> None:
     """T3: the provider will never take these as they are."""
-    mine = (D.request_id.in_(requests), is_in(State.SENDING, State.UNKNOWN))
+    mine = _of(db, requests, State.SENDING, State.UNKNOWN)
     history.move(db, State.FAILED, by, wall, why, *mine, lease_until=None, sent_at=None)
 
 
-def in_doubt(db: Connection, requests: Collection[RequestId], to: State, by: str, wall: datetime, why: str) -> None:
+def in_doubt(db: Connection, requests: Mapping[DeliveryId, RequestId], to: State, by: str, wall: datetime, why: str) -> None:
     """T3: these may have left; `to` is UNKNOWN where evidence can come, HELD where it cannot."""
-    mine = (D.request_id.in_(requests), is_in(State.SENDING))
+    mine = _of(db, requests, State.SENDING)
     history.move(db, to, by, wall, why, *mine, unknown_since=wall, lease_until=None)
 
 

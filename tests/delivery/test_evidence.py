@@ -17,6 +17,7 @@ from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
 from nurture.services import deliveries as service
+from nurture.services import health
 from nurture.store import doubts, subscribers
 from nurture.store.schema import deliveries, events, sequences
 from nurture.words import DeliveryId, RequestId, new_id
@@ -243,11 +244,11 @@ def test_a_mail_that_went_out_twice_is_confirmed_and_counted(rt: Runtime, clock:
     mailer.answer = lambda _: Accepted("m")
     wait(rt, clock, 33)
     take(rt, report(EventKind.DELIVERED, mailer.given[1]))
-    with rt.database.read() as db:
-        assert doubts.duplicates_confirmed(db) == 0
+    assert health.ledger_standing(rt).duplicates_confirmed == 0
     take(rt, report(EventKind.PROCESSED, first))
-    with rt.database.read() as db:
-        assert doubts.duplicates_confirmed(db) == 1
+    take(rt, report(EventKind.DELIVERED, first))
+    assert health.ledger_standing(rt).duplicates_confirmed == 1
+    assert "went out twice" in [line.why for line in service.story(rt, first.delivery)]
 
 
 def test_a_person_settles_what_is_held_either_way(rt: Runtime, clock: ManualClock) -> None:

@@ -88,9 +88,10 @@ def test_rows_of_another_request_are_left_alone_by_every_write(rt: Runtime) -> N
     stranger, now, wall = RequestId(new_id()), rt.clock.now(), rt.clock.wall()
     assert accept(rt, dict.fromkeys(ids, stranger)) == 0
     with rt.database.begin() as db:
-        ledger.refused(db, [stranger], now, "test", wall, "x")
-        ledger.in_doubt(db, [stranger], State.UNKNOWN, "test", wall, "x")
-        ledger.failed(db, [stranger], "test", wall, "x")
+        theirs = dict.fromkeys(ids, stranger)
+        ledger.refused(db, theirs, now, "test", wall, "x")
+        ledger.in_doubt(db, theirs, State.UNKNOWN, "test", wall, "x")
+        ledger.failed(db, theirs, "test", wall, "x")
         claims.unfit(db, BatchId(new_id()), dict.fromkeys(ids, "x"), "test", wall)
         assert claims.release(db, batch, "test", wall, "x") == 0, "what is marked is not given back"
     assert states(rt) == [State.SENDING]
@@ -120,8 +121,8 @@ def test_a_mail_accepted_once_stays_accepted(rt: Runtime) -> None:
     assert accept(rt, requests, "message-1") == 1
     assert accept(rt, requests, "message-2") == 0
     with rt.database.begin() as db:
-        ledger.refused(db, list(requests.values()), rt.clock.now(), "test", rt.clock.wall(), "late answer")
-        ledger.in_doubt(db, list(requests.values()), State.UNKNOWN, "test", rt.clock.wall(), "late answer")
+        ledger.refused(db, requests, rt.clock.now(), "test", rt.clock.wall(), "late answer")
+        ledger.in_doubt(db, requests, State.UNKNOWN, "test", rt.clock.wall(), "late answer")
         assert db.execute(select(deliveries.c.provider_message)).scalar_one() == "message-1"
     assert states(rt) == [State.ACCEPTED]
 
@@ -189,7 +190,7 @@ def test_the_story_of_a_delivery_keeps_every_attempt(rt: Runtime, clock: ManualC
     requests = mark(rt, batch, ids)
     clock.advance(seconds=1)
     with rt.database.begin() as db:
-        ledger.refused(db, list(requests.values()), clock.now(), "host:1", clock.wall(), "429 rate limit")
+        ledger.refused(db, requests, clock.now(), "host:1", clock.wall(), "429 rate limit")
     clock.advance(seconds=1)
     batch, ids = claim(rt)
     clock.advance(seconds=1)
@@ -246,7 +247,7 @@ def test_a_refused_letter_does_not_count_against_the_gap(rt: Runtime, clock: Man
         batch = BatchId(db.execute(select(deliveries.c.batch_id).limit(1)).scalar_one())
     requests = mark(rt, batch, ids[:1])
     with rt.database.begin() as db:
-        ledger.refused(db, list(requests.values()), clock.now(), "test", clock.wall(), "429")
+        ledger.refused(db, requests, clock.now(), "test", clock.wall(), "429")
     assert len(mark(rt, batch, ids[1:2])) == 1
 
 
