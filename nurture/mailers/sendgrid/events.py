@@ -5,8 +5,8 @@ SHA-256 over timestamp ‖ body, as base64 of DER; the key is base64 of a DER pu
 SendGrid's own fields. Events come in any order, more than once, and for up to 24 hours.
 """
 
-import binascii
 import hashlib
+import json
 import re
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -27,10 +27,12 @@ from nurture.words import DeliveryId, NurtureError, RequestId
 SIGNATURE_HEADER = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP_HEADER = "X-Twilio-Email-Event-Webhook-Timestamp"
 OLDEST, NEWEST = timedelta(hours=26), timedelta(hours=1)
-"""SendGrid repeats a bundle for 24 hours, and may keep its first time stamp; replaying one is harmless anyway."""
+"""How old a bundle's stamp may be, and how far ahead. SendGrid repeats a bundle for 24 hours, and whether it keeps the first
+stamp is not documented; minutes would refuse a true repeat, and a replay changes nothing anyway."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PEM = re.compile(r"-----[^-]+-----")
+_KEY = re.compile(r"[^=]+=*")
 _KINDS = {
     "processed": EventKind.PROCESSED,
     "deferred": EventKind.DEFERRED,
@@ -47,6 +49,7 @@ _DROPPED = {
     "Spam Content": None,
     "Recipient List over Package Quota": None,
 }
+_TYPES = {"blocked", "expired"}
 _CLASSES = {
     "Content", "Frequency or Volume Too High", "Invalid Address", "Mailbox Unavailable", "Reputation", "Technical Failure",
     "Unclassified",
@@ -66,36 +69,39 @@ Key = EllipticCurvePublicKey
 
 
 def read_keys(text: str) -> list[Key]:
-    """Verification keys as SendGrid shows them: base64 of DER, or PEM; several, while one replaces another, are separated by
-    commas. Raises KeyRefused.
+    """Verification keys as SendGrid shows them (base64 of DER) or as PEM; several, while one replaces another, may be
+    separated by commas or white space. Raises KeyRefused.
     """
     keys = []
-    for part in text.split(","):
-        plain = "".join(_PEM.sub("", part).split())
-        if not plain:
-            continue
-        try:
-            key = load_der_public_key(b64decode(plain, validate=True))
-        except (binascii.Error, ValueError, TypeError):
-            raise KeyRefused("is no public key as SendGrid shows it") from None
-        if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
-            raise KeyRefused("is a key of another kind than SendGrid's (P-256)")
-        keys.append(key)
+    for part in _PEM.sub(",", text).split(","):
+        # A key may be broken into lines, so white space alone ends none; its padding does (91 bytes are 122 digits and "==").
+        for plain in _KEY.findall("".join(part.split())):
+            try:
+                key = load_der_public_key(b64decode(plain, validate=True))
+            except (ValueError, TypeError, UnsupportedAlgorithm):
+                raise KeyRefused("is no public key as SendGrid shows it") from None
+            if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+                raise KeyRefused("is a key of another kind than SendGrid's (P-256)")
+            keys.append(key)
     if not keys:
         raise KeyRefused("holds no key")
     return keys
 
 
-def verify(raw: bytes, signature: str | None, stamp: str | None, keys: Sequence[Key], now: datetime) -> bool:
-    """Whether one of `keys` signed these bytes at a time that can be. Raises nothing."""
-    if not signature or not stamp or not stamp.isascii() or not stamp.isdigit() or len(stamp) > 11:
+def is_timely(stamp: str | None, now: datetime) -> bool:
+    """Whether a bundle with this stamp (epoch seconds) may be one that SendGrid sends at `now`. Raises nothing."""
+    if not stamp or not stamp.isascii() or not stamp.isdigit() or len(stamp) > 11 or int(stamp) >= _LATEST:
         return False
-    age = now - datetime.fromtimestamp(int(stamp), UTC) if int(stamp) < _LATEST else timedelta.max
-    if not -NEWEST <= age <= OLDEST:
+    return -NEWEST <= now - datetime.fromtimestamp(int(stamp), UTC) <= OLDEST
+
+
+def verify(raw: bytes, signature: str | None, stamp: str | None, keys: Sequence[Key]) -> bool:
+    """Whether one of `keys` signed exactly these bytes with this stamp. Raises nothing."""
+    if not signature or not stamp or not stamp.isascii():
         return False
     try:
         signed = b64decode(signature, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         return False
     for key in keys:
         try:
@@ -119,11 +125,19 @@ def read_events(raw: bytes) -> Bundle:
     try:
         entries = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        raise NoEvents("The body is not JSON.") from None
+        entries = _mildly(raw)
     if not isinstance(entries, list):
         raise NoEvents("The body is not a JSON array.")
     events = [event for entry in entries if (event := _read(entry)) is not None]
     return Bundle(events, len(entries) - len(events))
+
+
+def _mildly(raw: bytes) -> object:
+    """Half a surrogate or a stray byte in one entry's text must not lose the others: SendGrid gives up after a day."""
+    try:
+        return json.loads(raw.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise NoEvents("The body is not JSON.") from None
 
 
 def _read(entry: Any) -> Event | None:
@@ -140,11 +154,11 @@ def _read(entry: Any) -> Event | None:
     return Event(
         kind=kind,
         at=datetime.fromtimestamp(stamp, UTC),
-        twin=_twin(entry, name, stamp, delivery),
+        twin=_twin(entry, name, float(stamp), delivery),
         provider_id=_text(entry, "sg_event_id", 100),
         delivery=DeliveryId(delivery) if delivery else None,
         request=RequestId(request) if request else None,
-        email=_text(entry, "email", 320) if suppresses and not delivery else None,
+        email=_text(entry, "email", 320) if suppresses else None,
         suppresses=suppresses,
         detail=detail,
     )
@@ -155,9 +169,11 @@ def _meaning(name: str, entry: Mapping[str, Any]) -> tuple[EventKind, Suppressio
     if name == "bounce":
         cause = entry.get("bounce_classification")
         known = cause if isinstance(cause, str) and cause in _CLASSES else None
-        if entry.get("type") == "bounce":
+        sort = entry.get("type")
+        if sort == "bounce":
             return EventKind.BOUNCED, Suppression.BOUNCED, known
-        return EventKind.BLOCKED, None, known  # refused for now: by content, reputation, or days of deferrals
+        # Refused for now: by content, reputation, or after days of deferrals.
+        return EventKind.BLOCKED, None, known or (sort if isinstance(sort, str) and sort in _TYPES else None)
     if name == "dropped":
         reason = entry.get("reason")
         if isinstance(reason, str) and reason in _DROPPED:
