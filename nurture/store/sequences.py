@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import Connection, Executable, Text, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Executable, Text, bindparam, delete, func, insert, or_, select, update
 
 from nurture.domain.sequence import EnrollmentState, Step, read_step
 from nurture.store import given
@@ -200,7 +200,7 @@ def _advance(dialect: str) -> Executable:
 
 _COMPLETE = (
     update(enrollments)
-    .where(E.id == bindparam("enrollment"), E.state.in_(RUNNING))
+    .where(E.id == bindparam("enrollment"), or_(*(E.state == state for state in RUNNING)))
     .values(state=EnrollmentState.COMPLETED, ended_at=bindparam("anchor"))
 )
 

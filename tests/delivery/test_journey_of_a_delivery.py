@@ -314,3 +314,13 @@ def test_mail_is_limited_over_all_processes(rt: Runtime, clock: ManualClock) -> 
     with rt.database.begin() as db:
         assert pace.reserve(db, 1, 1000.0, clock.wall()) == clock.wall() + timedelta(milliseconds=8)
     assert len(inbox(rt)) == 8
+
+
+def test_many_readers_may_come_to_the_end_in_the_same_moment(rt: Runtime, clock: ManualClock) -> None:
+    readers = [a_subscriber(rt) for _ in range(6)]
+    for _ in range(60):
+        run_tick(rt)
+        clock.advance(days=1)
+    assert all(len(subjects(rt, reader)) == 6 for reader in readers)
+    with rt.database.read() as db:
+        assert set(db.scalars(select(enrollments.c.state))) == {EnrollmentState.COMPLETED}
