@@ -121,7 +121,8 @@ class Tray:
         """The end of so many rows is known."""
         found = self.batches[batch]
         found.left -= rows
-        found.outcomes[how] += rows
+        if rows:
+            found.outcomes[how] += rows
         self._put_away()
 
     def _put_away(self) -> None:
