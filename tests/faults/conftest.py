@@ -100,3 +100,9 @@ def ground(database_url: str, tmp_path: Path) -> Iterator[Runtime]:
     built = runtime.build(settings_for(tmp_path, database_url))
     yield built
     built.close()
+
+
+@pytest.fixture
+def seed_of_histories(seed: int) -> int:
+    """The same under a name that does not hide Hypothesis's own `seed`."""
+    return seed
