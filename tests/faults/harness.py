@@ -1,0 +1,233 @@
+"""Real processes over a real database, a judge in a process of its own, and what the two ledgers say when all is quiet."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import Connection, delete, exists, func, not_, select, update
+
+from nurture.domain.delivery import IN_DOUBT, OPEN, Kind, State
+from nurture.domain.sequence import EnrollmentState
+from nurture.runtime import Runtime
+from nurture.store.schema import deliveries, delivery_history, enrollments, sequences, steps
+from tests.faults.model import PROVEN
+from tests.faults.worker import Life, live
+from tests.people import a_subscriber
+from tests.processes import SECRET
+from tests.servers.sendgrid import KEY, Judge
+
+NURSERY = multiprocessing.get_context("forkserver")
+NURSERY.set_forkserver_preload(
+    [
+        "alembic.command", "apscheduler.schedulers.background", "css_inline", "cryptography.hazmat.primitives.ciphers.aead",
+        "email_validator", "flask", "markdown_it", "psycopg", "pydantic_settings", "sendgrid", "sendgrid.helpers.mail",
+        "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite", "structlog", "urllib3", "werkzeug.serving",
+        "yaml",
+    ]
+)  # fmt: skip
+"""Every library the service uses, loaded once: a process is born in a tenth of a second instead of three."""
+
+D = deliveries.c
+
+
+class Worker:
+    """One process of the service, to be killed, stopped and woken."""
+
+    def __init__(self, life: Life) -> None:
+        self.life = life
+        self.process = NURSERY.Process(target=live, args=(life,))
+        self.process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def alive(self) -> bool:
+        return self.process.is_alive()
+
+    def kill(self) -> None:
+        """kill -9, and wait until the kernel has taken it."""
+        self.process.kill()
+        self.process.join()
+
+    def end(self) -> None:
+        """SIGTERM: finish what is in flight, give back the rest."""
+        self.process.terminate()
+        self.process.join(60)
+        assert self.process.exitcode == 0, f"ended with {self.process.exitcode}:\n{self.words()}"
+
+    def wake(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def died(self, within: float) -> bool:
+        """Wait for its death by its own hand: True if it came."""
+        self.process.join(within)
+        if self.process.exitcode is None:
+            return False
+        assert self.process.exitcode == -signal.SIGKILL, f"ended with {self.process.exitcode}:\n{self.words()}"
+        return True
+
+    def stopped(self, within: float) -> bool:
+        """Wait until it stands still: True if it does."""
+
+        def still() -> bool:
+            assert self.alive(), f"ended with {self.process.exitcode}:\n{self.words()}"
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+        return until(still, within)
+
+    def words(self) -> str:
+        """The end of its log."""
+        return self.life.log.read_text("utf-8", "replace")[-4000:] if self.life.log.exists() else ""
+
+
+def until(true: Callable[[], bool], within: float, every: float = 0.02) -> bool:
+    """Wait for something; whether it came."""
+    end = time.monotonic() + within
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(every)
+    return True
+
+
+@dataclass
+class Fleet:
+    """Processes over one database and one judge; all end with the `with` block."""
+
+    rt: Runtime
+    """The harness's own view of the database."""
+    judge_url: str
+    folder: Path
+    lease_seconds: float = 1.0
+    evidence_seconds: float = 2.0
+    give_up_seconds: float = 10.0
+    settings: Mapping[str, object] = field(default_factory=dict)
+    workers: list[Worker] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for worker in self.workers:
+            worker.kill()
+
+    def start(self, crash_at: str | None = None, port: int | None = None, sends: bool = True) -> Worker:
+        """One more process; `crash_at` as NURTURE_CRASH_AT."""
+        given: dict[str, object] = {
+            "instance_dir": self.folder, "secret_key": SECRET, "database_url": self.rt.settings.database,
+            "mailer": "sendgrid", "sendgrid_api_key": KEY, "sendgrid_host": self.judge_url, "from_email": "dana@example.org",
+            "postal_address": "PO Box 12", "tick_seconds": 0.1, "batch_size": 20, **self.settings,
+        }  # fmt: skip
+        if crash_at is not None:
+            given["crash_at"] = crash_at
+        environment = {f"NURTURE_{name.upper()}": str(value) for name, value in given.items()}
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        patience = (self.lease_seconds, self.evidence_seconds, self.give_up_seconds)
+        worker = Worker(Life(environment, log, *patience, port=port, sends=sends))
+        self.workers.append(worker)
+        return worker
+
+
+def stage(rt: Runtime, letters: int = 5, when_in_doubt: str = "resend") -> None:
+    """Make the shipped sequence one of `letters` that are all due at once, one after the other."""
+    with rt.database.begin() as db:
+        db.execute(delete(steps).where(steps.c.position >= letters))
+        db.execute(update(steps).values(wait="at once"))
+        db.execute(update(sequences).values(rules=sequences.c.rules + f"when-in-doubt: {when_in_doubt}\n"))
+
+
+def come(rt: Runtime, readers: int) -> None:
+    """So many new readers, by the front door; the mail that asked them to confirm is taken for sent and done with."""
+    found = [a_subscriber(rt).id for _ in range(readers)]
+    with rt.database.begin() as db:
+        db.execute(delete(deliveries).where(D.kind == Kind.CONFIRMATION, D.subscriber_id.in_(found)))
+
+
+@dataclass
+class Ledgers:
+    """What the service believes beside what the judge saw."""
+
+    states: Counter[State]
+    duplicates: list[str]
+    """Deliveries accepted more than once, and letters that one address got more than once under different ids."""
+    lost: list[str]
+    """Deliveries that the service counts as sent and the judge never saw."""
+    forgotten: int
+    """Readers in the middle of the sequence with nothing to come, nothing in doubt and nothing in front of a person."""
+    mails: int
+    longest_unknown_seconds: float
+
+    @property
+    def held(self) -> int:
+        return self.states[State.HELD]
+
+    def check(self) -> None:
+        """What holds whatever happened."""
+        assert not self.duplicates, f"sent twice: {self.duplicates}"
+        assert not self.lost, f"lost: {self.lost}"
+        assert not self.forgotten, f"{self.forgotten} readers are forgotten"
+
+
+def compare(rt: Runtime, judge: Judge) -> Ledgers:
+    """Both ledgers, side by side."""
+    accepted = judge.accepted
+    ids = Counter(mail.delivery_id for mail in accepted)
+    letters = Counter((mail.address, mail.subject) for mail in accepted)
+    with rt.database.read() as db:
+        rows = db.execute(select(D.id, D.state)).all()
+        alive = exists().where(D.enrollment_id == enrollments.c.id, D.state.in_((*OPEN, *IN_DOUBT, State.FAILED)))
+        running = (
+            select(func.count()).select_from(enrollments).where(enrollments.c.state == EnrollmentState.ACTIVE, not_(alive))
+        )
+        forgotten = db.execute(running).scalar_one()
+        longest = _longest_unknown(db)
+    return Ledgers(
+        states=Counter(row.state for row in rows),
+        duplicates=[id_ for id_, times in ids.items() if times > 1]
+        + [f"{subject!r} to {address}" for (address, subject), times in letters.items() if times > 1],
+        lost=[row.id for row in rows if row.state in PROVEN and row.id not in ids],
+        forgotten=forgotten,
+        mails=len(accepted),
+        longest_unknown_seconds=longest,
+    )
+
+
+def _longest_unknown(db: Connection) -> float:
+    """How long the longest doubt lasted, from the history of every delivery, in seconds."""
+    h = delivery_history.c
+    found = db.execute(select(h.delivery_id, h.state, h.at).order_by(h.id)).all()
+    since: dict[str, datetime] = {}
+    longest = timedelta()
+    for delivery, state, at in found:
+        if delivery in since:
+            longest = max(longest, at - since.pop(delivery))
+        if state is State.UNKNOWN:
+            since[delivery] = at
+    return longest.total_seconds()
+
+
+def drained(rt: Runtime) -> bool:
+    """Whether nothing is left to do: every row settled, or in front of a person."""
+    busy = (State.SCHEDULED, State.CLAIMED, State.SENDING, State.UNKNOWN)
+    with rt.database.read() as db:
+        return not db.scalar(select(exists().where(D.state.in_(busy))))
+
+
+def drain(rt: Runtime, within: float) -> float:
+    """Wait until all is quiet; returns how long it took, in seconds."""
+    began = time.monotonic()
+    if not until(lambda: drained(rt), within, every=0.1):
+        with rt.database.read() as db:
+            left = db.execute(select(D.state, func.count()).group_by(D.state)).all()
+        raise AssertionError(f"not drained after {within:.0f} s: {[(str(state), n) for state, n in left]}")
+    return time.monotonic() - began

@@ -1,0 +1,99 @@
+"""A process of the service for the harness to kill: the real runtime and its jobs in a tight loop, its pages if asked.
+
+It is forked from a parent in which the libraries are loaded and our own modules are not (see harness.NURSERY): a thousand can
+be born and killed in minutes, and NURTURE_CRASH_AT is read as anywhere else, when nurture.crash is imported. Hence no import
+of nurture at the top of this file.
+"""
+
+import ctypes
+import os
+import signal
+import threading
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Life:
+    """What a process is born with."""
+
+    environment: dict[str, str]
+    """Its NURTURE_ variables, and nothing of anybody else's."""
+    log: Path
+    lease_seconds: float
+    evidence_seconds: float
+    give_up_seconds: float
+    port: int | None = None
+    """Where it serves its pages, the webhook among them."""
+    sends: bool = True
+    """Whether it looks for due mail."""
+    pause_seconds: float = 0.02
+    """Between two looks at the clock."""
+
+
+def live(life: Life) -> None:
+    """Run until SIGTERM, or until killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # nothing outlives the tests, not even when stopped
+    log = os.open(life.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    for name in [name for name in os.environ if name.startswith("NURTURE_")]:
+        del os.environ[name]
+    os.environ.update(life.environment)
+    os.chdir(life.log.parent)
+
+    from nurture import runtime, settings
+    from nurture.domain.delivery import Guards
+
+    rt = runtime.build(settings.load(_env_file=None))
+    rt.patience = replace(
+        rt.patience,
+        lease=timedelta(seconds=life.lease_seconds),
+        evidence=timedelta(seconds=life.evidence_seconds),
+        give_up=timedelta(seconds=life.give_up_seconds),
+    )
+    rt.guards = Guards(timedelta(), 1000, 1000)  # five letters in a second: the timeline of these tests knows no days
+
+    def stop(_: int, __: FrameType | None) -> None:
+        rt.stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    if life.port is not None:
+        _serve(rt, life.port)
+    if life.sends:
+        _work(rt, life.pause_seconds)
+    else:
+        rt.stopping.wait()
+    rt.close()
+
+
+def _work(rt: Any, pause_seconds: float) -> None:
+    """What nurture.scheduler starts, without its minutes between two looks."""
+    from nurture import log
+    from nurture.delivery.reconcile import Watch, reconcile
+    from nurture.delivery.send import Office
+    from nurture.delivery.tick import tick
+
+    office, watch = Office(rt), Watch()
+    while not rt.stopping.is_set():
+        try:
+            tick(rt, office.carry)
+            reconcile(rt, watch)
+        except Exception as error:  # tried again, as the scheduler does: a database that restarts is no reason to end
+            log.get(__name__).error("job_failed", exc_info=error)
+        rt.stopping.wait(pause_seconds)
+    office.close()
+
+
+def _serve(rt: Any, port: int) -> None:
+    from werkzeug.serving import make_server
+
+    from nurture.app import create_app
+
+    server = make_server("127.0.0.1", port, create_app(rt), threaded=True)
+    threading.Thread(target=server.serve_forever, name="pages", daemon=True).start()
