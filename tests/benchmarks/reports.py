@@ -15,7 +15,7 @@ from nurture.store.schema import deliveries
 from nurture.words import new_id
 from tests.benchmarks.ours import analyze, build, crowd
 from tests.processes import NURTURE, environment, free_port, running
-from tests.servers.sendgrid_events import Signer, entry, post
+from tests.servers.sendgrid_events import Signer, entry, send_events
 
 _BUNDLE = 1_000
 
@@ -41,7 +41,7 @@ def main(database: str, folder: Path, count: int) -> dict[str, float]:
     with running([*NURTURE, "serve", "--no-scheduler"], env, folder / "log", url + "/healthz"):
         begin = time.perf_counter()
         for bundle in bundles:
-            if post(url + "/webhooks/sendgrid/events", bundle, signer, timeout=60) != 204:
+            if send_events(url + "/webhooks/sendgrid/events", bundle, signer, timeout=60).status != 204:
                 raise RuntimeError("a bundle was refused")
         return {"seconds": time.perf_counter() - begin}
 

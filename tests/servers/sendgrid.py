@@ -40,6 +40,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+from tests.servers.sendgrid_events import CALM, Chaos, EventSide, RemoteEventSide
+
 Json = dict[str, Any]
 Complaint = dict[str, str | None]
 """One entry of `errors` in a 400: message, field, help."""
@@ -1106,10 +1108,11 @@ class _Connection(asyncio.BufferedProtocol):
 # --- The server ------------------------------------------------------------------------------------------------------
 
 
-class SendGridServer(Judge):
+class SendGridServer(EventSide, Judge):
     """SendGrid on 127.0.0.1 while the `with` block lasts. `url` is what a client takes for https://api.sendgrid.com.
 
-    To add a neighbour (suppressions, events) override `route` or `on_accepted`; both run on the server's own thread.
+    What it reports of accepted mail, if it is to: EventSide. To add a neighbour (suppressions) override `route` or
+    `on_accepted`; both run on the server's own thread.
     """
 
     def __init__(
@@ -1122,12 +1125,17 @@ class SendGridServer(Judge):
         ledger: Path | None = None,
         tls: tuple[Path, Path] | None = None,
         bodies: bool = True,
+        events_to: str | Sequence[str] = (),
+        events_key: Path | None = None,
+        chaos: Chaos = CALM,
     ) -> None:
         """`latency`: seconds between accepting and answering. `port`: 0 takes a free one.
 
         `ledger`: file that each accepted request is appended to, as a line, before it is answered; an existing one is
         continued. `tls`: certificate and key. `bodies`: False drops texts from ledger and file, for long benchmarks.
+        `events_to`, `events_key`, `chaos`: see EventSide.
         """
+        super().__init__(events_to, events_key, chaos)
         self.latency = latency
         self.faults = Faults()
         self.requests = 0
@@ -1157,6 +1165,7 @@ class SendGridServer(Judge):
         """Listen. Raises OSError if the port is taken."""
         if self._path is not None:
             self._open_ledger(self._path)
+        self._start_reporting(self._mails)
         self._thread.start()
         self._started.wait()
         if self._failure is not None:
@@ -1167,6 +1176,7 @@ class SendGridServer(Judge):
         """Close every connection. Raises what the server itself did wrong, lest a broken judge look like a mild one."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
+        self._stop_reporting()
         if self._file is not None:
             self._file.close()
         if self.crashes and not any(exc):
@@ -1236,6 +1246,7 @@ class SendGridServer(Judge):
     def reset(self) -> None:
         """Forget mails, counts, faults and the ledger file's lines. Connections stay."""
         self.faults.clear()
+        self._forget_events()
         with self._changed:
             self._mails.clear()
             self.requests = self.connections = 0
@@ -1333,6 +1344,7 @@ class SendGridServer(Judge):
         with self._changed:
             self._mails.extend(mails)
             self._changed.notify_all()
+        self._report(mails)
         self.on_accepted(mails)
 
     def _open_ledger(self, path: Path) -> None:
@@ -1345,7 +1357,7 @@ class SendGridServer(Judge):
     # What other processes ask
 
     async def _control(self, head: Head, body: bytes) -> Answer:
-        """`GET /_ledger[?view=full|slim|counts]`, `GET /_wait?n=&timeout=`, `POST /_faults`, `POST /_reset`."""
+        """`GET /_ledger[?view=full|slim|counts]`, `GET /_wait?n=&timeout=`, `POST /_faults`, `/_events`, `/_reset`."""
         asked = {name: values[0] for name, values in parse_qs(head.query).items()}
         match head.method, head.path:
             case "GET", "/_ledger":
@@ -1359,6 +1371,11 @@ class SendGridServer(Judge):
                 return _json_answer(200, {})
             case "POST", "/_faults":
                 return self._plan_from(body)
+            case "POST", "/_events":
+                try:
+                    return _json_answer(200, await asyncio.to_thread(self._control_events, json.loads(body)))
+                except (TimeoutError, ValueError, TypeError, KeyError) as error:
+                    return _refusal(504 if isinstance(error, TimeoutError) else 400, f"{type(error).__name__}: {error}")
             case "POST", "/_reset":
                 self.reset()
                 return _json_answer(200, {})
@@ -1405,7 +1422,7 @@ def _quiet_handshakes(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) 
 # --- From another process --------------------------------------------------------------------------------------------
 
 
-class RemoteSendGrid(Judge):
+class RemoteSendGrid(RemoteEventSide, Judge):
     """A SendGridServer in another process, by its control API. The words are those of the server."""
 
     def __init__(self, url: str, ca_file: Path | None = None) -> None:
@@ -1499,6 +1516,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tls", type=Path, nargs=2, metavar=("CERT", "KEY"), help="PEM files; serve https")
     parser.add_argument("--key", action="append", help=f"a key that may send (default {KEY}); can be repeated")
     parser.add_argument("--no-bodies", action="store_true", help="do not keep texts, for long benchmarks")
+    parser.add_argument("--events-to", action="append", metavar="URL", help="report accepted mail there; can be repeated")
+    parser.add_argument("--events-key", type=Path, metavar="FILE", help="PEM key that signs reports; made if missing")
+    parser.add_argument("--chaos", type=json.loads, default={}, help="JSON: how badly reports come (sendgrid_events.Chaos)")
     given = parser.parse_args(arguments)
     server = SendGridServer(
         given.latency_ms / 1000,
@@ -1507,6 +1527,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ledger=given.ledger,
         tls=tuple(given.tls) if given.tls else None,
         bodies=not given.no_bodies,
+        events_to=given.events_to or (),
+        events_key=given.events_key,
+        chaos=Chaos.read(given.chaos),
     )
     with server:
         print(server.url, flush=True)
