@@ -9,20 +9,15 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from nurture import log
 from nurture.delivery.reconcile import reconcile
-from nurture.delivery.send import send_batch
-from nurture.delivery.tick import TickReport, tick
+from nurture.delivery.tick import tick
 from nurture.runtime import Runtime
 from nurture.services.privacy import retain
+from nurture.words import BatchId
 
 _log = log.get(__name__)
 
 _RECONCILE_SECONDS = 30
 _RETENTION_SECONDS = 3600
-
-
-def tick_here(rt: Runtime) -> TickReport:
-    """One tick whose batches this process sends itself."""
-    return tick(rt, lambda batch: send_batch(rt, batch))
 
 
 def _guarded(name: str, job: Callable[[Runtime], object], rt: Runtime) -> None:
@@ -32,11 +27,11 @@ def _guarded(name: str, job: Callable[[Runtime], object], rt: Runtime) -> None:
         _log.error("job_failed", kind=name, exc_info=error)
 
 
-def start(rt: Runtime) -> BackgroundScheduler:
-    """Start ticking in this process."""
+def start(rt: Runtime, carry: Callable[[BatchId], object]) -> BackgroundScheduler:
+    """Start ticking in this process; `carry` takes the batches that its ticks claim."""
     scheduler = BackgroundScheduler(timezone="UTC")
     jobs = (
-        ("tick", tick_here, rt.settings.tick_seconds),
+        ("tick", lambda rt: tick(rt, carry), rt.settings.tick_seconds),
         ("reconcile", reconcile, _RECONCILE_SECONDS),
         ("retention", retain, _RETENTION_SECONDS),
     )
