@@ -25,12 +25,11 @@ _ENOUGH = 8
 _LOOK_SECONDS = 0.1
 _TRY_AGAIN_SECONDS = 10.0
 """So long a process goes on alone before it speaks to a broker again that did not answer."""
-_CONNECT_SECONDS = 0.9
-_ANSWER_SECONDS = 0.9
-"""A tick waits for a broker at most twice as long: a kept connection may be dead, and a fresh one then not answer."""
-
-_PATIENT_SECONDS = 5.0
-"""For a worker, whose connection asks for a message for a second at a time, and in no hurry."""
+_CONNECT_SECONDS = 1.0
+_ANSWER_SECONDS = 0.6
+"""For whoever publishes. A broker that stands still is waited for three times: the answer, and two good-byes."""
+_PATIENT_SECONDS = 1.5
+"""The same for a worker, whose connection to Redis asks for a message for a second at a time."""
 
 
 class Here:
@@ -62,8 +61,14 @@ class Fleet(Here):
         # One installation, one queue: a broker that serves two does not mix them.
         self._queue = f"nurture.{rt.sealer.fingerprint()}"
         self._app = _app(broker, self._queue)
-        self._task = self._app.task(self._take, name="nurture.send_batch", shared=False)
+
+        def send_batch(batch: str) -> None:
+            self._take(BatchId(batch))
+
+        self._task = self._app.task(send_batch, name="nurture.send_batch", shared=False, Strategy=staticmethod(_only_batches))
+        self._app.finalize()  # here, by one thread
         self._alone_until = 0.0
+        self._worker: Any = None
 
     def carry(self, batch: BatchId) -> None:
         """Publish a claimed batch, within two seconds; send it here while the broker does not take it. Raises nothing of it."""
@@ -100,32 +105,27 @@ class Fleet(Here):
         from celery.worker import state
 
         self._app.set_default()  # what its threads look for
-        self._app.finalize()
         state.should_stop = None
+        threading.Thread(target=self._stop, args=(state,), daemon=True).start()
         while not self._rt.stopping.is_set():
-            worker = self._app.WorkController(
+            self._worker = self._app.WorkController(
                 pool_cls="threads", concurrency=_AT_ONCE, without_gossip=True, without_mingle=True, without_heartbeat=True
             )
-            threading.Thread(target=self._stop, args=(state, worker), daemon=True).start()
-            worker.start()  # comes back when told to stop, or when a message its library cannot read has thrown it over
+            self._worker.start()  # comes back when told to stop, or when a message its library cannot read has thrown it over
             if not self._rt.stopping.is_set():
                 _log.error("job_failed", kind="worker")
                 self._rt.stopping.wait(1)
 
-    def _stop(self, state: Any, worker: Any) -> None:
+    def _stop(self, state: Any) -> None:
         self._rt.stopping.wait()
-        state.should_stop = 0
-        worker.hub.call_soon(int)  # its loop may sleep for a second: wake it
+        state.should_stop = 0  # looked at before each sleep of the worker's loop …
+        if self._worker is not None and self._worker.hub is not None:
+            self._worker.hub.call_soon(int)  # … which may last ten seconds: wake it
 
-    def _take(self, *given: object, **named: object) -> None:
-        """The one task, run by whoever takes the message. Anything but one batch id is dropped unread."""
-        batch = given[0] if len(given) == 1 and not named else None
-        if not isinstance(batch, str) or not re.fullmatch(r"[0-9a-f]{32}", batch):
-            _log.warning("message_dropped", count=len(given) + len(named))
-            return
+    def _take(self, batch: BatchId) -> None:
         _log.info("batch_taken", batch=batch)
         try:
-            self._send(BatchId(batch))
+            self._send(batch)
         except Exception as error:  # nobody reads a result: the lease brings its rows back
             _log.error("job_failed", kind="batch", exc_info=error)
 
@@ -133,6 +133,32 @@ class Fleet(Here):
         """Close connections to the broker."""
         self._app.close()
         self._app.pool.force_close_all()
+
+
+def _only_batches(*given: Any, **named: Any) -> Callable[..., None]:
+    """How Celery begins our task, with a look at the message before: anything but one batch id is dropped, content unlogged.
+
+    Celery alone drops most of what it cannot use; but what is JSON and no list throws its loop over, and RabbitMQ, which
+    never got its answer, would deliver it again, for ever.
+    """
+    from celery.worker.strategy import default
+
+    begin = default(*given, **named)
+
+    def look(message: Any, *rest: Any, **more: Any) -> None:
+        try:
+            (batch,), options, more_tasks = message.payload
+            later = message.headers["eta"]
+            if re.fullmatch(r"[0-9a-f]{32}", batch) and not (options or later or any(more_tasks.values())):
+                begin(message, *rest, **more)
+                return
+        except Exception as error:  # whatever its sender made of it
+            _log.warning("message_dropped", error=type(error).__name__)
+        else:
+            _log.warning("message_dropped", reason="more than a batch id")
+        message.ack()
+
+    return look
 
 
 def _app(broker: str, queue: str) -> Any:
@@ -160,16 +186,21 @@ def _app(broker: str, queue: str) -> Any:
         broker_pool_acquire_timeout=_CONNECT_SECONDS,
         broker_use_ssl={"server_hostname": None} if broker.startswith("amqps:") else None,  # the URL's host is checked
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
-        broker_transport_options={
-            "max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0,
-            "confirm_publish": True,  # RabbitMQ says that it has the message, as Redis does anyway
-            "socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _ANSWER_SECONDS,
-        },
-    )  # fmt: skip
+    )
+    # A publisher is in a hurry in every way it can be kept waiting (Redis socket_…, RabbitMQ read_ and write_timeout), and
+    # takes an answer for every message, so that it knows when it is on its own. A worker only must not wait for ever.
+    hurried = {
+        "max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0, "confirm_publish": True,
+        "socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _ANSWER_SECONDS,
+        "read_timeout": _ANSWER_SECONDS, "write_timeout": _ANSWER_SECONDS,
+    }  # fmt: skip
+    patient = {
+        "socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _PATIENT_SECONDS,
+        "read_timeout": _PATIENT_SECONDS, "write_timeout": _PATIENT_SECONDS,
+    }  # fmt: skip
     # Explicitly: CELERY_BROKER_URL in the environment, perhaps another program's, would win over the configuration.
-    patient = {"socket_timeout": _PATIENT_SECONDS}
+    app.connection_for_write = partial(app.connection_for_write, broker, transport_options=hurried)
     app.connection_for_read = partial(app.connection_for_read, broker, transport_options=patient)
-    app.connection_for_write = partial(app.connection_for_write, broker)
     return app
 
 
