@@ -131,8 +131,8 @@ class Fleet(Here):
 
     def close(self) -> None:
         """Close connections to the broker."""
+        self._app.pool.force_close_all(close_pool=False)  # the library keeps pools by URL: another of ours may want it
         self._app.close()
-        self._app.pool.force_close_all()
 
 
 def _only_batches(*given: Any, **named: Any) -> Callable[..., None]:
@@ -165,6 +165,7 @@ def _app(broker: str, queue: str) -> Any:
     """The Celery application: batches out and in, and nothing else of what Celery can do."""
     from celery import Celery  # here: a process without a broker does not load it (25 MB, half a second)
 
+    scheme = broker.partition(":")[0]
     app = Celery("nurture", set_as_current=False)
     app.conf.update(
         task_default_queue=queue,
@@ -184,7 +185,8 @@ def _app(broker: str, queue: str) -> Any:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_pool_acquire_timeout=_CONNECT_SECONDS,
-        broker_use_ssl={"server_hostname": None} if broker.startswith("amqps:") else None,  # the URL's host is checked
+        # By itself the library asks a Redis for no certificate, and RabbitMQ's for no name; None stands for the URL's.
+        broker_use_ssl={"rediss": {"ssl_cert_reqs": "required"}, "amqps": {"server_hostname": None}}.get(scheme),
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
     )
     # A publisher is in a hurry in every way it can be kept waiting (Redis socket_…, RabbitMQ read_ and write_timeout), and

@@ -36,9 +36,9 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def redis() -> Iterator[Redis]:
-    """A Redis server of our own."""
+    """A Redis server of one test's own."""
     with Redis() as server:
         yield server
 
