@@ -3,7 +3,7 @@
 from flask import Flask
 
 from nurture.runtime import Runtime, shipped
-from nurture.web import api, ops, pages, public, subscriber
+from nurture.web import api, ops, pages, public, subscriber, webhooks
 from nurture.web.desk import account, dashboard
 
 
@@ -12,6 +12,6 @@ def create_app(rt: Runtime) -> Flask:
     app = Flask("nurture", template_folder=str(shipped("")), static_folder="web/static", static_url_path="/static")
     app.extensions["nurture"] = rt
     pages.prepare(app)
-    for blueprint in (public.pages, subscriber.pages, ops.pages, account.pages, dashboard.pages, api.api):
+    for blueprint in (public.pages, subscriber.pages, ops.pages, account.pages, dashboard.pages, api.api, webhooks.webhooks):
         app.register_blueprint(blueprint)
     return app

@@ -31,6 +31,11 @@ _left = int(_nth or 1)
 _lock = threading.Lock()
 
 
+def chosen(name: Point) -> bool:
+    """Whether this is the point chosen: for places that must take another way to have it at all."""
+    return name == _chosen
+
+
 def point(name: Point) -> None:
     """Pass by; die here if the environment says so."""
     if name == _chosen:

@@ -12,14 +12,14 @@ from functools import partial
 from typing import Any
 
 from nurture import log
-from nurture.delivery.send import send_batch
+from nurture.delivery.send import Office
 from nurture.runtime import Runtime
 from nurture.words import BatchId
 
 _log = log.get(__name__)
 
-_AT_ONCE = 2
-"""Batches a worker has in hand: while one waits for its last answers, the next is under way."""
+_AT_ONCE = 1
+"""Batches a worker holds out to its office, which takes the next one before it has done with the last."""
 _ENOUGH = 8
 """Batches that wait in the queue before nobody claims more: few, so that no lease runs out in it."""
 _LOOK_SECONDS = 0.1
@@ -35,29 +35,34 @@ _PATIENT_SECONDS = 1.5
 class Here:
     """Without a broker: a batch is sent by the process that claims it."""
 
-    def __init__(self, rt: Runtime, send: Callable[[BatchId], object]) -> None:
-        """`send` sends what is claimed under a batch id; doing it twice must be safe."""
+    def __init__(self, rt: Runtime) -> None:
+        """Open this process's office, and close it with `close`."""
         self._rt = rt
-        self._send = send
+        self._office = Office(rt)
 
     def carry(self, batch: BatchId) -> None:
-        """Take a claimed batch from a tick."""
-        self._send(batch)
+        """Take a claimed batch from a tick; waits while enough is waiting."""
+        self._office.carry(batch)
+
+    def finish(self) -> None:
+        """Wait until everything that was to be sent here is settled or given back."""
+        self._office.finish()
 
     def work(self) -> None:
         """Work until the process is asked to stop."""
         self._rt.stopping.wait()
 
     def close(self) -> None:
-        """Give back connections."""
+        """Finish what is in flight here, and give back the rest."""
+        self._office.close()
 
 
 class Fleet(Here):
     """With a broker: a tick's batch is published, and whoever works takes the next one."""
 
-    def __init__(self, rt: Runtime, send: Callable[[BatchId], object], broker: str) -> None:
+    def __init__(self, rt: Runtime, broker: str) -> None:
         """Connects to nothing yet. `broker`: a URL that may hold a password, so it is in no log line."""
-        super().__init__(rt, send)
+        super().__init__(rt)
         # One installation, one queue: a broker that serves two does not mix them.
         self._queue = f"nurture.{rt.sealer.fingerprint()}"
         self._app = _app(broker, self._queue)
@@ -125,12 +130,14 @@ class Fleet(Here):
     def _take(self, batch: BatchId) -> None:
         _log.info("batch_taken", batch=batch)
         try:
-            self._send(batch)
-        except Exception as error:  # nobody reads a result: the lease brings its rows back
+            self._office.carry(batch)
+        except Exception as error:  # the lease brings its rows back
             _log.error("job_failed", kind="batch", exc_info=error)
+            self._rt.stopping.wait(_TRY_AGAIN_SECONDS)  # who cannot send leaves the next ones to others
 
     def close(self) -> None:
-        """Close connections to the broker."""
+        """Finish what is in flight here, give back the rest, and close connections to the broker."""
+        super().close()
         self._app.pool.force_close_all(close_pool=False)  # the library keeps pools by URL: another of ours may want it
         self._app.close()
 
@@ -208,6 +215,5 @@ def _app(broker: str, queue: str) -> Any:
 
 def join(rt: Runtime) -> Here:
     """The part this process has in the fleet, as NURTURE_BROKER_URL says. To be called after any fork."""
-    send = partial(send_batch, rt)
     broker = rt.settings.broker_url
-    return Here(rt, send) if broker is None else Fleet(rt, send, broker.get_secret_value())
+    return Here(rt) if broker is None else Fleet(rt, broker.get_secret_value())

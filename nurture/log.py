@@ -16,9 +16,9 @@ ALLOWED = frozenset(
     {
         "event", "level", "timestamp", "logger",
         "attempt", "batch", "claimed", "count", "deliveries", "delivery", "edition", "enrollment", "error", "facts",
-        "hint", "kind", "letters", "listen", "mailer", "milliseconds", "outcome", "place", "planned", "process", "reason",
-        "released", "request", "seconds", "sent", "sequence", "setting", "signal", "speed", "status", "step", "unknown",
-        "version", "workers",
+        "fresh", "held", "hint", "kind", "letters", "listen", "mailer", "milliseconds", "orphans", "outcome", "place",
+        "planned", "process", "reason", "released", "request", "resent", "seconds", "sent", "sequence", "setting", "settled",
+        "signal", "speed", "status", "step", "unknown", "unreadable", "version", "workers",
     }
 )  # fmt: skip
 

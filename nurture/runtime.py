@@ -12,15 +12,18 @@ from sqlalchemy import Connection
 
 from nurture import log
 from nurture.clock import Clock, FastClock, Origin, SystemClock
+from nurture.domain.delivery import Guards
 from nurture.mailers.base import Mailer, Sender
 from nurture.mailers.outbox import Outbox
 from nurture.mailers.sendgrid import SendGrid
+from nurture.mailers.sendgrid.events import KeyRefused, read_keys
 from nurture.mailers.smtp import Smtp
 from nurture.sealing import Sealer, derive
 from nurture.settings import PREFIX, SettingRefused, Settings
 from nurture.store import instance
 from nurture.store.database import Database
 from nurture.tokens import Purpose, Tokens
+from nurture.words import DeliveryId
 
 SECRET_FILE = "secret.key"  # noqa: S105 - a file name
 
@@ -38,6 +41,21 @@ class Patience:
 
 
 @dataclass
+class Memory:
+    """What one process remembers between two looks, and no other can know for it."""
+
+    wall: datetime | None = None
+    boot: float = 0.0
+    """Wall clock and boot seconds at the last look (delivery.vigil)."""
+    alarmed: bool = False
+    generation: int = 0
+    counted: float | None = None
+    """How far this process has seen the database count, and when, in boot seconds, it last counted on."""
+    doubts: dict[DeliveryId, float] = field(default_factory=dict)
+    """Since when, in boot seconds, it has seen each mail in doubt (delivery.reconcile)."""
+
+
+@dataclass
 class Runtime:
     """What an act needs to run: handed to every service and stage, never global."""
 
@@ -49,12 +67,13 @@ class Runtime:
     tokens: Tokens
     sender: Sender
     patience: Patience
+    guards: Guards
+    memory: Memory = field(default_factory=Memory)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is asked to stop: what is in flight is finished, the rest is given back."""
 
     def close(self) -> None:
         """Give back connections."""
-        self.mailer.close()
         self.database.close()
 
 
@@ -95,9 +114,20 @@ def _mailer(settings: Settings, clock: Clock) -> Mailer:
             return Outbox(settings.instance_dir / "outbox")
         case "sendgrid":
             key = settings.sendgrid_api_key.get_secret_value() if settings.sendgrid_api_key else ""
-            return SendGrid(key, settings.sendgrid_host, settings.send_concurrency, clock.wall)
+            return SendGrid(key, settings.sendgrid_host, clock.wall)
         case "smtp":
             return Smtp(settings.smtp_url.get_secret_value() if settings.smtp_url else "")
+
+
+def _check_webhook_key(settings: Settings) -> None:
+    if settings.sendgrid_webhook_key is not None:
+        try:
+            read_keys(settings.sendgrid_webhook_key)
+        except KeyRefused as refused:
+            raise SettingRefused(
+                f"{PREFIX}SENDGRID_WEBHOOK_KEY {refused}. Copy it from SendGrid, Settings, Mail Settings, Event Webhook, "
+                "Signed Event Webhook (docs/reference.md, Environment)."
+            ) from None
 
 
 def _check_key(db: Connection, sealer: Sealer) -> None:
@@ -127,6 +157,7 @@ def _clock(db: Connection, speed: float) -> Clock:
 def build(settings: Settings, migrate: bool = False) -> Runtime:
     """Build every part. `migrate`: bring the schema up first. Raises SettingRefused or DatabaseRefused with a remedy."""
     log.configure()
+    _check_webhook_key(settings)
     key = secret(settings)
     sealer = Sealer(_ring(settings, key))
     database = Database(settings.database, pool_size=max(8, settings.send_concurrency // 4))
@@ -145,6 +176,7 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
         tokens=Tokens({purpose: derive(key, f"token|{purpose.name}") for purpose in Purpose}),
         sender=Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url),
         patience=Patience(timedelta(seconds=settings.lease_seconds)),
+        guards=Guards(timedelta(hours=settings.min_gap_hours), settings.max_letters_per_day, settings.max_other_mails_per_day),
     )
 
 

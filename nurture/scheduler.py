@@ -4,6 +4,7 @@ It only ticks: what is due is a row, so any number of schedulers in any number o
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -20,9 +21,9 @@ _RECONCILE_SECONDS = 30
 _RETENTION_SECONDS = 3600
 
 
-def _guarded(name: str, job: Callable[[Runtime], object], rt: Runtime) -> None:
+def _guarded(name: str, job: Callable[[], object]) -> None:
     try:
-        job(rt)
+        job()
     except Exception as error:  # a job that fails is tried again at its next interval; the process must live on
         _log.error("job_failed", kind=name, exc_info=error)
 
@@ -30,14 +31,14 @@ def _guarded(name: str, job: Callable[[Runtime], object], rt: Runtime) -> None:
 def start(rt: Runtime, carry: Callable[[BatchId], object]) -> BackgroundScheduler:
     """Start ticking in this process; `carry` takes the batches that its ticks claim."""
     scheduler = BackgroundScheduler(timezone="UTC")
-    jobs = (
-        ("tick", lambda rt: tick(rt, carry), rt.settings.tick_seconds),
-        ("reconcile", reconcile, _RECONCILE_SECONDS),
-        ("retention", retain, _RETENTION_SECONDS),
+    jobs: tuple[tuple[str, Callable[[], object], float], ...] = (
+        ("tick", partial(tick, rt, carry), rt.settings.tick_seconds),
+        ("reconcile", partial(reconcile, rt), _RECONCILE_SECONDS),
+        ("retention", partial(retain, rt), _RETENTION_SECONDS),
     )
     for name, job, seconds in jobs:
         scheduler.add_job(
-            _guarded, "interval", (name, job, rt), id=name, seconds=seconds, max_instances=1, coalesce=True,
+            _guarded, "interval", (name, job), id=name, seconds=seconds, max_instances=1, coalesce=True,
             misfire_grace_time=None, jitter=min(1, seconds / 10), next_run_time=rt.clock.wall(),
         )  # fmt: skip
     scheduler.start()
@@ -46,7 +47,7 @@ def start(rt: Runtime, carry: Callable[[BatchId], object]) -> BackgroundSchedule
 
 
 def stop(rt: Runtime, scheduler: BackgroundScheduler) -> None:
-    """Finish what is in flight, give back the rest, and stop."""
+    """Claim no more, and wait for the tick that is under way."""
     rt.stopping.set()
     scheduler.shutdown(wait=True)
     _log.info("scheduler_stopped")

@@ -112,6 +112,11 @@ class Settings(BaseSettings):
     sendgrid_host: Annotated[str, AfterValidator(_origin)] = _setting(
         "https://api.sendgrid.com", "origin of the v3 API", "Set it to https://api.sendgrid.com."
     )
+    sendgrid_webhook_key: str | None = _setting(
+        None,
+        "public key that verifies SendGrid's signed events; several, separated by commas, while one replaces another",
+        "Copy it from SendGrid, Settings, Mail Settings, Event Webhook, Signed Event Webhook.",
+    )
     smtp_url: SecretStr | None = _setting(
         None, "where the smtp mailer delivers", "Set it to smtp://user:password@host:587 or smtps://user:password@host."
     )
@@ -150,6 +155,15 @@ class Settings(BaseSettings):
         "Set it to 60–3600: it must outlast a send deadline of 10 s and a request of 35 s.",
         ge=60,
         le=3600,
+    )
+    min_gap_hours: float = _setting(
+        20, "least hours between two letters to one person, whatever asks for them", "Set it to 0–720.", ge=0, le=720
+    )
+    max_letters_per_day: int = _setting(
+        1, "most letters to one person on a day of their own calendar", "Set it to 1–20.", ge=1, le=20
+    )
+    max_other_mails_per_day: int = _setting(
+        5, "most other mails, confirmations for example, to one person on such a day", "Set it to 1–100.", ge=1, le=100
     )
     broker_url: Annotated[SecretStr, AfterValidator(_broker)] | None = _setting(
         None,

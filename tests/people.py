@@ -6,7 +6,7 @@ from itertools import count
 
 from sqlalchemy import select
 
-from nurture.delivery.send import send_batch
+from nurture.delivery.send import Office
 from nurture.delivery.tick import TickReport, tick
 from nurture.domain.delivery import Kind, State
 from nurture.mailers.outbox import Outbox, Stored
@@ -54,8 +54,14 @@ def confirm(rt: Runtime, reader: Reader) -> None:
 
 
 def run_tick(rt: Runtime) -> TickReport:
-    """One tick whose batches are sent at once."""
-    return tick(rt, lambda batch: send_batch(rt, batch))
+    """One tick whose batches are sent at once, to their end."""
+    office = Office(rt)
+    try:
+        report = tick(rt, office.carry)
+        office.finish()
+    finally:
+        office.close()
+    return report
 
 
 def enrollment_of(rt: Runtime, reader: Reader) -> EnrollmentId:

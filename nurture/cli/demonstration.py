@@ -44,11 +44,13 @@ def run(speed: float) -> None:
     publishing.load_shipped(rt)
     server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    ticking = scheduler.start(rt, fleet.join(rt).carry)
+    here = fleet.join(rt)
+    ticking = scheduler.start(rt, here.carry)
     try:
         _walk(rt, f"http://127.0.0.1:{server.server_port}", speed)
     finally:
         scheduler.stop(rt, ticking)
+        here.close()
         server.shutdown()
         rt.close()
 

@@ -9,7 +9,7 @@ import click
 
 from nurture import __version__, fleet, log, runtime, scheduler
 from nurture import settings as configuration
-from nurture.cli import data, demonstration, server
+from nurture.cli import data, demonstration, mail, server
 from nurture.delivery import tick as ticks
 from nurture.delivery.reconcile import reconcile
 from nurture.runtime import Runtime
@@ -103,19 +103,24 @@ def tick(status: bool, as_json: bool) -> None:
 def _once(rt: Runtime) -> dict[str, Any]:
     settled = reconcile(rt)
     here = fleet.join(rt)
-    report = ticks.tick(rt, here.carry)
-    here.close()
+    try:
+        report = ticks.tick(rt, here.carry)
+        here.finish()
+    finally:
+        here.close()
     return {
         "claimed": report.claimed, "batches": report.batches, "released": settled.released, "unknown": settled.unknown,
-        "planned": settled.planned,
+        "resent": settled.resent, "held": settled.held, "planned": settled.planned,
     }  # fmt: skip
 
 
 def _standing(rt: Runtime) -> dict[str, Any]:
     standing = health.ledger_standing(rt)
-    found: dict[str, Any] = {state: standing.states.get(state, 0) for state in health.STATES}
-    found |= {"due_now": standing.due, "oldest_due_seconds": round(standing.oldest_due_seconds)}
-    return found | {"last_tick": standing.last_tick.isoformat() if standing.last_tick else None}
+    rows = standing.rows
+    found: dict[str, Any] = {state: rows.states.get(state, 0) for state in health.STATES}
+    found |= {"due_now": rows.due, "oldest_due_seconds": round(rows.oldest_due_seconds)}
+    found |= {"last_tick": standing.last_tick.isoformat() if standing.last_tick else None}
+    return found | {"duplicates_confirmed": standing.duplicates_confirmed, "stopped_by": [g.gate.value for g in standing.shut]}
 
 
 @cli.command(epilog="Example:  nurture demo")
@@ -126,6 +131,8 @@ def demo(speed: float) -> None:
 
 
 cli.add_command(data.emails)
+cli.add_command(mail.deliveries)
+cli.add_command(mail.sending)
 
 
 def main() -> None:

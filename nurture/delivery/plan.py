@@ -1,23 +1,34 @@
 """T0: write the next row of an enrollment. The instant comes from domain.timeline; here it becomes a promise."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from nurture import log
+from nurture import crash, log
 from nurture.domain.delivery import Kind
-from nurture.domain.sequence import EnrollmentState, Step, following
+from nurture.domain.sequence import EnrollmentState, Step, following, read_step
 from nurture.domain.timeline import NeverOpens, Rules, next_anchor, next_due
 from nurture.letters.source import read_sequence
-from nurture.store import ledger, sequences
-from nurture.store.ledger import NewDelivery, Settled
-from nurture.store.sequences import Enrolled, StoredSequence
-from nurture.words import EnrollmentId, SequenceId
+from nurture.store import doubts, instance, ledger, sequences
+from nurture.store.database import process_name
+from nurture.store.history import Settled
+from nurture.store.ledger import NewDelivery
+from nurture.store.sequences import Advance, Enrolled
+from nurture.words import DeliveryId, EnrollmentId, SequenceId, StepKey
 
 _log = log.get(__name__)
 _HEAL_AT_ONCE = 500
+SET_BACK = "set_back_until"
+"""Until when, on the timeline, the database has once been set back."""
+
+
+@lru_cache(maxsize=256)
+def _steps(timing: tuple[tuple[str, str, str], ...]) -> tuple[Step, ...]:
+    return tuple(read_step(StepKey(key), wait, if_late) for key, wait, if_late in timing)
 
 
 class Plans:
@@ -31,16 +42,9 @@ class Plans:
     def of(self, sequence: SequenceId) -> tuple[Sequence[Step], Rules]:
         """Steps in order, and rules, of one sequence."""
         if sequence not in self._known:
-            stored = sequences.load(self._db, sequence=sequence)
-            if stored is None:
-                raise LookupError("an enrollment's sequence is gone")  # a foreign key forbids it
-            self._known[sequence] = read(stored)
+            rules, timing = sequences.timing(self._db, sequence)
+            self._known[sequence] = _steps(timing), read_sequence(rules).rules
         return self._known[sequence]
-
-
-def read(stored: StoredSequence) -> tuple[tuple[Step, ...], Rules]:
-    """A stored sequence as the timeline knows it."""
-    return tuple(step.step for step in stored.steps), read_sequence(stored.rules).rules
 
 
 def next_row(enrolled: Enrolled, email_bidx: bytes | None, plans: Plans) -> NewDelivery | None:
@@ -54,34 +58,46 @@ def next_row(enrolled: Enrolled, email_bidx: bytes | None, plans: Plans) -> NewD
 
 
 def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, grace: timedelta) -> None:
-    """Advance the readers whose letter was accepted at `now` (UTC), and write their next rows, in the same transaction.
-
-    `grace`: how late, on the timeline, still counts as on time.
+    """Advance the readers whose letter was sent, or skipped at `now` (UTC), and write their next rows, in the same
+    transaction. `grace`: how late, on the timeline, still counts as on time.
     """
-    letters = [row for row in settled if row.kind is Kind.LETTER and row.enrollment and row.step]
+    letters = [row for row in settled if row.enrollment and row.step]
     if not letters:
         return
     places = sequences.enrolled(db, [row.enrollment for row in letters if row.enrollment])
-    plans, rows = Plans(db), []
+    plans, advances = Plans(db), list[Advance]()
+    following_rows: dict[DeliveryId, tuple[StepKey, datetime]] = {}
     for row in letters:
         place = places[row.enrollment]  # type: ignore[index]
         steps, _ = plans.of(place.sequence)
         done = following(steps, row.step) is None
-        anchor = next_anchor(row.planned, now, grace)
-        sequences.advance(db, place.id, row.step, anchor, done)  # type: ignore[arg-type]
+        moved = replace(place, anchor=next_anchor(row.planned, row.sent or now, grace), last_step=row.step)
+        advances.append(Advance(place.id, row.step, moved.anchor, done))  # type: ignore[arg-type]
         if not done and place.state is EnrollmentState.ACTIVE:
-            moved = Enrolled(place.id, place.subscriber, place.sequence, place.state, anchor, row.step, place.time_zone)
-            rows += _row_or_alarm(moved, row.email_bidx, plans)
-    ledger.plan(db, rows, now)
+            for new in _row_or_alarm(moved, row.email_bidx, plans):
+                following_rows[row.id] = (new.step, new.due)  # type: ignore[assignment]
+    sequences.advance(db, advances)
+    crash.point("T3.between")
+    ledger.plan_next(db, following_rows, now)
+    if any(due <= now for _, due in following_rows.values()):
+        _doubt_promises(db, now)
+
+
+def _doubt_promises(db: Connection, now: datetime) -> None:
+    """A promise that lies in the time the database has forgotten (delivery.vigil) may have been kept then."""
+    until = instance.get(db, SET_BACK)
+    if until:
+        doubts.set_back(db, process_name(), datetime.fromisoformat(until), now)
 
 
 def heal(db: Connection, now: datetime) -> int:
     """Write rows for active readers who have none to come: a sequence whose rules never opened has been put right, say."""
-    from_store = ledger.stalled(db, _HEAL_AT_ONCE)
+    from_store = doubts.stalled(db, _HEAL_AT_ONCE)
     places = sequences.enrolled(db, [enrollment for enrollment, _, _ in from_store])
     plans = Plans(db)
     rows = [row for enrollment, _, bidx in from_store for row in _row_or_alarm(places[enrollment], bidx, plans)]
-    return ledger.plan(db, rows, now)
+    ledger.plan(db, rows, now)
+    return len(rows)
 
 
 def _row_or_alarm(enrolled: Enrolled, email_bidx: bytes | None, plans: Plans) -> list[NewDelivery]:
@@ -99,3 +115,4 @@ def plan_first(db: Connection, enrollment: EnrollmentId, email_bidx: bytes, now:
     place = sequences.enrolled(db, [enrollment])[enrollment]
     row = next_row(place, email_bidx, Plans(db))
     ledger.plan(db, [row] if row else [], now)
+    crash.point("T0.before_commit")

@@ -1,35 +1,86 @@
-"""T4: rows whose owner fell silent, and readers whose next row is missing. Any process may run it, at any time."""
+"""T4 and T6: rows whose owner fell silent, mail in doubt, and readers whose next row is missing. Any process, any time."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
-from nurture import log
+from nurture import crash, log
 from nurture.delivery.plan import heal
 from nurture.delivery.settle import doubt_state
-from nurture.domain.delivery import State
+from nurture.delivery.vigil import look
+from nurture.domain.delivery import InDoubt, Kind, State, policy, verdict
+from nurture.letters.source import read_sequence
 from nurture.runtime import Runtime
-from nurture.store import ledger
+from nurture.store import doubts, heartbeats
+from nurture.store.database import process_name
+from nurture.store.doubts import Doubt
+from nurture.words import DeliveryId
 
 _log = log.get(__name__)
+_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
 class ReconcileReport:
-    """Rows given back because they were provably unsent or may be repeated, rows now in doubt, rows planned late."""
+    """Rows given back because they were provably unsent or may be repeated, rows now in doubt, doubts that ended in another
+    try or with a person, rows planned late.
+    """
 
-    released: int
-    unknown: int
-    planned: int
+    released: int = 0
+    unknown: int = 0
+    resent: int = 0
+    held: int = 0
+    planned: int = 0
 
 
 def reconcile(rt: Runtime) -> ReconcileReport:
-    """Claimed and silent: due again. Sending and silent: in doubt, never sent again on its own. Without a next row: planned."""
+    """Claimed and silent: due again. Sending and silent: in doubt. In doubt for long: as its policy says. No next row:
+    planned. Only a process that lives on from call to call ever sends a mail again on its own.
+    """
+    if not look(rt):
+        return ReconcileReport()
     with rt.database.begin() as db:
-        wall = rt.clock.wall()
+        wall, by = rt.clock.wall(), process_name()
         silent = State.SCHEDULED if rt.mailer.repeats_safely else doubt_state(rt)
-        again, doubtful = ledger.reclaim(db, wall), ledger.doubt(db, wall, silent)
+        again, doubtful = doubts.reclaim(db, by, wall), doubts.doubt(db, by, wall, silent)
         if silent is State.SCHEDULED:
             again, doubtful = again + doubtful, 0
-        report = ReconcileReport(again, doubtful, heal(db, rt.clock.now()))
-    if report.released or report.unknown or report.planned:
-        _log.warning("reconciled", released=report.released, unknown=report.unknown, planned=report.planned)
+        planned = heal(db, rt.clock.now())
+        crash.point("T4.before_commit")
+    crash.point("T4.after_commit")
+    resent, held = _decide(rt)
+    report = ReconcileReport(again, doubtful, resent, held, planned)
+    if report != ReconcileReport():
+        _log.warning("reconciled", released=again, unknown=doubtful, resent=resent, held=held, planned=planned)
     return report
+
+
+def _decide(rt: Runtime) -> tuple[int, int]:
+    """T6: another try for what may have one, a person for the rest; how many of each."""
+    with rt.database.read() as db:
+        unknown = doubts.in_doubt(db, State.UNKNOWN, _AT_ONCE)
+        reported = heartbeats.last_beat(db, heartbeats.EVIDENCE)
+    boot, wall = rt.clock.boot_seconds(), rt.clock.wall()
+    seen = rt.memory.doubts = {row.id: rt.memory.doubts.get(row.id, boot) for row in unknown}
+    ends: dict[State, list[DeliveryId]] = {State.SCHEDULED: [], State.HELD: [], State.UNKNOWN: []}
+    for row in unknown:
+        healthy = reported is not None and row.sending is not None and reported > row.sending
+        lasted = wall - (row.since or wall)
+        watched = timedelta(seconds=boot - seen[row.id])
+        end = verdict(_policy(row), lasted, watched, healthy, rt.patience.evidence, rt.patience.give_up)
+        ends[end].append(row.id)
+    if not (ends[State.SCHEDULED] or ends[State.HELD]):
+        return 0, 0
+    with rt.database.begin() as db:
+        by = process_name()
+        resent = doubts.decide(db, ends[State.SCHEDULED], State.SCHEDULED, by, wall, "no evidence of it, only of later ones")
+        held = doubts.decide(db, ends[State.HELD], State.HELD, by, wall, "no evidence came: a person decides")
+        crash.point("T6.before_commit")
+    crash.point("T6.after_commit")
+    return resent, held
+
+
+def _policy(row: Doubt) -> InDoubt:
+    if row.sending is None:  # the database was set back: it does not know whether there was a request
+        return InDoubt.HOLD
+    chosen = read_sequence(row.rules).in_doubt if row.kind is Kind.LETTER and row.rules else InDoubt.HOLD
+    return policy(row.kind, chosen)

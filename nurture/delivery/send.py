@@ -1,252 +1,361 @@
-"""T1–T3 of one batch: render → mark → post → settle.
+"""The hot path: one office per process sends batches of claimed rows. Start at `Office._turn`: one turn, one commit.
 
-Rows are marked `sending` in windows no larger than what is in flight, so that a crash leaves a handful in doubt and never
-a whole batch; one commit settles a window and marks the next. No transaction is open while the provider is spoken to.
+    claimed rows → fill → [ settle what came back · mark what goes next ] → lanes → the provider → what came back
+                            one transaction (T3, T2)                         one request each
+
+Rows are marked `sending` only as far as lanes are free, plus a quarter so that no lane waits for a commit: a crash leaves a
+handful in doubt, never a whole batch. No transaction is open while the provider is spoken to.
 """
 
-from collections.abc import Iterator, Sequence
+import asyncio
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import timedelta
-from functools import cache
+from dataclasses import dataclass
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
-from nurture import log
-from nurture.delivery.plan import Plans
-from nurture.delivery.settle import hold_back, settle
-from nurture.domain.delivery import Accepted, Kind, Outcome, Refused
-from nurture.domain.subscriber import CONFIRM_WITHIN
-from nurture.domain.timeline import ON_TIME, NeverOpens, next_anchor, reopened
-from nurture.letters.compiler import Edition, compile_letter
-from nurture.letters.filling import Unfillable, Values, fill
-from nurture.letters.source import read_letter
-from nurture.mailers.base import Mail, MailRefused, headers
-from nurture.runtime import Runtime, shipped
-from nurture.sealing import Unreadable
-from nurture.store import ledger, sequences, subscribers
+from nurture import crash, log
+from nurture.delivery.late import space_out
+from nurture.delivery.settle import Request, keep, settle
+from nurture.delivery.tray import Batch, Tray, Window, open_batch
+from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused
+from nurture.runtime import Runtime
+from nurture.store import claims, gates, ledger, pace
+from nurture.store.claims import Claimed
 from nurture.store.database import process_name
-from nurture.store.ledger import Claimed
-from nurture.store.sequences import StoredEdition
-from nurture.tokens import Purpose
-from nurture.words import BatchId, DeliveryId, EditionId
+from nurture.store.ledger import Offered
+from nurture.words import BatchId, DeliveryId, RequestId, SubscriberId, new_id
 
 _log = log.get(__name__)
 
 SEND_WITHIN_SECONDS = 10.0
 """A request starts at most this long after its rows were marked; a process that slept in between lets go instead."""
-REQUEST_SECONDS = 35.0
+REQUEST_SECONDS = 30.0
+"""And is over, whatever happens, after this long."""
+_BATCHES_WAITING = 2
+_LINGER_SECONDS, _LONGEST_LINGER_SECONDS = 0.0001, 0.005
+_RETRY_SECONDS = 1.0
+_SWITCH_SECONDS = 0.0002
+"""Two threads share the interpreter here; by default each waits up to 5 ms for the other whenever the database has answered."""
+
+
+Done = tuple[Request, Outcome]
 
 
 @dataclass
-class BatchReport:
-    """What became of one batch, in mails."""
+class _Written:
+    """What a turn's commit allows: requests that may leave now; those that must wait; or that all has been given back."""
 
-    sent: int = 0
-    failed: int = 0
-    postponed: int = 0
-    cancelled: int = 0
-    released: int = 0
-    outcomes: dict[str, int] = field(default_factory=dict)
+    leave: list[Request]
+    wait: list[Request]
+    given_back: bool = False
 
 
-@dataclass(frozen=True)
-class _Ready:
-    row: Claimed
-    mail: Mail
+class Office:
+    """Sends what it is handed, in a thread of its own, until closed."""
 
+    def __init__(self, rt: Runtime) -> None:
+        """`rt`: this process's parts. Lanes: NURTURE_SEND_CONCURRENCY."""
+        self._rt = rt
+        self._lanes = rt.settings.send_concurrency
+        self._most = self._all = self._lanes + self._lanes // 4  # marked at once; fewer while the provider is on trial
+        self._linger = min(_LINGER_SECONDS * self._lanes, _LONGEST_LINGER_SECONDS)
+        self._changed = threading.Condition()
+        self._waiting: deque[BatchId] = deque()
+        self._idle, self._closing = True, False
+        self._error: BaseException | None = None
+        self._tray = Tray(rt)
+        self._reading: asyncio.Task[None] | None = None
+        self._ready: asyncio.Queue[tuple[Request, float]] = asyncio.Queue()  # with the boot seconds before its mark
+        self._done: list[Done] = []
+        self._out = 0  # requests marked and not come back
+        self._lost: list[RequestId] = []  # their commit failed: marked perhaps, but they never left
+        self._refusal: Refused | None = None  # of everything, and not settled yet
+        self._slots: tuple[int, float] | None = None  # how many the fleet's rate lets go, and from when (loop time)
+        self._wake = asyncio.Event()
+        self._ledger = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="office", daemon=True)
+        self._thread.start()
 
-def send_batch(rt: Runtime, batch: BatchId) -> BatchReport:
-    """Send what is claimed under `batch`. Safe to call twice, anywhere: the rows and their fence decide."""
-    report = BatchReport()
-    with rt.database.read() as db:
-        rows = ledger.read_batch(db, batch)
-        editions = sequences.read_editions(db, {row.edition for row in rows if row.edition})
-    rows = _postpone_late(rt, batch, rows, report)
-    ready = _render(rt, batch, rows, editions, report)
-    outcomes: dict[DeliveryId, tuple[int, Outcome]] = {}
-    with ThreadPoolExecutor(rt.settings.send_concurrency, thread_name_prefix="send") as threads:
-        for window in _windows(ready, rt.settings.send_concurrency):
-            if _everyone(outcomes):
-                break
-            if rt.settings.max_sends_per_second is not None:
-                _wait_for_slots(rt, batch, len(window), outcomes, rt.settings.max_sends_per_second)
-            if rt.stopping.is_set():
-                break
-            began = rt.clock.boot_seconds()  # before the mark: a pause in its commit counts too
-            with rt.database.begin() as db:
-                settle(rt, db, batch, outcomes)
-                marked = _mark(rt, db, batch, window)
-            report.cancelled += len(window) - len(marked)
-            outcomes = _post(rt, [each for each in window if each.row.id in marked], threads, began)
-            _count(report, outcomes)
-        with rt.database.begin() as db:
-            settle(rt, db, batch, outcomes)
-            report.released = _give_back(rt, db, batch, outcomes)
-    _log.info(
-        "batch_sent",
-        batch=batch,
-        deliveries=len(rows),
-        sent=report.sent,
-        outcome=report.outcomes,
-        released=report.released,
-    )
-    return report
+    # What other threads may call.
 
+    def carry(self, batch: BatchId) -> None:
+        """Take a claimed batch to send; waits while enough is waiting. The same one twice, or in two places, is harmless."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) < _BATCHES_WAITING or self._error)
+            self._raise()
+            self._waiting.append(batch)
+            self._idle = False
+        self._loop.call_soon_threadsafe(self._wake.set)
 
-def _windows(ready: Sequence[_Ready], size: int) -> Iterator[Sequence[_Ready]]:
-    for start in range(0, len(ready), size):
-        yield ready[start : start + size]
+    def finish(self) -> None:
+        """Wait until everything handed over is settled or given back."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle or self._error)
+            self._raise()
 
+    def close(self) -> None:
+        """Finish what is in flight, give back the rest, and end."""
+        self._closing = True
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._wake.set)
+            self._thread.join()
 
-def _everyone(outcomes: dict[DeliveryId, tuple[int, Outcome]]) -> tuple[int, Refused] | None:
-    """The refusal, if one of the last window concerns every mail, with its attempt."""
-    return next(((n, o) for n, o in outcomes.values() if isinstance(o, Refused) and o.everyone), None)
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
 
+    # The thread of the office.
 
-def _give_back(rt: Runtime, db: Connection, batch: BatchId, outcomes: dict[DeliveryId, tuple[int, Outcome]]) -> int:
-    refusal = _everyone(outcomes)
-    return hold_back(rt, db, batch, refusal[1], refusal[0]) if refusal else ledger.release(db, batch)
-
-
-def _count(report: BatchReport, outcomes: dict[DeliveryId, tuple[int, Outcome]]) -> None:
-    for _, outcome in outcomes.values():
-        name = type(outcome).__name__.lower()
-        report.outcomes[name] = report.outcomes.get(name, 0) + 1
-        report.sent += isinstance(outcome, Accepted)
-
-
-def _wait_for_slots(
-    rt: Runtime, batch: BatchId, count: int, outcomes: dict[DeliveryId, tuple[int, Outcome]], per_second: float
-) -> None:
-    """Keep to NURTURE_MAX_SENDS_PER_SECOND over all processes: the database hands out slots.
-
-    What is known of the window before is written down first: a wait must not prolong a doubt.
-    """
-    with rt.database.begin() as db:
-        settle(rt, db, batch, outcomes)
-        begin = ledger.reserve(db, count, per_second, rt.clock.wall())
-    rt.stopping.wait(max(0.0, (begin - rt.clock.wall()).total_seconds()))
-
-
-def _mark(rt: Runtime, db: Connection, batch: BatchId, window: Sequence[_Ready]) -> set[DeliveryId]:
-    at = rt.clock.wall()
-    lease = at + timedelta(seconds=rt.settings.lease_seconds)
-    return ledger.mark(db, batch, [each.row.id for each in window], process_name(), at, lease)
-
-
-def _post(
-    rt: Runtime, window: Sequence[_Ready], threads: ThreadPoolExecutor, began: float
-) -> dict[DeliveryId, tuple[int, Outcome]]:
-    """Hand a marked and committed window to the mailer, one request a person, in parallel; `began`: boot seconds at T2."""
-
-    def one(each: _Ready) -> Outcome:
-        now = rt.clock.boot_seconds()
-        if now - began > SEND_WITHIN_SECONDS:
-            return Refused("too late after marking: this process was held up", wait=None, everyone=False)
-        return rt.mailer.post([each.mail], now + REQUEST_SECONDS)
-
-    answers = [one(window[0])] if len(window) == 1 else list(threads.map(one, window))
-    return {each.row.id: (each.row.attempt, answer) for each, answer in zip(window, answers, strict=True)}
-
-
-def _postpone_late(rt: Runtime, batch: BatchId, rows: list[Claimed], report: BatchReport) -> list[Claimed]:
-    """Letters that missed their moment and whose window is shut now wait for the next opening."""
-    now, grace = rt.clock.now(), rt.clock.stretch(ON_TIME)
-    late = [row for row in rows if row.kind is Kind.LETTER and now - row.planned > grace and row.sequence and row.time_zone]
-    if not late:
-        return rows
-    moved = set()
-    with rt.database.begin() as db:
-        plans = Plans(db)
-        for row in late:
-            _, rules = plans.of(row.sequence)  # type: ignore[arg-type]
-            try:
-                opening = reopened(row.planned, now, grace, rules, ZoneInfo(row.time_zone))  # type: ignore[arg-type]
-            except NeverOpens as never:
-                ledger.failed(db, batch, {row.id: str(never)})
-                moved.add(row.id)
-                continue
-            if opening is not None:
-                ledger.postponed(db, batch, row.id, opening)
-                moved.add(row.id)
-    report.postponed = len(moved)
-    return [row for row in rows if row.id not in moved]
-
-
-def _render(
-    rt: Runtime, batch: BatchId, rows: list[Claimed], editions: dict[EditionId, StoredEdition], report: BatchReport
-) -> list[_Ready]:
-    """Fill every mail outside any transaction. One that cannot be filled fails alone."""
-    ready, broken = [], {}
-    for row in rows:
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        sys.setswitchinterval(min(_SWITCH_SECONDS, sys.getswitchinterval()))
         try:
-            ready.append(_Ready(row, _mail(rt, batch, row, editions)))
-        except (Unfillable, Unreadable, MailRefused, LookupError) as error:
-            broken[row.id] = str(error)
-            _log.error("delivery_cannot_be_rendered", delivery=row.id, kind=row.kind.value, error=type(error).__name__)
-    if broken:
+            self._loop.run_until_complete(self._work())
+        except BaseException as error:  # whoever waits for us must hear of it
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+        finally:
+            self._report_idle()
+            self._ledger.shutdown()
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()
+
+    async def _work(self) -> None:
+        self._loop.set_default_executor(ThreadPoolExecutor(self._lanes, thread_name_prefix="lane"))
+        lanes = [asyncio.create_task(self._lane()) for _ in range(self._lanes)]
+        try:
+            while not (self._stopping and self._nothing_left):
+                self._prefetch()
+                if self._turn_makes_sense:
+                    if 0 < len(self._done) < self._lanes // 2 and not self._ready.empty():
+                        await asyncio.sleep(self._linger)  # no lane is idle yet: one commit for several outcomes
+                    await self._turn()
+                else:
+                    self._report_idle()
+                    await self._wake.wait()
+                self._wake.clear()
+                self._raise()
+        finally:
+            for lane in lanes:
+                lane.cancel()
+            await self._rt.mailer.rest()
+
+    @property
+    def _stopping(self) -> bool:
+        return self._closing or self._rt.stopping.is_set()
+
+    @property
+    def _nothing_left(self) -> bool:
+        return not (self._tray.batches or self._done or self._out or self._lost or self._reading or self._waiting)
+
+    @property
+    def _room(self) -> int:
+        if self._slots and self._loop.time() < self._slots[1]:
+            return 0
+        return max(0, min(self._lanes, self._most - self._out, *(self._slots or ())[:1]))
+
+    @property
+    def _turn_makes_sense(self) -> bool:
+        if self._done or self._lost:
+            return True
+        if self._stopping:
+            return not self._out and not self._reading and bool(self._tray.batches)
+        return self._room > 0 and self._tray.has_any()
+
+    def _report_idle(self) -> None:
+        with self._changed:
+            if self._nothing_left or self._loop.is_closed():
+                self._idle = True
+                self._changed.notify_all()
+
+    def _prefetch(self) -> None:
+        """Read the next batch while the one before is still going out."""
+        if self._waiting and not self._reading and (self._tray.waiting() < 2 * self._all or self._stopping):
+            with self._changed:
+                batch = self._waiting.popleft()
+                self._changed.notify_all()
+            self._reading = asyncio.create_task(self._read(batch))
+
+    async def _read(self, batch: BatchId) -> None:
+        try:
+            if self._stopping:  # it is given back as it is
+                self._tray.add(Batch(batch, self._rt.clock.boot_seconds(), left=1))
+            else:
+                self._tray.add(await asyncio.to_thread(open_batch, self._rt, batch))
+        except SQLAlchemyError as error:  # its lease runs out, and it is due again
+            _log.error("database_failed", error=type(error).__name__, batch=batch)
+        except BaseException as error:
+            self._error = error
+        self._reading = None
+        self._wake.set()
+
+    async def _lane(self) -> None:
+        """One request after another."""
+        while True:
+            request, began = await self._ready.get()
+            try:
+                outcome = await self._post(request, began)
+            except BaseException as error:
+                if not isinstance(error, asyncio.CancelledError):
+                    self._error = error
+                    self._wake.set()
+                raise
+            if isinstance(outcome, Refused) and outcome.everyone:
+                self._refusal = outcome
+            self._done.append((request, outcome))
+            self._out -= 1
+            self._wake.set()
+
+    async def _post(self, request: Request, began: float) -> Outcome:
+        if self._rt.clock.boot_seconds() - began > SEND_WITHIN_SECONDS:
+            return Refused("too late after marking: this process was held up", wait=None, everyone=False)
+        if self._refusal:
+            return self._refusal  # this one would fare no better
+        crash.point("post.before")
+        try:
+            outcome = await self._rt.mailer.post(request.mails, REQUEST_SECONDS)
+        except Exception as error:  # a mailer must not raise; that it did says nothing of where the mail is
+            _log.error("mailer_raised", exc_info=error)
+            return Ambiguous(f"the mailer failed ({type(error).__name__})")
+        crash.point("post.after")
+        return outcome
+
+    async def _turn(self) -> None:
+        """Settle what has come back, and mark what may go next: one commit. Then it goes."""
+        window = Window() if self._stopping else self._tray.window(self._room)
+        done, self._done = self._done, []
+        began = self._rt.clock.boot_seconds()  # before the mark: a pause in its commit counts too
+        batches = [*self._tray.batches.values()]
+        writing = self._loop.run_in_executor(self._ledger, self._write, done, window, batches, began)
+        self._tray.fill(0 if self._stopping else self._lanes)  # while the database works
+        try:
+            written = await writing
+        except SQLAlchemyError as error:
+            await self._database_failed(done, window, error)
+            return
+        self._end(done, window, {row.id for request in written.leave for row in request.rows}, written.wait)
+        self._tray.put_back(written.wait)
+        if written.given_back:
+            self._tray.clear(batches)
+        self._out += len(written.leave)
+        for request in written.leave:
+            self._ready.put_nowait((request, began))
+
+    def _end(self, done: Iterable[Done], window: Window, going_on: set[DeliveryId], wait: list[Request]) -> None:
+        """Count rows whose end is known: what came back, what no mail could be made of, what was turned away at T2."""
+        for request, outcome in done:
+            self._tray.end(request.batch, sum(row.id not in going_on for row in request.rows), type(outcome).__name__.lower())
+        for batch, whys in window.unfit.items():
+            self._tray.end(batch, len(whys), "unfit")
+        for request in window.requests:
+            if request not in wait:
+                self._tray.end(request.batch, sum(row.id not in going_on for row in request.rows), "not_marked")
+
+    def _write(self, done: list[Done], window: Window, batches: list[Batch], began: float) -> _Written:
+        """The one transaction of a turn. What it lets go may leave once it has committed, and nothing else."""
+        rt, by = self._rt, process_name()
         with rt.database.begin() as db:
-            ledger.failed(db, batch, broken)
-        report.failed = len(broken)
-    return ready
+            ledger.lock_readers(db, _people(window.requests) | _people(request for request, _ in done))
+            gates.hold_open(db)
+            trial = bool(gates.shut_gates(db))
+            smaller = settle(rt, db, done, trial)  # T3
+            crash.point("T3.before_commit")
+            now, wall = rt.clock.now(), rt.clock.wall()
+            if self._lost:
+                ledger.refused(db, self._lost, now, by, wall, "never left: the database failed")
+            for batch, whys in window.unfit.items():
+                claims.unfit(db, batch, whys, by, wall)
+            stopped = gates.stopped(gates.shut_gates(db), wall) if trial or _refused(done) else None
+            if stopped or self._lost or self._stopping:
+                for each in batches:
+                    claims.release(db, each.id, by, wall, stopped.why if stopped else "given back")
+                written = _Written(smaller, [], given_back=True)
+            else:
+                self._extend(db, batches, began)
+                go, wait = self._allowed(db, window.requests, trial)
+                written = _Written(smaller + self._mark(db, go), wait)  # T2
+            crash.point("T2.before_commit")
+        crash.point("T2.after_commit" if written.leave else "T3.after_commit")
+        self._lost.clear()
+        self._refusal = None
+        if any(isinstance(outcome, Accepted) for _, outcome in done):
+            self._most = min(self._all, 2 * self._most)
+        return written
+
+    def _mark(self, db: Connection, requests: list[Request]) -> list[Request]:
+        """T2 of a window. What is turned away for coming too soon gets a new promise."""
+        rt, by = self._rt, process_name()
+        now, wall = rt.clock.now(), rt.clock.wall()
+        kept: list[Request] = []
+        for batch in {request.batch for request in requests}:
+            mine = [request for request in requests if request.batch == batch]
+            rows = {row.id: row for request in mine for row in request.rows}
+            offered = {row.id: _offered(row, request.id, now) for request in mine for row in request.rows}
+            marked = ledger.mark(db, batch, offered, rt.guards, by, now, wall)
+            if len(marked) < len(offered):
+                space_out(rt, db, batch, ledger.turned_away(db, batch, offered.keys() - marked, by, wall), rows)
+            kept += [whole for request in mine if (whole := keep(request, marked)) is not None]
+        return kept
+
+    def _allowed(self, db: Connection, requests: list[Request], trial: bool) -> tuple[list[Request], list[Request]]:
+        """As many as may go now: one while the provider is on trial, and no more than the fleet's rate. The rest waits."""
+        most, rate = len(requests), self._rt.settings.max_sends_per_second
+        if trial:
+            self._most = most = min(1, most)
+        if rate is not None and most:
+            if self._slots is None:
+                most, wall = min(most, max(1, int(rate))), self._rt.clock.wall()
+                wait = max(0.0, (pace.reserve(db, most, rate, wall) - wall).total_seconds())
+                self._slots = (most, self._loop.time() + wait)
+                self._loop.call_soon_threadsafe(self._loop.call_later, wait, self._wake.set)
+            most, self._slots = (0, self._slots) if self._loop.time() < self._slots[1] else (most, None)
+        return requests[:most], requests[most:]
+
+    def _extend(self, db: Connection, batches: list[Batch], boot: float) -> None:
+        """Renew leases before a third of them has passed: we are alive and still at it."""
+        for batch in batches:
+            if boot - batch.leased > self._rt.patience.lease.total_seconds() / 3:
+                claims.extend(db, batch.id, self._rt.clock.wall() + self._rt.patience.lease)
+                batch.leased = boot
+
+    async def _database_failed(self, done: list[Done], window: Window, error: SQLAlchemyError) -> None:
+        """Whether that commit took place nobody knows. Outcomes are written again, which changes nothing the second time; what
+        it may have marked has not left, and is given back with everything else as soon as the database answers.
+        """
+        _log.error("database_failed", error=type(error).__name__, deliveries=len(done) + len(window.requests))
+        self._end([], window, set(), [])
+        self._done = done + self._done
+        self._lost += [request.id for request in window.requests] or [RequestId(new_id())]
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
-@cache
-def own_mail(kind: Kind) -> Edition:
-    """The edition of a mail that is no letter: templates/mail/<kind>.md, compiled like one."""
-    name = f"{kind.value.replace('_', '-')}.md"
-    return compile_letter(read_letter(name, (shipped("mail") / name).read_text("utf-8")), kind)
+def _people(requests: Iterable[Request]) -> set[SubscriberId]:
+    return {row.subscriber for request in requests for row in request.rows if row.subscriber}
 
 
-def _mail(rt: Runtime, batch: BatchId, row: Claimed, editions: dict[EditionId, StoredEdition]) -> Mail:
-    if row.kind is Kind.LETTER:
-        if row.edition is None:
-            raise LookupError("the letter of this step is gone")
-        stored = editions[row.edition]
-        edition = Edition(stored.subject, stored.html, stored.text)
-    else:
-        edition = own_mail(row.kind)
-    unsubscribe = None
-    if row.subscriber is not None:
-        unsubscribe = f"{rt.settings.base_url}/unsubscribe/{rt.tokens.mint(Purpose.UNSUBSCRIBE, row.subscriber)}"
-    content = fill(edition, values(rt, row, unsubscribe or ""))
-    to = rt.settings.notices_to
-    if row.subscriber is not None and row.email is not None:
-        to = rt.sealer.open(row.email, subscribers.email_place(row.subscriber))
-    return Mail(
-        row.id, batch, row.kind, to, content.subject, content.html, content.text, rt.sender,
-        headers(rt.sender, row.kind, row.id, unsubscribe), next_anchor(row.planned, rt.clock.now(), rt.clock.stretch(ON_TIME)),
-    )  # fmt: skip
+def _offered(row: Claimed, request: RequestId, now: datetime) -> Offered:
+    local = now.astimezone(ZoneInfo(row.time_zone or "UTC"))
+    return Offered(row.kind, request, local.replace(hour=0, minute=0, second=0, microsecond=0))
 
 
-def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
-    """Everything a letter may ask for, as `dialect.NAMES` lists it, for the reader of one row."""
-    base = rt.settings.base_url
-    links = {
-        "unsubscribe": unsubscribe,
-        "home": base,
-        "consultation": f"{base}/consultation",
-        "confirm": "",
-        "desk": "",
-    }
-    first_name, signed_up_on = "", ""
-    if row.subscriber is not None:
-        links["consultation"] += "?t=" + rt.tokens.mint(Purpose.CONSULTATION, row.subscriber)
-        if row.kind is Kind.CONFIRMATION:
-            links["confirm"] = (
-                f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.subscriber, rt.clock.wall() + CONFIRM_WITHIN)}"
-            )
-        elif row.first_name is not None:
-            first_name = rt.sealer.open(row.first_name, subscribers.first_name_place(row.subscriber))
-        if row.confirmed is not None:
-            day = row.confirmed.astimezone(ZoneInfo(row.time_zone or "UTC"))
-            signed_up_on = f"{day.day} {day:%B %Y}"
-    if row.about is not None:
-        links["desk"] = f"{base}/desk/consultations/{row.about}"
-    return {
-        "reader": {"first_name": first_name, "signed_up_on": signed_up_on},
-        "practice": {"name": rt.settings.from_name, "postal_address": rt.settings.postal_address},
-        "links": links,
-    }
+def _refused(done: Iterable[Done]) -> bool:
+    return any(isinstance(outcome, Refused) for _, outcome in done)
+
+
+def send_batch(rt: Runtime, batch: BatchId) -> None:
+    """Send what is claimed under one batch, to its end. Safe to call twice, anywhere: the rows and their fences decide."""
+    office = Office(rt)
+    try:
+        office.carry(batch)
+        office.finish()
+    finally:
+        office.close()

@@ -1,7 +1,8 @@
-"""T3: what came back from the provider, written down. Every write carries the batch: a fenced-off owner changes nothing."""
+"""T3: what came back from the provider, written down. Every write names the request: a fenced-off owner changes nothing."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -9,11 +10,25 @@ from nurture import log
 from nurture.delivery.plan import plan_after
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected, State, backoff
 from nurture.domain.timeline import ON_TIME
+from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
-from nurture.store import ledger
-from nurture.words import BatchId, DeliveryId
+from nurture.store import gates, ledger
+from nurture.store.claims import Claimed
+from nurture.store.database import process_name
+from nurture.store.gates import Gate
+from nurture.words import BatchId, DeliveryId, RequestId, new_id
 
 _log = log.get(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request: the unit of doubt. What is true of one of its mails is true of all."""
+
+    id: RequestId
+    batch: BatchId
+    rows: tuple[Claimed, ...]
+    mails: tuple[Mail, ...]
 
 
 def doubt_state(rt: Runtime) -> State:
@@ -21,27 +36,58 @@ def doubt_state(rt: Runtime) -> State:
     return State.UNKNOWN if rt.mailer.gives_evidence else State.HELD
 
 
-def settle(rt: Runtime, db: Connection, batch: BatchId, outcomes: Mapping[DeliveryId, tuple[int, Outcome]]) -> None:
-    """Write the outcomes of one window: each delivery with its attempt number and what its request came to."""
-    now, wall = rt.clock.now(), rt.clock.wall()
-    taken = {delivery: o.message_id for delivery, (_, o) in outcomes.items() if isinstance(o, Accepted)}
-    if taken:
-        plan_after(db, ledger.accepted(db, batch, taken, now), now, rt.clock.stretch(ON_TIME))
-    for delivery, (attempt, outcome) in outcomes.items():
+def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]], trial: bool) -> list[Request]:
+    """Write down what requests came to. Returns the smaller requests that one refused as a whole goes on in.
+
+    `trial`: the provider refused everything lately.
+    """
+    now, wall, by = rt.clock.now(), rt.clock.wall(), process_name()
+    taken: dict[DeliveryId, tuple[RequestId, str | None]] = {}
+    smaller: list[Request] = []
+    for request, outcome in done:
         match outcome:
-            case Refused(why, wait):
-                wait = wait or backoff(attempt, random.random())  # noqa: S311 - jitter, not a secret
-                ledger.refused(db, batch, [delivery], now + rt.clock.stretch(wait), why)
-            case Rejected(why):
-                ledger.failed(db, batch, {delivery: why})
-            case Ambiguous(why):
-                ledger.in_doubt(db, batch, [delivery], doubt_state(rt), wall, why)
-            case Accepted():
+            case Accepted(message):
+                taken |= {row.id: (request.id, message) for row in request.rows}
                 continue
-        _log.warning("delivery_not_accepted", delivery=delivery, outcome=type(outcome).__name__.lower(), reason=outcome.why)
+            case Refused(why, wait):
+                wait = wait or backoff(request.rows[0].attempt, random.random())  # noqa: S311 - jitter, not a secret
+                ledger.refused(db, [request.id], now + rt.clock.stretch(wait), by, wall, why)
+                if outcome.everyone and gates.shut(db, Gate.PROVIDER, why, by, wall, wall + wait) and outcome.alarm:
+                    _log.error("sending_stopped", reason=why, seconds=wait.total_seconds())
+            case Rejected() if len(request.rows) > 1:
+                smaller += _halves(rt, db, request)
+            case Rejected(why):
+                ledger.failed(db, [request.id], by, wall, why)
+            case Ambiguous(why):
+                ledger.in_doubt(db, [request.id], doubt_state(rt), by, wall, why)
+        _log.warning("request_not_accepted", request=request.id, outcome=type(outcome).__name__.lower(), reason=outcome.why,
+                     deliveries=len(request.rows))  # fmt: skip
+    if taken:
+        plan_after(db, ledger.accepted(db, taken, by, now, wall), now, rt.clock.stretch(ON_TIME))
+        if trial:
+            gates.open_(db, Gate.PROVIDER)
+    return smaller
 
 
-def hold_back(rt: Runtime, db: Connection, batch: BatchId, refused: Refused, attempt: int) -> int:
-    """A refusal that concerns every mail: give back what is still claimed, not before the provider wants to hear of us."""
-    wait = refused.wait or backoff(attempt, random.random())  # noqa: S311 - jitter, not a secret
-    return ledger.release(db, batch, rt.clock.now() + rt.clock.stretch(wait))
+def _halves(rt: Runtime, db: Connection, request: Request) -> list[Request]:
+    """A request refused as a whole goes on in two: one bad address among n is found in 2·log2(n) more requests."""
+    middle = len(request.rows) // 2
+    halves = []
+    for part in (slice(None, middle), slice(middle, None)):
+        fresh = RequestId(new_id())
+        mails = tuple(replace(mail, request=fresh) for mail in request.mails[part])
+        halves.append(Request(fresh, request.batch, request.rows[part], mails))
+    wall = rt.clock.wall()
+    ids = {row.id: half.id for half in halves for row in half.rows}
+    moved = ledger.split(db, request.id, ids, process_name(), wall, wall + rt.patience.lease)
+    return [kept for half in halves if (kept := keep(half, moved)) is not None]
+
+
+def keep(request: Request, marked: set[DeliveryId]) -> Request | None:
+    """The request with only those rows that were marked for it; None if none was."""
+    if all(row.id in marked for row in request.rows):
+        return request
+    kept = [(row, mail) for row, mail in zip(request.rows, request.mails, strict=True) if row.id in marked]
+    if not kept:
+        return None
+    return replace(request, rows=tuple(row for row, _ in kept), mails=tuple(mail for _, mail in kept))

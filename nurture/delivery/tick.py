@@ -5,11 +5,12 @@ What is due is a row whose `due_at` has passed (store.ledger); when that is, dom
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 
-from nurture import log
+from nurture import crash, log
+from nurture.delivery.vigil import look
 from nurture.runtime import Runtime
-from nurture.store import ledger
+from nurture.store import gates, heartbeats, ledger
+from nurture.store.database import process_name
 from nurture.words import BatchId, new_id
 
 _log = log.get(__name__)
@@ -24,18 +25,28 @@ class TickReport:
 
 
 def tick(rt: Runtime, carry: Callable[[BatchId], object]) -> TickReport:
-    """Claim due rows batch by batch until none is left, and hand each batch to `carry`."""
+    """Claim due rows batch by batch until none is left, or a gate is shut, and hand each batch to `carry`."""
     claimed = batches = 0
+    if not look(rt):
+        return TickReport(0, 0)
     while not rt.stopping.is_set():
         batch = BatchId(new_id())
-        lease = rt.clock.wall() + timedelta(seconds=rt.settings.lease_seconds)
-        with rt.database.begin() as db:
-            taken = len(ledger.claim(db, batch, rt.clock.now(), lease, rt.settings.batch_size))
+        taken = _claim(rt, batch)
         if not taken:
             break
         claimed, batches = claimed + taken, batches + 1
         _log.info("batch_claimed", batch=batch, claimed=taken)
         carry(batch)
-    with rt.database.begin() as db:
-        ledger.beat(db, "tick", rt.clock.wall())
     return TickReport(claimed, batches)
+
+
+def _claim(rt: Runtime, batch: BatchId) -> int:
+    now, wall = rt.clock.now(), rt.clock.wall()
+    with rt.database.begin() as db:
+        heartbeats.beat(db, heartbeats.TICK, wall)
+        if gates.stopped(gates.shut_gates(db), wall):
+            return 0
+        taken = len(ledger.claim(db, batch, process_name(), now, wall, wall + rt.patience.lease, rt.settings.batch_size))
+        crash.point("T1.before_commit")
+    crash.point("T1.after_commit")
+    return taken

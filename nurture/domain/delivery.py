@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from nurture.words import NurtureError
-
 
 class Kind(StrEnum):
     """What a delivery carries. Every mail that leaves the house is one of these."""
@@ -34,44 +32,30 @@ class State(StrEnum):
 
 
 _REPORTED = {State.DELIVERED, State.BOUNCED, State.DROPPED, State.COMPLAINED}
+_PROVEN = {State.ACCEPTED, *_REPORTED}
+"""Where evidence may take a row from anywhere: whatever we thought, the provider has the mail."""
 
 MOVES: dict[State, set[State]] = {
-    State.SCHEDULED: {State.CLAIMED, State.CANCELLED},
-    State.CLAIMED: {State.SENDING, State.SCHEDULED, State.CANCELLED, State.FAILED},  # lease ran out: provably unsent
-    State.SENDING: {
-        State.ACCEPTED,
-        State.UNKNOWN,
-        State.HELD,
-        State.SCHEDULED,
-        State.CANCELLED,
-        State.FAILED,
-        *_REPORTED,
-    },
-    State.UNKNOWN: {State.ACCEPTED, State.HELD, State.SCHEDULED, State.CANCELLED, State.FAILED, *_REPORTED},
-    State.HELD: {State.ACCEPTED, State.SCHEDULED, State.CANCELLED, *_REPORTED},
+    State.SCHEDULED: {State.CLAIMED, State.CANCELLED, State.UNKNOWN, *_PROVEN},  # unknown: the database was set back
+    # Back to scheduled: its lease ran out or its turn has not come, so it is provably unsent.
+    State.CLAIMED: {State.SENDING, State.SCHEDULED, State.CANCELLED, State.FAILED, State.HELD, State.UNKNOWN, *_PROVEN},
+    # Back to scheduled: only on a definite refusal, or where a repeated delivery changes nothing.
+    State.SENDING: {State.UNKNOWN, State.HELD, State.SCHEDULED, State.CANCELLED, State.FAILED, *_PROVEN},
+    State.UNKNOWN: {State.HELD, State.SCHEDULED, State.CANCELLED, State.FAILED, *_PROVEN},
+    State.HELD: {State.SCHEDULED, State.CANCELLED, *_PROVEN},
     State.ACCEPTED: set(_REPORTED),
     State.DELIVERED: {State.BOUNCED, State.COMPLAINED},  # some servers bounce after they took the mail
     State.BOUNCED: set(),
     State.DROPPED: set(),
     State.COMPLAINED: set(),
-    State.FAILED: {State.SCHEDULED, State.CANCELLED},  # a person may try again
-    State.CANCELLED: {State.SCHEDULED},  # an unsubscribe undone
+    State.FAILED: {State.SCHEDULED, State.CANCELLED, *_PROVEN},  # a person may try again
+    State.CANCELLED: {State.SCHEDULED, *_PROVEN},  # an unsubscribe undone
 }
 
 OPEN = (State.SCHEDULED, State.CLAIMED)
 """Not yet handed to a mailer: may still be stopped."""
 IN_DOUBT = (State.SENDING, State.UNKNOWN, State.HELD)
 """Handed to a mailer, answer missing: never sent again without evidence or a person's decision."""
-
-
-class ForbiddenMove(NurtureError):
-    """A delivery cannot go from one state to another."""
-
-
-def check_move(now: State, to: State) -> None:
-    """Raise ForbiddenMove unless a delivery may go from `now` to `to`."""
-    if to not in MOVES[now]:
-        raise ForbiddenMove(f"A delivery cannot go from {now} to {to}.")
 
 
 def before(to: State) -> tuple[State, ...]:
@@ -90,17 +74,19 @@ class Accepted:
 class Refused:
     """Nothing left the house: try again after `wait` (real time; None: as `backoff` says).
 
-    `everyone`: the cause is not this mail, so the next one would fare no better.
+    `everyone`: the cause is not this mail, so the next one would fare no better, from whatever machine; `alarm`: nor will
+    it get better by itself.
     """
 
     why: str
     wait: timedelta | None
     everyone: bool = True
+    alarm: bool = False
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """The provider will never take this mail as it is."""
+    """The provider will never take this request as it is."""
 
     why: str
 
@@ -126,3 +112,47 @@ def backoff(attempt: int, chance: float) -> timedelta:
     doublings: int = 2 ** min(attempt - 1, 16)
     longest = min(_SHORTEST * doublings, _LONGEST)
     return longest * (0.5 + chance / 2)
+
+
+class InDoubt(StrEnum):
+    """What happens to a mail about which no evidence ever comes."""
+
+    HOLD = "hold"
+    RESEND = "resend"
+
+
+def policy(kind: Kind, chosen: InDoubt) -> InDoubt:
+    """What counts for a mail: a first contact is never repeated; a letter follows its sequence; a notice is sent again."""
+    match kind:
+        case Kind.CONFIRMATION | Kind.ALREADY_SUBSCRIBED:
+            return InDoubt.HOLD
+        case Kind.LETTER:
+            return chosen
+        case Kind.NOTICE:
+            return InDoubt.RESEND
+
+
+def verdict(
+    then: InDoubt, unknown_for: timedelta, watched_for: timedelta, healthy: bool, evidence: timedelta, give_up: timedelta
+) -> State:
+    """T6: where a delivery in doubt goes: SCHEDULED (sent again), HELD (a person decides), or UNKNOWN (wait).
+
+    `unknown_for`: by the wall clock, which may jump, so it can only lead to a person. `watched_for`: by the monotonic
+    clock of one process that looked again and again and saw no evidence. `healthy`: evidence of a request made after this
+    one has come, so that its absence means something. `evidence`, `give_up`: see runtime.Patience.
+    """
+    if then is InDoubt.RESEND and healthy and min(watched_for, unknown_for) >= evidence:
+        return State.SCHEDULED
+    return State.HELD if unknown_for >= give_up else State.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Guards:
+    """What no bug, edit or import can get past: how closely mails to one person may follow each other."""
+
+    gap: timedelta = timedelta(hours=20)
+    """Least time between two letters, on the timeline."""
+    letters: int = 1
+    """Most letters on one day of the reader's own calendar."""
+    others: int = 5
+    """Most other mails on one such day."""

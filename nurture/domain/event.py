@@ -37,7 +37,7 @@ class Event:
     delivery: DeliveryId | None = None
     request: RequestId | None = None
     email: str | None = field(default=None, repr=False)
-    """Only to find who is meant where no delivery is named; never stored."""
+    """The address in its canonical form, only to find who is meant where no delivery is named; never stored."""
     suppresses: Suppression | None = None
     """Why this address must not be mailed any more; None if it may."""
     detail: str | None = None

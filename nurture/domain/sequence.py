@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from nurture.words import NurtureError, StepKey
@@ -42,6 +43,41 @@ def parse_wait(text: str) -> Wait | None:
     return Wait(found.get("day", 0), found.get("hour", 0))
 
 
+class IfLate(StrEnum):
+    """What happens to a letter that an outage has made too late."""
+
+    SEND = "send"
+    SKIP = "skip"
+    ASK = "ask"
+
+
+_LATE = re.compile(r"(skip|ask) after (.+)")
+
+
+@dataclass(frozen=True)
+class Lateness:
+    """How late a letter may be, and what happens then. SEND: it goes out at the next opening, however late."""
+
+    then: IfLate = IfLate.SEND
+    after: Wait = Wait()
+
+    def of(self, late: timedelta) -> IfLate:
+        """What happens to a letter that is `late` by so much."""
+        return self.then if late > timedelta(days=self.after.days, hours=self.after.hours) else IfLate.SEND
+
+
+def parse_late(text: str) -> Lateness:
+    """Read `send`, `skip after 3 days` or `ask after 12 hours`. Raises WaitRefused."""
+    words = " ".join(text.split()).lower()
+    if words in ("", IfLate.SEND):
+        return Lateness()
+    found = _LATE.fullmatch(words)
+    wait = parse_wait(found[2]) if found else None
+    if found is None or wait is None:
+        raise WaitRefused(f"`if-late: {text}` is not clear. Write `send`, `skip after 3 days` or `ask after 12 hours`.")
+    return Lateness(IfLate(found[1]), wait)
+
+
 @dataclass(frozen=True)
 class Step:
     """One letter of a sequence and its wait. The key is stable, the position may change."""
@@ -49,6 +85,7 @@ class Step:
     key: StepKey
     wait: Wait = Wait()
     at_once: bool = False
+    lateness: Lateness = Lateness()
 
     @property
     def waits(self) -> str:
@@ -56,10 +93,10 @@ class Step:
         return AT_ONCE if self.at_once else str(self.wait)
 
 
-def read_step(key: StepKey, waits: str) -> Step:
-    """The step a letter's file describes: its key, and its wait in words. Raises WaitRefused."""
-    wait = parse_wait(waits)
-    return Step(key, at_once=True) if wait is None else Step(key, wait)
+def read_step(key: StepKey, waits: str, if_late: str = "") -> Step:
+    """The step a letter's file describes: its key, its wait, and what happens if it is late, in words. Raises WaitRefused."""
+    wait, lateness = parse_wait(waits), parse_late(if_late)
+    return Step(key, at_once=True, lateness=lateness) if wait is None else Step(key, wait, lateness=lateness)
 
 
 class EnrollmentState(StrEnum):

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from nurture.domain.sequence import Step, WaitRefused, parse_wait, read_step
+from nurture.domain.delivery import InDoubt
+from nurture.domain.sequence import Step, WaitRefused, parse_late, parse_wait, read_step
 from nurture.domain.timeline import Quiet, Rules, Window
 from nurture.words import NurtureError, StepKey
 
@@ -47,6 +48,7 @@ class Letter:
     subject: str
     preheader: str
     wait: str
+    if_late: str
     sources: tuple[Source, ...]
     body: str
     body_line: int
@@ -59,7 +61,7 @@ class Letter:
     @property
     def step(self) -> Step:
         """The step this letter makes."""
-        return read_step(self.key, self.wait)
+        return read_step(self.key, self.wait, self.if_late)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class SequenceFile:
     key: str
     title: str
     rules: Rules
+    in_doubt: InDoubt
+    """What happens to a letter of which nobody can say whether it left."""
 
 
 def _mapping(text: str, where: str, first_line: int = 1) -> Mapping[str, Any]:
@@ -103,8 +107,10 @@ def read_letter(file_name: str, text: str) -> Letter:
     subject, wait = _words(found, "subject", file_name), _words(found, "wait", file_name) or "at once"
     if not subject:
         raise LetterRefused(file_name, "The subject is empty. Write `subject: …`.")
+    if_late = _words(found, "if-late", file_name)
     try:
         parse_wait(wait)
+        parse_late(if_late)
     except WaitRefused as refused:
         raise LetterRefused(file_name, str(refused)) from None
     sources = []
@@ -114,7 +120,7 @@ def read_letter(file_name: str, text: str) -> Letter:
             raise LetterRefused(file_name, f"Source {number} needs a `text` and a `url` that begins with https://.")
         sources.append(Source(number, str(entry["text"]).strip(), str(entry["url"])))
     preheader = _words(found, "preheader", file_name)
-    return Letter(file_name, text, subject, preheader, wait, tuple(sources), body, head.count("\n") + 3)
+    return Letter(file_name, text, subject, preheader, wait, if_late, tuple(sources), body, head.count("\n") + 3)
 
 
 def _time(value: Any, where: str) -> time:
@@ -155,7 +161,10 @@ def read_sequence(text: str, where: str = SEQUENCE_FILE) -> SequenceFile:
         Quiet(_time(quiet.get("from", "21:00"), where), _time(quiet.get("to", "08:00"), where)),
         frozenset(holidays),
     )
-    return SequenceFile(text, key, title, rules)
+    in_doubt = _words(found, "when-in-doubt", where) or InDoubt.RESEND
+    if in_doubt not in list(InDoubt):
+        raise LetterRefused(where, f"`when-in-doubt: {in_doubt}` is not clear. Write `resend` or `hold`.")
+    return SequenceFile(text, key, title, rules, InDoubt(in_doubt))
 
 
 def read_folder(folder: Path) -> tuple[SequenceFile, list[Letter]]:

@@ -11,7 +11,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from nurture.domain.delivery import Kind, Outcome
-from nurture.words import BatchId, DeliveryId, NurtureError
+from nurture.words import DeliveryId, NurtureError, RequestId
 
 _FORBIDDEN = ("\r", "\n", "\0")
 
@@ -41,7 +41,8 @@ class Mail:
     """One finished mail to one person. Raises MailRefused on CR, LF or NUL where a header could be split."""
 
     delivery: DeliveryId
-    batch: BatchId
+    request: RequestId
+    """The request it goes in; every attempt has its own, so that a report tells which one arrived."""
     kind: Kind
     to: str
     subject: str
@@ -109,11 +110,13 @@ class Mailer(Protocol):
     """Whether events about a mail can come back later; without, a mail in doubt waits for a person."""
     repeats_safely: bool
     """Whether posting a delivery again changes nothing; then there is no doubt to wait for."""
+    per_request: int
+    """Most mails one request carries; they share its outcome."""
 
-    def post(self, mails: Sequence[Mail], deadline: float) -> Outcome:
-        """Hand over one request; `deadline` is on `Clock.boot_seconds()`. Mails of one request share its outcome."""
+    async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
+        """Hand over one request and wait for its answer, at most `within` seconds in all."""
         ...
 
-    def close(self) -> None:
-        """Give back connections."""
+    async def rest(self) -> None:
+        """Give back connections, in the loop that used them. May be used again afterwards."""
         ...

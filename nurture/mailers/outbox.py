@@ -1,5 +1,6 @@
 """The embedded mailer: a local mailbox of one file per delivery, written once, read in the browser."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,13 +35,17 @@ class Outbox:
     name = "outbox"
     gives_evidence = False
     repeats_safely = True
+    per_request = 1
 
     def __init__(self, folder: Path) -> None:
         """`folder` is made when the first mail comes."""
         self.folder = folder
 
-    def post(self, mails: Sequence[Mail], deadline: float) -> Outcome:
+    async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
         """Store each mail durably (write, fsync, link); one stored before stays as it is."""
+        return await asyncio.to_thread(self._post, mails)
+
+    def _post(self, mails: Sequence[Mail]) -> Outcome:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for mail in mails:
@@ -53,7 +58,7 @@ class Outbox:
         final = self.folder / f"{mail.delivery}.eml"
         if final.exists():
             return
-        draft = self.folder / f".{mail.delivery}.{mail.batch}"
+        draft = self.folder / f".{mail.delivery}.{mail.request}"
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(as_message(mail).as_bytes())
@@ -81,5 +86,5 @@ class Outbox:
         message = message_from_bytes(raw, policy=default)
         return Stored(DeliveryId(path.stem), message, raw.decode("utf-8", "replace"))
 
-    def close(self) -> None:
+    async def rest(self) -> None:
         """Nothing is held open."""

@@ -1,5 +1,6 @@
 """SMTP with STARTTLS or SMTPS. Honest about what it cannot know: once the final dot has left, only the reply tells."""
 
+import asyncio
 import smtplib
 import ssl
 import threading
@@ -24,6 +25,7 @@ class Smtp:
     name = "smtp"
     gives_evidence = False
     repeats_safely = False
+    per_request = 1
 
     def __init__(self, url: str, context: ssl.SSLContext | None = None, patience: float = REPLY_SECONDS) -> None:
         """`url`: smtp://user:password@host:587 (STARTTLS) or smtps://…; `context`: whom to trust. Raises SettingRefused.
@@ -79,8 +81,11 @@ class Smtp:
         with self._lock:
             self._idle.append((server, time.monotonic()))
 
-    def post(self, mails: Sequence[Mail], deadline: float) -> Outcome:
+    async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
         """Deliver one mail. Until the payload begins a failure is a refusal; after it, no reply is ambiguous."""
+        return await asyncio.to_thread(self._post, mails)
+
+    def _post(self, mails: Sequence[Mail]) -> Outcome:
         (mail,) = mails
         payload = as_message(mail).as_bytes()
         server: smtplib.SMTP | None = None
@@ -88,7 +93,7 @@ class Smtp:
             server = self._take()
             outcome = _envelope(server, mail)
         except smtplib.SMTPAuthenticationError:
-            return Refused("the SMTP server refused user or password", timedelta(minutes=5))
+            return Refused("the SMTP server refused user or password", timedelta(minutes=5), alarm=True)
         except OSError as error:  # SMTPException is one
             if server is not None:
                 server.close()
@@ -101,7 +106,7 @@ class Smtp:
             server.close()
         return outcome
 
-    def close(self) -> None:
+    async def rest(self) -> None:
         """Close kept connections."""
         with self._lock:
             while self._idle:

@@ -65,7 +65,7 @@ def request_consultation(rt: Runtime, request: Request, address: Address, who: S
             for place in sequences.enrollments_of(db, person.id):
                 if place.state in sequences.RUNNING:
                     sequences.end(db, place.id, CONSULTATION, now)
-                    ledger.cancel_open(db, CONSULTATION, person.id, place.id)
+                    ledger.cancel_open(db, CONSULTATION, person.id, rt.clock.wall(), place.id)
         ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=consultation)], now)
     _log.info("consultation_requested", request=consultation)
     return consultation

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from nurture import log
 from nurture.delivery.plan import Plans
+from nurture.delivery.stop import stop
 from nurture.domain.delivery import Kind
 from nurture.domain.sequence import EnrollmentState, following
 from nurture.domain.subscriber import SubscriberState, Suppression
@@ -28,7 +29,6 @@ class Exit(StrEnum):
     PAGE = "page"
 
 
-UNSUBSCRIBED = "unsubscribed"
 _GONE = (SubscriberState.UNSUBSCRIBED, SubscriberState.BOUNCED, SubscriberState.COMPLAINED, SubscriberState.ERASED)
 
 
@@ -44,13 +44,9 @@ def unsubscribe(rt: Runtime, who: SubscriberId, how: Exit) -> bool:
             return False
         if person.state not in _GONE:
             now = rt.clock.now()
-            subscribers.suppress(db, person.email_bidx, Suppression.UNSUBSCRIBED, now)
-            subscribers.set_state(db, who, SubscriberState.UNSUBSCRIBED, left=now)
+            stop(rt, db, person, Suppression.UNSUBSCRIBED)
             wording = consent_wording(rt.settings.from_name)
             subscribers.record_consent(db, who, "withdrawn", wording, CONSENT_VERSION, f"/unsubscribe ({how})", now)
-            for place in sequences.enrollments_of(db, who):
-                sequences.end(db, place.id, UNSUBSCRIBED, now)
-            ledger.cancel_open(db, UNSUBSCRIBED, who)
             _log.info("unsubscribed", reason=how.value)
         return ledger.may_still_arrive(db, who)
 
@@ -81,7 +77,7 @@ def _resume(rt: Runtime, db: Connection, person: Person) -> None:
     left = [p for p in sequences.enrollments_of(db, person.id) if p.state is EnrollmentState.EXITED][:1]
     now, plans = rt.clock.now(), Plans(db)
     for place in left:
-        if not sequences.resume(db, place.id, UNSUBSCRIBED):
+        if not sequences.resume(db, place.id, Suppression.UNSUBSCRIBED.value):
             continue
         steps, rules = plans.of(place.sequence)
         step = following(steps, place.last_step)
@@ -90,5 +86,5 @@ def _resume(rt: Runtime, db: Connection, person: Person) -> None:
         zone = ZoneInfo(place.time_zone)
         due = next_due(place.anchor, step, rules, zone)
         due = due if due > now else first_opening(now, rules, zone)
-        if not ledger.restore_cancelled(db, place.id, step.key, due):
+        if not ledger.restore_cancelled(db, place.id, step.key, due, rt.clock.wall()):
             ledger.plan(db, [NewDelivery(Kind.LETTER, due, person.id, person.email_bidx, place.id, step.key)], now)

@@ -60,7 +60,9 @@ def load_folder(rt: Runtime, folder: Path, replace: bool = True) -> Loaded | Non
                 fresh.append(stored)
             else:
                 stored = current[before.edition]
-            steps.append(StoredStep(letter.key, position, letter.file_name, letter.text, letter.wait, stored.id))
+            steps.append(
+                StoredStep(letter.key, position, letter.file_name, letter.text, letter.wait, stored.id, letter.if_late)
+            )
         sequences.put(db, StoredSequence(sequence, described.key, described.title, described.text, tuple(steps)))
         for stored in fresh:
             sequences.publish(db, sequence, stored, now)

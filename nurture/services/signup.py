@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from nurture import log
+from nurture import crash, log
 from nurture.delivery.plan import plan_first
 from nurture.domain.delivery import Kind
 from nurture.domain.subscriber import REMIND_AGAIN_AFTER, SubscriberState, Suppression, may_ask_to_confirm
@@ -110,6 +110,7 @@ def confirm(rt: Runtime, token: str) -> None:
         subscribers.lift_suppression(db, person.email_bidx)
         enrollment = sequences.enroll(db, who, _sequence(db), now)
         plan_first(db, enrollment, person.email_bidx, now)
+    crash.point("T0.after_commit")
     _log.info("confirmed", enrollment=enrollment)
 
 

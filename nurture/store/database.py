@@ -66,6 +66,8 @@ class Database:
 
         @event.listens_for(engine, "connect")
         def prepare(connection: Any, _: Any) -> None:
+            if sqlite3.sqlite_version_info < (3, 41):
+                connection.create_function("unhex", 1, bytes.fromhex, deterministic=True)
             connection.isolation_level = None  # we say BEGIN ourselves: a transaction that will write says so at once
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA journal_mode={journal}")
@@ -83,7 +85,9 @@ class Database:
         return engine
 
     def _postgresql(self, pool_size: int) -> Engine:
-        limits = "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s -c timezone=UTC"
+        limits = (
+            "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s -c timezone=UTC -c jit=off"
+        )
         return create_engine(
             self.url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, pool_recycle=1800,
             pool_timeout=30, hide_parameters=True, connect_args={"options": limits, "application_name": "nurture"},

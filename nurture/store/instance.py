@@ -6,11 +6,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 from nurture.store.schema import instance
 
 
-def agree(db: Connection, key: str, value: str) -> str:
-    """The stored value of `key`; `value` becomes it when there is none. The first process decides."""
+def get(db: Connection, key: str) -> str | None:
+    """The stored value of `key`, if there is one."""
+    return db.scalar(select(instance.c.value).where(instance.c.key == key))
+
+
+def agree(db: Connection, key: str, value: str, lock: bool = False) -> str:
+    """The stored value of `key`; `value` becomes it when there is none. The first process decides.
+
+    `lock`: nobody else changes it before this transaction ends.
+    """
     dialect = sqlite if db.dialect.name == "sqlite" else postgresql
     db.execute(dialect.insert(instance).values(key=key, value=value).on_conflict_do_nothing())
-    stored: str = db.execute(select(instance.c.value).where(instance.c.key == key)).scalar_one()
+    query = select(instance.c.value).where(instance.c.key == key)
+    stored: str = db.execute(query.with_for_update() if lock else query).scalar_one()
     return stored
 
 

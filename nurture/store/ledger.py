@@ -1,40 +1,52 @@
-"""Every statement on deliveries: plan, claim, mark, settle, release. The protocol's steps T0–T4 are marked.
+"""The ledger's way forward: plan, claim, mark, settle. The protocol's steps T0–T3 are marked; T4–T6 are in store.doubts.
 
 What keeps it right with any number of processes and machines:
 - a row is written once per enrollment and step (`uq_deliveries_step`), so planning twice changes nothing;
-- `batch_id` is a fresh random fence: every later write names it, and touches nothing once another batch holds the row;
+- `batch_id` is a fresh random fence for each claim, `request_id` for each request: a later write names it, and touches
+  nothing once another holds the row;
 - `sending` is committed before the request leaves, and nothing goes from there to `scheduled` without a definite refusal.
+
+Statements of the hot path are built once per database and get their rows as one parameter (store.given).
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, delete, exists, func, insert, not_, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    not_,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
-from nurture.domain.delivery import IN_DOUBT, OPEN, Kind, State, before
+from nurture.domain.delivery import IN_DOUBT, OPEN, Guards, Kind, State, before
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
-from nurture.sealing import Sealed
-from nurture.store.schema import (
-    deliveries,
-    enrollments,
-    heartbeats,
-    pace,
-    send_requests,
-    steps,
-    subscribers,
-    suppressions,
-)
+from nurture.store import given, history
+from nurture.store.history import SETTLED, Settled, is_in
+from nurture.store.schema import Id, Instant, deliveries, enrollments, steps, subscribers, suppressions
 from nurture.words import (
     BatchId,
     ConsultationId,
     DeliveryId,
-    EditionId,
     EnrollmentId,
-    SequenceId,
+    RequestId,
     StepKey,
     SubscriberId,
     new_id,
@@ -56,44 +68,16 @@ class NewDelivery:
     about: ConsultationId | None = None
 
 
-@dataclass(frozen=True)
-class Claimed:
-    """A claimed row with all that rendering needs. Personal values are still sealed."""
-
-    id: DeliveryId
-    kind: Kind
-    attempt: int
-    planned: datetime
-    subscriber: SubscriberId | None
-    email: Sealed | None
-    first_name: Sealed | None
-    time_zone: str | None
-    confirmed: datetime | None
-    enrollment: EnrollmentId | None
-    sequence: SequenceId | None
-    step: StepKey | None
-    edition: EditionId | None
-    about: ConsultationId | None
+_PLAN = {
+    name: dialect.insert(deliveries).on_conflict_do_nothing()
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
+}
 
 
-@dataclass(frozen=True)
-class Settled:
-    """A row that an outcome has just moved, with what planning the next one needs."""
-
-    id: DeliveryId
-    kind: Kind
-    subscriber: SubscriberId | None
-    email_bidx: bytes | None
-    enrollment: EnrollmentId | None
-    step: StepKey | None
-    planned: datetime
-
-
-def plan(db: Connection, rows: Sequence[NewDelivery], now: datetime) -> int:
-    """T0: write rows to come; a (enrollment, step) that has one already keeps it. Returns how many were new."""
+def plan(db: Connection, rows: Sequence[NewDelivery], now: datetime) -> None:
+    """T0: write rows to come; a (enrollment, step) that has one already keeps it."""
     if not rows:
-        return 0
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
+        return
     values = [
         {
             "id": new_id(), "kind": row.kind, "state": State.SCHEDULED, "subscriber_id": row.subscriber,
@@ -102,256 +86,287 @@ def plan(db: Connection, rows: Sequence[NewDelivery], now: datetime) -> int:
         }
         for row in rows
     ]  # fmt: skip
-    written = db.execute(dialect.insert(deliveries).values(values).on_conflict_do_nothing().returning(D.id))
-    return len(written.all())
+    db.execute(_PLAN[db.dialect.name], values)
 
 
-def claim(db: Connection, batch: BatchId, now: datetime, lease_until: datetime, limit: int) -> list[DeliveryId]:
-    """T1: take up to `limit` rows due by `now` (timeline) for `batch`, oldest first, until `lease_until` (real time).
+@cache
+def _plan_next(dialect: str) -> Executable:
+    following = given.table(dialect, "following", fresh=Id, step=Text, due=Instant)
+    columns = {
+        "id": following.c.fresh, "kind": D.kind, "state": literal_column(f"'{State.SCHEDULED}'"),
+        "subscriber_id": D.subscriber_id, "email_bidx": D.email_bidx, "enrollment_id": D.enrollment_id,
+        "step_key": following.c.step, "planned_at": following.c.due, "due_at": following.c.due,
+        "created_at": bindparam("now", type_=Instant),
+    }  # fmt: skip
+    rows = select(*columns.values()).where(given.among(dialect, D.id, "ids"), D.id == following.c.id)
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return insert(deliveries).from_select(list(columns), rows).on_conflict_do_nothing()
 
-    The edition that goes out is fixed here, so that a letter published a moment later cannot mix with it.
-    """
+
+def plan_next(db: Connection, following: Mapping[DeliveryId, tuple[StepKey, datetime]], now: datetime) -> None:
+    """T0 for readers who have just been sent a letter: by that letter's delivery, the step that follows and when it is due."""
+    if following:
+        rows = {sent: (new_id(), step, due) for sent, (step, due) in following.items()}
+        values = {"following": given.pack(db, rows), "ids": given.ids(db, rows), "now": now}
+        db.execute(_plan_next(db.dialect.name), values)
+
+
+@cache
+def _claim(dialect: str) -> Executable:
     edition = (
         select(steps.c.edition_id)
         .join(enrollments, E.sequence_id == steps.c.sequence_id)
         .where(E.id == D.enrollment_id, steps.c.key == D.step_key)
         .scalar_subquery()
     )
-    due = select(D.id).where(D.state == State.SCHEDULED, D.due_at <= now).order_by(D.due_at, D.id).limit(limit)
-    if db.dialect.name == "postgresql":
+    due = select(D.id).where(is_in(State.SCHEDULED), D.due_at <= bindparam("now")).order_by(D.due_at, D.id)
+    due = due.limit(bindparam("most"))
+    if dialect == "postgresql":
         # SKIP LOCKED: another claimer's rows are not waited for. MATERIALIZED: LIMIT holds, the sub-query runs once.
         chosen = due.with_for_update(skip_locked=True).cte("due").prefix_with("MATERIALIZED")
         due = select(chosen.c.id)
-    taken = db.scalars(
+    return (
         update(deliveries)
-        .where(D.id.in_(due), D.state == State.SCHEDULED)
+        .where(D.id.in_(due), is_in(State.SCHEDULED))
         .values(
-            state=State.CLAIMED,
-            batch_id=batch,
-            attempt=D.attempt + 1,
-            lease_until=lease_until,
-            edition_id=edition,
-            reason=None,
+            state=State.CLAIMED, batch_id=bindparam("batch"), owner=bindparam("by"), attempt=D.attempt + 1,
+            claimed_at=bindparam("wall"), lease_until=bindparam("lease"), edition_id=edition, reason=null(),
         )
         .returning(D.id)
-    )
-    return [DeliveryId(row) for row in taken]
-
-
-def read_batch(db: Connection, batch: BatchId) -> list[Claimed]:
-    """What is claimed under `batch`, oldest promise first, joined with reader and place in the sequence."""
-    rows = db.execute(
-        select(
-            D.id, D.kind, D.attempt, D.planned_at, D.subscriber_id, S.email_sealed, S.first_name_sealed, S.time_zone,
-            S.confirmed_at, D.enrollment_id, E.sequence_id, D.step_key, D.edition_id, D.about_id,
-        )
-        .select_from(deliveries)
-        .outerjoin(subscribers, S.id == D.subscriber_id)
-        .outerjoin(enrollments, E.id == D.enrollment_id)
-        .where(D.batch_id == batch, D.state == State.CLAIMED)
-        .order_by(D.planned_at, D.id)
     )  # fmt: skip
-    return [Claimed(*tuple(row)) for row in rows.all()]
 
 
-def _may_be_sent() -> Any:
+def claim(
+    db: Connection, batch: BatchId, owner: str, now: datetime, wall: datetime, lease_until: datetime, limit: int
+) -> list[DeliveryId]:
+    """T1: take up to `limit` rows due by `now` (timeline) for `batch`, oldest first, until `lease_until` (real, as `wall`).
+
+    The edition that goes out is fixed here, so that a letter published a moment later cannot mix with it.
+    """
+    values = {"now": now, "most": limit, "batch": batch, "by": owner, "wall": wall, "lease": lease_until}
+    return [DeliveryId(row) for row in db.scalars(_claim(db.dialect.name), values)]
+
+
+_LIFTED = (Suppression.UNSUBSCRIBED, Suppression.ERASED)
+"""What a person's own new sign-up lifts."""
+
+
+def _may_be_sent() -> ColumnElement[bool]:
     """`domain.subscriber.hindrance` in SQL: the guard of T2."""
     reader = exists().where(
         S.id == D.subscriber_id,
         S.state == case((D.kind == Kind.CONFIRMATION, SubscriberState.PENDING), else_=SubscriberState.ACTIVE),
     )
-    lifted = and_(D.kind == Kind.CONFIRMATION, suppressions.c.reason.in_([Suppression.UNSUBSCRIBED, Suppression.ERASED]))
+    lifted = and_(D.kind == Kind.CONFIRMATION, suppressions.c.reason.in_(_LIFTED))
     suppressed = exists().where(suppressions.c.email_bidx == D.email_bidx, not_(lifted))
     enrolled = exists().where(E.id == D.enrollment_id, E.state == EnrollmentState.ACTIVE)
     return or_(D.kind == Kind.NOTICE, and_(reader, not_(suppressed), or_(D.kind != Kind.LETTER, enrolled)))
 
 
-def mark(
-    db: Connection, batch: BatchId, ids: Collection[DeliveryId], owner: str, at: datetime, lease_until: datetime
-) -> set[DeliveryId]:
-    """T2, the point of no return: move rows of `batch` to `sending`, real times `at` and `lease_until`.
+def _hindered_not(kind: Kind) -> list[ColumnElement[bool]]:
+    """`_may_be_sent` for rows known to be of one kind: what the database has to look at, and no more."""
+    if kind is Kind.NOTICE:
+        return []
+    wanted = SubscriberState.PENDING if kind is Kind.CONFIRMATION else SubscriberState.ACTIVE
+    weighs = suppressions.c.email_bidx == D.email_bidx
+    if kind is Kind.CONFIRMATION:
+        weighs = and_(weighs, suppressions.c.reason.not_in(_LIFTED))
+    found = [exists().where(S.id == D.subscriber_id, S.state == wanted), not_(exists().where(weighs))]
+    if kind is Kind.LETTER:
+        found.append(exists().where(E.id == D.enrollment_id, E.state == EnrollmentState.ACTIVE))
+    return found
 
-    Only the rows returned may enter a request. Consent, suppression, pause and goal are checked in the same statement;
-    a row that fails it is cancelled. The caller must commit before it sends.
-    """
-    if not ids:
-        return set()
-    mine = (D.batch_id == batch, D.state == State.CLAIMED, D.id.in_(ids))
-    marked = db.scalars(
+
+def _in_time(kind: Kind, day: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+    """The guards of `domain.delivery.Guards` in SQL: how lately, and how often today, something went to this person."""
+    if kind is Kind.NOTICE:
+        return []
+    other = deliveries.alias("other")
+    o, letter = other.c, kind is Kind.LETTER
+    today = func.count().filter(o.sent_at >= day) < bindparam("most", type_=Integer)
+    lately = func.count().filter(o.sent_at > bindparam("gap_since", type_=Instant)) == 0
+    same = (o.kind == Kind.LETTER) if letter else (o.kind != Kind.LETTER)
+    theirs = (o.subscriber_id == D.subscriber_id, o.id != D.id, o.sent_at.is_not(None), same)
+    return [select(and_(today, lately) if letter else today).where(*theirs).correlate(deliveries).scalar_subquery()]
+
+
+@cache
+def _mark(dialect: str, kind: Kind) -> Executable:
+    offered = given.table(dialect, "offered", request=Id, day=Instant)
+    day = select(offered.c.day).where(offered.c.id == D.id).correlate(deliveries).scalar_subquery()
+    request = select(offered.c.request).where(offered.c.id == D.id).correlate(deliveries).scalar_subquery()
+    return (
         update(deliveries)
-        .where(*mine, _may_be_sent())
-        .values(state=State.SENDING, sending_at=at, lease_until=lease_until)
-        .returning(D.id)
-    ).all()
-    if len(marked) < len(ids):
-        db.execute(update(deliveries).where(*mine).values(state=State.CANCELLED, reason="may not be mailed", lease_until=None))
-    if marked:
-        db.execute(
-            insert(send_requests).values(
-                id=new_id(), batch_id=batch, owner=owner, deliveries=len(marked), sending_at=at, deadline_at=lease_until
-            )
+        .where(
+            given.among(dialect, D.id, "ids"), D.batch_id == bindparam("batch"), is_in(State.CLAIMED), D.kind == kind,
+            *_hindered_not(kind), *_in_time(kind, day),
         )
-    return set(marked)
+        .values(
+            state=State.SENDING, request_id=request, owner=bindparam("by"), sending_at=bindparam("wall"),
+            sent_at=bindparam("now"),
+        )
+        .returning(D.id)
+    )  # fmt: skip
 
 
-def _settle(db: Connection, batch: BatchId, ids: Collection[DeliveryId], to: State, **values: Any) -> list[Settled]:
-    rows = db.execute(
-        update(deliveries)
-        .where(D.id.in_(ids), D.batch_id == batch, D.state.in_(before(to)))
-        .values(state=to, **values)
-        .returning(D.id, D.kind, D.subscriber_id, D.email_bidx, D.enrollment_id, D.step_key, D.planned_at)
-    )
-    return [Settled(*row) for row in rows.all()]
+@dataclass(frozen=True)
+class Offered:
+    """A claimed row about to enter a request."""
+
+    kind: Kind
+    request: RequestId
+    day: datetime
+    """When the day began on which it would go out, by the reader's own clock (UTC)."""
 
 
-def accepted(db: Connection, batch: BatchId, messages: Mapping[DeliveryId, str | None], now: datetime) -> list[Settled]:
-    """T3: the provider took these; `messages` maps each to the provider's id. Returns the rows that really moved."""
-    named = [(D.id == delivery, message) for delivery, message in messages.items() if message]
-    provider = case(*named, else_=None) if named else None
-    return _settle(
-        db,
-        batch,
-        messages,
-        State.ACCEPTED,
-        accepted_at=now,
-        provider_message=provider,
-        lease_until=None,
-        unknown_since=None,
-    )
+def mark(
+    db: Connection,
+    batch: BatchId,
+    offered: Mapping[DeliveryId, Offered],
+    guards: Guards,
+    owner: str,
+    now: datetime,
+    wall: datetime,
+) -> set[DeliveryId]:
+    """T2, the point of no return: move rows of `batch` to `sending`, each under the request it will enter.
 
-
-def refused(db: Connection, batch: BatchId, ids: Collection[DeliveryId], due: datetime, why: str) -> None:
-    """T3: nothing of these left the house; look at them again at `due` (timeline)."""
-    _settle(db, batch, ids, State.SCHEDULED, batch_id=None, lease_until=None, due_at=due, reason=why[:200])
-
-
-def postponed(db: Connection, batch: BatchId, delivery: DeliveryId, to: datetime) -> None:
-    """A claimed row that missed its window waits for the next opening."""
-    _settle(db, batch, [delivery], State.SCHEDULED, batch_id=None, lease_until=None, due_at=to, planned_at=to)
-
-
-def failed(db: Connection, batch: BatchId, whys: Mapping[DeliveryId, str]) -> None:
-    """These can never go out as they are, each for its own reason."""
-    for delivery, why in whys.items():
-        _settle(db, batch, [delivery], State.FAILED, lease_until=None, reason=why[:200])
-
-
-def in_doubt(db: Connection, batch: BatchId, ids: Collection[DeliveryId], to: State, at: datetime, why: str) -> None:
-    """T3: these may have left; `to` is UNKNOWN where evidence can come, HELD where it cannot. `at` is real time."""
-    _settle(db, batch, ids, to, unknown_since=at, lease_until=None, reason=why[:200])
-
-
-def release(db: Connection, batch: BatchId, due: datetime | None = None) -> int:
-    """Give back what is still claimed under `batch`, unsent, not before `due` (timeline) if given."""
-    values: dict[str, Any] = {"state": State.SCHEDULED, "batch_id": None, "lease_until": None}
-    if due is not None:
-        values["due_at"] = due
-    return db.execute(update(deliveries).where(D.batch_id == batch, D.state == State.CLAIMED).values(values)).rowcount
-
-
-def reclaim(db: Connection, wall: datetime) -> int:
-    """T4: rows claimed by an owner that fell silent were provably not sent; they are due again."""
-    silent = (D.state == State.CLAIMED, D.lease_until < wall)
-    return db.execute(update(deliveries).where(*silent).values(state=State.SCHEDULED, batch_id=None, lease_until=None)).rowcount
-
-
-def doubt(db: Connection, wall: datetime, to: State) -> int:
-    """T4: rows whose owner fell silent while sending may have left. `to` is UNKNOWN or HELD; SCHEDULED, and so another
-    try, only where the mailer makes a repeated delivery change nothing.
+    Only the rows returned may enter a request. Consent, suppression, pause, goal and the guards on one person are checked
+    in the same statement, `offered` holding at most one row of a person; `lock_readers` comes before, so that nobody
+    else's change to a person can slip between. The caller must commit before it sends, and say `turned_away` of the rest.
     """
-    silent = (D.state == State.SENDING, D.lease_until < wall)
-    values: dict[str, Any] = {"state": to, "lease_until": None, "reason": "its sender fell silent"}
-    values |= {"batch_id": None} if to is State.SCHEDULED else {"unknown_since": wall}
-    return db.execute(update(deliveries).where(*silent).values(values)).rowcount
+    marked: set[DeliveryId] = set()
+    for kind in {each.kind for each in offered.values()}:
+        mine = {row: (each.request, each.day) for row, each in offered.items() if each.kind is kind}
+        values: dict[str, Any] = {"offered": given.pack(db, mine), "ids": given.ids(db, mine), "batch": batch}
+        values |= {"by": owner, "now": now, "wall": wall}
+        if kind is Kind.LETTER:
+            values |= {"most": guards.letters, "gap_since": now - guards.gap}
+        elif kind is not Kind.NOTICE:
+            values |= {"most": guards.others}
+        marked |= {DeliveryId(row) for row in db.scalars(_mark(db.dialect.name, kind), values)}
+    return marked
 
 
-def cancel_open(db: Connection, reason: str, subscriber: SubscriberId, enrollment: EnrollmentId | None = None) -> int:
+_LOCK_READERS = select(S.id).where(given.among("postgresql", S.id, "people")).order_by(S.id).with_for_update(key_share=True)
+
+
+def lock_readers(db: Connection, people: Collection[SubscriberId]) -> None:
+    """Lock people until the transaction ends, always in the same order: their leaving and our sending come one after the
+    other. SQLite has one writer at a time anyway.
+    """
+    if people and db.dialect.name == "postgresql":
+        db.execute(_LOCK_READERS, {"people": given.ids(db, people)}).all()
+
+
+def turned_away(
+    db: Connection, batch: BatchId, ids: Collection[DeliveryId], by: str, wall: datetime
+) -> list[tuple[DeliveryId, SubscriberId, str]]:
+    """Rows that T2 left claimed: those that may not be mailed are cancelled; the others came too soon after another mail.
+
+    Returns the latter, with whom they are for and that person's zone.
+    """
+    mine = (D.batch_id == batch, is_in(State.CLAIMED), D.id.in_(ids))
+    history.move(db, State.CANCELLED, by, wall, "may not be mailed", *mine, not_(_may_be_sent()), lease_until=None)
+    rows = db.execute(select(D.id, S.id, S.time_zone).join(subscribers, S.id == D.subscriber_id).where(*mine))
+    return [(DeliveryId(row[0]), SubscriberId(row[1]), row[2]) for row in rows]
+
+
+def last_sent(db: Connection, who: SubscriberId, letters: bool) -> datetime | None:
+    """When something last went to a person, on the timeline: a letter, or another mail."""
+    kind = D.kind == Kind.LETTER if letters else D.kind != Kind.LETTER
+    found: datetime | None = db.scalar(select(func.max(D.sent_at)).where(D.subscriber_id == who, kind))
+    return found
+
+
+@cache
+def _accepted(dialect: str) -> Executable:
+    answered = given.table(dialect, "answered", request=Id, message=Text)
+    return (
+        update(deliveries)
+        .where(
+            given.among(dialect, D.id, "ids"), D.id == answered.c.id, D.request_id == answered.c.request,
+            is_in(*before(State.ACCEPTED)),
+        )
+        .values(
+            state=State.ACCEPTED, accepted_at=bindparam("now"), provider_message=answered.c.message, lease_until=null(),
+            reason=null(),
+        )
+        .returning(*SETTLED, D.attempt, D.request_id, D.unknown_since)
+    )  # fmt: skip
+
+
+def accepted(
+    db: Connection, answered: Mapping[DeliveryId, tuple[RequestId, str | None]], by: str, now: datetime, wall: datetime
+) -> list[Settled]:
+    """T3: the provider took these; each with its request and the provider's id. Returns the rows that really moved."""
+    rows = db.execute(
+        _accepted(db.dialect.name), {"answered": given.pack(db, answered), "ids": given.ids(db, answered), "now": now}
+    ).all()
+    late = [row for row in rows if row.unknown_since is not None]
+    if late:  # in doubt before: the row's columns alone do not tell that story
+        history.note(db, late, State.ACCEPTED, by, wall, "the provider's answer came late")
+    return [Settled(*row[: len(SETTLED)]) for row in rows]
+
+
+def refused(db: Connection, requests: Collection[RequestId], due: datetime, by: str, wall: datetime, why: str) -> None:
+    """T3: nothing of these left the house; look at them again at `due` (timeline)."""
+    mine = (D.request_id.in_(requests), is_in(State.SENDING, State.UNKNOWN))
+    history.move(
+        db, State.SCHEDULED, by, wall, why, *mine,
+        batch_id=None, lease_until=None, sent_at=None, unknown_since=None, due_at=due,
+    )  # fmt: skip
+
+
+def failed(db: Connection, requests: Collection[RequestId], by: str, wall: datetime, why: str) -> None:
+    """T3: the provider will never take these as they are."""
+    mine = (D.request_id.in_(requests), is_in(State.SENDING, State.UNKNOWN))
+    history.move(db, State.FAILED, by, wall, why, *mine, lease_until=None, sent_at=None)
+
+
+def in_doubt(db: Connection, requests: Collection[RequestId], to: State, by: str, wall: datetime, why: str) -> None:
+    """T3: these may have left; `to` is UNKNOWN where evidence can come, HELD where it cannot."""
+    mine = (D.request_id.in_(requests), is_in(State.SENDING))
+    history.move(db, to, by, wall, why, *mine, unknown_since=wall, lease_until=None)
+
+
+def split(
+    db: Connection, request: RequestId, parts: Mapping[DeliveryId, RequestId], by: str, wall: datetime, lease_until: datetime
+) -> set[DeliveryId]:
+    """T2 once more for a request refused as a whole: its rows go on in smaller ones. Only those returned may."""
+    moved: set[DeliveryId] = set()
+    for part in set(parts.values()):
+        ids = [row for row, its in parts.items() if its == part]
+        mine = (D.request_id == request, is_in(State.SENDING), D.id.in_(ids), _may_be_sent())
+        values = {"request_id": part, "sending_at": wall, "lease_until": lease_until}
+        moved |= {DeliveryId(row) for row in db.scalars(update(deliveries).where(*mine).values(values).returning(D.id))}
+    left = (D.request_id == request, is_in(State.SENDING))
+    history.move(db, State.CANCELLED, by, wall, "may not be mailed", *left, lease_until=None, sent_at=None)
+    return moved
+
+
+def cancel_open(
+    db: Connection, reason: str, subscriber: SubscriberId, wall: datetime, enrollment: EnrollmentId | None = None
+) -> int:
     """Stop what has not been handed to a mailer, of a person or one enrollment. Returns how many rows were stopped."""
     whose = D.enrollment_id == enrollment if enrollment else D.subscriber_id == subscriber
-    return db.execute(
-        update(deliveries)
-        .where(whose, D.state.in_(OPEN))
-        .values(state=State.CANCELLED, reason=reason, lease_until=None, batch_id=None)
-    ).rowcount
+    moved = history.move(db, State.CANCELLED, "reader", wall, reason, whose, is_in(*OPEN), lease_until=None, batch_id=None)
+    return len(moved)
 
 
 def may_still_arrive(db: Connection, subscriber: SubscriberId) -> bool:
     """Whether something of this person is in a request, or in doubt, right now."""
-    return bool(db.scalar(select(exists().where(D.subscriber_id == subscriber, D.state.in_(IN_DOUBT)))))
+    return bool(db.scalar(select(exists().where(D.subscriber_id == subscriber, is_in(*IN_DOUBT)))))
 
 
-def restore_cancelled(db: Connection, enrollment: EnrollmentId, step: StepKey, due: datetime) -> bool:
+def restore_cancelled(db: Connection, enrollment: EnrollmentId, step: StepKey, due: datetime, wall: datetime) -> bool:
     """Put a cancelled letter back on the timeline (an unsubscribe undone). False if that step has no cancelled row."""
-    return bool(
-        db.execute(
-            update(deliveries)
-            .where(D.enrollment_id == enrollment, D.step_key == step, D.state == State.CANCELLED)
-            .values(state=State.SCHEDULED, due_at=due, planned_at=due, reason=None, batch_id=None)
-        ).rowcount
+    mine = (D.enrollment_id == enrollment, D.step_key == step, is_in(State.CANCELLED))
+    back = history.move(
+        db, State.SCHEDULED, "reader", wall, "came back", *mine, due_at=due, planned_at=due, reason=None, batch_id=None
     )
+    return bool(back)
 
 
 def planned_before(db: Connection, subscriber: SubscriberId, kind: Kind) -> list[datetime]:
     """When mails of `kind` were planned for a person, in any state."""
     return list(db.scalars(select(D.planned_at).where(D.subscriber_id == subscriber, D.kind == kind)))
-
-
-def stalled(db: Connection, limit: int) -> list[tuple[EnrollmentId, StepKey | None, bytes]]:
-    """Active enrollments with nothing to come and nothing in doubt: their next row could not be planned when it was due."""
-    alive = exists().where(D.enrollment_id == E.id, D.state.in_((*OPEN, *IN_DOUBT, State.FAILED)))
-    rows = db.execute(
-        select(E.id, E.last_step, S.email_bidx)
-        .join(subscribers, S.id == E.subscriber_id)
-        .where(E.state == EnrollmentState.ACTIVE, S.state == SubscriberState.ACTIVE, not_(alive))
-        .order_by(E.id)
-        .limit(limit)
-    )
-    return [(row[0], row[1], row[2]) for row in rows.all()]
-
-
-def reserve(db: Connection, count: int, per_second: float, wall: datetime) -> datetime:
-    """Take the fleet's next `count` sending slots at `per_second`; returns the real instant at which they begin."""
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    db.execute(dialect.insert(pace).values(name="sends", next_at=wall).on_conflict_do_nothing())
-    free: datetime = db.execute(select(pace.c.next_at).where(pace.c.name == "sends").with_for_update()).scalar_one()
-    begin = max(free, wall)
-    db.execute(update(pace).where(pace.c.name == "sends").values(next_at=begin + timedelta(seconds=count / per_second)))
-    return begin
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How the ledger stands: rows per state, rows due and not claimed, and how long the oldest has been due (seconds)."""
-
-    states: dict[str, int]
-    due: int
-    oldest_due_seconds: float
-    last_tick: datetime | None
-
-
-def standing(db: Connection, now: datetime) -> Standing:
-    """Count the ledger for people."""
-    states: dict[str, int] = {row[0]: row[1] for row in db.execute(select(D.state, func.count()).group_by(D.state)).all()}
-    due, oldest = db.execute(select(func.count(), func.min(D.due_at)).where(D.state == State.SCHEDULED, D.due_at <= now)).one()
-    behind = (now - oldest) if oldest else timedelta()
-    return Standing(states, due, behind.total_seconds(), last_beat(db, "tick"))
-
-
-def beat(db: Connection, name: str, wall: datetime) -> None:
-    """Note that a job has just finished, in real time."""
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    db.execute(
-        dialect.insert(heartbeats)
-        .values(name=name, at=wall)
-        .on_conflict_do_update(index_elements=[heartbeats.c.name], set_={"at": wall})
-    )
-
-
-def last_beat(db: Connection, name: str) -> datetime | None:
-    """When a job last finished, in real time."""
-    return db.scalar(select(heartbeats.c.at).where(heartbeats.c.name == name))
-
-
-def forget_requests(db: Connection, before_wall: datetime) -> int:
-    """Delete notes on requests made before an instant (real time)."""
-    return db.execute(delete(send_requests).where(send_requests.c.sending_at < before_wall)).rowcount

@@ -34,7 +34,8 @@ from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.sealing import Sealed
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 class Id(TypeDecorator[str]):
@@ -72,13 +73,13 @@ class Instant(TypeDecorator[datetime]):
         """An aware datetime to the database's form."""
         if value is None or dialect.name == "postgresql":
             return value
-        return (value - _EPOCH) // timedelta(microseconds=1)
+        return (value - EPOCH) // MICROSECOND
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """The database's form to an aware datetime in UTC."""
         if value is None:
             return None
-        return value.astimezone(UTC) if dialect.name == "postgresql" else _EPOCH + timedelta(microseconds=value)
+        return value.astimezone(UTC) if dialect.name == "postgresql" else EPOCH + timedelta(microseconds=value)
 
 
 class SealedColumn(TypeDecorator[Sealed]):
@@ -348,8 +349,8 @@ gates = Table(
     Column("why", String(200)),
     Column("by", String(120)),
 )  # fmt: skip
-"""What stops all sending of the whole fleet: nothing is claimed or marked while one is shut. `until` empty: until a person
-opens it. Real time."""
+"""What stops all sending of the whole fleet: nothing is claimed or marked while one is shut. One row each, always there.
+`until` empty: until a person opens it. Real time."""
 
 send_requests = Table(
     "send_requests", metadata,
@@ -361,7 +362,7 @@ send_requests = Table(
     Column("deadline_at", Instant, nullable=False),
     Index("ix_send_requests_sending_at", "sending_at"),  # retention
 )  # fmt: skip
-"""Who was about to hand how many mails to the provider, written in the transaction that marks them `sending`."""
+"""Not written any more: the delivery's own row says who sent it when. It stays until no older version runs beside this one."""
 
 consultations = Table(
     "consultations", metadata,

@@ -3,11 +3,13 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Executable, Text, bindparam, delete, func, insert, select, update
 
 from nurture.domain.sequence import EnrollmentState, Step, read_step
-from nurture.store.schema import editions, enrollments, sequences, steps, subscribers
+from nurture.store import given
+from nurture.store.schema import Instant, editions, enrollments, sequences, steps, subscribers
 from nurture.words import EditionId, EnrollmentId, SequenceId, StepKey, SubscriberId, new_id
 
 E = enrollments.c
@@ -24,11 +26,12 @@ class StoredStep:
     source: str
     wait: str
     edition: EditionId
+    if_late: str = ""
 
     @property
     def step(self) -> Step:
         """The step as the timeline knows it."""
-        return read_step(self.key, self.wait)
+        return read_step(self.key, self.wait, self.if_late)
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,26 @@ def load(db: Connection, key: str | None = None, sequence: SequenceId | None = N
     row = db.execute(select(sequences.c.id, sequences.c.key, sequences.c.title, sequences.c.rules).where(which)).first()
     if row is None:
         return None
-    columns = (steps.c.key, steps.c.position, steps.c.file_name, steps.c.source, steps.c.wait, steps.c.edition_id)
+    columns = (
+        steps.c.key, steps.c.position, steps.c.file_name, steps.c.source, steps.c.wait, steps.c.edition_id,
+        func.coalesce(steps.c.if_late, ""),
+    )  # fmt: skip
     found = db.execute(select(*columns).where(steps.c.sequence_id == row[0]).order_by(steps.c.position)).all()
     return StoredSequence(row[0], row[1], row[2], row[3], tuple(StoredStep(*step) for step in found))
+
+
+_TIMING = (
+    select(sequences.c.rules, steps.c.key, steps.c.wait, func.coalesce(steps.c.if_late, ""))
+    .outerjoin(steps, steps.c.sequence_id == sequences.c.id)
+    .where(sequences.c.id == bindparam("sequence"))
+    .order_by(steps.c.position)
+)
+
+
+def timing(db: Connection, sequence: SequenceId) -> tuple[str, tuple[tuple[str, str, str], ...]]:
+    """What decides when letters of a sequence are due: the text of its rules, and key, wait and lateness of its steps."""
+    rows = db.execute(_TIMING, {"sequence": sequence}).all()
+    return rows[0][0], tuple((row[1], row[2], row[3]) for row in rows if row[1] is not None)
 
 
 def put(db: Connection, sequence: StoredSequence) -> None:
@@ -92,7 +112,7 @@ def put(db: Connection, sequence: StoredSequence) -> None:
     rows = [
         {
             "sequence_id": sequence.id, "key": step.key, "position": step.position, "file_name": step.file_name,
-            "source": step.source, "wait": step.wait, "edition_id": step.edition,
+            "source": step.source, "wait": step.wait, "edition_id": step.edition, "if_late": step.if_late,
         }
         for step in sequence.steps
     ]  # fmt: skip
@@ -138,35 +158,62 @@ def enroll(db: Connection, who: SubscriberId, sequence: SequenceId, now: datetim
     return enrollment
 
 
-def _enrolled(db: Connection, *condition: ColumnElement[bool]) -> list[Enrolled]:
-    columns = (E.id, E.subscriber_id, E.sequence_id, E.state, E.anchor_at, E.last_step, subscribers.c.time_zone)
-    query = select(*columns).join(subscribers, subscribers.c.id == E.subscriber_id).where(*condition)
-    rows = db.execute(query.order_by(E.started_at.desc(), E.id)).all()
-    return [Enrolled(*row) for row in rows]
+_COLUMNS = (E.id, E.subscriber_id, E.sequence_id, E.state, E.anchor_at, E.last_step, subscribers.c.time_zone)
+
+
+_ENROLLED = {
+    dialect: select(*_COLUMNS).join(subscribers, subscribers.c.id == E.subscriber_id).where(given.among(dialect, E.id, "ids"))
+    for dialect in ("sqlite", "postgresql")
+}
 
 
 def enrolled(db: Connection, ids: Iterable[EnrollmentId]) -> dict[EnrollmentId, Enrolled]:
     """Enrollments by id."""
-    return {row.id: row for row in _enrolled(db, E.id.in_(list(ids)))}
+    return {row[0]: Enrolled(*row) for row in db.execute(_ENROLLED[db.dialect.name], {"ids": given.ids(db, ids)})}
 
 
 def enrollments_of(db: Connection, who: SubscriberId) -> list[Enrolled]:
     """All enrollments of a person, newest first."""
-    return _enrolled(db, E.subscriber_id == who)
+    query = select(*_COLUMNS).join(subscribers, subscribers.c.id == E.subscriber_id).where(E.subscriber_id == who)
+    return [Enrolled(*row) for row in db.execute(query.order_by(E.started_at.desc(), E.id))]
 
 
-def advance(db: Connection, enrollment: EnrollmentId, last_step: StepKey, anchor: datetime, done: bool) -> None:
-    """Note that a letter was accepted, and from when the next wait counts; `done` when it was the last one.
+@dataclass(frozen=True)
+class Advance:
+    """A reader's new place: the letter they were sent last, from when the next wait counts, whether it was the last one."""
 
-    Noted for those who left meanwhile too: should they come back, they go on after it.
-    """
-    db.execute(update(enrollments).where(E.id == enrollment).values(anchor_at=anchor, last_step=last_step))
+    enrollment: EnrollmentId
+    last_step: StepKey
+    anchor: datetime
+    done: bool
+
+
+@cache
+def _advance(dialect: str) -> Executable:
+    places = given.table(dialect, "places", anchor=Instant, step=Text)
+    return (
+        update(enrollments)
+        .where(given.among(dialect, E.id, "ids"), E.id == places.c.id)
+        .values(anchor_at=places.c.anchor, last_step=places.c.step)
+    )
+
+
+_COMPLETE = (
+    update(enrollments)
+    .where(E.id == bindparam("enrollment"), E.state.in_(RUNNING))
+    .values(state=EnrollmentState.COMPLETED, ended_at=bindparam("anchor"))
+)
+
+
+def advance(db: Connection, places: Iterable[Advance]) -> None:
+    """Note which letters were sent. For those who left meanwhile too: should they come back, they go on after it."""
+    places = list(places)
+    if places:
+        rows = {place.enrollment: (place.anchor, place.last_step) for place in places}
+        db.execute(_advance(db.dialect.name), {"places": given.pack(db, rows), "ids": given.ids(db, rows)})
+    done = [{"enrollment": p.enrollment, "anchor": p.anchor} for p in places if p.done]
     if done:
-        db.execute(
-            update(enrollments)
-            .where(E.id == enrollment, E.state.in_(RUNNING))
-            .values(state=EnrollmentState.COMPLETED, ended_at=anchor)
-        )
+        db.execute(_COMPLETE, done)
 
 
 def end(db: Connection, enrollment: EnrollmentId, why: str, now: datetime) -> None:

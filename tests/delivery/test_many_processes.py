@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 
 from nurture import runtime
 from nurture.domain.delivery import Kind, State
-from nurture.store.schema import deliveries, send_requests
+from nurture.store.schema import deliveries
 from tests.conftest import settings_for
 from tests.people import a_subscriber
 from tests.processes import environment, free_port, running
@@ -44,7 +44,7 @@ def test_four_workers_with_a_scheduler_each_send_every_letter_exactly_once(datab
     with rt.database.read() as db:
         counted = db.execute(select(deliveries.c.state, func.count()).group_by(deliveries.c.state)).all()
         states = {state: count for state, count in counted}  # noqa: C416 - rows, not tuples
-        owners = db.execute(select(func.count(func.distinct(send_requests.c.owner)))).scalar_one()
+        owners = db.execute(select(func.count(func.distinct(deliveries.c.owner)))).scalar_one()
     assert states == {State.ACCEPTED: LETTERS, State.SCHEDULED: LETTERS}, "each welcome sent, each next letter planned"
     assert owners > 1, "more than one process took part"
     rt.close()

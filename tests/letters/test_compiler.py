@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.delivery.send import own_mail
+from nurture.delivery.fill import own_mail
 from nurture.domain.delivery import Kind
 from nurture.letters import dialect, layout
 from nurture.letters.compiler import Edition, compile_letter

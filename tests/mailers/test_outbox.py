@@ -1,22 +1,27 @@
 """The embedded mailer."""
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from nurture.domain.delivery import Accepted, Kind, Refused
+from nurture.domain.delivery import Accepted, Kind, Outcome, Refused
 from nurture.mailers.base import Mail, MailRefused, Sender, as_message, headers
 from nurture.mailers.outbox import Outbox
-from nurture.words import BatchId, DeliveryId, new_id
+from nurture.words import DeliveryId, RequestId, new_id
 
 SENDER = Sender("dana@example.org", "Dana Ünal", "replies@example.org", "https://letters.example.org")
+
+
+def post(outbox: Outbox, mail: Mail) -> Outcome:
+    return asyncio.run(outbox.post([mail], 1))
 
 
 def a_mail(**given: object) -> Mail:
     delivery = DeliveryId(new_id())
     values: dict[str, object] = {
-        "delivery": delivery, "batch": BatchId(new_id()), "kind": Kind.LETTER, "to": "robin@example.org",
+        "delivery": delivery, "request": RequestId(new_id()), "kind": Kind.LETTER, "to": "robin@example.org",
         "subject": "Letter 1: where it came from", "html": "<p>Grüße</p>\n", "text": "Grüße\n", "sender": SENDER,
         "headers": headers(SENDER, Kind.LETTER, delivery, "https://letters.example.org/unsubscribe/TOKEN"),
         "at": datetime(2026, 3, 2, 15, tzinfo=UTC),
@@ -26,9 +31,9 @@ def a_mail(**given: object) -> Mail:
 
 def test_a_mail_is_stored_once_however_often_it_is_posted(tmp_path: Path) -> None:
     outbox, mail = Outbox(tmp_path / "box"), a_mail()
-    assert outbox.post([mail], 0) == Accepted(mail.delivery)
+    assert post(outbox, mail) == Accepted(mail.delivery)
     again = a_mail(delivery=mail.delivery, subject="Another subject", headers=mail.headers)
-    assert outbox.post([again], 0) == Accepted(mail.delivery)
+    assert post(outbox, again) == Accepted(mail.delivery)
     (stored,) = outbox.index()
     assert stored.message["Subject"] == "Letter 1: where it came from"
     assert [path.name for path in (tmp_path / "box").iterdir()] == [f"{mail.delivery}.eml"]
@@ -37,7 +42,7 @@ def test_a_mail_is_stored_once_however_often_it_is_posted(tmp_path: Path) -> Non
 
 def test_what_was_sent_is_what_is_read(tmp_path: Path) -> None:
     outbox, mail = Outbox(tmp_path), a_mail()
-    outbox.post([mail], 0)
+    post(outbox, mail)
     stored = outbox.get(mail.delivery)
     assert stored is not None
     assert (stored.part("plain"), stored.part("html")) == ("Grüße\n", "<p>Grüße</p>\n")
@@ -51,7 +56,7 @@ def test_what_was_sent_is_what_is_read(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_a_refusal_and_loses_nothing(tmp_path: Path) -> None:
     (tmp_path / "box").write_text("a file is in the way")
-    assert isinstance(Outbox(tmp_path / "box").post([a_mail()], 0), Refused)
+    assert isinstance(post(Outbox(tmp_path / "box"), a_mail()), Refused)
 
 
 @pytest.mark.parametrize("bad", ["a\r\nBcc: x@example.org", "a\nb", "a\0b", "a\rb"])

@@ -1,15 +1,20 @@
 """SendGrid over real sockets, against a server of our own that enforces the documented limits and judges by its ledger."""
 
-import threading
+import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
-from nurture.mailers.sendgrid import SendGrid, client, rate_limit_wait
+from nurture.mailers.base import headers
+from nurture.mailers.sendgrid import SendGrid, body, rate_limit_wait, wire, written
 from nurture.words import DeliveryId, new_id
+from tests.mailers.posting import Posting
 from tests.mailers.test_outbox import a_mail
 from tests.servers import self_signed
 from tests.servers.sendgrid import (
@@ -24,6 +29,7 @@ from tests.servers.sendgrid import (
     refuse_429,
     reset,
     reset_unread,
+    slow,
     status,
 )
 
@@ -36,24 +42,28 @@ def server() -> Iterator[SendGridServer]:
         yield running
 
 
-_open: list[SendGrid] = []
+_open: list[Posting] = []
 
 
 @pytest.fixture(autouse=True)
 def _closed() -> Iterator[None]:
     yield
     while _open:
-        _open.pop().close()
+        _open.pop().__exit__(None, None, None)
 
 
-def mailer(server: SendGridServer, key: str = KEY, connections: int = 4) -> SendGrid:
-    _open.append(SendGrid(key, server.url, connections, lambda: datetime.now(UTC), read_seconds=0.5))
+def mailer(server: SendGridServer, key: str = KEY) -> Posting:
+    return opened(SendGrid(key, server.url, lambda: datetime.now(UTC)))
+
+
+def opened(sendgrid: SendGrid) -> Posting:
+    _open.append(Posting(sendgrid))
     return _open[-1]
 
 
 def test_a_mail_arrives_as_it_was_written_with_every_header_and_all_tracking_off(server: SendGridServer) -> None:
     mail = a_mail()
-    outcome = mailer(server).post([mail], 0)
+    outcome = mailer(server).post(mail)
     (got,) = server.accepted
     assert outcome == Accepted(got.message_id)
     assert (got.address, got.subject, got.text, got.html) == (mail.to, mail.subject, mail.text, mail.html)
@@ -61,7 +71,7 @@ def test_a_mail_arrives_as_it_was_written_with_every_header_and_all_tracking_off
     assert got.reply_to == {"email": "replies@example.org"}
     assert got.headers == dict(mail.headers)
     assert got.custom_args == {
-        "delivery_id": mail.delivery, "nurture_delivery_id": mail.delivery, "nurture_batch_id": mail.batch,
+        "delivery_id": mail.delivery, "nurture_delivery_id": mail.delivery, "nurture_request_id": mail.request,
     }  # fmt: skip
     settings = got.tracking_settings
     assert {name: part["enable"] for name, part in settings.items()} == dict.fromkeys(
@@ -100,7 +110,7 @@ def test_every_answer_has_its_meaning_and_nothing_is_tried_twice(
     server: SendGridServer, fault: Fault, meant: type[Outcome], arrives: bool
 ) -> None:
     server.plan(fault)
-    assert isinstance(mailer(server).post([a_mail()], 0), meant)
+    assert isinstance(mailer(server).post(a_mail()), meant)
     assert server.requests == 1
     assert len(server.accepted) == arrives
 
@@ -108,7 +118,7 @@ def test_every_answer_has_its_meaning_and_nothing_is_tried_twice(
 def test_a_429_says_how_long_to_wait(server: SendGridServer) -> None:
     server.plan(refuse_429(30), refuse_429(None))
     posted = mailer(server)
-    first, second = posted.post([a_mail()], 0), posted.post([a_mail()], 0)
+    first, second = posted.post(a_mail()), posted.post(a_mail())
     assert isinstance(first, Refused)
     assert first.wait is not None
     assert timedelta(seconds=25) < first.wait <= timedelta(seconds=31)
@@ -124,26 +134,26 @@ def test_a_429_says_how_long_to_wait(server: SendGridServer) -> None:
     ],
 )  # fmt: skip
 def test_the_wait_after_a_429_stays_within_a_second_and_an_hour(said: str | None, wait: int) -> None:
-    headers = {} if said is None else {"X-RateLimit-Reset": said}
+    headers = {} if said is None else {"x-ratelimit-reset": said}
     assert rate_limit_wait(headers, NOW) == timedelta(seconds=wait)
 
 
 def test_a_refused_key_concerns_everyone_and_a_bad_address_only_itself(server: SendGridServer) -> None:
     for key in ("SG.wrong", READ_ONLY_KEY):
-        refused = mailer(server, key).post([a_mail()], 0)
+        refused = mailer(server, key).post(a_mail())
         assert isinstance(refused, Refused)
         assert refused.everyone
-    rejected = mailer(server).post([a_mail(to="not an address")], 0)
+    rejected = mailer(server).post(a_mail(to="not an address"))
     assert isinstance(rejected, Rejected)
     assert "not an address" not in rejected.why, "SendGrid's message may quote the address; the field is enough"
 
 
 def test_without_a_connection_nothing_has_left(server: SendGridServer, tmp_path: Path) -> None:
     for host in ("http://127.0.0.1:1", "http://no-such-host.invalid", server.url.replace("http:", "https:")):
-        outcome = SendGrid(KEY, host, 1, lambda: NOW).post([a_mail()], 0)
+        outcome = opened(SendGrid(KEY, host, lambda: NOW)).post(a_mail())
         assert isinstance(outcome, Refused), host
     with SendGridServer(tls=_pair(tmp_path)) as untrusted:
-        assert isinstance(mailer(untrusted).post([a_mail()], 0), Refused)
+        assert isinstance(mailer(untrusted).post(a_mail()), Refused)
         assert untrusted.requests == 0
 
 
@@ -157,7 +167,7 @@ def test_over_tls_connections_are_kept(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("SSL_CERT_FILE", str(pair[0]))
     with SendGridServer(tls=pair) as server:
         posted = mailer(server)
-        assert all(isinstance(posted.post([a_mail()], 0), Accepted) for _ in range(20))
+        assert all(isinstance(posted.post(a_mail()), Accepted) for _ in range(20))
         assert server.connections == 1
 
 
@@ -166,24 +176,37 @@ def test_connections_are_kept_while_busy_and_never_reused_after_a_rest(
 ) -> None:
     posted = mailer(server)
     for _ in range(20):
-        posted.post([a_mail()], 0)
+        posted.post(a_mail())
     assert server.connections == 1
-    monkeypatch.setattr(client, "IDLE_SECONDS", 0.0)
-    posted.post([a_mail()], 0)
+    monkeypatch.setattr(wire, "IDLE_SECONDS", 0.0)
+    posted.post(a_mail())
     assert server.connections == 2
 
 
-def test_many_threads_share_few_connections_and_mix_nothing_up(server: SendGridServer) -> None:
-    posted = mailer(server, connections=4)
+def test_many_lanes_share_few_connections_and_mix_nothing_up(server: SendGridServer) -> None:
     mails = [a_mail(delivery=DeliveryId(new_id()), to=f"reader{n}@example.org", text=f"for {n}\n") for n in range(80)]
-    outcomes: list[Outcome] = []
-    threads = [
-        threading.Thread(target=lambda part=mails[n::8]: outcomes.extend(posted.post([m], 0) for m in part)) for n in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    outcomes = mailer(server).post_each(mails, at_once=4)
     assert all(isinstance(outcome, Accepted) for outcome in outcomes)
     assert {(got.address, got.text, got.delivery_id) for got in server.accepted} == {(m.to, m.text, m.delivery) for m in mails}
     assert server.connections <= 4
+
+
+def test_an_answer_that_drips_is_over_when_the_request_may_take_no_longer(server: SendGridServer) -> None:
+    server.plan(slow(0.2))
+    began = time.monotonic()
+    assert isinstance(mailer(server).post(a_mail()), Ambiguous)
+    assert time.monotonic() - began < 5
+
+
+TEXTS = st.text(max_size=60) | st.sampled_from(['"quoted"', "nurture", "\\", "line\u2028end", "Grüße 🙂", "to@example.org"])
+
+
+@given(to=TEXTS, subject=TEXTS, text=TEXTS, html=TEXTS)
+def test_the_quick_body_is_the_one_the_sdk_builds(to: str, subject: str, text: str, html: str) -> None:
+    def one_line(value: str) -> str:
+        return " ".join(value.split()).replace("\0", "")
+
+    mail = a_mail(to="robin@example.org", subject=one_line(subject) or "x", text=text or "x", html=html or "x")
+    assert json.loads(written(mail)) == json.loads(json.dumps(body(mail).get()))
+    odd = a_mail(to=one_line(to), headers=headers(mail.sender, mail.kind, mail.delivery, None))
+    assert json.loads(written(odd))["personalizations"][0]["to"] == [{"email": odd.to}]

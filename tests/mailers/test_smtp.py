@@ -8,33 +8,38 @@ import pytest
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
 from nurture.mailers.smtp import Smtp
 from nurture.settings import SettingRefused
+from tests.mailers.posting import Posting
 from tests.mailers.test_outbox import a_mail
 from tests.servers.smtp import Mode, SmtpFault, SmtpServer, disconnect, hang, refuse
 
 USER = ("dana", "pass:word@example")
 
 
-_open: list[Smtp] = []
+_open: list[Posting] = []
 
 
 @pytest.fixture(autouse=True)
 def _closed() -> Iterator[None]:
     yield
     while _open:
-        _open.pop().close()
+        _open.pop().__exit__(None, None, None)
 
 
-def mailer(server: SmtpServer) -> Smtp:
-    context = ssl.create_default_context(cafile=str(server.ca_file)) if server.ca_file else None
-    _open.append(Smtp(server.url, context, patience=1.0))
+def opened(smtp: Smtp) -> Posting:
+    _open.append(Posting(smtp))
     return _open[-1]
+
+
+def mailer(server: SmtpServer) -> Posting:
+    context = ssl.create_default_context(cafile=str(server.ca_file)) if server.ca_file else None
+    return opened(Smtp(server.url, context, patience=1.0))
 
 
 @pytest.mark.parametrize("mode", ["plain", "starttls", "smtps"])
 def test_a_mail_arrives_as_it_was_written(mode: Mode) -> None:
     with SmtpServer(mode, auth=None if mode == "plain" else USER) as server:
         mail = a_mail(text=".a dot first\n..two\nGrüße\n")
-        assert mailer(server).post([mail], 0) == Accepted()
+        assert mailer(server).post(mail) == Accepted()
         (got,) = server.mails
     assert got.message["Message-ID"] == mail.message_id
     assert got.part("plain").replace("\r\n", "\n") == mail.text
@@ -46,7 +51,7 @@ def test_a_mail_arrives_as_it_was_written(mode: Mode) -> None:
 def test_a_connection_is_kept_from_mail_to_mail() -> None:
     with SmtpServer() as server:
         posted = mailer(server)
-        assert all(posted.post([a_mail()], 0) == Accepted() for _ in range(10))
+        assert all(posted.post(a_mail()) == Accepted() for _ in range(10))
         assert server.connections == 1
         assert len(server.mails) == 10
 
@@ -76,18 +81,19 @@ def test_every_reply_has_its_meaning_and_nothing_is_tried_twice(fault: SmtpFault
     with SmtpServer() as server:
         server.plan(fault)
         posted = mailer(server)
-        assert isinstance(posted.post([a_mail()], 0), meant)
+        assert isinstance(posted.post(a_mail()), meant)
         assert len(server.mails) == arrives
-        assert posted.post([a_mail()], 0) == Accepted(), "the next mail finds a sound connection"
+        assert posted.post(a_mail()) == Accepted(), "the next mail finds a sound connection"
 
 
 def test_a_wrong_password_or_an_untrusted_server_is_a_refusal() -> None:
     with SmtpServer("starttls", auth=USER) as server:
-        wrong = Smtp(server.url.replace("dana", "nobody"), ssl.create_default_context(cafile=str(server.ca_file)), 1.0)
-        assert isinstance(wrong.post([a_mail()], 0), Refused)
-        assert isinstance(Smtp(server.url, None, 1.0).post([a_mail()], 0), Refused)
+        context = ssl.create_default_context(cafile=str(server.ca_file))
+        wrong = opened(Smtp(server.url.replace("dana", "nobody"), context, 1.0))
+        assert isinstance(wrong.post(a_mail()), Refused)
+        assert isinstance(opened(Smtp(server.url, None, 1.0)).post(a_mail()), Refused)
         assert server.mails == []
-    assert isinstance(Smtp("smtp://127.0.0.1:1").post([a_mail()], 0), Refused)
+    assert isinstance(opened(Smtp("smtp://127.0.0.1:1")).post(a_mail()), Refused)
 
 
 @pytest.mark.parametrize("url", ["http://x", "smtp://", "mail.example.org:25"])

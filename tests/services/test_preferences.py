@@ -4,17 +4,19 @@ from sqlalchemy import select
 
 from nurture.delivery.send import send_batch
 from nurture.delivery.tick import tick
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import Kind, Outcome, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
+from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
 from nurture.services import preferences
 from nurture.services.preferences import Exit
 from nurture.store import subscribers
 from nurture.store.schema import consents, enrollments
-from nurture.words import SubscriberId, new_id
+from nurture.words import BatchId, SubscriberId, new_id
 from tests.clocks import ManualClock
 from tests.people import a_subscriber, due, inbox, rows, run_tick, sign_up, subjects
+from tests.scripted import Answering
 
 
 def test_leaving_stops_everything_at_once_and_twice_is_the_same_as_once(rt: Runtime, clock: ManualClock) -> None:
@@ -35,7 +37,12 @@ def test_leaving_stops_everything_at_once_and_twice_is_the_same_as_once(rt: Runt
 
 def test_leaving_stops_a_batch_that_is_claimed_already(rt: Runtime) -> None:
     reader = a_subscriber(rt)
-    tick(rt, lambda batch: (preferences.unsubscribe(rt, reader.id, Exit.PAGE), send_batch(rt, batch)))
+
+    def leaves_first(batch: BatchId) -> None:
+        preferences.unsubscribe(rt, reader.id, Exit.PAGE)
+        send_batch(rt, batch)
+
+    tick(rt, leaves_first)
     assert inbox(rt, reader) == []
     assert {row[1] for row in rows(rt, reader)} == {State.CANCELLED}
 
@@ -94,17 +101,11 @@ def test_a_letter_accepted_while_leaving_is_not_sent_again_after_coming_back(rt:
     reader = a_subscriber(rt)
     outbox = rt.mailer
 
-    class LeavesMeanwhile:
-        name, gives_evidence, repeats_safely = "x", True, False
+    async def leaves_meanwhile(mail: Mail) -> Outcome:
+        assert preferences.unsubscribe(rt, reader.id, Exit.ONE_CLICK) is True, "said on the page: one may still arrive"
+        return await outbox.post([mail], 1)
 
-        def post(self, mails, deadline):  # type: ignore[no-untyped-def]
-            assert preferences.unsubscribe(rt, reader.id, Exit.ONE_CLICK) is True, "said on the page: one may still arrive"
-            return outbox.post(mails, deadline)
-
-        def close(self) -> None:
-            pass
-
-    rt.mailer = LeavesMeanwhile()
+    rt.mailer = Answering(leaves_meanwhile)
     run_tick(rt)
     rt.mailer = outbox
     assert due(rt, reader) is None

@@ -5,11 +5,13 @@ surface. Nothing here retries: only the ledger decides whether a mail may be sen
 """
 
 import json
-from collections.abc import Callable, Sequence
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import lru_cache
 
-from python_http_client.exceptions import HTTPError as Answered
+import orjson
 from sendgrid import SendGridAPIClient
 from sendgrid.helpers.mail import (
     ClickTracking,
@@ -26,12 +28,13 @@ from sendgrid.helpers.mail import (
     TrackingSettings,
 )
 from sendgrid.helpers.mail import Mail as Body
-from urllib3.exceptions import HTTPError as TransportError
 
-from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
-from nurture.mailers.base import Mail
-from nurture.mailers.sendgrid.client import READ_SECONDS, NotConnected, Pool, PooledClient
+from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected
+from nurture.mailers.base import Mail, Sender
+from nurture.mailers.sendgrid.wire import Lost, NotConnected, Wire
+from nurture.words import DeliveryId, RequestId
 
+_ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 _LEAST, _MOST = timedelta(seconds=1), timedelta(hours=1)
 _KEY_REFUSED = timedelta(minutes=5)
 
@@ -49,7 +52,7 @@ def body(mail: Mail) -> Body:
     # Events flatten custom_args among SendGrid's own fields, hence the prefix; `delivery_id` is our public contract.
     for name, value in (
         ("nurture_delivery_id", mail.delivery),
-        ("nurture_batch_id", mail.batch),
+        ("nurture_request_id", mail.request),
         ("delivery_id", mail.delivery),
     ):
         made.add_custom_arg(CustomArg(name, value))
@@ -59,29 +62,29 @@ def body(mail: Mail) -> Body:
     return made
 
 
-def rate_limit_wait(headers: Any, now: datetime) -> timedelta:
+def rate_limit_wait(headers: Mapping[str, str], now: datetime) -> timedelta:
     """How long to leave SendGrid alone after a 429, at least 1 s and at most 1 h.
 
     `X-RateLimit-Reset` is epoch seconds (SendGrid docs, "Rate limits"). Missing or unreadable: 60 s. Raises nothing.
     """
-    value = str(headers.get("X-RateLimit-Reset") or "")
+    value = str(headers.get("x-ratelimit-reset") or "")
     if not value.isdigit() or len(value) > 11:
         return timedelta(seconds=60)
     return min(max(datetime.fromtimestamp(int(value), UTC) - now, _LEAST), _MOST)
 
 
-def meaning(status: int, headers: Any, said: bytes, now: datetime) -> Outcome:
+def meaning(status: int, headers: Mapping[str, str], said: bytes, now: datetime) -> Outcome:
     """What an answer of `POST /v3/mail/send` means for the mails of the request.
 
     200 (sandbox) and 202 are the only successes. 5xx is ambiguous: "the request was valid, but an error occurred" may
     follow after the mail was queued (SendGrid docs, "Errors").
     """
     if status in (200, 202):
-        return Accepted(headers.get("X-Message-Id"))
+        return Accepted(headers.get("x-message-id", "")[:120] or None)
     if status == 429:
         return Refused("429 rate limit", rate_limit_wait(headers, now))
     if status in (401, 403):
-        return Refused(f"{status} the API key was refused", _KEY_REFUSED)
+        return Refused(f"{status} the API key was refused", _KEY_REFUSED, alarm=True)
     if status >= 500:
         return Ambiguous(f"{status} from SendGrid")
     return Rejected(f"{status} {_faults(said)}".strip())
@@ -96,40 +99,73 @@ def _faults(said: bytes) -> str:
         return ""
 
 
+@lru_cache(maxsize=64)
+def _frame(sender: Sender, header_names: tuple[str, ...]) -> tuple[bytes, ...]:
+    """The SDK's body for mails of one sender, as pieces between which a mail's own values go: literal, name, literal, …
+
+    The SDK's helper classes cost more than filling a whole letter, and only a dozen strings differ from mail to mail.
+    """
+    mark = f"nurture{secrets.token_hex(8)}"
+    names = ["to", "subject", "text", "html", "delivery", "request", *header_names]
+    stand_in = {name: f"{mark}_{number}_" for number, name in enumerate(names)}
+    sample = Mail(
+        DeliveryId(stand_in["delivery"]), RequestId(stand_in["request"]), Kind.LETTER, "to@example.org", stand_in["subject"],
+        stand_in["html"], stand_in["text"], sender, {name: stand_in[name] for name in header_names}, _ANY_TIME,
+    )  # fmt: skip
+    written = json.dumps(body(sample).get()).replace('"to@example.org"', f'"{stand_in["to"]}"')
+    pieces = re.split(rf'"{mark}_(\d+)_"', written)
+    pieces[1::2] = [names[int(number)] for number in pieces[1::2]]
+    return tuple(piece.encode() for piece in pieces)
+
+
+def written(mail: Mail) -> bytes:
+    """The request body of one mail: what `body(mail).get()` says, in a tenth of the time."""
+    values = {
+        b"to": mail.to, b"subject": mail.subject, b"text": mail.text, b"html": mail.html, b"delivery": mail.delivery,
+        b"request": mail.request,
+    }  # fmt: skip
+    values |= {name.encode(): value for name, value in mail.headers.items()}
+    pieces = list(_frame(mail.sender, tuple(mail.headers)))
+    pieces[1::2] = [orjson.dumps(values[name]) for name in pieces[1::2]]
+    return b"".join(pieces)
+
+
 class SendGrid:
-    """Carries mail by SendGrid, one request at a time per calling thread, over kept connections."""
+    """Carries mail by SendGrid, one mail a request, over kept connections."""
 
     name = "sendgrid"
     gives_evidence = True
     repeats_safely = False
+    per_request = 1
 
-    def __init__(
-        self, api_key: str, host: str, connections: int, now: Callable[[], datetime], read_seconds: float = READ_SECONDS
-    ) -> None:
-        """`connections`: most connections kept; `now`: real time, for `X-RateLimit-Reset`."""
-        self._pool = Pool(host, connections, read_seconds)
+    def __init__(self, api_key: str, host: str, now: Callable[[], datetime]) -> None:
+        """`host`: origin of the API; `now`: real time, for `X-RateLimit-Reset`."""
+        self._wire = Wire(host)
         self._now = now
-        self._api = SendGridAPIClient(api_key, host=host)
-        headers = {**self._api._default_headers, "Content-Type": "application/json"}
-        self._api.client = PooledClient(self._pool, host=host, version=3, request_headers=headers)
+        api = SendGridAPIClient(api_key, host=host)
+        headers = {"Host": self._wire.authority, **api._default_headers, "Content-Type": "application/json"}
+        path = api.client.mail.send._build_url(None).removeprefix(host)
+        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "Content-Length: "]
+        self._head = "\r\n".join(lines).encode()
 
-    def post(self, mails: Sequence[Mail], deadline: float) -> Outcome:
+    async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
         """POST one mail. Whatever happens after the connection stands and before an answer is read is ambiguous."""
         (mail,) = mails
         try:
-            request = body(mail).get()
-        except (KeyError, TypeError, ValueError) as error:  # the SDK fails late and oddly on an address it cannot read
-            return Rejected(f"the request could not be built ({type(error).__name__})")
+            content = written(mail)
+        except orjson.JSONEncodeError:  # half a surrogate pair, which is no text
+            return Rejected("the mail holds something that is no text")
+        return await self._send(content, within)
+
+    async def _send(self, content: bytes, within: float) -> Outcome:
         try:
-            reply = self._api.send(request)
-        except Answered as answered:
-            return meaning(answered.status_code, answered.headers or {}, answered.body or b"", self._now())
+            answer = await self._wire.send(b"%b%d\r\n\r\n%b" % (self._head, len(content), content), within)
         except NotConnected as error:
             return Refused(f"no connection to SendGrid ({error})", wait=None)
-        except (TransportError, OSError) as error:
+        except (Lost, TimeoutError, OSError) as error:
             return Ambiguous(f"no answer from SendGrid ({type(error).__name__})")
-        return meaning(reply.status_code, reply.headers, b"", self._now())
+        return meaning(answer.status, answer.headers, answer.body, self._now())
 
-    def close(self) -> None:
+    async def rest(self) -> None:
         """Close kept connections."""
-        self._pool.close()
+        await self._wire.rest()

@@ -90,6 +90,7 @@ def upgrade() -> None:
         sa.Column("by", sa.String(length=120)),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_gates")),
     )
+    op.execute("INSERT INTO gates (name) VALUES ('stop'), ('provider'), ('clock'), ('epoch')")
 
 
 def downgrade() -> None:

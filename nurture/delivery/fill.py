@@ -1,0 +1,83 @@
+"""One reader's finished mail, from the row and the edition: everything personal is opened here and nowhere before."""
+
+from collections.abc import Mapping
+from functools import cache
+from zoneinfo import ZoneInfo
+
+from nurture.domain.delivery import Kind
+from nurture.domain.subscriber import CONFIRM_WITHIN
+from nurture.domain.timeline import ON_TIME, next_anchor
+from nurture.letters.compiler import Edition, compile_letter
+from nurture.letters.filling import Unfillable, Values, fill
+from nurture.letters.source import read_letter
+from nurture.mailers.base import Mail, MailRefused, headers
+from nurture.runtime import Runtime, shipped
+from nurture.sealing import Unreadable
+from nurture.store import subscribers
+from nurture.store.claims import Claimed
+from nurture.store.sequences import StoredEdition
+from nurture.tokens import Purpose
+from nurture.words import EditionId, RequestId
+
+UNFIT = (Unfillable, Unreadable, MailRefused, LookupError)
+"""What makes one mail impossible, and no other."""
+
+
+@cache
+def own_mail(kind: Kind) -> Edition:
+    """The edition of a mail that is no letter: templates/mail/<kind>.md, compiled like one."""
+    name = f"{kind.value.replace('_', '-')}.md"
+    return compile_letter(read_letter(name, (shipped("mail") / name).read_text("utf-8")), kind)
+
+
+def mail_of(rt: Runtime, row: Claimed, editions: Mapping[EditionId, StoredEdition], request: RequestId) -> Mail:
+    """The mail of a claimed row, to go in `request`. Raises one of UNFIT."""
+    if row.kind is Kind.LETTER:
+        if row.edition is None:
+            raise LookupError("the letter of this step is gone")
+        stored = editions[row.edition]
+        edition = Edition(stored.subject, stored.html, stored.text)
+    else:
+        edition = own_mail(row.kind)
+    unsubscribe = None
+    if row.subscriber is not None:
+        unsubscribe = f"{rt.settings.base_url}/unsubscribe/{rt.tokens.mint(Purpose.UNSUBSCRIBE, row.subscriber)}"
+    content = fill(edition, values(rt, row, unsubscribe or ""))
+    to = rt.settings.notices_to
+    if row.subscriber is not None and row.email is not None:
+        to = rt.sealer.open(row.email, subscribers.email_place(row.subscriber))
+    return Mail(
+        row.id, request, row.kind, to, content.subject, content.html, content.text, rt.sender,
+        headers(rt.sender, row.kind, row.id, unsubscribe), next_anchor(row.planned, rt.clock.now(), rt.clock.stretch(ON_TIME)),
+    )  # fmt: skip
+
+
+def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
+    """Everything a letter may ask for, as `dialect.NAMES` lists it, for the reader of one row."""
+    base = rt.settings.base_url
+    links = {
+        "unsubscribe": unsubscribe,
+        "home": base,
+        "consultation": f"{base}/consultation",
+        "confirm": "",
+        "desk": "",
+    }
+    first_name, signed_up_on = "", ""
+    if row.subscriber is not None:
+        links["consultation"] += "?t=" + rt.tokens.mint(Purpose.CONSULTATION, row.subscriber)
+        if row.kind is Kind.CONFIRMATION:
+            links["confirm"] = (
+                f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.subscriber, rt.clock.wall() + CONFIRM_WITHIN)}"
+            )
+        elif row.first_name is not None:
+            first_name = rt.sealer.open(row.first_name, subscribers.first_name_place(row.subscriber))
+        if row.confirmed is not None:
+            day = row.confirmed.astimezone(ZoneInfo(row.time_zone or "UTC"))
+            signed_up_on = f"{day.day} {day:%B %Y}"
+    if row.about is not None:
+        links["desk"] = f"{base}/desk/consultations/{row.about}"
+    return {
+        "reader": {"first_name": first_name, "signed_up_on": signed_up_on},
+        "practice": {"name": rt.settings.from_name, "postal_address": rt.settings.postal_address},
+        "links": links,
+    }

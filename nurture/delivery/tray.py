@@ -1,0 +1,130 @@
+"""What lies ready to be sent in one process: claimed rows, the mails made of them, and what is left of each claim."""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from nurture import crash, log
+from nurture.delivery.fill import UNFIT, mail_of
+from nurture.delivery.late import sort_out
+from nurture.delivery.settle import Request
+from nurture.runtime import Runtime
+from nurture.store import claims, sequences
+from nurture.store.claims import Claimed
+from nurture.store.sequences import StoredEdition
+from nurture.words import BatchId, DeliveryId, EditionId, RequestId, SubscriberId, new_id
+
+_log = log.get(__name__)
+
+
+@dataclass
+class Batch:
+    """What is left of one claim."""
+
+    id: BatchId
+    leased: float
+    """Boot seconds when its lease was last written."""
+    editions: dict[EditionId, StoredEdition] = field(default_factory=dict)
+    rows: deque[Claimed] = field(default_factory=deque)
+    left: int = 0
+    """Rows of which the end is not known yet."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Window:
+    """What one turn may mark: requests, at most one a person; and rows of which no mail can be made, with the reason."""
+
+    requests: list[Request] = field(default_factory=list)
+    unfit: dict[BatchId, dict[DeliveryId, str]] = field(default_factory=dict)
+
+
+def open_batch(rt: Runtime, batch: BatchId) -> Batch:
+    """Read what is claimed under a batch, and put aside what has missed its moment."""
+    with rt.database.read() as db:
+        rows, lease = claims.read_batch(db, batch), claims.lease_of(db, batch)
+        editions = sequences.read_editions(db, {row.edition for row in rows if row.edition})
+    left = (lease - rt.clock.wall()) if lease else rt.patience.lease
+    leased = rt.clock.boot_seconds() - (rt.patience.lease - left).total_seconds()
+    kept = deque(sort_out(rt, batch, rows))
+    return Batch(batch, leased, editions, kept, len(kept))
+
+
+class Tray:
+    """Used by the office's own thread only."""
+
+    def __init__(self, rt: Runtime) -> None:
+        """Empty at first."""
+        self._rt = rt
+        self.batches: dict[BatchId, Batch] = {}
+        self._filled: deque[Request] = deque()
+        self._unfit: dict[BatchId, dict[DeliveryId, str]] = {}
+
+    def add(self, batch: Batch) -> None:
+        """Take an opened batch."""
+        self.batches[batch.id] = batch
+        self._put_away()
+
+    def has_any(self) -> bool:
+        """Whether anything waits to be marked."""
+        return bool(self._filled or self._unfit) or any(batch.rows for batch in self.batches.values())
+
+    def waiting(self) -> int:
+        """Rows not marked yet."""
+        return len(self._filled) + sum(len(batch.rows) for batch in self.batches.values())
+
+    def fill(self, up_to: int) -> None:
+        """Make mails of rows, outside any transaction, until `up_to` lie ready. A row that cannot be filled is set apart."""
+        for batch in self.batches.values():
+            while batch.rows and len(self._filled) < up_to:
+                self._fill_one(batch, batch.rows.popleft())
+                crash.point("render")
+
+    def _fill_one(self, batch: Batch, row: Claimed) -> None:
+        request = RequestId(new_id())
+        try:
+            mail = mail_of(self._rt, row, batch.editions, request)
+        except UNFIT as error:
+            self._unfit.setdefault(batch.id, {})[row.id] = str(error)
+            _log.error("delivery_cannot_be_rendered", delivery=row.id, kind=row.kind.value, error=type(error).__name__)
+        else:
+            self._filled.append(Request(request, batch.id, (row,), (mail,)))
+
+    def window(self, room: int) -> Window:
+        """As many filled requests as there is room for."""
+        self.fill(room)
+        window, people, later = Window(unfit=self._unfit), set[SubscriberId | None](), list[Request]()
+        self._unfit = {}
+        while self._filled and len(window.requests) < room:
+            request = self._filled.popleft()
+            whose = {row.subscriber for row in request.rows if row.subscriber}
+            (later if whose & people else window.requests).append(request)
+            people |= whose
+        self.put_back(later)
+        return window
+
+    def put_back(self, requests: Iterable[Request]) -> None:
+        """These were not marked after all: they are first in line next time."""
+        self._filled.extendleft(reversed(list(requests)))
+
+    def clear(self, batches: Iterable[Batch]) -> None:
+        """What was not marked of these batches has been given back."""
+        for batch in batches:
+            batch.left -= len(batch.rows) + len(self._unfit.pop(batch.id, {}))
+            batch.rows.clear()
+            mine = [request for request in self._filled if request.batch == batch.id]
+            batch.left -= sum(len(request.rows) for request in mine)
+            self._filled = deque(request for request in self._filled if request.batch != batch.id)
+        self._put_away()
+
+    def end(self, batch: BatchId, rows: int, how: str) -> None:
+        """The end of so many rows is known."""
+        found = self.batches[batch]
+        found.left -= rows
+        found.outcomes[how] += rows
+        self._put_away()
+
+    def _put_away(self) -> None:
+        for batch in [batch for batch in self.batches.values() if batch.left <= 0]:
+            del self.batches[batch.id]
+            _log.info("batch_sent", batch=batch.id, sent=batch.outcomes["accepted"], outcome=dict(batch.outcomes))

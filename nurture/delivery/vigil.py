@@ -1,0 +1,100 @@
+"""Is time what we think it is? Looked at before anything is claimed, reclaimed or deleted.
+
+A wall clock that jumps would send letters early or end leases; a database that was set back (a backup restored, a replica
+promoted that had not got everything) would send again what it has forgotten. Both stop all sending until a person looks.
+"""
+
+import json
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from nurture import log
+from nurture.delivery.plan import SET_BACK
+from nurture.domain.clockwork import jump, jumped
+from nurture.runtime import Runtime
+from nurture.store import doubts, gates, heartbeats, instance
+from nurture.store.database import process_name
+from nurture.store.gates import Gate
+from nurture.words import new_id
+
+_log = log.get(__name__)
+
+_IDENTITY, _GENERATION = "database_id", "generation"
+_COUNT_SECONDS = 10.0
+WITNESS_FILE = "witness.json"
+
+
+def look(rt: Runtime) -> bool:
+    """Look at the clock and at the database's age. Returns whether neither stops the work."""
+    with rt.database.begin() as db:
+        _look_at_clock(rt, db)
+        _look_at_database(rt, db)
+        shut = {gate.gate for gate in gates.shut_gates(db)}
+    return not shut & {Gate.CLOCK, Gate.EPOCH}
+
+
+def _look_at_clock(rt: Runtime, db: Connection) -> None:
+    memory, wall, boot = rt.memory, rt.clock.wall(), rt.clock.boot_seconds()
+    shut = next((gate for gate in gates.shut_gates(db) if gate.gate is Gate.CLOCK), None)
+    if memory.wall is None:  # this process has just begun: all it can compare with is another's last tick
+        beat = heartbeats.last_beat(db, heartbeats.TICK) or wall
+        memory.wall, memory.boot = max(wall, beat), boot
+    if memory.alarmed and shut is None:  # a person has looked, and trusts this clock
+        memory.wall, memory.boot = wall, boot
+    by = jump(memory.wall, memory.boot, wall, boot)
+    if not jumped(by):
+        if memory.alarmed and shut is not None and shut.by == process_name():
+            gates.open_(db, Gate.CLOCK)  # it was put right
+        memory.wall, memory.boot, memory.alarmed = wall, boot, False
+    elif not memory.alarmed:  # the last good look stays what later ones are compared with
+        memory.alarmed = True
+        if shut is None:
+            minutes = round(by.total_seconds() / 60)
+            gates.shut(db, Gate.CLOCK, f"the clock of this machine jumped by {minutes:+d} minutes", process_name(), wall)
+        _log.error("clock_jumped", seconds=round(by.total_seconds()))
+
+
+def _look_at_database(rt: Runtime, db: Connection) -> None:
+    """Count on now and then; should the count be lower than we have seen it, the database has forgotten something."""
+    memory, boot = rt.memory, rt.clock.boot_seconds()
+    generation = int(instance.get(db, _GENERATION) or 0)
+    if memory.counted is None:
+        memory.generation = _witnessed(rt, instance.agree(db, _IDENTITY, new_id()))
+    if generation >= memory.generation and memory.counted is not None and 0 <= boot - memory.counted < _COUNT_SECONDS:
+        return
+    generation = int(instance.agree(db, _GENERATION, "0", lock=True))
+    if generation < memory.generation:
+        _set_back(rt, db)
+    memory.generation, memory.counted = max(generation, memory.generation) + 1, boot
+    instance.replace(db, _GENERATION, str(memory.generation))
+    _bear_witness(rt, instance.agree(db, _IDENTITY, new_id()), memory.generation)
+
+
+def _set_back(rt: Runtime, db: Connection) -> None:
+    now, wall = rt.clock.now(), rt.clock.wall()
+    gates.shut(db, Gate.EPOCH, "the database was set back: what was due since may have been sent", process_name(), wall)
+    instance.agree(db, SET_BACK, "")
+    instance.replace(db, SET_BACK, now.isoformat())
+    count = doubts.set_back(db, process_name(), now, wall)
+    _log.error("database_set_back", unknown=count)
+
+
+def _path(rt: Runtime) -> Path:
+    return rt.settings.instance_dir / WITNESS_FILE
+
+
+def _witnessed(rt: Runtime, identity: str) -> int:
+    try:
+        said = json.loads(_path(rt).read_text("utf-8"))
+        return int(said["generation"]) if said["database"] == identity else 0
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: nothing to compare with
+        return 0
+
+
+def _bear_witness(rt: Runtime, identity: str, generation: int) -> None:
+    """Keep the count outside the database, so that a restored backup is found out also after everything was stopped."""
+    draft = _path(rt).with_name(f".{WITNESS_FILE}.{process_name().replace(':', '.')}")
+    draft.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft.write_text(json.dumps({"database": identity, "generation": generation}), "utf-8")
+    draft.replace(_path(rt))

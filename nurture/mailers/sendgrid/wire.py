@@ -1,0 +1,160 @@
+"""HTTP/1.1 over kept connections, in one event loop, for the one request that must never be repeated unknowingly.
+
+A general client hides what the ledger has to know: whether anything of a request was written, and when it is over in all.
+Here a failure to connect raises `NotConnected`, and everything after that is in doubt until a whole answer has been read
+(parsed by httptools). Nothing is repeated, redirected or reused after a rest.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httptools
+
+from nurture import crash
+
+CONNECT_SECONDS = 5.0
+IDLE_SECONDS = 1.0
+"""A connection idle for longer is not used for a request: were it closed meanwhile, nobody could say what got through."""
+_MOST_BYTES = 65536
+_POST_HALF: crash.Point = "post.half"
+
+
+class NotConnected(Exception):
+    """No connection came about, so nothing of the request was written."""
+
+
+class Lost(Exception):
+    """The connection ended, or spoke something else than HTTP, before a whole answer was read."""
+
+
+@dataclass
+class Answer:
+    """A whole answer. Header names are lower case."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, one request at a time."""
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Future[Answer] | None = None
+        self.used = time.monotonic()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def request(self, data: bytes) -> "asyncio.Future[Answer]":
+        self._answer = Answer()
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiting = asyncio.get_running_loop().create_future()
+        if crash.chosen(_POST_HALF):
+            half = len(data) // 2
+            self.transport.write(data[:half])
+            crash.point(_POST_HALF)
+            data = data[half:]
+        self.transport.write(data)
+        return self._waiting
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, AttributeError):  # AttributeError: spoken to before a request
+            self._fail()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._answer.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        if len(self._answer.body) < _MOST_BYTES:
+            self._answer.body += body
+
+    def on_message_complete(self) -> None:
+        self._answer.status = self._parser.get_status_code()
+        if self._answer.status < 200:  # 1xx: the answer proper is still to come (RFC 9110 section 15.2)
+            self._answer = Answer()
+            return
+        if not self._parser.should_keep_alive():
+            self.transport.close()
+        self.used = time.monotonic()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(self._answer)
+        self._waiting = None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail()
+
+    def _fail(self) -> None:
+        self.transport.abort()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(Lost())
+        self._waiting = None
+
+    @property
+    def fresh(self) -> bool:
+        return not self.transport.is_closing() and time.monotonic() - self.used <= IDLE_SECONDS
+
+
+class Wire:
+    """Requests to one origin. Connections belong to the event loop they were made in."""
+
+    def __init__(self, origin: str, context: Callable[[], ssl.SSLContext] = ssl.create_default_context) -> None:
+        """`origin`: https://host[:port], http on loopback; `context`: whom to trust."""
+        parts = urlsplit(origin)
+        self._tls = parts.scheme == "https"
+        self.host, self._port = parts.hostname or "", parts.port or (443 if self._tls else 80)
+        self.authority = parts.netloc
+        self._make_context = context
+        self._context: ssl.SSLContext | None = None
+        self._idle: list[_Connection] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def send(self, data: bytes, within: float) -> Answer:
+        """One request, already written out, and its answer. Raises NotConnected, Lost, or TimeoutError after `within` s."""
+        until = asyncio.get_running_loop().time() + within
+        connection = await self._connection(min(CONNECT_SECONDS, within))
+        try:
+            async with asyncio.timeout_at(until):
+                answer = await connection.request(data)
+        except BaseException:
+            connection.transport.abort()  # whatever still comes belongs to no request
+            raise
+        if connection.fresh:
+            self._idle.append(connection)
+        return answer
+
+    async def _connection(self, within: float) -> _Connection:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # a new office, or a child after a fork
+            self._idle, self._loop = [], loop
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.fresh:
+                return connection
+            connection.transport.abort()
+        try:
+            tls: dict[str, Any] = {"ssl": self._trust(), "ssl_handshake_timeout": CONNECT_SECONDS} if self._tls else {}
+            async with asyncio.timeout(within):
+                _, connection = await loop.create_connection(_Connection, self.host, self._port, **tls)
+        except (OSError, TimeoutError) as error:  # DNS, refused, time-out, TLS: whatever it is, the request has not begun
+            raise NotConnected(type(error).__name__) from None
+        return connection
+
+    def _trust(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = self._make_context()
+        return self._context
+
+    async def rest(self) -> None:
+        """Close what is idle."""
+        while self._idle:
+            self._idle.pop().transport.abort()

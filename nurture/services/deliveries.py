@@ -1,0 +1,47 @@
+"""Mail that needs a person: what is in doubt or held, what happened to it, and what to do with it."""
+
+from nurture import log
+from nurture.delivery.plan import plan_after
+from nurture.domain.delivery import State
+from nurture.domain.timeline import ON_TIME
+from nurture.runtime import Runtime
+from nurture.store import doubts, history
+from nurture.store.doubts import Doubt
+from nurture.store.history import Line
+from nurture.words import DeliveryId, NurtureError
+
+_log = log.get(__name__)
+
+
+class NotInDoubt(NurtureError):
+    """A delivery that a person wants to settle is not unknown, held or failed."""
+
+
+def list_doubts(rt: Runtime, state: State, most: int = 1000) -> list[Doubt]:
+    """Deliveries that are UNKNOWN (evidence may still come) or HELD (only a person can tell), longest first."""
+    with rt.database.read() as db:
+        return doubts.in_doubt(db, state, most)
+
+
+def resolve(rt: Runtime, delivery: DeliveryId, sent: bool, who: str) -> None:
+    """Settle a delivery that is unknown, held or failed: count it as `sent`, and the sequence goes on; or send it again.
+
+    Consent, suppression and the guards still decide whether it may go. Raises NotInDoubt.
+    """
+    with rt.database.begin() as db:
+        now = rt.clock.now()
+        moved = doubts.resolve(db, delivery, sent, who, now, rt.clock.wall())
+        if moved is None:
+            raise NotInDoubt(
+                f"The delivery {delivery} is not unknown, held or failed, so there is nothing to settle. "
+                "`nurture deliveries unknown` and `nurture deliveries held` list those that are."
+            )
+        if sent:
+            plan_after(db, moved, now, rt.clock.stretch(ON_TIME))
+    _log.info("delivery_resolved", delivery=delivery, outcome="sent" if sent else "again")
+
+
+def story(rt: Runtime, delivery: DeliveryId) -> list[Line]:
+    """Everything that happened to one delivery, in order; empty if there is none."""
+    with rt.database.read() as db:
+        return history.story(db, delivery)

@@ -1,0 +1,31 @@
+"""The stop switch, and the other gates a person may open."""
+
+from nurture import log
+from nurture.runtime import Runtime
+from nurture.store import gates
+from nurture.store.gates import Gate, Shut
+
+_log = log.get(__name__)
+
+
+def stop_sending(rt: Runtime, why: str, who: str) -> None:
+    """Stop all sending of the whole fleet: after this nothing is handed to the provider until `start_sending`."""
+    with rt.database.begin() as db:
+        gates.shut(db, Gate.STOP, why, who, rt.clock.wall())
+    _log.warning("sending_stopped", reason="stop switch")
+
+
+def start_sending(rt: Runtime) -> list[Shut]:
+    """Open every gate, whoever shut it; returns those that were shut. What is unknown or held stays so."""
+    with rt.database.begin() as db:
+        shut = gates.shut_gates(db)
+        for each in shut:
+            gates.open_(db, each.gate)
+    _log.info("sending_started", count=len(shut))
+    return shut
+
+
+def what_stops(rt: Runtime) -> list[Shut]:
+    """Gates that are shut, or on trial."""
+    with rt.database.read() as db:
+        return gates.shut_gates(db)

@@ -1,0 +1,101 @@
+"""What the owner of a claim does with it: read it, keep it for longer, or put rows it does not send where they belong."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, func, select, update
+
+from nurture.domain.delivery import Kind, State
+from nurture.sealing import Sealed
+from nurture.store import history
+from nurture.store.history import Settled, is_in
+from nurture.store.schema import deliveries, enrollments, subscribers
+from nurture.words import (
+    BatchId,
+    ConsultationId,
+    DeliveryId,
+    EditionId,
+    EnrollmentId,
+    SequenceId,
+    StepKey,
+    SubscriberId,
+)
+
+D, E, S = deliveries.c, enrollments.c, subscribers.c
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A claimed row with all that rendering needs. Personal values are still sealed."""
+
+    id: DeliveryId
+    kind: Kind
+    attempt: int
+    planned: datetime
+    subscriber: SubscriberId | None
+    email: Sealed | None
+    first_name: Sealed | None
+    time_zone: str | None
+    confirmed: datetime | None
+    enrollment: EnrollmentId | None
+    sequence: SequenceId | None
+    step: StepKey | None
+    edition: EditionId | None
+    about: ConsultationId | None
+
+
+_READ_BATCH = (
+    select(
+        D.id, D.kind, D.attempt, D.planned_at, D.subscriber_id, S.email_sealed, S.first_name_sealed, S.time_zone,
+        S.confirmed_at, D.enrollment_id, E.sequence_id, D.step_key, D.edition_id, D.about_id,
+    )
+    .select_from(deliveries)
+    .outerjoin(subscribers, S.id == D.subscriber_id)
+    .outerjoin(enrollments, E.id == D.enrollment_id)
+    .where(D.batch_id == bindparam("batch"), is_in(State.CLAIMED))
+    .order_by(D.planned_at, D.id)
+)  # fmt: skip
+
+
+def read_batch(db: Connection, batch: BatchId) -> list[Claimed]:
+    """What is claimed under `batch`, oldest promise first, joined with reader and place in the sequence."""
+    return [Claimed(*tuple(row)) for row in db.execute(_READ_BATCH, {"batch": batch})]
+
+
+def lease_of(db: Connection, batch: BatchId) -> datetime | None:
+    """Until when, in real time, a batch is its owner's; None if nothing is claimed under it."""
+    found: datetime | None = db.scalar(select(func.min(D.lease_until)).where(D.batch_id == batch, is_in(State.CLAIMED)))
+    return found
+
+
+def unfit(db: Connection, batch: BatchId, whys: Mapping[DeliveryId, str], by: str, wall: datetime) -> None:
+    """These can never go out as they are, each for its own reason; the others of the batch can."""
+    for delivery, why in whys.items():
+        mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
+        history.move(db, State.FAILED, by, wall, why, *mine, lease_until=None)
+
+
+def postponed(db: Connection, batch: BatchId, delivery: DeliveryId, to: datetime, by: str, wall: datetime, why: str) -> None:
+    """A claimed row whose moment is not now: a new promise, at `to` (timeline)."""
+    mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
+    history.move(db, State.SCHEDULED, by, wall, why, *mine, batch_id=None, lease_until=None, due_at=to, planned_at=to)
+
+
+def put_aside(
+    db: Connection, batch: BatchId, delivery: DeliveryId, to: State, by: str, wall: datetime, why: str
+) -> list[Settled]:
+    """A claimed row that came far too late: CANCELLED, or HELD for a person. Returns it if it moved."""
+    mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
+    return history.move(db, to, by, wall, why, *mine, lease_until=None)
+
+
+def release(db: Connection, batch: BatchId, by: str, wall: datetime, why: str) -> int:
+    """Give back what is still claimed under `batch`: provably unsent."""
+    mine = (D.batch_id == batch, is_in(State.CLAIMED))
+    return len(history.move(db, State.SCHEDULED, by, wall, why, *mine, batch_id=None, lease_until=None))
+
+
+def extend(db: Connection, batch: BatchId, lease_until: datetime) -> None:
+    """Its owner is alive and still at it."""
+    db.execute(update(deliveries).where(D.batch_id == batch, is_in(State.CLAIMED)).values(lease_until=lease_until))

@@ -1,0 +1,81 @@
+"""What stops all sending of the whole fleet. Nothing is claimed or marked while a gate is shut."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, func, select, update
+
+from nurture.store.schema import gates
+
+G = gates.c
+
+
+class Gate(StrEnum):
+    """Who shuts it, and so who may open it."""
+
+    STOP = "stop"
+    """A person, by the stop switch."""
+    PROVIDER = "provider"
+    """A refusal that concerns every mail: opens by itself, and the first mails after it are a trial."""
+    CLOCK = "clock"
+    """The clock jumped: a person looks at it."""
+    EPOCH = "epoch"
+    """The database was set back: a person looks at it."""
+
+
+@dataclass(frozen=True)
+class Shut:
+    """A gate that is shut, or was until lately and is on trial. Real times."""
+
+    gate: Gate
+    since: datetime
+    until: datetime | None
+    why: str
+    by: str
+
+    def stops(self, wall: datetime) -> bool:
+        """Whether nothing may be sent now; otherwise a few mails may try whether the cause is gone."""
+        return self.until is None or wall < self.until
+
+
+_SHUT = select(G.name, G.shut_at, G.until, G.why, G.by).where(G.shut_at.is_not(None)).order_by(G.shut_at)
+_TURN = 0x6E75727475726521
+"""Advisory lock on PostgreSQL: shared by all who mark mail, taken alone by whoever throws the stop switch."""
+_SHARED = select(func.pg_advisory_xact_lock_shared(_TURN))
+_ALONE = select(func.pg_advisory_xact_lock(_TURN))
+
+
+def hold_open(db: Connection) -> None:
+    """From here to the end of the transaction nobody throws the stop switch. SQLite has one writer at a time anyway."""
+    if db.dialect.name == "postgresql":
+        db.execute(_SHARED)
+
+
+def shut_gates(db: Connection) -> list[Shut]:
+    """Gates that are shut, or on trial, longest first."""
+    return [Shut(Gate(row[0]), *row[1:]) for row in db.execute(_SHUT)]
+
+
+def stopped(shut: Sequence[Shut], wall: datetime) -> Shut | None:
+    """The gate that stops everything now, if one does."""
+    return next((gate for gate in shut if gate.stops(wall)), None)
+
+
+def shut(db: Connection, gate: Gate, why: str, by: str, wall: datetime, until: datetime | None = None) -> bool:
+    """Shut a gate until `until`, or until a person opens it. Returns whether it stood open.
+
+    The stop switch waits for those who are marking mail: after its commit nothing passes.
+    """
+    if gate is Gate.STOP and db.dialect.name == "postgresql":
+        db.execute(_ALONE)
+    stood = db.execute(select(G.shut_at).where(G.name == gate).with_for_update()).scalar_one() is None
+    db.execute(update(gates).where(G.name == gate).values(shut_at=wall, until=until, why=why[:200], by=by[:120]))
+    return stood
+
+
+def open_(db: Connection, gate: Gate) -> bool:
+    """Open a gate. Returns whether it was shut."""
+    was = update(gates).where(G.name == gate, G.shut_at.is_not(None))
+    return bool(db.execute(was.values(shut_at=None, until=None, why=None, by=None)).rowcount)

@@ -1,0 +1,62 @@
+"""django-post-office with anymail's SendGrid backend, in a virtual environment of its own (peers.lock): queue, then send.
+
+build/peers/bin/python tests/benchmarks/office_of_django.py URL KEY COUNT DATABASE < letter as JSON
+"""
+
+import json
+import sys
+import time
+import warnings
+
+
+def main(url: str, key: str, count: int, database: str) -> float:
+    """Seconds to queue `count` letters from a template and to send them: ours writes the next row in its time too."""
+    warnings.simplefilter("ignore")
+    import django
+    from django.conf import settings
+
+    settings.configure(
+        INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "post_office"], USE_TZ=True, SECRET_KEY="x",
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database}},
+        TEMPLATES=[{"BACKEND": "post_office.template.backends.post_office.PostOfficeTemplates", "APP_DIRS": True, "DIRS": [],
+                    "NAME": "post_office", "OPTIONS": {"context_processors": []}},
+                   {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}],
+        EMAIL_BACKEND="post_office.EmailBackend", LOGGING_CONFIG=None, DEFAULT_AUTO_FIELD="django.db.models.AutoField",
+        POST_OFFICE={"BACKENDS": {"default": "anymail.backends.sendgrid.EmailBackend"}, "BATCH_SIZE": 500,
+                     "THREADS_PER_PROCESS": 1, "LOG_LEVEL": 0, "TEMPLATE_ENGINE": "post_office"},
+        ANYMAIL={"SENDGRID_API_KEY": key, "SENDGRID_API_URL": url + "/v3/"},
+    )  # fmt: skip
+    django.setup()
+    from django.core.management import call_command
+    from post_office import mail
+    from post_office.models import EmailTemplate
+
+    call_command("migrate", verbosity=0)
+    letter = json.load(sys.stdin)
+    template = EmailTemplate.objects.create(
+        name="letter", subject=letter["subject"], content=letter["text"], html_content=letter["html"]
+    )
+    begin = time.perf_counter()
+    mail.send_many([
+        {"sender": "dana@example.org", "recipients": [f"reader{number}@example.org"], "template": template,
+         "render_on_delivery": True,
+         "headers": {"List-Unsubscribe": f"<https://letters.example.org/unsubscribe/{number:064x}>",
+                     "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"},
+         "context": {"reader": {"first_name": "Robin", "signed_up_on": "2 March 2026"}, "practice": {"name": "Dana"},
+                     "links": {"unsubscribe": f"https://letters.example.org/unsubscribe/{number:064x}"}}}
+        for number in range(count)
+    ])  # fmt: skip
+    sent, failed, _ = mail.send_queued(processes=1)
+    while sent + failed < count:
+        more, wrong, _ = mail.send_queued(processes=1)
+        if not more + wrong:
+            break
+        sent, failed = sent + more, failed + wrong
+    seconds = time.perf_counter() - begin
+    if sent != count:
+        raise RuntimeError(f"{sent} of {count} sent")
+    return seconds
+
+
+if __name__ == "__main__":
+    print(json.dumps({"seconds": main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])}))

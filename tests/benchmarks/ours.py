@@ -1,0 +1,118 @@
+"""Our own tick: claim, decrypt, fill, checks, commits of `sending` and `accepted`, and the next row, all in its time.
+
+python -m tests.benchmarks.ours URL COUNT DATABASE CONCURRENCY FOLDER
+"""
+
+import json
+import resource
+import sys
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import insert, select, text, update
+
+from nurture import log, runtime
+from nurture.domain.delivery import Kind, State
+from nurture.domain.sequence import EnrollmentState
+from nurture.domain.subscriber import SubscriberState
+from nurture.runtime import Runtime
+from nurture.services import publishing
+from nurture.store import subscribers as people
+from nurture.store.schema import deliveries, editions, enrollments, sequences, subscribers
+from nurture.words import SubscriberId, new_id
+from tests.benchmarks.letter import HTML, SUBJECT, TEXT
+from tests.conftest import settings_for
+from tests.people import run_tick
+from tests.servers.sendgrid import KEY
+
+_AT_ONCE = 2_000
+
+
+def crowd(rt: Runtime, count: int, name: str = "reader", at: datetime | None = None) -> None:
+    """Confirmed readers whose first letter is due, written in bulk."""
+    due = at or rt.clock.now()
+    with rt.database.read() as db:
+        sequence = db.execute(select(sequences.c.id)).scalar_one()
+    for start in range(0, count, _AT_ONCE):
+        persons, places, letters = [], [], []
+        for number in range(start, min(start + _AT_ONCE, count)):
+            who, place = SubscriberId(new_id()), new_id()
+            email = f"{name}{number}@example.org"
+            bidx = rt.sealer.blind_index(email)
+            persons.append({
+                "id": who, "email_bidx": bidx, "email_sealed": rt.sealer.seal(email, people.email_place(who)),
+                "first_name_sealed": rt.sealer.seal("Robin", people.first_name_place(who)), "time_zone": "America/New_York",
+                "state": SubscriberState.ACTIVE, "created_at": due, "confirmed_at": due,
+            })  # fmt: skip
+            places.append({
+                "id": place, "subscriber_id": who, "sequence_id": sequence, "state": EnrollmentState.ACTIVE, "anchor_at": due,
+                "started_at": due,
+            })  # fmt: skip
+            letters.append({
+                "id": new_id(), "kind": Kind.LETTER, "state": State.SCHEDULED, "subscriber_id": who, "email_bidx": bidx,
+                "enrollment_id": place, "step_key": "welcome", "planned_at": due, "due_at": due, "created_at": due,
+            })  # fmt: skip
+        with rt.database.begin() as db:
+            db.execute(insert(subscribers), persons)
+            db.execute(insert(enrollments), places)
+            db.execute(insert(deliveries), letters)
+
+
+def build(url: str, database: str, concurrency: int, folder: Path) -> Runtime:
+    """An installation that sends the bench's letter to a SendGrid server."""
+    given = {"mailer": "sendgrid", "sendgrid_api_key": KEY, "sendgrid_host": url, "from_email": "dana@example.org"}
+    settings = settings_for(
+        folder, database, postal_address="PO Box 12", send_concurrency=concurrency, from_name="Dana", **given
+    )
+    rt = runtime.build(settings, migrate=True)
+    log.quiet()
+    publishing.load_shipped(rt)
+    with rt.database.begin() as db:
+        db.execute(update(editions).values(subject=SUBJECT, html=HTML, text=TEXT))
+    return rt
+
+
+def analyze(rt: Runtime) -> None:
+    """What autovacuum does within a minute in real life: let the planner know how large the tables are."""
+    if not rt.database.is_sqlite:
+        with rt.database.begin() as db:
+            db.execute(text("ANALYZE"))
+
+
+def main(url: str, count: int, database: str, concurrency: int, folder: Path) -> dict[str, float]:
+    """Seconds and CPU seconds of one tick over `count` due letters, and resident MB in its first and last quarter."""
+    rt = build(url, database, concurrency, folder)
+    crowd(rt, 20, "first")
+    run_tick(rt)  # the first letters compile templates and statements, once per process
+    crowd(rt, count)
+    analyze(rt)
+    sizes: list[float] = []
+    stop = threading.Event()
+    watch = threading.Thread(target=_watch, args=(sizes, stop), daemon=True)
+    watch.start()
+    begin, cpu = time.perf_counter(), time.process_time()
+    report = run_tick(rt)
+    took, cpu = time.perf_counter() - begin, time.process_time() - cpu
+    stop.set()
+    watch.join()
+    rt.close()
+    if report.claimed != count:
+        raise RuntimeError(f"{report.claimed} of {count} claimed")
+    quarter = max(1, len(sizes) // 4)
+    return {
+        "seconds": took, "cpu": cpu, "first_quarter_mb": max(sizes[:quarter], default=0),
+        "last_quarter_mb": max(sizes[-quarter:], default=0),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }  # fmt: skip
+
+
+def _watch(sizes: list[float], stop: threading.Event) -> None:
+    while not stop.wait(0.25):
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        sizes.append(pages * resource.getpagesize() / 2**20)
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), Path(sys.argv[5]))))

@@ -1,0 +1,26 @@
+"""A mailer that answers as a test says, and counts what it was given."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from nurture.domain.delivery import Outcome
+from nurture.mailers.base import Mail
+
+
+class Answering:
+    """`answer`: what a request comes to, by its first mail; may be a coroutine."""
+
+    name = "answering"
+    repeats_safely = False
+    per_request = 1
+
+    def __init__(self, answer: Callable[[Mail], Outcome | Awaitable[Outcome]], gives_evidence: bool = True) -> None:
+        self.answer, self.gives_evidence = answer, gives_evidence
+        self.given: list[Mail] = []
+
+    async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
+        self.given += mails
+        found = self.answer(mails[0])
+        return await found if isinstance(found, Awaitable) else found
+
+    async def rest(self) -> None:
+        pass
