@@ -2,9 +2,11 @@
 
 import atexit
 
-from nurture import runtime, scheduler, settings
+from nurture import fleet, runtime, scheduler, settings
 from nurture.app import create_app
 
 _rt = runtime.build(settings.load())
 app = create_app(_rt)
-atexit.register(scheduler.stop, _rt, scheduler.start(_rt))
+_here = fleet.join(_rt)
+atexit.register(_here.close)
+atexit.register(scheduler.stop, _rt, scheduler.start(_rt, _here.carry))

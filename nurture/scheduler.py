@@ -4,42 +4,22 @@ It only ticks: what is due is a row, so any number of schedulers in any number o
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from nurture import log
 from nurture.delivery.reconcile import plan_missing, reconcile
-from nurture.delivery.send import Office
-from nurture.delivery.tick import TickReport, tick
+from nurture.delivery.tick import tick
 from nurture.runtime import Runtime
 from nurture.services.privacy import retain
+from nurture.words import BatchId
 
 _log = log.get(__name__)
 
 _RECONCILE_SECONDS = 30
 _PLAN_SECONDS = 600
 _RETENTION_SECONDS = 3600
-
-
-def tick_here(rt: Runtime) -> TickReport:
-    """One tick whose batches this process sends itself, to their end."""
-    office = Office(rt)
-    try:
-        report = tick(rt, office.carry)
-        office.finish()
-    finally:
-        office.close()
-    return report
-
-
-@dataclass
-class Ticking:
-    """A scheduler at work in this process, and the office that sends what it claims."""
-
-    scheduler: BackgroundScheduler
-    office: Office
 
 
 def _guarded(name: str, job: Callable[[], object]) -> None:
@@ -49,11 +29,11 @@ def _guarded(name: str, job: Callable[[], object]) -> None:
         _log.error("job_failed", kind=name, exc_info=error)
 
 
-def start(rt: Runtime) -> Ticking:
-    """Start ticking in this process."""
-    scheduler, office = BackgroundScheduler(timezone="UTC"), Office(rt)
+def start(rt: Runtime, carry: Callable[[BatchId], object]) -> BackgroundScheduler:
+    """Start ticking in this process; `carry` takes the batches that its ticks claim."""
+    scheduler = BackgroundScheduler(timezone="UTC")
     jobs: tuple[tuple[str, Callable[[], object], float], ...] = (
-        ("tick", partial(tick, rt, office.carry), rt.settings.tick_seconds),
+        ("tick", partial(tick, rt, carry), rt.settings.tick_seconds),
         ("reconcile", partial(reconcile, rt), _RECONCILE_SECONDS),
         ("plan", partial(plan_missing, rt), _PLAN_SECONDS),
         ("retention", partial(retain, rt), _RETENTION_SECONDS),
@@ -65,12 +45,11 @@ def start(rt: Runtime) -> Ticking:
         )  # fmt: skip
     scheduler.start()
     _log.info("scheduler_started", seconds=rt.settings.tick_seconds)
-    return Ticking(scheduler, office)
+    return scheduler
 
 
-def stop(rt: Runtime, ticking: Ticking) -> None:
-    """Finish what is in flight, give back the rest, and stop."""
+def stop(rt: Runtime, scheduler: BackgroundScheduler) -> None:
+    """Claim no more, and wait for the tick that is under way."""
     rt.stopping.set()
-    ticking.office.close()
-    ticking.scheduler.shutdown(wait=True)
+    scheduler.shutdown(wait=True)
     _log.info("scheduler_stopped")

@@ -56,6 +56,15 @@ def _database(value: str) -> str:
     return value
 
 
+_BROKERS = ("redis://", "rediss://", "redis+socket://", "amqp://", "amqps://")
+
+
+def _broker(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(_BROKERS):
+        raise ValueError("is not a broker this service can use")
+    return value
+
+
 def _setting(default: Any, meaning: str, remedy: str, **limits: Any) -> Any:
     return Field(default=default, description=meaning, json_schema_extra={"remedy": remedy}, **limits)
 
@@ -156,8 +165,10 @@ class Settings(BaseSettings):
     max_other_mails_per_day: int = _setting(
         5, "most other mails, confirmations for example, to one person on such a day", "Set it to 1–100.", ge=1, le=100
     )
-    broker_url: SecretStr | None = _setting(
-        None, "reserved for Celery workers on more machines; not in this version", "Leave it out."
+    broker_url: Annotated[SecretStr, AfterValidator(_broker)] | None = _setting(
+        None,
+        "Redis or RabbitMQ, by which claimed batches travel to `nurture worker` on any machine (default: none)",
+        "Set it to redis://host:6379/0, rediss://…, redis+socket:///path, amqp://user:password@host/name or amqps://….",
     )
     clock_speed: float = _setting(
         1,
@@ -169,10 +180,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
-        if self.broker_url is not None:
+        if self.broker_url is not None and self.database.startswith("sqlite:"):
             raise SettingRefused(
-                f"{PREFIX}BROKER_URL is set, but this version has no Celery workers. Leave it out; "
-                "any number of `nurture worker` processes may share one database."
+                f"{PREFIX}BROKER_URL is set, but the database is SQLite, a file on one machine: workers on others cannot read "
+                f"what a message names. Set {PREFIX}DATABASE_URL to postgresql+psycopg://user:password@host/name, or leave "
+                f"{PREFIX}BROKER_URL out (docs/scaling.md)."
             )
         if self.mailer == "outbox":
             return self

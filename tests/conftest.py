@@ -15,6 +15,7 @@ from nurture.settings import Settings, load
 from nurture.words import new_id
 from tests.clocks import ManualClock
 from tests.servers.postgres import Postgres
+from tests.servers.redis import Redis
 
 SECRET = "a secret that only tests know, and long enough"
 
@@ -32,6 +33,13 @@ def _nobody_elses_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server of our own."""
     with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    """A Redis server of one test's own."""
+    with Redis() as server:
         yield server
 
 

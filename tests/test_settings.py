@@ -121,6 +121,15 @@ def test_a_database_we_cannot_use_is_answered_with_those_we_can(monkeypatch: pyt
     assert "Set it to sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/name." in said
 
 
+@pytest.mark.parametrize("value", ["sqs://hunter2@localhost", "localhost:6379", "http://hunter2@localhost"])
+def test_a_broker_we_cannot_use_is_answered_with_those_we_can(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    said = refusal(monkeypatch, BROKER_URL=value, DATABASE_URL="postgresql+psycopg://localhost/nurture")
+    assert said.startswith(
+        "NURTURE_BROKER_URL is set, which is not a broker this service can use. Set it to redis://host:6379/0,"
+    )
+    assert "hunter2" not in said
+
+
 def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     said = refusal(monkeypatch, MAILER="pigeon", BATCH_SIZE="0", TIME_ZONE="Berlin").splitlines()
     assert sorted(line.split()[0] for line in said) == ["NURTURE_BATCH_SIZE", "NURTURE_MAILER", "NURTURE_TIME_ZONE"]
@@ -157,10 +166,11 @@ def test_a_refusal_names_a_secret_but_never_repeats_it(monkeypatch: pytest.Monke
         ("SENDGRID_API_KEY", "SG.hunter2"),
         ("SMTP_URL", "smtp://robin:hunter2@mail.example.org"),
         ("DATABASE_URL", "postgresql+psycopg://nurture:hunter2@localhost/nurture"),
+        ("BROKER_URL", "amqps://nurture:hunter2@localhost/nurture"),
     ],
 )
 def test_settings_print_without_their_secrets(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    setenv(monkeypatch, **{name: value})
+    setenv(monkeypatch, **{"DATABASE_URL": "postgresql+psycopg://localhost/nurture", name: value})
     settings = load()
     assert getattr(settings, name.lower()) is not None
     assert "hunter2" not in f"{settings!r} {settings}"
@@ -210,6 +220,23 @@ def test_outside_this_machine_links_and_keys_travel_only_by_https(
 def test_a_stand_in_on_this_machine_needs_no_https(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     setenv(monkeypatch, **{**SENDGRID, "BASE_URL": address, "SENDGRID_HOST": address})
     assert load().sendgrid_host == address
+
+
+@pytest.mark.parametrize("database", ["", "sqlite:////srv/nurture.db"], ids=["embedded", "named"])
+def test_a_broker_with_sqlite_is_refused_because_its_workers_could_not_read_the_file(
+    monkeypatch: pytest.MonkeyPatch, database: str
+) -> None:
+    said = refusal(monkeypatch, BROKER_URL="redis://localhost", DATABASE_URL=database)
+    assert said.startswith("NURTURE_BROKER_URL is set, but the database is SQLite, a file on one machine")
+    assert "Set NURTURE_DATABASE_URL to postgresql+psycopg://" in said
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+socket", "amqp", "amqps"])
+def test_a_broker_with_postgresql_is_taken(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    setenv(monkeypatch, BROKER_URL=f"{scheme}://localhost", DATABASE_URL="postgresql+psycopg://localhost/nurture")
+    broker = load().broker_url
+    assert broker is not None
+    assert broker.get_secret_value() == f"{scheme}://localhost"
 
 
 def test_the_outbox_needs_no_https_because_nothing_leaves_the_house(monkeypatch: pytest.MonkeyPatch) -> None:

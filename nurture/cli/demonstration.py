@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import click
 from werkzeug.serving import make_server
 
-from nurture import log, runtime, scheduler
+from nurture import fleet, log, runtime, scheduler
 from nurture import settings as configuration
 from nurture.app import create_app
 from nurture.mailers.outbox import Outbox, Stored
@@ -36,19 +36,21 @@ def run(speed: float) -> None:
     folder = Path("instance") / "demo"
     shutil.rmtree(folder, ignore_errors=True)
     settings = configuration.load(
-        instance_dir=folder, database_url=None, mailer="outbox", clock_speed=speed, tick_seconds=0.2, listen="127.0.0.1:0",
-        base_url="http://127.0.0.1:8000", from_name=configuration.load().from_name,
+        instance_dir=folder, database_url=None, broker_url=None, mailer="outbox", clock_speed=speed, tick_seconds=0.2,
+        listen="127.0.0.1:0", base_url="http://127.0.0.1:8000", from_name=configuration.load().from_name,
     )  # fmt: skip
     rt = runtime.build(settings, migrate=True)
     log.quiet()
     publishing.load_shipped(rt)
     server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    ticking = scheduler.start(rt)
+    here = fleet.join(rt)
+    ticking = scheduler.start(rt, here.carry)
     try:
         _walk(rt, f"http://127.0.0.1:{server.server_port}", speed)
     finally:
         scheduler.stop(rt, ticking)
+        here.close()
         server.shutdown()
         rt.close()
 

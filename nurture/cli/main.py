@@ -2,15 +2,15 @@
 
 import json
 import signal
-import threading
 from types import FrameType
 from typing import Any
 
 import click
 
-from nurture import __version__, log, runtime, scheduler
+from nurture import __version__, fleet, log, runtime, scheduler
 from nurture import settings as configuration
 from nurture.cli import data, demonstration, mail, server
+from nurture.delivery import tick as ticks
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.runtime import Runtime
 from nurture.services import health, publishing
@@ -71,18 +71,18 @@ def serve(workers: int, threads: int, no_scheduler: bool) -> None:
 def worker() -> None:
     """Send due mail without serving pages. Start as many as you like, on as many machines."""
     rt = runtime.build(_settings())
-    asked = threading.Event()
 
     def stop(number: int, _: FrameType | None) -> None:
         _log.info("stopping", signal=signal.Signals(number).name)
         rt.stopping.set()
-        asked.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    ticking = scheduler.start(rt)
-    asked.wait()
+    here = fleet.join(rt)
+    ticking = scheduler.start(rt, here.carry)
+    here.work()
     scheduler.stop(rt, ticking)
+    here.close()
     rt.close()
 
 
@@ -102,7 +102,12 @@ def tick(status: bool, as_json: bool) -> None:
 
 def _once(rt: Runtime) -> dict[str, Any]:
     settled, planned = reconcile(rt), plan_missing(rt)
-    report = scheduler.tick_here(rt)
+    here = fleet.join(rt)
+    try:
+        report = ticks.tick(rt, here.carry)
+        here.finish()
+    finally:
+        here.close()
     return {
         "claimed": report.claimed, "batches": report.batches, "released": settled.released, "unknown": settled.unknown,
         "resent": settled.resent, "held": settled.held, "planned": planned,

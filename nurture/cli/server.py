@@ -8,8 +8,9 @@ import click
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from nurture import log, runtime, scheduler
+from nurture import fleet, log, runtime, scheduler
 from nurture.app import create_app
+from nurture.fleet import Here
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
 from nurture.services import access
@@ -27,6 +28,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def __init__(self, settings: Settings, options: dict[str, Any], ticking: bool) -> None:
         self._settings, self._options, self._ticking = settings, options, ticking
         self._rt: Runtime | None = None
+        self._here: Here | None = None
         self._scheduler: Any = None
         super().__init__()
 
@@ -39,13 +41,15 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Runs in each worker process, after the fork: connections and threads are its own."""
         self._rt = runtime.build(self._settings)
         if self._ticking:
-            self._scheduler = scheduler.start(self._rt)
+            self._here = fleet.join(self._rt)
+            self._scheduler = scheduler.start(self._rt, self._here.carry)
         return create_app(self._rt)
 
     def _stop(self) -> None:
         if self._rt is not None:
-            if self._scheduler is not None:
+            if self._here is not None:
                 scheduler.stop(self._rt, self._scheduler)
+                self._here.close()
             self._rt.close()
 
 

@@ -43,6 +43,7 @@ def test_another_key_is_noticed_at_the_start(tmp_path: Path) -> None:
         ({"mailer": "sendgrid"}, "NURTURE_SENDGRID_API_KEY, NURTURE_FROM_EMAIL, NURTURE_POSTAL_ADDRESS are missing"),
         ({"mailer": "smtp", "smtp_url": "smtp://x", "from_email": "a@b.org"}, "NURTURE_POSTAL_ADDRESS is missing"),
         ({"batch_size": "5000"}, "NURTURE_BATCH_SIZE is '5000'"),
+        ({"broker_url": "redis://:hidden@x"}, "NURTURE_BROKER_URL is set, but the database is SQLite"),
         ({"database_url": "mysql://x:hidden@y"}, "NURTURE_DATABASE_URL is set, which is not a database"),
     ],
 )
