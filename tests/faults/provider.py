@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import Enum
 
 from nurture.clock import Clock
-from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
+from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected
 from nurture.domain.event import Event, EventKind
 from nurture.mailers.base import Mail
 from nurture.words import DeliveryId, RequestId
@@ -46,6 +46,7 @@ class Taken:
 
     delivery: DeliveryId
     request: RequestId
+    kind: Kind
     address: str
     subject: str
 
@@ -80,7 +81,7 @@ class Provider:
         return _OUTCOMES[answer]
 
     def _take(self, mail: Mail) -> None:
-        self.ledger.append(Taken(mail.delivery, mail.request, mail.to, mail.subject))
+        self.ledger.append(Taken(mail.delivery, mail.request, mail.kind, mail.to, mail.subject))
         for kind in (EventKind.PROCESSED, EventKind.DELIVERED):
             name = f"{mail.delivery} {mail.request} {kind}"
             twin = hashlib.blake2b(name.encode(), digest_size=16).digest()
@@ -92,7 +93,7 @@ class Provider:
     def duplicates(self) -> list[str]:
         """Deliveries taken twice, and letters that one address got twice, under whatever id."""
         ids = Counter(mail.delivery for mail in self.ledger)
-        letters = Counter((mail.address, mail.subject) for mail in self.ledger)
+        letters = Counter((mail.address, mail.subject) for mail in self.ledger if mail.kind is Kind.LETTER)
         return [str(what) for what, times in (*ids.items(), *letters.items()) if times > 1]
 
     def sent_to(self, address: str) -> int:

@@ -75,15 +75,15 @@ def live(life: Life) -> None:
 def _work(rt: Any, pause_seconds: float) -> None:
     """What nurture.scheduler starts, without its minutes between two looks."""
     from nurture import log
-    from nurture.delivery.reconcile import Watch, reconcile
+    from nurture.delivery.reconcile import reconcile
     from nurture.delivery.send import Office
     from nurture.delivery.tick import tick
 
-    office, watch = Office(rt), Watch()
+    office = Office(rt)
     while not rt.stopping.is_set():
         try:
             tick(rt, office.carry)
-            reconcile(rt, watch)
+            reconcile(rt)
         except Exception as error:  # tried again, as the scheduler does: a database that restarts is no reason to end
             log.get(__name__).error("job_failed", exc_info=error)
         rt.stopping.wait(pause_seconds)
