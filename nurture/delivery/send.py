@@ -94,7 +94,7 @@ class Office:
             self._raise()
             self._waiting.append(batch)
             self._idle = False
-        self._loop.call_soon_threadsafe(self._wake.set)
+        self._poke()
 
     def finish(self) -> None:
         """Wait until everything handed over is settled or given back."""
@@ -105,9 +105,14 @@ class Office:
     def close(self) -> None:
         """Finish what is in flight, give back the rest, and end."""
         self._closing = True
-        if self._thread.is_alive():
+        self._poke()
+        self._thread.join()
+
+    def _poke(self) -> None:
+        try:
             self._loop.call_soon_threadsafe(self._wake.set)
-            self._thread.join()
+        except RuntimeError:  # its loop has ended: by `close`, or by an error that whoever waits must hear of
+            self._raise()
 
     def _raise(self) -> None:
         if self._error is not None:
