@@ -14,6 +14,7 @@ from nurture.delivery.reconcile import reconcile
 from nurture.delivery.send import Office
 from nurture.delivery.tick import TickReport, tick
 from nurture.runtime import Runtime
+from nurture.services import suppressions
 from nurture.services.privacy import retain
 
 _log = log.get(__name__)
@@ -55,6 +56,8 @@ def start(rt: Runtime) -> Ticking:
         ("tick", partial(tick, rt, office.carry), rt.settings.tick_seconds),
         ("reconcile", partial(reconcile, rt), _RECONCILE_SECONDS),
         ("retention", partial(retain, rt), _RETENTION_SECONDS),
+        ("suppressions_push", partial(suppressions.push, rt), suppressions.PUSH_SECONDS),
+        ("suppressions_pull", partial(suppressions.pull, rt), suppressions.PULL_SECONDS),
     )
     for name, job, seconds in jobs:
         scheduler.add_job(

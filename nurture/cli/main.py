@@ -13,7 +13,7 @@ from nurture import settings as configuration
 from nurture.cli import data, demonstration, mail, server
 from nurture.delivery.reconcile import reconcile
 from nurture.runtime import Runtime
-from nurture.services import health, publishing
+from nurture.services import health, publishing, suppressions
 from nurture.settings import SettingRefused, Settings
 from nurture.store.database import DatabaseRefused
 from nurture.words import NurtureError
@@ -103,6 +103,8 @@ def tick(status: bool, as_json: bool) -> None:
 def _once(rt: Runtime) -> dict[str, Any]:
     settled = reconcile(rt)
     report = scheduler.tick_here(rt)
+    suppressions.push(rt)
+    suppressions.pull(rt)
     return {
         "claimed": report.claimed, "batches": report.batches, "released": settled.released, "unknown": settled.unknown,
         "resent": settled.resent, "held": settled.held, "planned": settled.planned,
