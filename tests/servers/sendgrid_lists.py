@@ -32,7 +32,10 @@ MAIL_ONLY_KEY = "SG.mail-only-key"
 
 ListName = Literal["bounces", "blocks", "invalid_emails", "spam_reports", "unsubscribes"]
 _DETAILS: dict[str, Json] = {
-    "bounces": {"reason": "550 5.1.1 The email account that you tried to reach does not exist.", "status": "5.1.1"},
+    "bounces": {
+        "reason": f"550 5.1.1 The email account that you tried to reach does not exist. {'Please try again. ' * 20}",
+        "status": "5.1.1",
+    },
     "blocks": {"reason": "unable to resolve MX record", "status": "4.0.0"},
     "invalid_emails": {"reason": "Mail domain mentioned in email address is unknown"},
     "spam_reports": {"ip": "10.63.202.100"},

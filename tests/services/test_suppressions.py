@@ -19,7 +19,7 @@ from nurture.mailers.sendgrid.lists import Lists
 from nurture.runtime import Runtime
 from nurture.services import preferences, suppressions
 from nurture.services.preferences import Exit
-from nurture.store import gates, heartbeats, subscribers, suppression_pushes
+from nurture.store import gates, heartbeats, instance, subscribers, suppression_pushes
 from nurture.store.gates import Gate
 from nurture.store.schema import enrollments, metadata
 from nurture.store.schema import suppression_pushes as table
@@ -157,7 +157,8 @@ def test_nobody_is_put_back_or_seen_milder_by_a_list(rt: Runtime, clock: ManualC
     preferences.unsubscribe(rt, left.id, Exit.PAGE)
     at = clock.at.timestamp()
     server.fill("bounces", [(bounced.email, at), (complained.email, at)])
-    server.fill("spam_reports", [(complained.email, at)])
+    server.fill("spam_reports", [(complained.email, at), ("stranger@example.org", at)])
+    server.fill("bounces", [("stranger@example.org", at)])
     before = []
     for _ in range(3):
         suppressions.pull(rt)
@@ -229,6 +230,17 @@ def test_who_leaves_again_after_coming_back_has_left(
     assert server.listed("unsubscribes") == [reader.email], "that they had come back is not told any more"
 
 
+@pytest.mark.parametrize("name", ["bounces", "spam_reports"])
+def test_a_bounce_or_complaint_counts_also_for_who_came_back_after_it(
+    rt: Runtime, clock: ManualClock, server: SendGridWithLists, name: ListName
+) -> None:
+    at = clock.at.timestamp()
+    reader = comes_back(rt, clock)
+    server.fill(name, [(reader.email, at)])
+    assert suppressions.pull(rt)
+    assert standing(rt, reader)[0] in (SubscriberState.BOUNCED, SubscriberState.COMPLAINED)
+
+
 def test_who_has_just_signed_up_may_confirm_whatever_sendgrid_remembers_and_is_taken_off_its_list(
     rt: Runtime, clock: ManualClock, server: SendGridWithLists
 ) -> None:
@@ -246,10 +258,24 @@ def test_who_has_just_signed_up_may_confirm_whatever_sendgrid_remembers_and_is_t
     assert len([mail for mail in server.arrived() if mail.address == reader.email]) == 1
 
 
-def test_who_signed_up_and_then_left_at_sendgrid_is_not_asked_any_more(
-    rt: Runtime, clock: ManualClock, server: SendGridWithLists
-) -> None:
+def signs_up(rt: Runtime) -> Reader:
+    return sign_up(rt)
+
+
+def signs_up_again(rt: Runtime) -> Reader:
     reader = sign_up(rt)
+    preferences.unsubscribe(rt, reader.id, Exit.PAGE)
+    with rt.database.begin() as db:
+        db.execute(metadata.tables["deliveries"].delete())  # long ago
+    return sign_up(rt, reader.email)
+
+
+@pytest.mark.parametrize("how", [signs_up, signs_up_again])
+def test_who_signed_up_and_then_left_at_sendgrid_is_not_asked_any_more(
+    rt: Runtime, clock: ManualClock, server: SendGridWithLists, how: Callable[[Runtime], Reader]
+) -> None:
+    reader = how(rt)
+    assert standing(rt, reader)[0] is SubscriberState.PENDING
     server.fill("unsubscribes", [(reader.email, clock.advance(minutes=1).timestamp())])
     suppressions.pull(rt)
     assert standing(rt, reader) == (SubscriberState.UNSUBSCRIBED, Suppression.UNSUBSCRIBED)
@@ -328,6 +354,27 @@ def test_after_a_restored_backup_it_is_read_at_once_and_stale_words_are_not_told
         gates.open_(db, Gate.EPOCH)
     suppressions.push(rt)
     assert server.listed("unsubscribes") == [reader.email]
+
+
+def test_it_finds_out_itself_that_the_database_was_set_back(rt: Runtime, clock: ManualClock, server: SendGridWithLists) -> None:
+    for _ in range(2):
+        assert suppressions.pull(rt)
+        clock.advance(days=1)
+    assert suppressions.pull(rt)
+    clock.advance(hours=2)
+    with rt.database.begin() as db:
+        instance.replace(db, "generation", "0")
+    assert suppressions.pull(rt)
+
+
+def test_a_mark_that_lies_ahead_does_not_keep_it_from_reading(
+    rt: Runtime, clock: ManualClock, server: SendGridWithLists
+) -> None:
+    with rt.database.begin() as db:
+        heartbeats.beat(db, heartbeats.LISTS, clock.at + timedelta(days=30))
+    assert suppressions.pull(rt)
+    assert set(spans(server)) == {(clock.at - timedelta(hours=48), clock.at)}
+    assert mark(rt) == clock.at
 
 
 def test_by_a_clock_that_jumped_nothing_is_read(rt: Runtime, clock: ManualClock, server: SendGridWithLists) -> None:
@@ -437,8 +484,8 @@ def test_a_refused_key_is_left_in_peace_for_long_by_all_that_waits(
 ) -> None:
     readers = [sign_up(rt) for _ in range(150)]
     with rt.database.begin() as db:
-        for reader in readers:
-            suppression_pushes.enqueue(db, reader.id, Act.ADD, clock.at)
+        for number, reader in enumerate(readers):
+            suppression_pushes.enqueue(db, reader.id, Act.REMOVE if number % 10 == 0 else Act.ADD, clock.at)
     server.plan_lists(status(403))
     assert suppressions.push(rt) == 0
     for _ in range(50):
