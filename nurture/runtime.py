@@ -4,8 +4,10 @@ import json
 import os
 import secrets
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -17,6 +19,7 @@ from nurture.mailers.base import Mailer, Sender
 from nurture.mailers.outbox import Outbox
 from nurture.mailers.sendgrid import SendGrid
 from nurture.mailers.sendgrid.events import KeyRefused, read_keys
+from nurture.mailers.sendgrid.lists import Lists
 from nurture.mailers.smtp import Smtp
 from nurture.sealing import Sealer, derive
 from nurture.settings import PREFIX, SettingRefused, Settings
@@ -68,6 +71,8 @@ class Runtime:
     sender: Sender
     patience: Patience
     guards: Guards
+    lists: Callable[[], Lists] | None
+    """Begins a conversation about SendGrid's own suppression lists; None with any other mailer."""
     memory: Memory = field(default_factory=Memory)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is asked to stop: what is in flight is finished, the rest is given back."""
@@ -130,6 +135,12 @@ def _check_webhook_key(settings: Settings) -> None:
             ) from None
 
 
+def _lists(settings: Settings, clock: Clock, stopping: threading.Event) -> Callable[[], Lists] | None:
+    if settings.mailer != "sendgrid" or settings.sendgrid_api_key is None:
+        return None
+    return partial(Lists, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, clock.wall, stopping.wait)
+
+
 def _check_key(db: Connection, sealer: Sealer) -> None:
     if instance.agree(db, "key_fingerprint", sealer.fingerprint()) != sealer.fingerprint():
         raise SettingRefused(
@@ -167,6 +178,7 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
     with database.begin() as db:
         _check_key(db, sealer)
         clock = _clock(db, settings.clock_speed)
+    stopping = threading.Event()
     return Runtime(
         settings=settings,
         clock=clock,
@@ -177,6 +189,8 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
         sender=Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url),
         patience=Patience(timedelta(seconds=settings.lease_seconds)),
         guards=Guards(timedelta(hours=settings.min_gap_hours), settings.max_letters_per_day, settings.max_other_mails_per_day),
+        lists=_lists(settings, clock, stopping),
+        stopping=stopping,
     )
 
 

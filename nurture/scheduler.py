@@ -12,6 +12,7 @@ from nurture import log
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.delivery.tick import tick
 from nurture.runtime import Runtime
+from nurture.services import suppressions
 from nurture.services.privacy import retain
 from nurture.words import BatchId
 
@@ -37,6 +38,8 @@ def start(rt: Runtime, carry: Callable[[BatchId], object]) -> BackgroundSchedule
         ("reconcile", partial(reconcile, rt), _RECONCILE_SECONDS),
         ("plan", partial(plan_missing, rt), _PLAN_SECONDS),
         ("retention", partial(retain, rt), _RETENTION_SECONDS),
+        ("suppressions_push", partial(suppressions.push, rt), suppressions.PUSH_SECONDS),
+        ("suppressions_pull", partial(suppressions.pull, rt), suppressions.PULL_SECONDS),
     )
     for name, job, seconds in jobs:
         scheduler.add_job(

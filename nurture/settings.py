@@ -107,7 +107,9 @@ class Settings(BaseSettings):
         "outbox", "what carries mail: outbox, sendgrid or smtp", "Set it to outbox, sendgrid or smtp."
     )
     sendgrid_api_key: SecretStr | None = _setting(
-        None, "v3 API key with the right to send mail", "Make one at SendGrid under Settings, API Keys."
+        None,
+        "v3 API key with the rights to send mail and to the suppression lists",
+        "Make one at SendGrid under Settings, API Keys.",
     )
     sendgrid_host: Annotated[str, AfterValidator(_origin)] = _setting(
         "https://api.sendgrid.com", "origin of the v3 API", "Set it to https://api.sendgrid.com."

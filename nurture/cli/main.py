@@ -13,7 +13,7 @@ from nurture.cli import data, demonstration, mail, server
 from nurture.delivery import tick as ticks
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.runtime import Runtime
-from nurture.services import health, publishing
+from nurture.services import health, publishing, suppressions
 from nurture.settings import SettingRefused, Settings
 from nurture.store.database import DatabaseRefused
 from nurture.words import NurtureError
@@ -108,6 +108,8 @@ def _once(rt: Runtime) -> dict[str, Any]:
         here.finish()
     finally:
         here.close()
+    suppressions.push(rt)
+    suppressions.pull(rt)
     return {
         "claimed": report.claimed, "batches": report.batches, "released": settled.released, "unknown": settled.unknown,
         "resent": settled.resent, "held": settled.held, "planned": planned,

@@ -28,6 +28,16 @@ class Suppression(StrEnum):
     ERASED = "erased"
 
 
+_WEIGHT = {Suppression.UNSUBSCRIBED: 0, Suppression.ERASED: 0, Suppression.BOUNCED: 1, Suppression.COMPLAINED: 2}
+
+
+def outweighs(reason: Suppression, known: Suppression | None) -> bool:
+    """Whether `reason` says more than what is known of an address. What a person did themselves, they can take back; a bounce
+    they cannot, and a complaint says most.
+    """
+    return known is None or _WEIGHT[reason] > _WEIGHT[known]
+
+
 CONFIRM_WITHIN = timedelta(days=7)
 """How long a confirmation link works, and after which an unconfirmed sign-up is deleted."""
 ASK_AGAIN_AFTER = timedelta(hours=24)

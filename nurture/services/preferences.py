@@ -1,5 +1,6 @@
 """Leaving, and coming back: what a reader does by a link in a letter."""
 
+from datetime import datetime
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,7 @@ from nurture.domain.sequence import EnrollmentState, following
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.domain.timeline import first_opening, next_due
 from nurture.runtime import Runtime
+from nurture.services import suppressions
 from nurture.services.signup import CONSENT_VERSION, consent_wording
 from nurture.store import ledger, sequences, subscribers
 from nurture.store.ledger import NewDelivery
@@ -45,6 +47,7 @@ def unsubscribe(rt: Runtime, who: SubscriberId, how: Exit) -> bool:
         if person.state not in _GONE:
             now = rt.clock.now()
             stop(rt, db, person, Suppression.UNSUBSCRIBED)
+            suppressions.tell_left(rt, db, who)
             wording = consent_wording(rt.settings.from_name)
             subscribers.record_consent(db, who, "withdrawn", wording, CONSENT_VERSION, f"/unsubscribe ({how})", now)
             _log.info("unsubscribed", reason=how.value)
@@ -68,12 +71,13 @@ def undo_unsubscribe(rt: Runtime, who: SubscriberId) -> bool:
         subscribers.set_state(db, who, back)
         wording = consent_wording(rt.settings.from_name)
         subscribers.record_consent(db, who, "restored", wording, CONSENT_VERSION, "/unsubscribe (undo)", now)
-        _resume(rt, db, person)
+        _resume(rt, db, person, suppressions.tell_back(rt, db, who))
     _log.info("unsubscribe_undone")
     return True
 
 
-def _resume(rt: Runtime, db: Connection, person: Person) -> None:
+def _resume(rt: Runtime, db: Connection, person: Person, since: datetime) -> None:
+    """`since`: when mail may reach them again, on the timeline."""
     left = [p for p in sequences.enrollments_of(db, person.id) if p.state is EnrollmentState.EXITED][:1]
     now, plans = rt.clock.now(), Plans(db)
     for place in left:
@@ -85,6 +89,6 @@ def _resume(rt: Runtime, db: Connection, person: Person) -> None:
             continue
         zone = ZoneInfo(place.time_zone)
         due = next_due(place.anchor, step, rules, zone)
-        due = due if due > now else first_opening(now, rules, zone)
+        due = due if due > since else first_opening(since, rules, zone)
         if not ledger.restore_cancelled(db, place.id, step.key, due, rt.clock.wall()):
             ledger.plan(db, [NewDelivery(Kind.LETTER, due, person.id, person.email_bidx, place.id, step.key)], now)

@@ -10,6 +10,7 @@ from nurture.delivery.plan import plan_first
 from nurture.domain.delivery import Kind
 from nurture.domain.subscriber import REMIND_AGAIN_AFTER, SubscriberState, Suppression, may_ask_to_confirm
 from nurture.runtime import Runtime
+from nurture.services import suppressions
 from nurture.services.addresses import Address
 from nurture.store import ledger, sequences, subscribers
 from nurture.store.ledger import NewDelivery
@@ -107,8 +108,9 @@ def confirm(rt: Runtime, token: str) -> None:
         subscribers.set_state(db, who, SubscriberState.ACTIVE, confirmed=now)
         wording = consent_wording(rt.settings.from_name)
         subscribers.record_consent(db, who, "confirmed", wording, CONSENT_VERSION, "/confirm", now)
-        subscribers.lift_suppression(db, person.email_bidx)
-        enrollment = sequences.enroll(db, who, _sequence(db), now)
+        lifted = subscribers.lift_suppression(db, person.email_bidx)
+        begins = suppressions.tell_back(rt, db, who) if lifted else now
+        enrollment = sequences.enroll(db, who, _sequence(db), begins)
         plan_first(db, enrollment, person.email_bidx, now)
     crash.point("T0.after_commit")
     _log.info("confirmed", enrollment=enrollment)

@@ -1,9 +1,9 @@
 """When a job last finished, or how far a stream has got: one real instant under a name."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.store.schema import heartbeats
@@ -13,6 +13,10 @@ H = heartbeats.c
 TICK = "tick"
 EVIDENCE = "evidence"
 """The latest moment at which a mail was sent that the provider has reported on since."""
+LISTS = "suppression_lists"
+"""Up to when the provider's suppression lists have been read."""
+LISTS_TURN = "suppression_lists_turn"
+"""When somebody last began to read them."""
 
 
 def beat(db: Connection, name: str, at: datetime) -> None:
@@ -23,6 +27,13 @@ def beat(db: Connection, name: str, at: datetime) -> None:
 def reach(db: Connection, name: str, at: datetime) -> None:
     """Note how far a stream has got; what is earlier than the noted instant changes nothing."""
     db.execute(_noted(db, name, at).on_conflict_do_update(index_elements=[H.name], set_={"at": at}, where=H.at < at))
+
+
+def take_turn(db: Connection, name: str, at: datetime, every: timedelta) -> bool:
+    """Whether it is this process's turn: of all that ask within `every`, the first is told so and the instant noted."""
+    free = or_(H.at <= at - every, H.at > at)  # ahead of us: noted by a clock that was wrong
+    taken = _noted(db, name, at).on_conflict_do_update(index_elements=[H.name], set_={"at": at}, where=free)
+    return db.execute(taken.returning(H.name)).first() is not None
 
 
 def _noted(db: Connection, name: str, at: datetime) -> Any:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.subscriber import SubscriberState, Suppression
@@ -122,6 +122,13 @@ def record_consent(
     )
 
 
+def last_yes(db: Connection, who: SubscriberId) -> datetime | None:
+    """When a person last asked for letters: signed up, confirmed, or took back an unsubscribe (timeline)."""
+    said = consents.c.act.in_(("given", "confirmed", "restored"))
+    found: datetime | None = db.scalar(select(func.max(consents.c.at)).where(consents.c.subscriber_id == who, said))
+    return found
+
+
 def suppress(db: Connection, email_bidx: bytes, reason: Suppression, at: datetime) -> None:
     """Never mail this address again, for `reason`. An earlier bounce or complaint is kept: it weighs more."""
     dialect = sqlite if db.dialect.name == "sqlite" else postgresql
@@ -137,10 +144,13 @@ def suppression(db: Connection, email_bidx: bytes) -> Suppression | None:
     return db.scalar(select(suppressions.c.reason).where(suppressions.c.email_bidx == email_bidx))
 
 
-def lift_suppression(db: Connection, email_bidx: bytes) -> None:
-    """A reader came back by their own act: lift an unsubscribe or an erasure, never a bounce or a complaint."""
+def lift_suppression(db: Connection, email_bidx: bytes) -> bool:
+    """A reader came back by their own act: lift an unsubscribe or an erasure, never a bounce or a complaint. Returns whether
+    there was one.
+    """
     liftable = (Suppression.UNSUBSCRIBED, Suppression.ERASED)
-    db.execute(delete(suppressions).where(suppressions.c.email_bidx == email_bidx, suppressions.c.reason.in_(liftable)))
+    theirs = (suppressions.c.email_bidx == email_bidx, suppressions.c.reason.in_(liftable))
+    return bool(db.execute(delete(suppressions).where(*theirs)).rowcount)
 
 
 def delete_unconfirmed(db: Connection, before: datetime) -> int:

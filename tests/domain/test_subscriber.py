@@ -14,6 +14,7 @@ from nurture.domain.subscriber import (
     Suppression,
     hindrance,
     may_ask_to_confirm,
+    outweighs,
 )
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -98,3 +99,12 @@ def test_a_flood_of_sign_ups_brings_two_confirmations_however_long_it_lasts() ->
             asked.append(NOW + hour * HOUR)
     assert asked == [NOW, NOW + ASK_AGAIN_AFTER]
     assert len(asked) == MOST_CONFIRMATIONS
+
+
+def test_what_a_person_did_themselves_weighs_least_and_a_complaint_most() -> None:
+    own = (Suppression.UNSUBSCRIBED, Suppression.ERASED)
+    rising: list[set[Suppression | None]] = [{None}, set(own), {Suppression.BOUNCED}, {Suppression.COMPLAINED}]
+    for (low, lesser), (high, greater) in product(enumerate(rising), repeat=2):
+        for known, reason in product(lesser, greater):
+            if reason is not None:
+                assert outweighs(reason, known) is (high > low), (reason, known)

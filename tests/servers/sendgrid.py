@@ -37,7 +37,7 @@ from dataclasses import asdict, dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
 from tests.servers.sendgrid_events import CALM, Chaos, EventSide, RemoteEventSide
@@ -483,6 +483,8 @@ class AcceptedMail(NamedTuple):
     tracking_settings: Json
     categories: list[str]
     send_at: int | None
+    dropped: str = ""
+    """Why SendGrid took it and will not deliver it, in the words of its `dropped` event; empty: it will."""
 
     @property
     def delivery_id(self) -> str:
@@ -507,6 +509,7 @@ def _mails(record: Json) -> list[AcceptedMail]:
     """The mails of a line of the ledger: one per recipient."""
     mail = record["body"]
     text, html = _part(mail, "text/plain"), _part(mail, "text/html")
+    dropped = record.get("dropped") or {}
     return [
         AcceptedMail(
             message_id=record["message_id"],
@@ -527,6 +530,7 @@ def _mails(record: Json) -> list[AcceptedMail]:
             tracking_settings=mail.get("tracking_settings") or {},
             categories=mail.get("categories") or [],
             send_at=one.get("send_at") or mail.get("send_at"),
+            dropped=dropped.get(person["email"].lower(), ""),
         )
         for one in mail["personalizations"]
         for kind in ("to", "cc", "bcc")
@@ -554,6 +558,10 @@ class Judge:
     def duplicates(self) -> dict[str, int]:
         """Deliveries accepted more than once. The one figure that must stay empty."""
         return {delivery: times for delivery, times in self.by_delivery().items() if times > 1}
+
+    def arrived(self) -> list[AcceptedMail]:
+        """The mails that somebody got."""
+        return [mail for mail in self.accepted if not mail.dropped]
 
     def to(self, address: str) -> list[AcceptedMail]:
         """The mails to one address."""
@@ -1067,7 +1075,7 @@ class _Connection(asyncio.BufferedProtocol):
         if sends:
             answer, fault = server._mail_send(head, body, number, self._number, fault)
         else:
-            answer = server.route(head, body)
+            answer, fault = server._elsewhere(head, body)
         if server.latency:
             await self._pass(server.latency)
         if fault is not None:
@@ -1111,8 +1119,8 @@ class _Connection(asyncio.BufferedProtocol):
 class SendGridServer(EventSide, Judge):
     """SendGrid on 127.0.0.1 while the `with` block lasts. `url` is what a client takes for https://api.sendgrid.com.
 
-    What it reports of accepted mail, if it is to: EventSide. To add a neighbour (suppressions) override `route` or
-    `on_accepted`; both run on the server's own thread.
+    What it reports of accepted mail, if it is to: EventSide. To add a neighbour (suppressions) override `route`,
+    `fault_elsewhere`, `drops` or `on_accepted`; all run on the server's own thread.
     """
 
     def __init__(
@@ -1161,7 +1169,7 @@ class SendGridServer(EventSide, Judge):
 
     # Life
 
-    def __enter__(self) -> "SendGridServer":
+    def __enter__(self) -> Self:
         """Listen. Raises OSError if the port is taken."""
         if self._path is not None:
             self._open_ledger(self._path)
@@ -1260,6 +1268,25 @@ class SendGridServer(EventSide, Judge):
     def on_accepted(self, mails: Sequence[AcceptedMail]) -> None:
         """Called with the mails of a request once they are in the ledger, before the answer."""
 
+    def drops(self, mail: Json) -> dict[str, str]:
+        """Which recipients of an accepted request get nothing, in lower case, and why."""
+        return {}
+
+    def fault_elsewhere(self, head: Head) -> Fault | None:
+        """What goes wrong with a request that is not POST /v3/mail/send."""
+        return None
+
+    def _elsewhere(self, head: Head, body: bytes) -> tuple[Answer, Fault | None]:
+        """What to answer, and the fault to go wrong by. One that does not accept leaves no trace of the request."""
+        fault = self.fault_elsewhere(head)
+        if fault is None:
+            return self.route(head, body), None
+        self.faults.spent[fault.label] += 1
+        answer = self.route(head, body) if fault.accepts else _planned_answer(fault)
+        if fault.how == "junk":
+            answer = Answer(200, b"\xff\xfe<junk>\x00" * 16)
+        return (_planned_answer(fault) if fault.how == "answer" else answer), fault
+
     def route(self, head: Head, body: bytes) -> Answer:
         """Answer anything but POST /v3/mail/send."""
         return self._stopped_at_door(head) or (
@@ -1333,6 +1360,8 @@ class SendGridServer(EventSide, Judge):
             "received_at": time.time(),
             "received_monotonic": time.monotonic(),
         }
+        if dropped := self.drops(mail):
+            record["dropped"] = dropped
         if self._file is not None:
             # The body as it came, unless it has line breaks of its own: writing it anew would cost more than all else.
             as_came = self._bodies and b"\n" not in body and b"\r" not in body

@@ -46,7 +46,8 @@ class _Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
         self._waiting: asyncio.Future[Answer] | None = None
         self.used = time.monotonic()
 
@@ -75,7 +76,7 @@ class _Connection(asyncio.Protocol):
         self._answer.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
-        if len(self._answer.body) < _MOST_BYTES:
+        if len(self._answer.body) < self._most_bytes:
             self._answer.body += body
 
     def on_message_complete(self) -> None:
@@ -107,13 +108,17 @@ class _Connection(asyncio.Protocol):
 class Wire:
     """Requests to one origin. Connections belong to the event loop they were made in."""
 
-    def __init__(self, origin: str, context: Callable[[], ssl.SSLContext] = ssl.create_default_context) -> None:
-        """`origin`: https://host[:port], http on loopback; `context`: whom to trust."""
+    def __init__(
+        self, origin: str, context: Callable[[], ssl.SSLContext] = ssl.create_default_context, most_bytes: int = _MOST_BYTES
+    ) -> None:
+        """`origin`: https://host[:port], http on loopback; `context`: whom to trust; `most_bytes`: how much of an answer's
+        body is kept.
+        """
         parts = urlsplit(origin)
         self._tls = parts.scheme == "https"
         self.host, self._port = parts.hostname or "", parts.port or (443 if self._tls else 80)
         self.authority = parts.netloc
-        self._make_context = context
+        self._make_context, self._most_bytes = context, most_bytes
         self._context: ssl.SSLContext | None = None
         self._idle: list[_Connection] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -144,7 +149,9 @@ class Wire:
         try:
             tls: dict[str, Any] = {"ssl": self._trust(), "ssl_handshake_timeout": CONNECT_SECONDS} if self._tls else {}
             async with asyncio.timeout(within):
-                _, connection = await loop.create_connection(_Connection, self.host, self._port, **tls)
+                _, connection = await loop.create_connection(
+                    lambda: _Connection(self._most_bytes), self.host, self._port, **tls
+                )
         except (OSError, TimeoutError) as error:  # DNS, refused, time-out, TLS: whatever it is, the request has not begun
             raise NotConnected(type(error).__name__) from None
         return connection
