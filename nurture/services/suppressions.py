@@ -252,4 +252,4 @@ def _merge(rt: Runtime, db: Connection, bidx: bytes, created: datetime, reason: 
 
 def _asked_since(db: Connection, who: SubscriberId, created: datetime) -> bool:
     asked = subscribers.last_yes(db, who)
-    return asked is not None and asked < created
+    return asked is not None and asked > created

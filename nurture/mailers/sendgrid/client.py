@@ -34,6 +34,8 @@ class _Reply:
 class WireClient(Client):  # type: ignore[misc]
     """python_http_client over a wire. A call raises what `Wire.send` raises, and python_http_client's HTTPError for every
     answer that is no success.
+
+    Headers are copied per call: in the SDK they leak from one call to the next.
     """
 
     def __init__(self, wire: Wire, runner: asyncio.Runner, within: float, **values: Any) -> None:
@@ -46,7 +48,7 @@ class WireClient(Client):  # type: ignore[misc]
     def _build_client(self, name: str | None = None) -> "WireClient":
         return WireClient(
             self._wire, self._runner, self._within, host=self.host, version=self._version,
-            request_headers=self.request_headers, url_path=[*self._url_path, name] if name else self._url_path,
+            request_headers=dict(self.request_headers), url_path=[*self._url_path, name] if name else self._url_path,
         )  # fmt: skip
 
     def _make_request(self, opener: object, request: urllib.request.Request, timeout: float | None = None) -> _Reply:

@@ -157,7 +157,7 @@ class Lists:
             return said
         except NotConnected as error:
             raise ListsFailed(f"no connection ({error})") from None
-        except (Lost, OSError) as error:  # TimeoutError is one
+        except (Lost, TimeoutError, OSError) as error:
             raise ListsFailed(f"no answer ({type(error).__name__})") from None
         except HTTPError as error:
             raise _failure(error.status_code, error.headers, self._now()) from None
