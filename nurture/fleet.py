@@ -181,8 +181,9 @@ def _app(broker: str, queue: str) -> Any:
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
-        # After the work, for fairness only: what a worker has not begun stays with the broker, for whoever is free first.
-        # For safety it does not matter: a message taken early and lost, or late and doubled, meets the ledger.
+        # Late, for fairness only: what this worker's office has no room for yet stays with the broker, for whoever is free
+        # first. For safety it does not matter: a message that is lost after an early answer, or doubled for want of a late
+        # one, meets the ledger.
         task_acks_late=True,
         worker_prefetch_multiplier=1,
         worker_cancel_long_running_tasks_on_connection_loss=False,  # a batch goes on without its message

@@ -127,6 +127,7 @@ def fleet(rt: Runtime, url: str) -> Iterator[Fleet]:
     """A part in the fleet that publishes."""
     made = Fleet(rt, url)
     yield made
+    made.finish()
     made.close()
 
 

@@ -12,9 +12,11 @@ FLAGS = [
 ZONE = "America/New_York"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a screen."""
+    """Debian's Chromium, without a screen. Ended with its module: while Playwright lives, its event loop counts as running in
+    this thread, and nothing else that starts a loop can run.
+    """
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     assert path, "Chromium is missing; `make test` installs it or says how"
     with sync_playwright() as playwright:
