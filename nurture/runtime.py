@@ -43,17 +43,29 @@ class Patience:
     """After this nobody waits for evidence any more (SendGrid repeats a report for 24 h): a person decides."""
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a process saw at its last look at the clock and the database (delivery.vigil)."""
+
+    wall: datetime | None = None
+    """None: it has not looked yet."""
+    boot: float = 0.0
+    """Boot seconds of that look, or of the last good one."""
+    alarmed: bool = False
+    """Whether the clock had jumped."""
+    database: str = ""
+    generation: int = 0
+    counted: float | None = None
+    """Which database, how far it has counted, and when, in boot seconds, this process last counted on."""
+
+
 @dataclass
 class Memory:
     """What one process remembers between two looks, and no other can know for it."""
 
-    wall: datetime | None = None
-    boot: float = 0.0
-    """Wall clock and boot seconds at the last look (delivery.vigil)."""
-    alarmed: bool = False
-    generation: int = 0
-    counted: float | None = None
-    """How far this process has seen the database count, and when, in boot seconds, it last counted on."""
+    seen: Seen = Seen()
+    looking: threading.Lock = field(default_factory=threading.Lock)
+    """One thread at a time looks, so that what it compares with is what the last one saw."""
     doubts: dict[DeliveryId, float] = field(default_factory=dict)
     """Since when, in boot seconds, it has seen each mail in doubt (delivery.reconcile)."""
 

@@ -5,6 +5,7 @@ promoted that had not got everything) would send again what it has forgotten. Bo
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -12,7 +13,7 @@ from sqlalchemy import Connection
 from nurture import log
 from nurture.delivery.plan import SET_BACK
 from nurture.domain.clockwork import jump, jumped
-from nurture.runtime import Runtime
+from nurture.runtime import Runtime, Seen
 from nurture.store import doubts, gates, heartbeats, instance
 from nurture.store.database import process_name
 from nurture.store.gates import Gate
@@ -27,48 +28,53 @@ WITNESS_FILE = "witness.json"
 
 def look(rt: Runtime) -> bool:
     """Look at the clock and at the database's age. Returns whether neither stops the work."""
-    with rt.database.begin() as db:
-        _look_at_clock(rt, db)
-        _look_at_database(rt, db)
-        shut = {gate.gate for gate in gates.shut_gates(db)}
+    with rt.memory.looking:
+        before = rt.memory.seen
+        with rt.database.begin() as db:
+            seen = _look_at_clock(rt, db, before)
+            seen = _look_at_database(rt, db, seen)
+            shut = {gate.gate for gate in gates.shut_gates(db)}
+        rt.memory.seen = seen  # not before the commit: what the database never got, it cannot have forgotten
+        if seen.counted != before.counted:
+            _bear_witness(rt, seen)
     return not shut & {Gate.CLOCK, Gate.EPOCH}
 
 
-def _look_at_clock(rt: Runtime, db: Connection) -> None:
-    memory, wall, boot = rt.memory, rt.clock.wall(), rt.clock.boot_seconds()
+def _look_at_clock(rt: Runtime, db: Connection, seen: Seen) -> Seen:
+    wall, boot = rt.clock.wall(), rt.clock.boot_seconds()
     shut = next((gate for gate in gates.shut_gates(db) if gate.gate is Gate.CLOCK), None)
-    if memory.wall is None:  # this process has just begun: all it can compare with is another's last tick
-        beat = heartbeats.last_beat(db, heartbeats.TICK) or wall
-        memory.wall, memory.boot = max(wall, beat), boot
-    if memory.alarmed and shut is None:  # a person has looked, and trusts this clock
-        memory.wall, memory.boot = wall, boot
-    by = jump(memory.wall, memory.boot, wall, boot)
+    if seen.wall is None:  # this process has just begun: all it can compare with is another's last tick
+        last, since = max(wall, heartbeats.last_beat(db, heartbeats.TICK) or wall), boot
+    elif seen.alarmed and shut is None:  # a person has looked, and trusts this clock
+        last, since = wall, boot
+    else:
+        last, since = seen.wall, seen.boot
+    by = jump(last, since, wall, boot)
     if not jumped(by):
-        if memory.alarmed and shut is not None and shut.by == process_name():
+        if seen.alarmed and shut is not None and shut.by == process_name():
             gates.open_(db, Gate.CLOCK)  # it was put right
-        memory.wall, memory.boot, memory.alarmed = wall, boot, False
-    elif not memory.alarmed:  # the last good look stays what later ones are compared with
-        memory.alarmed = True
+        return replace(seen, wall=wall, boot=boot, alarmed=False)
+    if not seen.alarmed:
         if shut is None:
             minutes = round(by.total_seconds() / 60)
             gates.shut(db, Gate.CLOCK, f"the clock of this machine jumped by {minutes:+d} minutes", process_name(), wall)
         _log.error("clock_jumped", seconds=round(by.total_seconds()))
+    return replace(seen, wall=last, boot=since, alarmed=True)  # the last good look stays what later ones are compared with
 
 
-def _look_at_database(rt: Runtime, db: Connection) -> None:
+def _look_at_database(rt: Runtime, db: Connection, seen: Seen) -> Seen:
     """Count on now and then; should the count be lower than we have seen it, the database has forgotten something."""
-    memory, boot = rt.memory, rt.clock.boot_seconds()
-    generation = int(instance.get(db, _GENERATION) or 0)
-    if memory.counted is None:
-        memory.generation = _witnessed(rt, instance.agree(db, _IDENTITY, new_id()))
-    if generation >= memory.generation and memory.counted is not None and 0 <= boot - memory.counted < _COUNT_SECONDS:
-        return
+    boot, expected = rt.clock.boot_seconds(), seen.generation
+    if seen.counted is None:
+        expected = _witnessed(rt, instance.agree(db, _IDENTITY, new_id()))
+    elif int(instance.get(db, _GENERATION) or 0) >= expected and 0 <= boot - seen.counted < _COUNT_SECONDS:
+        return seen
     generation = int(instance.agree(db, _GENERATION, "0", lock=True))
-    if generation < memory.generation:
+    if generation < expected:
         _set_back(rt, db)
-    memory.generation, memory.counted = max(generation, memory.generation) + 1, boot
-    instance.replace(db, _GENERATION, str(memory.generation))
-    _bear_witness(rt, instance.agree(db, _IDENTITY, new_id()), memory.generation)
+    generation = max(generation, expected) + 1
+    instance.replace(db, _GENERATION, str(generation))
+    return replace(seen, database=instance.agree(db, _IDENTITY, new_id()), generation=generation, counted=boot)
 
 
 def _set_back(rt: Runtime, db: Connection) -> None:
@@ -92,9 +98,9 @@ def _witnessed(rt: Runtime, identity: str) -> int:
         return 0
 
 
-def _bear_witness(rt: Runtime, identity: str, generation: int) -> None:
+def _bear_witness(rt: Runtime, seen: Seen) -> None:
     """Keep the count outside the database, so that a restored backup is found out also after everything was stopped."""
     draft = _path(rt).with_name(f".{WITNESS_FILE}.{process_name().replace(':', '.')}")
     draft.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft.write_text(json.dumps({"database": identity, "generation": generation}), "utf-8")
+    draft.write_text(json.dumps({"database": seen.database, "generation": seen.generation}), "utf-8")
     draft.replace(_path(rt))

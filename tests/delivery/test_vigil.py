@@ -5,10 +5,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import event, make_url
+from sqlalchemy.exc import OperationalError
 
 from nurture import runtime
 from nurture.delivery.reconcile import reconcile
+from nurture.delivery.vigil import look
 from nurture.domain.delivery import Accepted, Kind, State
 from nurture.runtime import Memory, Runtime
 from nurture.services import deliveries as service
@@ -173,6 +175,44 @@ def test_a_restored_backup_sends_nothing_again(rt: Runtime, clock: ManualClock, 
     run_tick(rt)
     assert len(mailer.given) == len(sent)
     assert sum(row[1] is State.SCHEDULED for row in rows(rt, kind=Kind.LETTER)) == 5, "each has a next letter again"
+
+
+@pytest.mark.parametrize("after", ["its first look", "an hour"])
+def test_a_count_that_was_never_committed_accuses_nobody(rt: Runtime, clock: ManualClock, after: str) -> None:
+    """The process that counted was killed, or the database went away, just before the commit."""
+    reader = sign_up(rt)
+    if after == "an hour":
+        look(rt)
+        clock.advance(hours=1)
+
+    def lost(_: object) -> None:
+        raise OperationalError("COMMIT", None, Exception("the connection is gone"))
+
+    event.listen(rt.database.engine, "commit", lost)
+    with pytest.raises(OperationalError):
+        look(rt)
+    event.remove(rt.database.engine, "commit", lost)
+    assert look(rt), "by the one who lived on"
+    rt.memory = Memory()
+    assert look(rt), "by the next to start"
+    assert shut(rt) == []
+    run_tick(rt)
+    assert len(inbox(rt, reader)) == 1
+
+
+def test_an_alarm_that_was_never_committed_is_raised_again(rt: Runtime, clock: Settable) -> None:
+    run_tick(rt)
+    clock.offset = timedelta(hours=1)
+
+    def lost(_: object) -> None:
+        raise OperationalError("COMMIT", None, Exception("the connection is gone"))
+
+    event.listen(rt.database.engine, "commit", lost)
+    with pytest.raises(OperationalError):
+        look(rt)
+    event.remove(rt.database.engine, "commit", lost)
+    assert not look(rt)
+    assert shut(rt) == [Gate.CLOCK]
 
 
 def test_a_new_database_in_the_same_folder_is_no_restored_one(rt: Runtime, clock: ManualClock, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from nurture.domain.delivery import Kind, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.mailers.sendgrid.lists import Lists
-from nurture.runtime import Runtime
+from nurture.runtime import Memory, Runtime
 from nurture.services import preferences, suppressions
 from nurture.services.preferences import Exit
 from nurture.store import gates, heartbeats, instance, subscribers, suppression_pushes
@@ -641,7 +641,7 @@ def test_killed_between_telling_and_writing_it_down_it_is_told_again(
     ((_, at, attempt),) = waiting(rt)
     assert attempt == 1
     rt.clock = ManualClock(at)
-    rt.memory.wall = None
+    rt.memory = Memory()
     assert suppressions.push(rt) == 1
     assert server.listed("unsubscribes") == [reader.email]
     assert waiting(rt) == []
