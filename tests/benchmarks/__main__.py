@@ -106,11 +106,11 @@ class Bench:
 
     def naive(self, url: str, count: int, ca: Path | None = None) -> dict[str, float]:
         """The naive loop."""
-        return {"count": count} | self.program("naive", url, count, ca=ca)
+        return {"count": count, **self.program("naive", url, count, ca=ca)}
 
     def ours(self, kind: str, url: str, count: int, lanes: int, ca: Path | None = None) -> dict[str, float]:
         """One tick of ours."""
-        return {"count": count} | self.program("ours", url, count, self.database(kind), lanes, self.folder(), ca=ca)
+        return {"count": count, **self.program("ours", url, count, self.database(kind), lanes, self.folder(), ca=ca)}
 
     def post_office(self, url: str, count: int) -> dict[str, float]:
         """django-post-office, in its own environment."""
@@ -124,7 +124,7 @@ class Bench:
             count,
             self.place / f"{new_id()}.sqlite3",
         ]
-        return {"count": count} | _json([str(part) for part in command], letter)
+        return {"count": count, **_json([str(part) for part in command], letter)}
 
     def note(self, *row: Row) -> None:
         """Keep rows, and show that something happened."""
@@ -187,7 +187,7 @@ def letters(bench: Bench) -> None:
         programs: dict[str, Program] = {
             "naive": partial(bench.naive, url, naive_count),
             "post_office": partial(bench.post_office, url, naive_count // 2),
-            "floor": lambda: {"count": naive_count} | bench.program("floor", url, naive_count),
+            "floor": lambda: {"count": naive_count, **bench.program("floor", url, naive_count)},
         }
         ours = {
             f"{kind} {lanes} lanes": partial(bench.ours, kind, url, count, lanes) for kind in BOTH for lanes in LANES
@@ -282,7 +282,7 @@ def events(bench: Bench) -> None:
     count = 5_000 if bench.quick else 20_000
 
     def reports(kind: str) -> dict[str, float]:
-        return {"count": count} | bench.program("reports", bench.database(kind), bench.folder(), count)
+        return {"count": count, **bench.program("reports", bench.database(kind), bench.folder(), count)}
 
     for kind, each in bench.medians(**{kind: partial(reports, kind) for kind in BOTH}).items():
         bench.note(each.row(f"events, {kind}, bundles of 1,000", "", "≥ 5,000", "events/s"))
