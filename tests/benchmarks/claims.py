@@ -1,77 +1,74 @@
 """A claim of 500 among ever more deliveries, and a tick that finds nothing due: both must not notice the size of the ledger.
 
-python -m tests.benchmarks.claims DATABASE FOLDER ROWS…
+python -m tests.benchmarks.claims FOLDER ROWS DATABASE ROWS DATABASE …
+
+All ledgers lie side by side, and each act is done in one after the other, so that noise hits them all.
 """
 
 import json
-import statistics
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, text, update
+from sqlalchemy import func, select, update
 
 from nurture.delivery.tick import tick
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import State
 from nurture.runtime import Runtime
 from nurture.store import ledger
 from nurture.store.schema import deliveries
 from nurture.words import BatchId, new_id
-from tests.benchmarks.ours import analyze, build
+from tests.benchmarks.ledgers import fill, settled
+from tests.benchmarks.ours import build, crowd
 
-_DUE = 5_000
 _CLAIM = 500
+_DUE = 4 * _CLAIM
+_PASSES, _IDLE = 8, 40
+
+Taken = tuple[float, float]
+"""Milliseconds, and microseconds of this process's CPU."""
 
 
-def grow(rt: Runtime, have: int, rows: int) -> None:
-    """Fill the ledger up: nine of ten accepted long ago, one of ten to come; notices, which need nobody."""
-    now = rt.clock.now()
-    for start in range(have, rows, 50_000):
-        values: list[dict[str, Any]] = []
-        for number in range(start, min(start + 50_000, rows)):
-            past = number % 10 > 0
-            at = now + timedelta(minutes=-number - 60 if past else number + 60 * 24)
-            values.append({
-                "id": new_id(), "kind": Kind.NOTICE, "state": State.ACCEPTED if past else State.SCHEDULED, "planned_at": at,
-                "due_at": at, "created_at": at,
-            })  # fmt: skip
-        with rt.database.begin() as db:
-            db.execute(insert(deliveries), values)
-
-
-def main(database: str, folder: Path, sizes: list[int]) -> list[dict[str, float]]:
-    """Milliseconds for each size: a claim of 500, and a tick with nothing due."""
-    rt, have, found = build("http://127.0.0.1:9", database, 4, folder), 0, []
-    for rows in sizes:
-        grow(rt, have, rows - _DUE)
-        have = rows - _DUE
-        analyze(rt)
-        idle = [_timed(lambda: tick(rt, _nobody)) for _ in range(40)]
-        now = rt.clock.now()
-        with rt.database.begin() as db:
-            due = {"kind": Kind.NOTICE, "state": State.SCHEDULED, "planned_at": now, "due_at": now, "created_at": now}
-            db.execute(insert(deliveries), [{"id": new_id()} | due for _ in range(_DUE)])
-        analyze(rt)
-        claims = [_timed(lambda: _claim(rt)) for _ in range(_DUE // _CLAIM)]
-        found.append({"rows": rows, "claim_ms": statistics.median(claims), "idle_ms": statistics.median(idle)})
-        with rt.database.begin() as db:  # these have been sent
-            db.execute(
-                update(deliveries).where(deliveries.c.state == State.CLAIMED).values(state=State.ACCEPTED, lease_until=None)
-            )
-        if not rt.database.is_sqlite:
-            with rt.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
-                db.execute(text("VACUUM deliveries"))  # as autovacuum does, with our scale factor, after one in a hundred
-        have += _DUE
-    rt.close()
+def main(folder: Path, databases: dict[int, str]) -> list[dict[str, Any]]:
+    """For each size what a claim of 500 took, its commit included, and what a tick with nothing due took: each time, Taken."""
+    ledgers: dict[int, Runtime] = {}
+    for rows, url in databases.items():
+        place = folder / str(rows)  # the witness of one database must not accuse another
+        place.mkdir()
+        ledgers[rows] = build("http://127.0.0.1:9", url, 4, place)
+        fill(ledgers[rows], rows - _DUE)
+    idle: dict[int, list[Taken]] = {rows: [] for rows in ledgers}
+    claims: dict[int, list[Taken]] = {rows: [] for rows in ledgers}
+    for _ in range(_IDLE):
+        for rows, rt in ledgers.items():
+            idle[rows].append(_timed(lambda rt=rt: tick(rt, _nobody)))  # type: ignore[misc]
+    for rt in ledgers.values():
+        crowd(rt, _DUE)
+        settled(rt)
+    for _ in range(_PASSES):
+        for _ in range(_DUE // _CLAIM):
+            for rows, rt in ledgers.items():
+                claims[rows].append(_timed(lambda rt=rt: _claim(rt)))  # type: ignore[misc]
+        for rt in ledgers.values():
+            _give_back(rt)
+    found = []
+    for rows, rt in ledgers.items():
+        with rt.database.read() as db:
+            have = db.scalar(select(func.count()).select_from(deliveries)) or 0
+        if not 0.99 * rows <= have <= rows:
+            raise RuntimeError(f"{have} deliveries, not {rows}")
+        found.append({"rows": rows, "claims": claims[rows], "idle": idle[rows]})
+        rt.close()
     return found
 
 
-def _timed(act: Any) -> float:
-    begin = time.perf_counter()
+def _timed(act: Callable[[], object]) -> Taken:
+    begin, cpu = time.perf_counter(), time.process_time()
     act()
-    return (time.perf_counter() - begin) * 1000
+    return (time.perf_counter() - begin) * 1000, (time.process_time() - cpu) * 1e6
 
 
 def _claim(rt: Runtime) -> None:
@@ -82,9 +79,17 @@ def _claim(rt: Runtime) -> None:
         raise RuntimeError(f"{len(taken)} claimed")
 
 
+def _give_back(rt: Runtime) -> None:
+    mine = deliveries.c.state == State.CLAIMED
+    with rt.database.begin() as db:
+        db.execute(update(deliveries).where(mine).values(state=State.SCHEDULED, batch_id=None, lease_until=None))
+    settled(rt)
+
+
 def _nobody(_: BatchId) -> None:
     raise RuntimeError("something was due")
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], Path(sys.argv[2]), [int(size) for size in sys.argv[3:]])))
+    given = sys.argv[2:]
+    print(json.dumps(main(Path(sys.argv[1]), dict(zip(map(int, given[::2]), given[1::2], strict=True)))))

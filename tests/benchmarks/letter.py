@@ -12,3 +12,5 @@ TEXT = (
     + "{{ practice.name }}\nStop: {{ links.unsubscribe }}\n"
 )
 SUBJECT = "Letter 1: where it came from"
+WARM_UP = 20
+"""Letters each program sends before its clock starts: imports, templates, statements and connections are made once."""

@@ -6,9 +6,10 @@ python -m tests.benchmarks.reports DATABASE FOLDER COUNT
 import json
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from nurture.domain.delivery import State
 from nurture.store.schema import deliveries
@@ -43,7 +44,12 @@ def main(database: str, folder: Path, count: int) -> dict[str, float]:
         for bundle in bundles:
             if send_events(url + "/webhooks/sendgrid/events", bundle, signer, timeout=60).status != 204:
                 raise RuntimeError("a bundle was refused")
-        return {"seconds": time.perf_counter() - begin}
+        seconds = time.perf_counter() - begin
+    with closing(build("http://127.0.0.1:9", database, 4, folder)) as rt, rt.database.read() as db:
+        settled = db.scalar(select(func.count()).select_from(deliveries).where(deliveries.c.state == State.DELIVERED))
+    if settled != count:
+        raise RuntimeError(f"{settled} of {count} settled")
+    return {"seconds": seconds}
 
 
 if __name__ == "__main__":
