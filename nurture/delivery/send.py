@@ -194,7 +194,7 @@ class Office:
     async def _read(self, batch: BatchId) -> None:
         try:
             if self._stopping:  # it is given back as it is
-                self._tray.add(Batch(batch, self._rt.clock.boot_seconds(), left=1))
+                self._tray.add(Batch(batch, self._rt.clock.boot_seconds(), unread=True))
             else:
                 self._tray.add(await asyncio.to_thread(open_batch, self._rt, batch))
         except SQLAlchemyError as error:  # its lease runs out, and it is due again
@@ -222,11 +222,11 @@ class Office:
             self._wake.set()
 
     async def _post(self, request: Request, began: float) -> Outcome:
+        crash.point("post.before")
         if self._rt.clock.boot_seconds() - began > SEND_WITHIN_SECONDS:
             return Refused("too late after marking: this process was held up", wait=None, everyone=False)
         if self._refusal:
             return self._refusal  # this one would fare no better
-        crash.point("post.before")
         try:
             outcome = await self._rt.mailer.post(request.mails, REQUEST_SECONDS)
         except Exception as error:  # a mailer must not raise; that it did says nothing of where the mail is

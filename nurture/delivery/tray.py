@@ -29,6 +29,8 @@ class Batch:
     left: int = 0
     """Rows of which the end is not known yet."""
     outcomes: Counter[str] = field(default_factory=Counter)
+    unread: bool = False
+    """Nobody has looked into it: it is only to be given back."""
 
 
 @dataclass
@@ -112,6 +114,7 @@ class Tray:
         for batch in batches:
             batch.left -= len(batch.rows) + len(self._unfit.pop(batch.id, {}))
             batch.rows.clear()
+            batch.unread = False
             mine = [request for request in self._filled if request.batch == batch.id]
             batch.left -= sum(len(request.rows) for request in mine)
             self._filled = deque(request for request in self._filled if request.batch != batch.id)
@@ -126,6 +129,6 @@ class Tray:
         self._put_away()
 
     def _put_away(self) -> None:
-        for batch in [batch for batch in self.batches.values() if batch.left <= 0]:
+        for batch in [batch for batch in self.batches.values() if batch.left <= 0 and not batch.unread]:
             del self.batches[batch.id]
             _log.info("batch_sent", batch=batch.id, sent=batch.outcomes["accepted"], outcome=dict(batch.outcomes))

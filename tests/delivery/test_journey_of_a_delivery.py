@@ -1,6 +1,7 @@
 """From plan to settled: what the post office does with every kind of answer. Both databases, an outbox, scripted mailers."""
 
 import threading
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -261,6 +262,21 @@ def test_asked_to_stop_a_process_finishes_what_is_in_flight_and_gives_back_the_r
     sent = states.count(State.ACCEPTED)
     assert 1 <= sent <= rt.settings.send_concurrency * 5 // 4, "no more than was marked"
     assert states.count(State.SCHEDULED) == 12 - sent
+
+
+def test_asked_to_stop_batches_that_nobody_has_looked_into_are_given_back_too(rt: Runtime) -> None:
+    for _ in range(12):
+        sign_up(rt)
+
+    def stop(_: Mail) -> Outcome:
+        time.sleep(0.2)  # so that batches wait
+        rt.stopping.set()
+        return Accepted("m")
+
+    rt.mailer = Answering(stop)
+    rt.settings = rt.settings.model_copy(update={"send_concurrency": 1, "batch_size": 2})
+    run_tick(rt)
+    assert sorted(row[1] for row in rows(rt)) == [State.ACCEPTED] + [State.SCHEDULED] * 11
 
 
 def test_leaving_while_a_batch_is_under_way_stops_what_is_not_yet_marked(rt: Runtime) -> None:

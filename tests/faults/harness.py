@@ -19,8 +19,8 @@ from nurture.runtime import Runtime
 from nurture.store.schema import deliveries, delivery_history, enrollments, sequences, steps
 from tests.faults.model import PROVEN
 from tests.faults.worker import Life, live
-from tests.people import a_subscriber
-from tests.processes import SECRET
+from tests.people import Reader, a_subscriber
+from tests.processes import SECRET, answers
 from tests.servers.sendgrid import KEY, Judge
 
 NURSERY = multiprocessing.get_context("forkserver")
@@ -28,8 +28,8 @@ NURSERY.set_forkserver_preload(
     [
         "alembic.command", "apscheduler.schedulers.background", "css_inline", "cryptography.hazmat.primitives.ciphers.aead",
         "email_validator", "flask", "markdown_it", "psycopg", "pydantic_settings", "sendgrid", "sendgrid.helpers.mail",
-        "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite", "structlog", "urllib3", "werkzeug.serving",
-        "yaml",
+        "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite", "structlog", "httptools", "orjson",
+        "werkzeug.serving", "yaml",
     ]
 )  # fmt: skip
 """Every library the service uses, loaded once: a process is born in a tenth of a second instead of three."""
@@ -126,7 +126,7 @@ class Fleet:
         given: dict[str, object] = {
             "instance_dir": self.folder, "secret_key": SECRET, "database_url": self.rt.settings.database,
             "mailer": "sendgrid", "sendgrid_api_key": KEY, "sendgrid_host": self.judge_url, "from_email": "dana@example.org",
-            "postal_address": "PO Box 12", "tick_seconds": 0.1, "batch_size": 20, **self.settings,
+            "postal_address": "PO Box 12", "batch_size": 20, **self.settings,
         }  # fmt: skip
         if crash_at is not None:
             given["crash_at"] = crash_at
@@ -135,6 +135,12 @@ class Fleet:
         patience = (self.lease_seconds, self.evidence_seconds, self.give_up_seconds)
         worker = Worker(Life(environment, log, *patience, port=port, sends=sends))
         self.workers.append(worker)
+        return worker
+
+    def pages(self, port: int, crash_at: str | None = None) -> Worker:
+        """A process that only answers, SendGrid's reports among other things; it does so when this returns."""
+        worker = self.start(crash_at, port, sends=False)
+        answers(f"http://127.0.0.1:{port}/healthz")
         return worker
 
 
@@ -146,11 +152,17 @@ def stage(rt: Runtime, letters: int = 5, when_in_doubt: str = "resend") -> None:
         db.execute(update(sequences).values(rules=sequences.c.rules + f"when-in-doubt: {when_in_doubt}\n"))
 
 
-def come(rt: Runtime, readers: int) -> None:
+def come(rt: Runtime, readers: int) -> list[Reader]:
     """So many new readers, by the front door; the mail that asked them to confirm is taken for sent and done with."""
-    found = [a_subscriber(rt).id for _ in range(readers)]
+    found = [a_subscriber(rt) for _ in range(readers)]
     with rt.database.begin() as db:
-        db.execute(delete(deliveries).where(D.kind == Kind.CONFIRMATION, D.subscriber_id.in_(found)))
+        db.execute(delete(deliveries).where(D.kind == Kind.CONFIRMATION))
+    return found
+
+
+def reports_to(port: int) -> str:
+    """Where a process with pages takes SendGrid's reports."""
+    return f"http://127.0.0.1:{port}/webhooks/sendgrid/events"
 
 
 @dataclass

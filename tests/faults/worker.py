@@ -35,6 +35,11 @@ class Life:
     pause_seconds: float = 0.02
     """Between two looks at the clock."""
 
+    @property
+    def send_within_seconds(self) -> float:
+        """As in the service, a small part of a lease."""
+        return self.lease_seconds / 2
+
 
 def live(life: Life) -> None:
     """Run until SIGTERM, or until killed."""
@@ -48,7 +53,10 @@ def live(life: Life) -> None:
     os.chdir(life.log.parent)
 
     from nurture import runtime, settings
+    from nurture.delivery import send
     from nurture.domain.delivery import Guards
+
+    send.SEND_WITHIN_SECONDS = life.send_within_seconds
 
     rt = runtime.build(settings.load(_env_file=None))
     rt.patience = replace(

@@ -22,12 +22,11 @@ _SECONDS = 60
 _OPTIONS = {
     "listen_addresses": "",
     "max_connections": "200",
-    "fsync": "off",  # a test's data need not survive a power cut
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
 }
+_FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""A test's data need not survive a power cut."""
 
 
 def _binaries() -> Path:
@@ -47,8 +46,9 @@ def _binaries() -> Path:
 class Postgres:
     """One server, from `with Postgres() as server` to the end of the block."""
 
-    def __init__(self) -> None:
-        self._bin = _binaries()
+    def __init__(self, durable: bool = False) -> None:
+        """`durable`: what was committed survives whatever happens to the server, as PostgreSQL does by default."""
+        self._bin, self._options = _binaries(), _OPTIONS | ({} if durable else _FORGETFUL)
         # Not $TMPDIR: a socket's path has room for 107 bytes, and the user `postgres` must be able to get there.
         self._folder = Path(tempfile.mkdtemp(prefix="nurture-pg-", dir="/tmp"))
         # The server ends with the process that started it, killed or not.
@@ -61,23 +61,45 @@ class Postgres:
 
     def __enter__(self) -> Self:
         """Start; about half a second. Raises RuntimeError with the server's own words when it does not."""
-        data, log = self._folder / "data", self._folder / "log"
-        settings = _OPTIONS | {"unix_socket_directories": str(self._folder)}
         try:
-            with log.open("wb") as output:
-                made = ["initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-N", "--locale=C.UTF-8", "-E", "UTF8"]
+            with self._log.open("wb") as output:
+                made = ["initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-N", "--locale=C.UTF-8", "-E", "UTF8"]
                 subprocess.run(self._command(*made), check=True, cwd=self._folder, stdout=output, stderr=output)
-                given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-                self._process = subprocess.Popen(
-                    self._command("postgres", "-D", str(data), *given),
-                    cwd=self._folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                )  # fmt: skip
-            self._wait(self._process)
+            self.start()
         except (OSError, subprocess.SubprocessError, RuntimeError) as error:
-            words = log.read_text("utf-8", "replace")[-2000:]
+            words = self._log.read_text("utf-8", "replace")[-2000:]
             self._stop()
             raise RuntimeError(f"PostgreSQL did not start: {error}\n{words}") from error
         return self
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "log"
+
+    def start(self) -> None:
+        """Start the server again, and wait until it is ready."""
+        given = [
+            part
+            for name, value in (self._options | {"unix_socket_directories": str(self._folder)}).items()
+            for part in ("-c", f"{name}={value}")
+        ]
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command("postgres", "-D", str(self._data), *given),
+                cwd=self._folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+        self._wait(self._process)
+
+    def stop(self, at_once: bool = False) -> None:
+        """Stop the server while others are at it. `at_once`: nothing is tidied up, as when it crashes."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGQUIT if at_once else signal.SIGINT)  # "immediate", "fast"
+        self._process.wait(_SECONDS)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop()
@@ -86,7 +108,7 @@ class Postgres:
         return [*self._prefix, str(self._bin / program), *arguments]
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        status = self._folder / "data" / "postmaster.pid"  # its last line says "ready", as pg_ctl reads it
+        status = self._data / "postmaster.pid"  # its last line says "ready", as pg_ctl reads it
         until = time.monotonic() + _SECONDS
         while not (status.is_file() and status.read_text().split()[-1:] == ["ready"]):
             if process.poll() is not None:
@@ -117,6 +139,18 @@ class Postgres:
     def drop(self, name: str) -> None:
         """Drop a database, whoever is still connected."""
         self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def end_connections(self, name: str) -> int:
+        """End every connection to a database, in mid-transaction or not; returns how many there were."""
+        statement = sql.SQL("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = {}")
+        with psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True) as connection:
+            found = connection.execute(statement.format(sql.Literal(name))).fetchone()
+        return int(found[0]) if found else 0
+
+    @property
+    def socket(self) -> Path:
+        """Its unix socket."""
+        return self._folder / ".s.PGSQL.5432"
 
     def _execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True) as connection:
