@@ -217,7 +217,7 @@ def compare(rt: Runtime, judge: Judge) -> Ledgers:
 def _longest_unknown(db: Connection) -> float:
     """How long the longest doubt lasted, from the history of every delivery, in seconds."""
     h = delivery_history.c
-    found = db.execute(select(h.delivery_id, h.state, h.at).order_by(h.id)).all()
+    found = db.execute(select(h.delivery_id, h.state, h.at).order_by(h.at, h.id)).all()
     since: dict[str, datetime] = {}
     longest = timedelta()
     for delivery, state, at in found:
