@@ -6,7 +6,7 @@ RESOLVE = .boot/bin/uv pip compile -q --system-certs --universal --python-versio
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools services run demo test lint types layers unit bench screenshots lock clean
+.PHONY: help setup tools services run demo test lint types layers unit faults bench screenshots lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## /  \1\t/p' Makefile | expand -t 16
@@ -46,6 +46,10 @@ layers: tools ## imports only point down
 
 unit: services ## every test; PYTEST_ARGS="-x tests/domain" chooses
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+faults: services ## the whole proof that no mail is lost or doubled; FAULTS_SEED=… repeats a run, FAULTS_ONLY=… chooses
+	@FAULTS=full $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 0 --show-capture=no \
+		$(if $(FAULTS_ONLY),-k "$(FAULTS_ONLY)") tests/faults tests/delivery/test_vigil.py tests/test_fleet.py
 
 bench: services ## the benchmarks, each as a table with ratios
 	@$(BIN)/python -m tests.benchmarks

@@ -194,7 +194,7 @@ class Office:
     async def _read(self, batch: BatchId) -> None:
         try:
             if self._stopping:  # it is given back as it is
-                self._tray.add(Batch(batch, self._rt.clock.boot_seconds(), unread=True))
+                self._tray.add(Batch(batch, self._rt.clock.boot_seconds(), to_return=True))
             else:
                 self._tray.add(await asyncio.to_thread(open_batch, self._rt, batch))
         except SQLAlchemyError as error:  # its lease runs out, and it is due again
@@ -339,6 +339,7 @@ class Office:
         it may have marked has not left, and is given back with everything else as soon as the database answers.
         """
         _log.error("database_failed", error=type(error).__name__, deliveries=len(done) + len(window.requests))
+        self._tray.keep(window)
         self._end([], window, set(), [])
         self._done = done + self._done
         for request in window.requests:

@@ -8,6 +8,7 @@ from nurture import crash, log
 from nurture.delivery.fill import UNFIT, mail_of
 from nurture.delivery.late import sort_out
 from nurture.delivery.settle import Request
+from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
 from nurture.store import claims, sequences
 from nurture.store.claims import Claimed
@@ -29,8 +30,8 @@ class Batch:
     left: int = 0
     """Rows of which the end is not known yet."""
     outcomes: Counter[str] = field(default_factory=Counter)
-    unread: bool = False
-    """Nobody has looked into it: it is only to be given back."""
+    to_return: bool = False
+    """Some of it is claimed that is in nobody's hands: it stays here until it has been given back."""
 
 
 @dataclass
@@ -76,21 +77,27 @@ class Tray:
         return len(self._filled) + sum(len(batch.rows) for batch in self.batches.values())
 
     def fill(self, up_to: int) -> None:
-        """Make mails of rows, outside any transaction, until `up_to` lie ready. A row that cannot be filled is set apart."""
+        """Make mails of rows, outside any transaction, until `up_to` requests lie ready."""
         for batch in self.batches.values():
             while batch.rows and len(self._filled) < up_to:
-                self._fill_one(batch, batch.rows.popleft())
-                crash.point("render")
+                self._fill_one(batch)
 
-    def _fill_one(self, batch: Batch, row: Claimed) -> None:
-        request = RequestId(new_id())
-        try:
-            mail = mail_of(self._rt, row, batch.editions, request)
-        except UNFIT as error:
-            self._unfit.setdefault(batch.id, {})[row.id] = str(error)
-            _log.error("delivery_cannot_be_rendered", delivery=row.id, kind=row.kind.value, error=type(error).__name__)
-        else:
-            self._filled.append(Request(request, batch.id, (row,), (mail,)))
+    def _fill_one(self, batch: Batch) -> None:
+        """One request of as many mails as the mailer takes in one, each to somebody else. Rows without a mail are set apart."""
+        request, rows, mails, people = RequestId(new_id()), list[Claimed](), list[Mail](), set[SubscriberId]()
+        while batch.rows and len(rows) < self._rt.mailer.per_request and batch.rows[0].subscriber not in people:
+            row = batch.rows.popleft()
+            try:
+                mails.append(mail_of(self._rt, row, batch.editions, request))
+            except UNFIT as error:
+                self._unfit.setdefault(batch.id, {})[row.id] = str(error)
+                _log.error("delivery_cannot_be_rendered", delivery=row.id, kind=row.kind.value, error=type(error).__name__)
+                continue
+            rows.append(row)
+            people |= {row.subscriber} if row.subscriber else set()
+            crash.point("render")
+        if rows:
+            self._filled.append(Request(request, batch.id, tuple(rows), tuple(mails)))
 
     def window(self, room: int) -> Window:
         """As many filled requests as there is room for."""
@@ -114,11 +121,16 @@ class Tray:
         for batch in batches:
             batch.left -= len(batch.rows) + len(self._unfit.pop(batch.id, {}))
             batch.rows.clear()
-            batch.unread = False
+            batch.to_return = False
             mine = [request for request in self._filled if request.batch == batch.id]
             batch.left -= sum(len(request.rows) for request in mine)
             self._filled = deque(request for request in self._filled if request.batch != batch.id)
         self._put_away()
+
+    def keep(self, window: Window) -> None:
+        """Nobody knows what was written of these: their batches are to be given back, whatever is left of them."""
+        for batch in {request.batch for request in window.requests} | window.unfit.keys():
+            self.batches[batch].to_return = True
 
     def end(self, batch: BatchId, rows: int, how: str) -> None:
         """The end of so many rows is known."""
@@ -129,6 +141,6 @@ class Tray:
         self._put_away()
 
     def _put_away(self) -> None:
-        for batch in [batch for batch in self.batches.values() if batch.left <= 0 and not batch.unread]:
+        for batch in [batch for batch in self.batches.values() if batch.left <= 0 and not batch.to_return]:
             del self.batches[batch.id]
             _log.info("batch_sent", batch=batch.id, sent=batch.outcomes["accepted"], outcome=dict(batch.outcomes))

@@ -68,6 +68,11 @@ class Worker:
         """SIGCONT."""
         os.kill(self.pid, signal.SIGCONT)
 
+    def ready(self) -> "Worker":
+        """Wait until it is at work."""
+        assert until(self.life.ready.exists, 60), self.words()
+        return self
+
     def died(self, within: float) -> bool:
         """Wait for its death by its own hand: True if it came."""
         self.process.join(within)

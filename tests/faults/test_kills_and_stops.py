@@ -74,8 +74,8 @@ def test_processes_that_stand_still_around_the_request_and_wake_late_send_nothin
                 assert worker.stopped(within=60), f"never came by {point}:\n{worker.words()}"
             say(f"  round {number + 1}: {count} stand still")
             stops += count
-            others = fleet.start()
-            for worker, _ in dice.sample(asleep, count):  # after less than a deadline, after a lease, after the wait for evidence
+            others = fleet.start().ready()
+            for worker, _ in dice.sample(asleep, count):  # within a deadline, past a lease, past T_evidence
                 time.sleep(dice.uniform(0, 1.5))
                 worker.wake()
             for worker, _ in asleep:

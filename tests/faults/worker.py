@@ -36,6 +36,11 @@ class Life:
     """Between two looks at the clock."""
 
     @property
+    def ready(self) -> Path:
+        """There as soon as it is at work."""
+        return self.log.with_suffix(".ready")
+
+    @property
     def send_within_seconds(self) -> float:
         """As in the service, a small part of a lease."""
         return self.lease_seconds / 2
@@ -71,6 +76,7 @@ def live(life: Life) -> None:
         rt.stopping.set()
 
     signal.signal(signal.SIGTERM, stop)
+    life.ready.touch()
     if life.port is not None:
         _serve(rt, life.port)
     if life.sends:

@@ -63,7 +63,19 @@ class Postgres:
         """Start; about half a second. Raises RuntimeError with the server's own words when it does not."""
         try:
             with self._log.open("wb") as output:
-                made = ["initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-N", "--locale=C.UTF-8", "-E", "UTF8"]
+                made = [
+                    "initdb",
+                    "-D",
+                    str(self._data),
+                    "-U",
+                    "postgres",
+                    "-A",
+                    "trust",
+                    "-N",
+                    "--locale=C.UTF-8",
+                    "-E",
+                    "UTF8",
+                ]
                 subprocess.run(self._command(*made), check=True, cwd=self._folder, stdout=output, stderr=output)
             self.start()
         except (OSError, subprocess.SubprocessError, RuntimeError) as error:
