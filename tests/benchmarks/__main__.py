@@ -341,7 +341,7 @@ def _load() -> str:
 
 @contextmanager
 def _bench(rounds: int, quick: bool, full: bool) -> Iterator[Bench]:
-    with tempfile.TemporaryDirectory() as place, Postgres() as server:
+    with tempfile.TemporaryDirectory() as place, Postgres(durable=True) as server:
         yield Bench(Path(place), server, rounds, quick, full)
 
 
