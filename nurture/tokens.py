@@ -37,10 +37,12 @@ class Tokens:
 
     def __init__(self, keys: dict[Purpose, bytes]) -> None:
         """`keys`: 32 bytes for each purpose."""
-        self._keys = keys
+        self._keyed = {purpose: hmac.new(key, digestmod="sha256") for purpose, key in keys.items()}
 
     def _mac(self, purpose: Purpose, signed: bytes) -> bytes:
-        return hmac.digest(self._keys[purpose], signed, "sha256")[:_MAC]
+        mac = self._keyed[purpose].copy()  # unlike hmac.digest, it keeps the interpreter: another thread may be busy
+        mac.update(signed)
+        return mac.digest()[:_MAC]
 
     def mint(self, purpose: Purpose, who: str, expires: datetime | None = None) -> str:
         """A token for `who` (an id of 32 hex digits); `expires` (UTC) None means never."""

@@ -64,7 +64,7 @@ class Office:
         """`rt`: this process's parts. Lanes: NURTURE_SEND_CONCURRENCY."""
         self._rt = rt
         self._lanes = rt.settings.send_concurrency
-        self._most = self._all = self._lanes + self._lanes // 4  # marked at once; fewer while the provider is on trial
+        self._most = self._all = self._lanes + self._lanes // 1  # marked at once; fewer while the provider is on trial
         self._linger = min(_LINGER_SECONDS * self._lanes, _LONGEST_LINGER_SECONDS)
         self._changed = threading.Condition()
         self._waiting: deque[BatchId] = deque()

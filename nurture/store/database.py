@@ -1,6 +1,7 @@
 """The engine for SQLite or PostgreSQL, and `with database.begin() as db`: one transaction, visible where it begins."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ except ImportError:  # no wheel for this platform: the interpreter's library is 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _FIXED_SERIES: dict[tuple[int, ...], int] = {(3, 44): 6, (3, 50): 7, (3, 51): 3}
 _OLDEST_POSTGRESQL = (15,)
+_BUSY_SECONDS = 10
 _MIGRATE_LOCK = 0x6E757274757265  # "nurture": serialises `nurture init` of several machines on PostgreSQL
 
 
@@ -51,6 +53,7 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = self._sqlite(pool_size) if self.is_sqlite else self._postgresql(pool_size)
+        self._turn = threading.Lock()
         os.register_at_fork(after_in_child=self._forget)
 
     def _sqlite(self, pool_size: int) -> Engine:
@@ -61,7 +64,7 @@ class Database:
         journal = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "TRUNCATE"
         engine = create_engine(
             self.url, module=module, pool_size=pool_size, max_overflow=pool_size, hide_parameters=True, pool_timeout=30,
-            connect_args={"timeout": 10, "check_same_thread": False},
+            connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
         )  # fmt: skip
 
         @event.listens_for(engine, "connect")
@@ -72,7 +75,7 @@ class Database:
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA journal_mode={journal}")
             cursor.execute("PRAGMA synchronous=FULL")  # WAL with NORMAL may forget a commit when the power fails
-            cursor.execute("PRAGMA busy_timeout=10000")
+            cursor.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
             cursor.execute("PRAGMA foreign_keys=ON")
             cursor.execute("PRAGMA secure_delete=ON")  # an erased address must not linger in free pages
             cursor.execute("PRAGMA mmap_size=0")
@@ -97,8 +100,20 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """One transaction that may write: commits at the end, rolls back on any error."""
-        with self.engine.begin() as db:
+        with self._in_turn(), self.engine.begin() as db:
             yield db
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """SQLite has one writer, and whoever finds it busy sleeps longer and longer; threads of one process queue here instead.
+        Other processes, and whoever has waited too long, still meet SQLite's own lock.
+        """
+        mine = self.is_sqlite and self._turn.acquire(timeout=_BUSY_SECONDS)
+        try:
+            yield
+        finally:
+            if mine:
+                self._turn.release()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -108,6 +123,7 @@ class Database:
 
     def _forget(self) -> None:
         self.engine.dispose(close=False)  # inherited connections belong to the parent process
+        self._turn = threading.Lock()  # and so does whoever held it
 
     def close(self) -> None:
         """Close every pooled connection."""
