@@ -3,7 +3,7 @@
     claimed rows → fill → [ settle what came back · mark what goes next ] → lanes → the provider → what came back
                             one transaction (T3, T2)                         one request each
 
-Rows are marked `sending` only as far as lanes are free, plus a quarter so that no lane waits for a commit: a crash leaves a
+Rows are marked `sending` only as far as lanes are free, and once more so that no lane waits for a commit: a crash leaves a
 handful in doubt, never a whole batch. No transaction is open while the provider is spoken to.
 """
 
@@ -39,6 +39,7 @@ SEND_WITHIN_SECONDS = 10.0
 REQUEST_SECONDS = 30.0
 """And is over, whatever happens, after this long."""
 _BATCHES_WAITING = 2
+_MARKED_FOR_A_LANE = 2
 _LINGER_SECONDS, _LONGEST_LINGER_SECONDS = 0.0001, 0.005
 _RETRY_SECONDS = 1.0
 _SWITCH_SECONDS = 0.0002
@@ -64,7 +65,7 @@ class Office:
         """`rt`: this process's parts. Lanes: NURTURE_SEND_CONCURRENCY."""
         self._rt = rt
         self._lanes = rt.settings.send_concurrency
-        self._most = self._all = self._lanes + self._lanes // 1  # marked at once; fewer while the provider is on trial
+        self._most = self._all = _MARKED_FOR_A_LANE * self._lanes  # marked at once; fewer while the provider is on trial
         self._linger = min(_LINGER_SECONDS * self._lanes, _LONGEST_LINGER_SECONDS)
         self._changed = threading.Condition()
         self._waiting: deque[BatchId] = deque()
