@@ -89,8 +89,8 @@ class Database:
 
     def _postgresql(self, pool_size: int) -> Engine:
         limits = (
-            "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s -c timezone=UTC -c jit=off "
-            "-c synchronous_commit=on"  # whatever the server's own: a mark that is forgotten is a letter sent twice
+            "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s -c timezone=UTC "
+            "-c jit=off -c synchronous_commit=on"  # whatever the server's own: a mark that is forgotten is a letter sent twice
         )
         return create_engine(
             self.url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, pool_recycle=1800,

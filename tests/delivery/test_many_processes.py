@@ -24,7 +24,7 @@ def test_four_workers_with_a_scheduler_each_send_every_letter_exactly_once(datab
     with rt.database.begin() as db:
         db.execute(delete(deliveries).where(deliveries.c.kind != Kind.LETTER))
     port = free_port()
-    with SendGridServer(latency=0.005) as server:
+    with SendGridServer(latency=0.03) as server:
         env = environment(
             tmp_path, database_url=database_url, mailer="sendgrid", sendgrid_api_key=KEY, sendgrid_host=server.url,
             from_email="dana@example.org", postal_address="PO Box 12", tick_seconds=0.1, batch_size=10,
