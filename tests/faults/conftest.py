@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,7 +46,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 def _say(capsys: pytest.CaptureFixture[str], words: str) -> None:
     if FULL:
         with capsys.disabled():
-            print(f"{time.strftime('%H:%M:%S')} {words.strip()}", flush=True)
+            print(f"{time.strftime('%H:%M:%S')} {words.strip()}", file=sys.stderr, flush=True)  # stdout is xdist's
     else:
         print(words)
 
