@@ -291,7 +291,10 @@ class Office:
                 go, wait = self._allowed(db, window.requests, trial)
                 written = _Written(smaller + self._mark(db, go), wait)  # T2
             crash.point("T2.before_commit")
-        crash.point("T2.after_commit" if written.leave else "T3.after_commit")
+        if done:
+            crash.point("T3.after_commit")
+        if written.leave:
+            crash.point("T2.after_commit")
         self._lost.clear()
         self._failed = False
         self._refusal = None

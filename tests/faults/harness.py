@@ -60,7 +60,7 @@ class Worker:
 
     def end(self) -> None:
         """SIGTERM: finish what is in flight, give back the rest."""
-        self.process.terminate()
+        self.ready().process.terminate()
         self.process.join(60)
         assert self.process.exitcode == 0, f"ended with {self.process.exitcode}:\n{self.words()}"
 
