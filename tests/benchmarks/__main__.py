@@ -30,8 +30,10 @@ from nurture.words import new_id
 from tests.benchmarks.letter import HTML, SUBJECT, TEXT, WARM_UP
 from tests.benchmarks.sign_ups import CLIENTS, sign_ups
 from tests.benchmarks.sizes import counting
+from tests.benchmarks.workers import measure as several_workers
 from tests.servers import self_signed
 from tests.servers.postgres import Postgres
+from tests.servers.redis import Redis
 from tests.servers.sendgrid import KEY, RemoteSendGrid, another_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -315,7 +317,25 @@ def signups(bench: Bench) -> None:
         )
 
 
-PARTS = {part.__name__: part for part in (letters, tls, latency, claims, memory, events, signups)}
+def workers(bench: Bench) -> None:
+    """Workers of 32 lanes each and a provider that takes 50 ms: what a second and a fourth process add on this machine."""
+    count = 2_000 if bench.quick else 10_000
+    with another_process("--no-bodies", "--latency-ms", "50") as judge, Redis() as redis:
+        for number, broker in ((1, None), (2, None), (4, None), (1, redis), (2, redis), (4, redis)):
+            rates = [
+                several_workers(judge, bench.database("PostgreSQL"), bench.folder(), count, number, broker)
+                for _ in range(min(bench.rounds, 3))
+            ]
+            found = Found(rates)
+            way = "Redis" if broker else "no broker"
+            bench.note(
+                found.row(
+                    f"{number} × nurture worker, PostgreSQL, {way}", f"{found.median / (number * 640):.2f} of the ceiling"
+                )
+            )
+
+
+PARTS = {part.__name__: part for part in (letters, tls, latency, workers, claims, memory, events, signups)}
 
 
 def machine(bench: Bench) -> dict[str, str]:
