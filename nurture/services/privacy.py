@@ -1,21 +1,27 @@
 """What is kept no longer than it must be."""
 
+from datetime import timedelta
+
 from nurture import log
 from nurture.delivery.vigil import look
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.runtime import Runtime
-from nurture.store import access, subscribers
+from nurture.store import access, events, subscribers
 
 _log = log.get(__name__)
 
+REPORTS_KEPT = timedelta(days=90)
+"""What a report says has long been written into its delivery; it is kept so that a question can be answered."""
+
 
 def retain(rt: Runtime) -> int:
-    """Delete sign-ups nobody confirmed in time, and ended desk sessions. Returns the sign-ups."""
+    """Delete sign-ups nobody confirmed in time, ended desk sessions, and old reports. Returns the sign-ups."""
     if not look(rt):  # by a clock that jumped, everything is old
         return 0
     with rt.database.begin() as db:
         deleted = subscribers.delete_unconfirmed(db, rt.clock.now() - CONFIRM_WITHIN)
         access.forget(db, rt.clock.wall())
+        events.forget(db, rt.clock.wall() - REPORTS_KEPT)
     if deleted:
         _log.info("unconfirmed_deleted", count=deleted)
     return deleted

@@ -177,6 +177,16 @@ def test_a_restored_backup_sends_nothing_again(rt: Runtime, clock: ManualClock, 
     assert sum(row[1] is State.SCHEDULED for row in rows(rt, kind=Kind.LETTER)) == 5, "each has a next letter again"
 
 
+def look_and_lose_the_commit(rt: Runtime) -> None:
+    def lost(_: object) -> None:
+        raise OperationalError("COMMIT", None, Exception("the connection is gone"))
+
+    event.listen(rt.database.engine, "commit", lost)
+    with pytest.raises(OperationalError):
+        look(rt)
+    event.remove(rt.database.engine, "commit", lost)
+
+
 @pytest.mark.parametrize("after", ["its first look", "an hour"])
 def test_a_count_that_was_never_committed_accuses_nobody(rt: Runtime, clock: ManualClock, after: str) -> None:
     """The process that counted was killed, or the database went away, just before the commit."""
@@ -185,13 +195,7 @@ def test_a_count_that_was_never_committed_accuses_nobody(rt: Runtime, clock: Man
         look(rt)
         clock.advance(hours=1)
 
-    def lost(_: object) -> None:
-        raise OperationalError("COMMIT", None, Exception("the connection is gone"))
-
-    event.listen(rt.database.engine, "commit", lost)
-    with pytest.raises(OperationalError):
-        look(rt)
-    event.remove(rt.database.engine, "commit", lost)
+    look_and_lose_the_commit(rt)
     assert look(rt), "by the one who lived on"
     rt.memory = Memory()
     assert look(rt), "by the next to start"
@@ -204,13 +208,7 @@ def test_an_alarm_that_was_never_committed_is_raised_again(rt: Runtime, clock: S
     run_tick(rt)
     clock.offset = timedelta(hours=1)
 
-    def lost(_: object) -> None:
-        raise OperationalError("COMMIT", None, Exception("the connection is gone"))
-
-    event.listen(rt.database.engine, "commit", lost)
-    with pytest.raises(OperationalError):
-        look(rt)
-    event.remove(rt.database.engine, "commit", lost)
+    look_and_lose_the_commit(rt)
     assert not look(rt)
     assert shut(rt) == [Gate.CLOCK]
 

@@ -194,6 +194,12 @@ class Ledgers:
         assert not self.lost, f"lost: {self.lost}"
         assert not self.forgotten, f"{self.forgotten} readers are forgotten"
 
+    def check_all_went_out_once(self, mails: int) -> None:
+        """What holds besides where SendGrid's events come in: nothing waits for a person, and nothing is missing."""
+        self.check()
+        assert set(self.states) <= {State.ACCEPTED, State.DELIVERED}, self.states
+        assert self.mails == self.states.total() == mails, "each exactly once"
+
 
 def compare(rt: Runtime, judge: Judge) -> Ledgers:
     """Both ledgers, side by side."""

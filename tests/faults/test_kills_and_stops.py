@@ -9,11 +9,10 @@ from pathlib import Path
 from sqlalchemy import delete
 
 from nurture.crash import Point
-from nurture.domain.delivery import State
 from nurture.runtime import Runtime
 from nurture.store.schema import subscribers
 from tests.faults.conftest import Record
-from tests.faults.harness import Fleet, Ledgers, come, compare, drain, drained, reports_to, stage
+from tests.faults.harness import Fleet, come, compare, drain, drained, reports_to, stage
 from tests.processes import free_port
 from tests.servers.sendgrid import RemoteSendGrid, another_process
 from tests.servers.sendgrid_events import Chaos
@@ -53,7 +52,7 @@ def test_one_of_four_workers_is_killed_again_and_again_and_each_letter_goes_out_
             for worker in workers:
                 worker.end()
         found = compare(ground, judge)
-    _all_went_out_once(found, readers * LETTERS)
+    found.check_all_went_out_once(readers * LETTERS)
     record(kills=kills, seed=seed, subscribers=readers, mails=found.mails, duplicates=0, lost=0, held=found.held,
            longest_unknown_seconds=round(found.longest_unknown_seconds, 1), drained_in_seconds=round(took, 1),
            undisturbed_seconds=round(undisturbed, 1))  # fmt: skip
@@ -86,7 +85,7 @@ def test_processes_that_stand_still_around_the_request_and_wake_late_send_nothin
         judge.wait_for_events(60)
         worker.end()
     found = compare(ground, judge)
-    _all_went_out_once(found, readers * LETTERS)
+    found.check_all_went_out_once(readers * LETTERS)
     record(stops=stops, seed=seed, mails=found.mails, duplicates=0, lost=0, held=0,
            longest_unknown_seconds=round(found.longest_unknown_seconds, 1))  # fmt: skip
 
@@ -117,9 +116,3 @@ def _drained_in_peace(rt: Runtime, judge: RemoteSendGrid, folder: Path, readers:
 def _start_anew(rt: Runtime) -> None:
     with rt.database.begin() as db:
         db.execute(delete(subscribers))
-
-
-def _all_went_out_once(found: Ledgers, mails: int) -> None:
-    found.check()
-    assert set(found.states) <= {State.ACCEPTED, State.DELIVERED}, found.states
-    assert found.mails == found.states.total() == mails, "each exactly once"

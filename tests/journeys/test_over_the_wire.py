@@ -80,7 +80,7 @@ def test_the_whole_way(carrier, database_url: str, tmp_path: Path) -> None:  # t
     with carrier() as (settings, arrived):
         env = environment(
             tmp_path, database_url=database_url, listen=f"127.0.0.1:{port}", base_url=url, tick_seconds=0.1,
-            clock_speed=43_200, **OURS, **settings,
+            clock_speed=100_000, **OURS, **settings,
         )  # fmt: skip
         assert nurture("init", env=env).returncode == 0
 
