@@ -10,7 +10,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 
 ROOT = Path(__file__).resolve().parents[1]
 NURTURE = [sys.executable, "-c", "from nurture.cli.main import main; main()"]
@@ -37,17 +36,22 @@ def free_port() -> int:
         return port
 
 
+def is_up(url: str) -> bool:
+    """Whether a URL answers."""
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except OSError:  # URLError is one
+        return False
+    return True
+
+
 def answers(url: str, within: float = 30) -> None:
     """Wait until a URL answers."""
     until = time.monotonic() + within
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except (URLError, OSError):
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
+    while not is_up(url):
+        if time.monotonic() > until:
+            raise TimeoutError(f"{url} does not answer")
+        time.sleep(0.05)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from typing import Any
 
 import psycopg
 import pysqlite3 as sqlite3
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from nurture.store.database import Database
 from nurture.words import new_id
@@ -115,9 +115,11 @@ class Bench:
         """One tick of ours."""
         return {"count": count, **self.program("ours", url, count, self.database(kind), lanes, self.folder(), ca=ca)}
 
-    def post_office(self, url: str, count: int) -> dict[str, float]:
+    def post_office(self, kind: str, url: str, count: int) -> dict[str, float]:
         """django-post-office, in its own environment."""
         letter = json.dumps({"subject": SUBJECT, "html": HTML, "text": TEXT})
+        database = make_url(self.database(kind))
+        engine = "sqlite3" if kind == "SQLite" else "postgresql"
         command = [
             peers(),
             "tests/benchmarks/office_of_django.py",
@@ -125,7 +127,9 @@ class Bench:
             KEY,
             WARM_UP,
             count,
-            self.place / f"{new_id()}.sqlite3",
+            engine,
+            database.database,
+            database.query.get("host", ""),
         ]
         return {"count": count, **_json([str(part) for part in command], letter)}
 
@@ -189,21 +193,24 @@ def letters(bench: Bench) -> None:
         url = judge.url
         programs: dict[str, Program] = {
             "naive": partial(bench.naive, url, naive_count),
-            "post_office": partial(bench.post_office, url, naive_count // 2),
             "floor": lambda: {"count": naive_count, **bench.program("floor", url, naive_count)},
         }
+        offices = {kind: partial(bench.post_office, kind, url, naive_count // 2) for kind in BOTH}
         ours = {
             f"{kind} {lanes} lanes": partial(bench.ours, kind, url, count, lanes) for kind in BOTH for lanes in LANES
         }  # fmt: skip
-        found = bench.medians(**{name: _proved(judge, program) for name, program in (programs | ours).items()})
-    naive, office, floor = (found[name] for name in programs)
+        found = bench.medians(**{name: _proved(judge, program) for name, program in (programs | offices | ours).items()})
+    naive, floor = (found[name] for name in programs)
     bench.note(
         naive.row("naive loop: Jinja2 and the SDK", "1"),
-        office.row("django-post-office, anymail, SQLite", f"{office.median / naive.median:.2f} × naive"),
         floor.row("floor: bare socket, body built before", f"{floor.median / naive.median:.1f} × naive"),
+        *(
+            found[kind].row(f"django-post-office, anymail, {kind}", f"{found[kind].median / naive.median:.2f} × naive")
+            for kind in BOTH
+        ),
     )
     for name in ours:
-        each = found[name]
+        each, office = found[name], found[name.partition(" ")[0]]
         ratio = f"{each.median / naive.median:.2f} × naive, {each.median / office.median:.1f} × django-post-office"
         bench.note(each.row(f"ours, {name}", ratio, "≥ 1.5 ×, ≥ 4 ×"))
     _sizes(bench)
@@ -215,7 +222,7 @@ def _sizes(bench: Bench) -> None:
         weights = []
         for name, program in (
             ("naive", partial(bench.naive, url, 1)),
-            ("django-post-office", partial(bench.post_office, url, 1)),
+            ("django-post-office", partial(bench.post_office, "SQLite", url, 1)),
             ("floor", lambda: bench.program("floor", url, 1)),
             ("ours", partial(bench.ours, "SQLite", url, 1, 1)),
         ):

@@ -1,6 +1,6 @@
 """django-post-office with anymail's SendGrid backend, in a virtual environment of its own (peers.lock): queue, then send.
 
-build/peers/bin/python tests/benchmarks/office_of_django.py URL KEY WARM_UP COUNT DATABASE < letter as JSON
+build/peers/bin/python tests/benchmarks/office_of_django.py URL KEY WARM_UP COUNT ENGINE DATABASE HOST < letter as JSON
 """
 
 import json
@@ -9,9 +9,9 @@ import time
 import warnings
 
 
-def main(url: str, key: str, warm_up: int, count: int, database: str) -> dict[str, float]:
+def main(url: str, key: str, warm_up: int, count: int, engine: str, database: str, host: str) -> dict[str, float]:
     """Seconds and CPU seconds to queue `count` letters from a template and to send them: ours writes the next row in its time
-    too. `sending`: the seconds of the second half alone.
+    too. `sending`: the seconds of the second half alone. `engine`: sqlite3 or postgresql; `host`: the folder of its socket.
     """
     warnings.simplefilter("ignore")
     import django
@@ -19,7 +19,7 @@ def main(url: str, key: str, warm_up: int, count: int, database: str) -> dict[st
 
     settings.configure(
         INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "post_office"], USE_TZ=True, SECRET_KEY="x",
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database}},
+        DATABASES={"default": {"ENGINE": f"django.db.backends.{engine}", "NAME": database, "HOST": host, "USER": "postgres"}},
         TEMPLATES=[{"BACKEND": "post_office.template.backends.post_office.PostOfficeTemplates", "APP_DIRS": True, "DIRS": [],
                     "NAME": "post_office", "OPTIONS": {"context_processors": []}},
                    {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}],
@@ -69,4 +69,4 @@ def main(url: str, key: str, warm_up: int, count: int, database: str) -> dict[st
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])))
+    print(json.dumps(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:8])))

@@ -20,7 +20,7 @@ from nurture.store.schema import deliveries, delivery_history, enrollments, sequ
 from tests.faults.model import PROVEN
 from tests.faults.worker import Life, live
 from tests.people import Reader, a_subscriber
-from tests.processes import SECRET, answers
+from tests.processes import SECRET, is_up
 from tests.servers.sendgrid import KEY, Judge
 
 NURSERY = multiprocessing.get_context("forkserver")
@@ -143,9 +143,11 @@ class Fleet:
         return worker
 
     def pages(self, port: int, crash_at: str | None = None) -> Worker:
-        """A process that only answers, SendGrid's reports among other things; it does so when this returns."""
+        """A process that only answers, SendGrid's reports among other things; it does so when this returns, if a report that
+        had waited for it has not killed it at its crash point.
+        """
         worker = self.start(crash_at, port, sends=False)
-        answers(f"http://127.0.0.1:{port}/healthz")
+        assert until(lambda: is_up(f"http://127.0.0.1:{port}/healthz") or not worker.alive(), 30), worker.words()
         return worker
 
 
