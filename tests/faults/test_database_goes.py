@@ -1,7 +1,6 @@
 """Faults 4 and 5: the database restarts, ends its connections, loses a commit or its answer, or has no room left."""
 
 import random
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -164,8 +163,8 @@ class Disk:
         self._full = False
 
     def is_sound(self) -> bool:
-        with sqlite3.connect(str(self._database.url.database)) as db:
-            return list(db.execute("PRAGMA integrity_check")) == [("ok",)]
+        with self._database.read() as db:
+            return db.scalars(text("PRAGMA integrity_check")).all() == ["ok"]
 
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
