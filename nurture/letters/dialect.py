@@ -6,6 +6,7 @@ comparisons, and the `default` filter. No loops, no arithmetic, no calls.
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -33,8 +34,16 @@ _CALLED = {
 }
 
 
+class _Environment(ImmutableSandboxedEnvironment):
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """A value of a group, at once: the sandbox comes to it too, after it has raised and caught an exception."""
+        if type(obj) is dict and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
 def _environment(autoescape: bool) -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(autoescape=autoescape, undefined=StrictUndefined, keep_trailing_newline=True)
+    environment = _Environment(autoescape=autoescape, undefined=StrictUndefined, keep_trailing_newline=True)
     environment.globals.clear()
     return environment
 
@@ -47,6 +56,12 @@ HTML, PLAIN = _environment(True), _environment(False)
 def template(source: str, html: bool) -> Template:
     """A compiled template of an edition's part; compiled once per process."""
     return (HTML if html else PLAIN).from_string(source)
+
+
+def render(source: str, html: bool, values: dict[str, dict[str, str]]) -> str:
+    """A part filled with values. Raises jinja2.TemplateError."""
+    found = template(source, html)
+    return "".join(found.root_render_func(found.new_context(values, shared=True)))  # shared: there are no globals to merge
 
 
 def _walk(node: nodes.Node, line: int) -> Iterator[tuple[nodes.Node, nodes.Node, int]]:

@@ -32,7 +32,7 @@ Values = Mapping[str, Mapping[str, str]]
 
 def fill(edition: Edition, values: Values) -> Content:
     """Fill an edition's templates. Values are escaped in HTML and reduced to one line everywhere. Raises Unfillable."""
-    plain = {group: {name: _BREAKS.sub(" ", value) for name, value in found.items()} for group, found in values.items()}
+    plain = {group: {name: _one_line(value) for name, value in found.items()} for group, found in values.items()}
     parts = []
     for name, source, html in (
         ("subject", edition.subject, False),
@@ -40,7 +40,11 @@ def fill(edition: Edition, values: Values) -> Content:
         ("text", edition.text, False),
     ):
         try:
-            parts.append(dialect.template(source, html).render(plain))
+            parts.append(dialect.render(source, html, plain))
         except TemplateError as error:
             raise Unfillable(f"the {name} needs something this reader lacks ({type(error).__name__})") from None
     return Content(" ".join(parts[0].split()), parts[1], parts[2])
+
+
+def _one_line(value: str) -> str:
+    return value if value.isprintable() else _BREAKS.sub(" ", value)

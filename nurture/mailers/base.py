@@ -1,5 +1,6 @@
 """What every mail has, whoever carries it, and what a mailer promises."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,13 +8,14 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from functools import cached_property
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from nurture.domain.delivery import Kind, Outcome
 from nurture.words import DeliveryId, NurtureError, RequestId
 
-_FORBIDDEN = ("\r", "\n", "\0")
+_FORBIDDEN = re.compile(r"[\r\n\0]")
 
 
 class MailRefused(NurtureError):
@@ -30,7 +32,7 @@ class Sender:
     site: str
     """Origin of the links, from which List-Id and Message-ID take their host."""
 
-    @property
+    @cached_property
     def host(self) -> str:
         """Host part of message ids and list ids."""
         return urlsplit(self.site).hostname or "localhost"
@@ -60,7 +62,7 @@ class Mail:
             ("From", self.sender.name),
             *self.headers.items(),
         ):
-            if any(mark in value for mark in _FORBIDDEN):
+            if _FORBIDDEN.search(value):
                 raise MailRefused(f"The {name} of a mail holds a line break or NUL, which could smuggle in other headers.")
 
     @property

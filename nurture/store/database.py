@@ -88,14 +88,22 @@ class Database:
         return engine
 
     def _postgresql(self, pool_size: int) -> Engine:
+        from psycopg.types.string import TextLoader  # a quarter of a second that an embedded database need not wait for
+
         limits = (
             "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s -c timezone=UTC "
             "-c jit=off -c synchronous_commit=on"  # whatever the server's own: a mark that is forgotten is a letter sent twice
         )
-        return create_engine(
+        engine = create_engine(
             self.url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, pool_recycle=1800,
             pool_timeout=30, hide_parameters=True, connect_args={"options": limits, "application_name": "nurture"},
         )  # fmt: skip
+
+        @event.listens_for(engine, "connect")
+        def prepare(connection: Any, _: Any) -> None:
+            connection.adapters.register_loader("uuid", TextLoader)  # as the text it is: an object for each costs more
+
+        return engine
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:

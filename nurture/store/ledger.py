@@ -20,6 +20,7 @@ from sqlalchemy import (
     Connection,
     Executable,
     Integer,
+    Subquery,
     Text,
     and_,
     bindparam,
@@ -39,7 +40,7 @@ from nurture.domain.delivery import IN_DOUBT, OPEN, Guards, Kind, State, before
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.store import given, history
-from nurture.store.history import SETTLED, Settled, is_in
+from nurture.store.history import SETTLED, Settled, is_in, is_still
 from nurture.store.schema import Id, Instant, deliveries, enrollments, steps, subscribers, suppressions
 from nurture.words import (
     BatchId,
@@ -98,7 +99,7 @@ def _plan_next(dialect: str) -> Executable:
         "step_key": following.c.step, "planned_at": following.c.due, "due_at": following.c.due,
         "created_at": bindparam("now", type_=Instant),
     }  # fmt: skip
-    rows = select(*columns.values()).where(given.among(dialect, D.id, "ids"), D.id == following.c.id)
+    rows = select(*columns.values()).where(D.id == following.c.id)
     insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
     return insert(deliveries).from_select(list(columns), rows).on_conflict_do_nothing()
 
@@ -107,8 +108,7 @@ def plan_next(db: Connection, following: Mapping[DeliveryId, tuple[StepKey, date
     """T0 for readers who have just been sent a letter: by that letter's delivery, the step that follows and when it is due."""
     if following:
         rows = {sent: (new_id(), step, due) for sent, (step, due) in following.items()}
-        values = {"following": given.pack(db, rows), "ids": given.ids(db, rows), "now": now}
-        db.execute(_plan_next(db.dialect.name), values)
+        db.execute(_plan_next(db.dialect.name), {"following": given.pack(db, rows), "now": now})
 
 
 @cache
@@ -177,32 +177,30 @@ def _hindered_not(kind: Kind) -> list[ColumnElement[bool]]:
     return found
 
 
-def _in_time(kind: Kind, day: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+def _in_time(kind: Kind, offered: Subquery) -> list[ColumnElement[bool]]:
     """The guards of `domain.delivery.Guards` in SQL: how lately, and how often today, something went to this person."""
     if kind is Kind.NOTICE:
         return []
     other = deliveries.alias("other")
     o, letter = other.c, kind is Kind.LETTER
-    today = func.count().filter(o.sent_at >= day) < bindparam("most", type_=Integer)
+    today = func.count().filter(o.sent_at >= offered.c.day) < bindparam("most", type_=Integer)
     lately = func.count().filter(o.sent_at > bindparam("gap_since", type_=Instant)) == 0
     same = (o.kind == Kind.LETTER) if letter else (o.kind != Kind.LETTER)
     theirs = (o.subscriber_id == D.subscriber_id, o.id != D.id, o.sent_at.is_not(None), same)
-    return [select(and_(today, lately) if letter else today).where(*theirs).correlate(deliveries).scalar_subquery()]
+    return [select(and_(today, lately) if letter else today).where(*theirs).correlate(deliveries, offered).scalar_subquery()]
 
 
 @cache
 def _mark(dialect: str, kind: Kind) -> Executable:
     offered = given.table(dialect, "offered", request=Id, day=Instant)
-    day = select(offered.c.day).where(offered.c.id == D.id).correlate(deliveries).scalar_subquery()
-    request = select(offered.c.request).where(offered.c.id == D.id).correlate(deliveries).scalar_subquery()
     return (
         update(deliveries)
         .where(
-            given.among(dialect, D.id, "ids"), D.batch_id == bindparam("batch"), is_in(State.CLAIMED), D.kind == kind,
-            *_hindered_not(kind), *_in_time(kind, day),
+            D.id == offered.c.id, D.batch_id == bindparam("batch"), is_still(State.CLAIMED), D.kind == kind,
+            *_hindered_not(kind), *_in_time(kind, offered),
         )
         .values(
-            state=State.SENDING, request_id=request, owner=bindparam("by"), sending_at=bindparam("wall"),
+            state=State.SENDING, request_id=offered.c.request, owner=bindparam("by"), sending_at=bindparam("wall"),
             sent_at=bindparam("now"),
         )
         .returning(D.id)
@@ -237,8 +235,7 @@ def mark(
     marked: set[DeliveryId] = set()
     for kind in {each.kind for each in offered.values()}:
         mine = {row: (each.request, each.day) for row, each in offered.items() if each.kind is kind}
-        values: dict[str, Any] = {"offered": given.pack(db, mine), "ids": given.ids(db, mine), "batch": batch}
-        values |= {"by": owner, "now": now, "wall": wall}
+        values: dict[str, Any] = {"offered": given.pack(db, mine), "batch": batch, "by": owner, "now": now, "wall": wall}
         if kind is Kind.LETTER:
             values |= {"most": guards.letters, "gap_since": now - guards.gap}
         elif kind is not Kind.NOTICE:
@@ -284,8 +281,7 @@ def _accepted(dialect: str) -> Executable:
     return (
         update(deliveries)
         .where(
-            given.among(dialect, D.id, "ids"), D.id == answered.c.id, D.request_id == answered.c.request,
-            is_in(*before(State.ACCEPTED)),
+            D.id == answered.c.id, D.request_id == answered.c.request, is_in(*before(State.ACCEPTED)),
         )
         .values(
             state=State.ACCEPTED, accepted_at=bindparam("now"), provider_message=answered.c.message, lease_until=null(),
@@ -299,9 +295,7 @@ def accepted(
     db: Connection, answered: Mapping[DeliveryId, tuple[RequestId, str | None]], by: str, now: datetime, wall: datetime
 ) -> list[Settled]:
     """T3: the provider took these; each with its request and the provider's id. Returns the rows that really moved."""
-    rows = db.execute(
-        _accepted(db.dialect.name), {"answered": given.pack(db, answered), "ids": given.ids(db, answered), "now": now}
-    ).all()
+    rows = db.execute(_accepted(db.dialect.name), {"answered": given.pack(db, answered), "now": now}).all()
     late = [row for row in rows if row.unknown_since is not None]
     if late:  # in doubt before: the row's columns alone do not tell that story
         history.note(db, late, State.ACCEPTED, by, wall, "the provider's answer came late")

@@ -4,6 +4,7 @@ Instants are UTC. Ids are random 128-bit values, hex in Python. Personal values 
 that grows carries `subscriber_id`, so that it can be partitioned or distributed by it.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -52,11 +53,17 @@ class Id(TypeDecorator[str]):
         """Hex digits to the database's form."""
         return value if value is None or dialect.name == "postgresql" else bytes.fromhex(value)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
-        """The database's form to hex digits."""
-        if value is None:
-            return None
-        return str(value).replace("-", "") if dialect.name == "postgresql" else bytes(value).hex()
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], str | None]:
+        """The database's form to hex digits: one call a value, since every row carries several."""
+        return _plain_uuid if dialect.name == "postgresql" else _hex
+
+
+def _plain_uuid(value: str | None) -> str | None:
+    return value if value is None else value.replace("-", "")  # a string: see Database
+
+
+def _hex(value: bytes | None) -> str | None:
+    return value if value is None else value.hex()
 
 
 class Instant(TypeDecorator[datetime]):

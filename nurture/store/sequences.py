@@ -191,11 +191,7 @@ class Advance:
 @cache
 def _advance(dialect: str) -> Executable:
     places = given.table(dialect, "places", anchor=Instant, step=Text)
-    return (
-        update(enrollments)
-        .where(given.among(dialect, E.id, "ids"), E.id == places.c.id)
-        .values(anchor_at=places.c.anchor, last_step=places.c.step)
-    )
+    return update(enrollments).where(E.id == places.c.id).values(anchor_at=places.c.anchor, last_step=places.c.step)
 
 
 _COMPLETE = (
@@ -210,7 +206,7 @@ def advance(db: Connection, places: Iterable[Advance]) -> None:
     places = list(places)
     if places:
         rows = {place.enrollment: (place.anchor, place.last_step) for place in places}
-        db.execute(_advance(db.dialect.name), {"places": given.pack(db, rows), "ids": given.ids(db, rows)})
+        db.execute(_advance(db.dialect.name), {"places": given.pack(db, rows)})
     done = [{"enrollment": p.enrollment, "anchor": p.anchor} for p in places if p.done]
     if done:
         db.execute(_COMPLETE, done)

@@ -48,16 +48,20 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
+        self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Future[Answer] | None = None
+        self._until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self.used = time.monotonic()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
 
-    def request(self, data: bytes) -> "asyncio.Future[Answer]":
+    def request(self, data: bytes, until: float) -> "asyncio.Future[Answer]":
         self._answer = Answer()
         self._parser = httptools.HttpResponseParser(self)
-        self._waiting = asyncio.get_running_loop().create_future()
+        self._waiting = self._loop.create_future()
+        self._watch(until)
         if crash.chosen(_POST_HALF):
             half = len(data) // 2
             self.transport.write(data[:half])
@@ -70,7 +74,7 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, AttributeError):  # AttributeError: spoken to before a request
-            self._fail()
+            self._give_up(Lost())
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._answer.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
@@ -92,12 +96,33 @@ class _Connection(asyncio.Protocol):
         self._waiting = None
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._fail()
+        self._give_up(Lost())
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _fail(self) -> None:
+    def _watch(self, until: float) -> None:
+        """One timer, set anew only when it rings: nearly every answer is in time."""
+        self._until = until
+        if self._timer is not None and until < self._timer.when():
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(until, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._waiting is None:
+            return
+        if self._loop.time() < self._until:
+            self._watch(self._until)
+        else:
+            self._give_up(TimeoutError())
+
+    def _give_up(self, why: Exception) -> None:
+        """End the connection, and the request that waits on it."""
         self.transport.abort()
         if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_exception(Lost())
+            self._waiting.set_exception(why)
         self._waiting = None
 
     @property
@@ -128,8 +153,7 @@ class Wire:
         until = asyncio.get_running_loop().time() + within
         connection = await self._connection(min(CONNECT_SECONDS, within))
         try:
-            async with asyncio.timeout_at(until):
-                answer = await connection.request(data)
+            answer = await connection.request(data, until)
         except BaseException:
             connection.transport.abort()  # whatever still comes belongs to no request
             raise
