@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from nurture.store import instance
 from nurture.store.database import Database
 from nurture.tokens import Purpose, Tokens
 from nurture.words import DeliveryId
+
+_log = log.get(__name__)
 
 SECRET_FILE = "secret.key"  # noqa: S105 - a file name
 
@@ -145,6 +148,24 @@ def _check_webhook_key(settings: Settings) -> None:
                 f"{PREFIX}SENDGRID_WEBHOOK_KEY {refused}. Copy it from SendGrid, Settings, Mail Settings, Event Webhook, "
                 "Signed Event Webhook (docs/reference.md, Environment)."
             ) from None
+
+
+def stop_when_told(rt: Runtime) -> None:
+    """Let SIGTERM and SIGINT set `rt.stopping`. Called by the main thread before it starts any other.
+
+    A thread waits for them. A handler would run in the middle of whatever the main thread does, and the locks that setting
+    an event or writing a log line takes are perhaps held by exactly that: the process would never end.
+    """
+    told = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, told)
+
+    def wait() -> None:
+        while True:
+            number = signal.sigwait(told)
+            rt.stopping.set()
+            _log.info("stopping", signal=signal.Signals(number).name)
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
 
 
 def _lists(settings: Settings, clock: Clock, stopping: threading.Event) -> Callable[[], Lists] | None:

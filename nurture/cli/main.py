@@ -1,13 +1,11 @@
 """`nurture …`: serve, worker, tick, init, demo. Exit codes: 0 done, 1 failed, 2 wrong use or missing setting."""
 
 import json
-import signal
-from types import FrameType
 from typing import Any
 
 import click
 
-from nurture import __version__, fleet, log, runtime, scheduler
+from nurture import __version__, fleet, runtime, scheduler
 from nurture import settings as configuration
 from nurture.cli import data, demonstration, mail, server
 from nurture.delivery import tick as ticks
@@ -17,8 +15,6 @@ from nurture.services import health, publishing, suppressions
 from nurture.settings import SettingRefused, Settings
 from nurture.store.database import DatabaseRefused
 from nurture.words import NurtureError
-
-_log = log.get(__name__)
 
 
 class _Group(click.Group):
@@ -71,13 +67,7 @@ def serve(workers: int, threads: int, no_scheduler: bool) -> None:
 def worker() -> None:
     """Send due mail without serving pages. Start as many as you like, on as many machines."""
     rt = runtime.build(_settings())
-
-    def stop(number: int, _: FrameType | None) -> None:
-        _log.info("stopping", signal=signal.Signals(number).name)
-        rt.stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    runtime.stop_when_told(rt)
     here = fleet.join(rt)
     ticking = scheduler.start(rt, here.carry)
     here.work()

@@ -1,7 +1,6 @@
 """T0: write the next row of an enrollment. The instant comes from domain.timeline; here it becomes a promise."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -10,7 +9,7 @@ from sqlalchemy import Connection
 
 from nurture import crash, log
 from nurture.domain.delivery import Kind
-from nurture.domain.sequence import EnrollmentState, Step, following, read_step
+from nurture.domain.sequence import Step, following, read_step
 from nurture.domain.timeline import NeverOpens, Rules, next_anchor, next_due
 from nurture.letters.source import read_sequence
 from nurture.store import doubts, instance, ledger, sequences
@@ -47,35 +46,44 @@ class Plans:
         return self._known[sequence]
 
 
-def next_row(enrolled: Enrolled, email_bidx: bytes | None, plans: Plans) -> NewDelivery | None:
-    """The row that comes next for a reader; None when the sequence is over. Raises NeverOpens."""
-    steps, rules = plans.of(enrolled.sequence)
-    step = following(steps, enrolled.last_step)
-    if step is None:
+_Next = tuple[StepKey, datetime]
+"""A step, and when its letter is due."""
+
+
+def _next(sequence: SequenceId, last: StepKey | None, anchor: datetime, zone: str, plans: Plans) -> _Next | None:
+    """The step that comes next for a reader, and when; None when the sequence is over. Raises NeverOpens."""
+    steps, rules = plans.of(sequence)
+    step = following(steps, last)
+    return None if step is None else (step.key, next_due(anchor, step, rules, ZoneInfo(zone)))
+
+
+def _next_or_alarm(
+    enrollment: EnrollmentId, sequence: SequenceId, last: StepKey | None, anchor: datetime, zone: str, plans: Plans
+) -> _Next | None:
+    """None and an alarm too where rules never open: they must not undo the outcome of a letter already sent."""
+    try:
+        return _next(sequence, last, anchor, zone, plans)
+    except NeverOpens:
+        _log.error("sequence_never_opens", enrollment=enrollment, sequence=sequence)
         return None
-    due = next_due(enrolled.anchor, step, rules, ZoneInfo(enrolled.time_zone))
-    return NewDelivery(Kind.LETTER, due, enrolled.subscriber, email_bidx, enrolled.id, step.key)
 
 
 def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, grace: timedelta) -> None:
     """Advance the readers whose letter was sent, or skipped at `now` (UTC), and write their next rows, in the same
     transaction. `grace`: how late, on the timeline, still counts as on time.
     """
-    letters = [row for row in settled if row.enrollment and row.step]
-    if not letters:
+    plans, advances, following_rows = Plans(db), list[Advance](), dict[DeliveryId, _Next]()
+    for row in settled:
+        if row.enrollment is None or row.sequence is None or row.step is None:
+            continue  # no letter
+        anchor = next_anchor(row.planned, row.sent or now, grace)
+        done = following(plans.of(row.sequence)[0], row.step) is None
+        advances.append(Advance(row.enrollment, row.step, anchor, done))
+        new = _next_or_alarm(row.enrollment, row.sequence, row.step, anchor, row.time_zone or "UTC", plans)
+        if new is not None:
+            following_rows[row.id] = new
+    if not advances:
         return
-    places = sequences.enrolled(db, [row.enrollment for row in letters if row.enrollment])
-    plans, advances = Plans(db), list[Advance]()
-    following_rows: dict[DeliveryId, tuple[StepKey, datetime]] = {}
-    for row in letters:
-        place = places[row.enrollment]  # type: ignore[index]
-        steps, _ = plans.of(place.sequence)
-        done = following(steps, row.step) is None
-        moved = replace(place, anchor=next_anchor(row.planned, row.sent or now, grace), last_step=row.step)
-        advances.append(Advance(place.id, row.step, moved.anchor, done))  # type: ignore[arg-type]
-        if not done and place.state is EnrollmentState.ACTIVE:
-            for new in _row_or_alarm(moved, row.email_bidx, plans):
-                following_rows[row.id] = (new.step, new.due)  # type: ignore[assignment]
     sequences.advance(db, advances)
     crash.point("T3.between")
     ledger.plan_next(db, following_rows, now)
@@ -94,25 +102,23 @@ def heal(db: Connection, now: datetime) -> int:
     """Write rows for active readers who have none to come: a sequence whose rules never opened has been put right, say."""
     from_store = doubts.stalled(db, _HEAL_AT_ONCE)
     places = sequences.enrolled(db, [enrollment for enrollment, _, _ in from_store])
-    plans = Plans(db)
-    rows = [row for enrollment, _, bidx in from_store for row in _row_or_alarm(places[enrollment], bidx, plans)]
+    plans, rows = Plans(db), list[NewDelivery]()
+    for enrollment, _, bidx in from_store:
+        place = places[enrollment]
+        new = _next_or_alarm(place.id, place.sequence, place.last_step, place.anchor, place.time_zone, plans)
+        if new is not None:
+            rows.append(_row(place, bidx, *new))
     ledger.plan(db, rows, now)
     return len(rows)
-
-
-def _row_or_alarm(enrolled: Enrolled, email_bidx: bytes | None, plans: Plans) -> list[NewDelivery]:
-    """One row, or none and an alarm: rules that never open must not undo the outcome of a letter already sent."""
-    try:
-        row = next_row(enrolled, email_bidx, plans)
-    except NeverOpens:
-        _log.error("sequence_never_opens", enrollment=enrolled.id, sequence=enrolled.sequence)
-        return []
-    return [row] if row else []
 
 
 def plan_first(db: Connection, enrollment: EnrollmentId, email_bidx: bytes, now: datetime) -> None:
     """Write the first row of a reader who has just been enrolled. Raises NeverOpens."""
     place = sequences.enrolled(db, [enrollment])[enrollment]
-    row = next_row(place, email_bidx, Plans(db))
-    ledger.plan(db, [row] if row else [], now)
+    first = _next(place.sequence, place.last_step, place.anchor, place.time_zone, Plans(db))
+    ledger.plan(db, [_row(place, email_bidx, *first)] if first else [], now)
     crash.point("T0.before_commit")
+
+
+def _row(place: Enrolled, email_bidx: bytes, step: StepKey, due: datetime) -> NewDelivery:
+    return NewDelivery(Kind.LETTER, due, place.subscriber, email_bidx, place.id, step)

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -314,7 +314,7 @@ class Office:
             marked = ledger.mark(db, batch, offered, rt.guards, by, now, wall)
             if len(marked) < len(offered):
                 space_out(rt, db, batch, ledger.turned_away(db, batch, offered.keys() - marked, by, wall), rows)
-            kept += [whole for request in mine if (whole := keep(request, marked)) is not None]
+            kept += [replace(whole, marked=now) for request in mine if (whole := keep(request, marked)) is not None]
         return kept
 
     def _allowed(self, db: Connection, requests: list[Request], trial: bool) -> tuple[list[Request], list[Request]]:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -16,6 +17,7 @@ from nurture.store import gates, ledger
 from nurture.store.claims import Claimed
 from nurture.store.database import process_name
 from nurture.store.gates import Gate
+from nurture.store.history import Settled
 from nurture.words import BatchId, DeliveryId, RequestId, new_id
 
 _log = log.get(__name__)
@@ -29,6 +31,8 @@ class Request:
     batch: BatchId
     rows: tuple[Claimed, ...]
     mails: tuple[Mail, ...]
+    marked: datetime | None = None
+    """When T2 let it go, on the timeline."""
 
     @property
     def of(self) -> dict[DeliveryId, RequestId]:
@@ -48,11 +52,13 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
     """
     now, wall, by = rt.clock.now(), rt.clock.wall(), process_name()
     taken: dict[DeliveryId, tuple[RequestId, str | None]] = {}
+    settled: dict[DeliveryId, Settled] = {}
     smaller: list[Request] = []
     for request, outcome in done:
         match outcome:
             case Accepted(message):
                 taken |= {row.id: (request.id, message) for row in request.rows}
+                settled |= {row.id: _settled(row, request.marked) for row in request.rows}
                 continue
             case Refused(why, wait):
                 wait = wait or backoff(request.rows[0].attempt, random.random())  # noqa: S311 - jitter, not a secret
@@ -68,10 +74,15 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
         _log.warning("request_not_accepted", request=request.id, outcome=type(outcome).__name__.lower(), reason=outcome.why,
                      deliveries=len(request.rows))  # fmt: skip
     if taken:
-        plan_after(db, ledger.accepted(db, taken, by, now, wall), now, rt.clock.stretch(ON_TIME))
+        moved = ledger.accepted(db, taken, by, now, wall)
+        plan_after(db, (settled[row] for row in moved), now, rt.clock.stretch(ON_TIME))
         if trial:
             gates.open_(db, Gate.PROVIDER)
     return smaller
+
+
+def _settled(row: Claimed, marked: datetime | None) -> Settled:
+    return Settled(row.id, row.enrollment, row.sequence, row.step, row.time_zone, row.planned, marked)
 
 
 def _halves(rt: Runtime, db: Connection, request: Request) -> list[Request]:
@@ -81,7 +92,7 @@ def _halves(rt: Runtime, db: Connection, request: Request) -> list[Request]:
     for part in (slice(None, middle), slice(middle, None)):
         fresh = RequestId(new_id())
         mails = tuple(replace(mail, request=fresh) for mail in request.mails[part])
-        halves.append(Request(fresh, request.batch, request.rows[part], mails))
+        halves.append(Request(fresh, request.batch, request.rows[part], mails, request.marked))
     wall = rt.clock.wall()
     ids = {row.id: half.id for half in halves for row in half.rows}
     moved = ledger.split(db, request.id, ids, process_name(), wall, wall + rt.patience.lease)

@@ -11,13 +11,13 @@ from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, insert, literal_column, select, update
 
-from nurture.domain.delivery import Kind, State, before
+from nurture.domain.delivery import State, before
 from nurture.domain.event import outcome
 from nurture.store import given
-from nurture.store.schema import deliveries, delivery_history, events
-from nurture.words import DeliveryId, EnrollmentId, RequestId, StepKey, SubscriberId
+from nurture.store.schema import deliveries, delivery_history, enrollments, events, subscribers
+from nurture.words import DeliveryId, EnrollmentId, RequestId, SequenceId, StepKey
 
-D, H, V = deliveries.c, delivery_history.c, events.c
+D, H, V, E, S = deliveries.c, delivery_history.c, events.c, enrollments.c, subscribers.c
 
 TIMELINE, PROVIDER = "timeline", "provider"
 """Who plans a letter, and who reports what became of it."""
@@ -28,19 +28,21 @@ class Settled:
     """A row that has just moved, with what planning the next one needs."""
 
     id: DeliveryId
-    kind: Kind
-    subscriber: SubscriberId | None
-    email_bidx: bytes | None
     enrollment: EnrollmentId | None
+    sequence: SequenceId | None
     step: StepKey | None
+    time_zone: str | None
     planned: datetime
     sent: datetime | None
     """When it was marked, on the timeline."""
 
 
-SETTLED = (D.id, D.kind, D.subscriber_id, D.email_bidx, D.enrollment_id, D.step_key, D.planned_at, D.sent_at)
+_SETTLED = (
+    D.id, D.enrollment_id, select(E.sequence_id).where(E.id == D.enrollment_id).scalar_subquery(), D.step_key,
+    select(S.time_zone).where(S.id == D.subscriber_id).scalar_subquery(), D.planned_at, D.sent_at,
+)  # fmt: skip
 """The columns of a `Settled`, in order."""
-_PLAIN = (D.attempt, D.request_id, D.owner, D.claimed_at, D.sending_at)
+_PLAIN = (D.subscriber_id, D.attempt, D.request_id, D.owner, D.claimed_at, D.sending_at)
 
 
 _PARTIAL = ((State.CLAIMED, State.SENDING), (State.UNKNOWN, State.HELD, State.FAILED))
@@ -75,7 +77,7 @@ def move(
     db: Connection, to: State, by: str, wall: datetime, why: str, *where: ColumnElement[bool], **values: Any
 ) -> list[Settled]:
     """Move every row that fits `where`, and may go there, to `to`. `by`: a process, a person or an event; `wall`: real time."""
-    found = select(*SETTLED, *_PLAIN).where(*where, is_in(*before(to))).order_by(D.id).with_for_update()
+    found = select(*_SETTLED, *_PLAIN).where(*where, is_in(*before(to))).order_by(D.id).with_for_update()
     rows = cast(Sequence[Row[Any]], db.execute(found).all())
     if not rows:
         return []
@@ -85,7 +87,7 @@ def move(
     ids = given.ids(db, (row.id for row in rows))
     db.execute(_BY_ID[db.dialect.name].values({"state": to, "reason": why[:200]} | values), {"moved": ids})
     note(db, rows, to, by, wall, why)
-    return [Settled(*row[: len(SETTLED)]) for row in rows]
+    return [Settled(*row[: len(_SETTLED)]) for row in rows]
 
 
 def note(db: Connection, rows: Iterable[Row[Any]], state: State, by: str, wall: datetime, why: str) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Integer,
     Subquery,
     Text,
+    Update,
     and_,
     bindparam,
     case,
@@ -40,7 +41,7 @@ from nurture.domain.delivery import IN_DOUBT, OPEN, Guards, Kind, State, before
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.store import given, history
-from nurture.store.history import SETTLED, Settled, is_in, is_still
+from nurture.store.history import is_in, is_still
 from nurture.store.schema import Id, Instant, deliveries, enrollments, steps, subscribers, suppressions
 from nurture.words import (
     BatchId,
@@ -99,13 +100,16 @@ def _plan_next(dialect: str) -> Executable:
         "step_key": following.c.step, "planned_at": following.c.due, "due_at": following.c.due,
         "created_at": bindparam("now", type_=Instant),
     }  # fmt: skip
-    rows = select(*columns.values()).where(D.id == following.c.id)
+    rows = select(*columns.values()).where(D.id == following.c.id, E.id == D.enrollment_id, E.state == EnrollmentState.ACTIVE)
     insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
     return insert(deliveries).from_select(list(columns), rows).on_conflict_do_nothing()
 
 
 def plan_next(db: Connection, following: Mapping[DeliveryId, tuple[StepKey, datetime]], now: datetime) -> None:
-    """T0 for readers who have just been sent a letter: by that letter's delivery, the step that follows and when it is due."""
+    """T0 for readers who have just been sent a letter: by that letter's delivery, the step that follows and when it is due.
+
+    Whoever has left or paused meanwhile gets none.
+    """
     if following:
         rows = {sent: (new_id(), step, due) for sent, (step, due) in following.items()}
         db.execute(_plan_next(db.dialect.name), {"following": given.pack(db, rows), "now": now})
@@ -191,7 +195,7 @@ def _in_time(kind: Kind, offered: Subquery) -> list[ColumnElement[bool]]:
 
 
 @cache
-def _mark(dialect: str, kind: Kind) -> Executable:
+def _mark(dialect: str, kind: Kind) -> Update:
     offered = given.table(dialect, "offered", request=Id, day=Instant)
     return (
         update(deliveries)
@@ -203,7 +207,6 @@ def _mark(dialect: str, kind: Kind) -> Executable:
             state=State.SENDING, request_id=offered.c.request, owner=bindparam("by"), sending_at=bindparam("wall"),
             sent_at=bindparam("now"),
         )
-        .returning(D.id)
     )  # fmt: skip
 
 
@@ -240,7 +243,11 @@ def mark(
             values |= {"most": guards.letters, "gap_since": now - guards.gap}
         elif kind is not Kind.NOTICE:
             values |= {"most": guards.others}
-        marked |= {DeliveryId(row) for row in db.scalars(_mark(db.dialect.name, kind), values)}
+        if db.execute(_mark(db.dialect.name, kind), values).rowcount == len(mine):
+            marked |= mine.keys()  # nearly always; asking for each costs as much as marking it
+        else:
+            requests = {request for request, _ in mine.values()}
+            marked |= set(db.scalars(select(D.id).where(D.request_id.in_(requests), is_in(State.SENDING))))
     return marked
 
 
@@ -276,30 +283,37 @@ def last_sent(db: Connection, who: SubscriberId, letters: bool) -> datetime | No
 
 
 @cache
-def _accepted(dialect: str) -> Executable:
+def _accepted(dialect: str, straight: bool) -> Executable:
     answered = given.table(dialect, "answered", request=Id, message=Text)
-    return (
+    moving = (
         update(deliveries)
         .where(
-            D.id == answered.c.id, D.request_id == answered.c.request, is_in(*before(State.ACCEPTED)),
+            D.id == answered.c.id, D.request_id == answered.c.request,
+            is_still(State.SENDING) if straight else is_in(*before(State.ACCEPTED)),
         )
         .values(
             state=State.ACCEPTED, accepted_at=bindparam("now"), provider_message=answered.c.message, lease_until=null(),
             reason=null(),
         )
-        .returning(*SETTLED, D.attempt, D.request_id, D.unknown_since)
     )  # fmt: skip
+    return moving if straight else moving.returning(D.id, D.subscriber_id, D.attempt, D.request_id, D.unknown_since)
 
 
 def accepted(
     db: Connection, answered: Mapping[DeliveryId, tuple[RequestId, str | None]], by: str, now: datetime, wall: datetime
-) -> list[Settled]:
+) -> Collection[DeliveryId]:
     """T3: the provider took these; each with its request and the provider's id. Returns the rows that really moved."""
-    rows = db.execute(_accepted(db.dialect.name), {"answered": given.pack(db, answered), "now": now}).all()
+    values = {"answered": given.pack(db, answered), "now": now}
+    if db.dialect.name == "sqlite":  # where each row it tells of gives the interpreter away once more
+        with db.begin_nested() as attempt:
+            if db.execute(_accepted("sqlite", straight=True), values).rowcount == len(answered):
+                return answered.keys()  # nearly always
+            attempt.rollback()
+    rows = db.execute(_accepted(db.dialect.name, straight=False), values).all()
     late = [row for row in rows if row.unknown_since is not None]
     if late:  # in doubt before: the row's columns alone do not tell that story
         history.note(db, late, State.ACCEPTED, by, wall, "the provider's answer came late")
-    return [Settled(*row[: len(SETTLED)]) for row in rows]
+    return {DeliveryId(row.id) for row in rows}
 
 
 def _of(db: Connection, requests: Mapping[DeliveryId, RequestId], *states: State) -> list[ColumnElement[bool]]:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, exists, func, not_, select, update
 from nurture.domain.delivery import IN_DOUBT, OPEN, Kind, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.runtime import Runtime
-from nurture.store.schema import deliveries, delivery_history, enrollments, sequences, steps
+from nurture.store.schema import deliveries, delivery_history, enrollments, sequences, steps, subscribers
 from tests.faults.model import PROVEN
 from tests.faults.worker import Life, live
 from tests.people import Reader, a_subscriber
@@ -167,6 +167,46 @@ def come(rt: Runtime, readers: int) -> list[Reader]:
     return found
 
 
+def come_later(rt: Runtime, readers: int) -> list[Reader]:
+    """So many more whose first letter is due tomorrow."""
+    found = come(rt, readers)
+    with rt.database.begin() as db:
+        tomorrow = rt.clock.now() + timedelta(days=1)
+        db.execute(update(deliveries).where(D.subscriber_id.in_([reader.id for reader in found])).values(due_at=tomorrow))
+    return found
+
+
+def due_now(rt: Runtime, reader: Reader) -> None:
+    """Tomorrow has come for one of them."""
+    with rt.database.begin() as db:
+        db.execute(update(deliveries).where(D.subscriber_id == reader.id).values(due_at=rt.clock.now()))
+
+
+def never_came(rt: Runtime, readers: list[Reader]) -> None:
+    """Forget those who were not needed."""
+    with rt.database.begin() as db:
+        db.execute(delete(subscribers).where(subscribers.c.id.in_([reader.id for reader in readers])))
+
+
+def is_locked(rt: Runtime) -> bool:
+    """Whether somebody stands in the middle of a transaction of an SQLite database, and nobody else can write."""
+    if not rt.database.is_sqlite:
+        return False
+    connection = rt.database.engine.raw_connection()
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=300")
+    try:
+        cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute("ROLLBACK")
+    except rt.database.engine.dialect.loaded_dbapi.OperationalError:
+        return True
+    else:
+        return False
+    finally:
+        cursor.execute("PRAGMA busy_timeout=10000")
+        connection.close()
+
+
 def reports_to(port: int) -> str:
     """Where a process with pages takes SendGrid's reports."""
     return f"http://127.0.0.1:{port}/webhooks/sendgrid/events"
@@ -241,11 +281,16 @@ def _longest_unknown(db: Connection) -> float:
     return longest.total_seconds()
 
 
-def drained(rt: Runtime) -> bool:
-    """Whether nothing is left to do: every row settled, or in front of a person."""
+def unfinished(rt: Runtime) -> int:
+    """How many rows are neither settled nor in front of a person."""
     busy = (State.SCHEDULED, State.CLAIMED, State.SENDING, State.UNKNOWN)
     with rt.database.read() as db:
-        return not db.scalar(select(exists().where(D.state.in_(busy))))
+        return db.scalar(select(func.count()).where(D.state.in_(busy))) or 0
+
+
+def drained(rt: Runtime) -> bool:
+    """Whether nothing is left to do."""
+    return unfinished(rt) == 0
 
 
 def drain(rt: Runtime, within: float) -> float:

@@ -12,7 +12,6 @@ import threading
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
@@ -71,11 +70,7 @@ def live(life: Life) -> None:
         give_up=timedelta(seconds=life.give_up_seconds),
     )
     rt.guards = Guards(timedelta(), 1000, 1000)  # five letters in a second: the timeline of these tests knows no days
-
-    def stop(_: int, __: FrameType | None) -> None:
-        rt.stopping.set()
-
-    signal.signal(signal.SIGTERM, stop)
+    runtime.stop_when_told(rt)
     life.ready.touch()
     if life.port is not None:
         _serve(rt, life.port)

@@ -882,6 +882,7 @@ class _Connection(asyncio.BufferedProtocol):
     def __init__(self, server: "SendGridServer") -> None:
         self._server = server
         self._number = 0
+        self._came = 0.0  # when the last bytes did, by the loop's clock
         self._received = bytearray(65_536)
         self._view = memoryview(self._received)
         self._buffer = bytearray()
@@ -906,6 +907,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """More bytes of requests."""
+        self._came = self._server._round()
         self._buffer += self._view[:nbytes]
         if self._wants_bytes:
             self._step()
@@ -1077,7 +1079,7 @@ class _Connection(asyncio.BufferedProtocol):
         else:
             answer, fault = server._elsewhere(head, body)
         if server.latency:
-            await self._pass(server.latency)
+            await self._pass(max(0.0, self._came + server.latency - asyncio.get_running_loop().time()))
         if fault is not None:
             return await self._fail(fault, answer, head)
         keep = head.keep_alive and not answer.final
@@ -1137,7 +1139,7 @@ class SendGridServer(EventSide, Judge):
         events_key: Path | None = None,
         chaos: Chaos = CALM,
     ) -> None:
-        """`latency`: seconds between accepting and answering. `port`: 0 takes a free one.
+        """`latency`: seconds between a request's arrival and its answer, our own work included. `port`: 0 takes a free one.
 
         `ledger`: file that each accepted request is appended to, as a line, before it is answered; an existing one is
         continued. `tls`: certificate and key. `bodies`: False drops texts from ledger and file, for long benchmarks.
@@ -1145,6 +1147,7 @@ class SendGridServer(EventSide, Judge):
         """
         super().__init__(events_to, events_key, chaos)
         self.latency = latency
+        self._began: float | None = None
         self.faults = Faults()
         self.requests = 0
         """POSTs to mail/send whose head arrived."""
@@ -1202,6 +1205,17 @@ class SendGridServer(EventSide, Judge):
             self._failure = error
         finally:
             self._started.set()
+
+    def _round(self) -> float:
+        """When the loop's present round began: all the bytes it hands out were there by then."""
+        loop = asyncio.get_running_loop()
+        if self._began is None:
+            self._began = loop.time()
+            loop.call_soon(self._end_round)
+        return self._began
+
+    def _end_round(self) -> None:
+        self._began = None
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -1541,7 +1555,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--ledger", type=Path, help="append each accepted request to this file before answering")
-    parser.add_argument("--latency-ms", type=float, default=0.0, help="time between accepting and answering")
+    parser.add_argument("--latency-ms", type=float, default=0.0, help="time between a request's arrival and its answer")
     parser.add_argument("--tls", type=Path, nargs=2, metavar=("CERT", "KEY"), help="PEM files; serve https")
     parser.add_argument("--key", action="append", help=f"a key that may send (default {KEY}); can be repeated")
     parser.add_argument("--no-bodies", action="store_true", help="do not keep texts, for long benchmarks")
