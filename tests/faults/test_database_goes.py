@@ -79,7 +79,7 @@ def test_a_server_that_restarts_and_ends_connections_costs_no_letter(
     rt = _staged(tmp_path, url)
     done = {"restarts": 0, "crashes": 0, "connections_ended": 0}
     with _fleet(rt, slow_judge, tmp_path, url) as fleet:
-        workers = [fleet.start() for _ in range(2)]
+        workers = [fleet.start().ready() for _ in range(2)]
         for number in range(100 if full else 4):
             readers += len(come(rt, readers=15))
             time.sleep(dice.uniform(0.1, 0.6))
