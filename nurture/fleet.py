@@ -38,11 +38,25 @@ class Here:
     def __init__(self, rt: Runtime) -> None:
         """Open this process's office, and close it with `close`."""
         self._rt = rt
-        self._office = Office(rt)
+        self._office, self._renewing = Office(rt), threading.Lock()
 
     def carry(self, batch: BatchId) -> None:
         """Take a claimed batch from a tick; waits while enough is waiting."""
-        self._office.carry(batch)
+        self._send(batch)
+
+    def _send(self, batch: BatchId) -> None:
+        """Hand a batch to the office. One that has died of a fault of ours is like a killed process: a new one takes its place,
+        and what it held comes back with its lease. Raises what it died of, once.
+        """
+        office = self._office
+        try:
+            office.carry(batch)
+        except Exception as error:
+            _log.error("office_died", exc_info=error)
+            with self._renewing:
+                if self._office is office:
+                    self._office = Office(self._rt)
+            raise
 
     def finish(self) -> None:
         """Wait until everything that was to be sent here is settled or given back."""
@@ -130,7 +144,7 @@ class Fleet(Here):
     def _take(self, batch: BatchId) -> None:
         _log.info("batch_taken", batch=batch)
         try:
-            self._office.carry(batch)
+            self._send(batch)
         except Exception as error:  # the lease brings its rows back
             _log.error("job_failed", kind="batch", exc_info=error)
             self._rt.stopping.wait(_TRY_AGAIN_SECONDS)  # who cannot send leaves the next ones to others

@@ -64,8 +64,8 @@ class Tray:
         self._unfit: dict[BatchId, dict[DeliveryId, str]] = {}
 
     def add(self, batch: Batch) -> None:
-        """Take an opened batch."""
-        self.batches[batch.id] = batch
+        """Take an opened batch. One that is here already (its message came twice) brings nothing new: a claim never grows."""
+        self.batches.setdefault(batch.id, batch)
         self._put_away()
 
     def has_any(self) -> bool:

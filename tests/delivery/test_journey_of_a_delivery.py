@@ -1,5 +1,6 @@
 """From plan to settled: what the post office does with every kind of answer. Both databases, an outbox, scripted mailers."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Sequence
@@ -9,8 +10,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import select, update
 
+from nurture import fleet
 from nurture.delivery.reconcile import plan_missing, reconcile
-from nurture.delivery.send import send_batch
+from nurture.delivery.send import Office, send_batch
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected, State
 from nurture.domain.sequence import EnrollmentState
@@ -262,6 +264,65 @@ def test_asked_to_stop_a_process_finishes_what_is_in_flight_and_gives_back_the_r
     sent = states.count(State.ACCEPTED)
     assert 1 <= sent <= 2 * rt.settings.send_concurrency, "no more than was marked"
     assert states.count(State.SCHEDULED) == 12 - sent
+
+
+def test_a_batch_that_comes_again_while_it_is_going_out_changes_nothing(rt: Runtime) -> None:
+    """A broker may hand a message to the same worker twice."""
+    for _ in range(6):
+        sign_up(rt)
+
+    async def slowly(_: Mail) -> Outcome:
+        await asyncio.sleep(0.05)
+        return Accepted("m")
+
+    rt.mailer = mailer = Answering(slowly)
+    rt.settings = rt.settings.model_copy(update={"send_concurrency": 1})
+    batches: list[BatchId] = []
+    tick(rt, batches.append)
+    office = Office(rt)
+    try:
+        for _ in range(3):
+            office.carry(batches[0])
+        office.finish()
+    finally:
+        office.close()
+    assert len(mailer.given) == 6
+    assert [row[1] for row in rows(rt)] == [State.ACCEPTED] * 6
+
+
+class Faulty(Answering):
+    """With a fault that no part of ours expects."""
+
+    @property
+    def per_request(self) -> int:  # type: ignore[override]
+        raise ZeroDivisionError
+
+
+def test_after_a_fault_of_ours_the_next_batch_goes_out_all_the_same(rt: Runtime, clock: ManualClock) -> None:
+    for _ in range(2):
+        sign_up(rt)
+    good = Answering(lambda _: Accepted("m"))
+    rt.settings = rt.settings.model_copy(update={"batch_size": 1})
+    batches: list[BatchId] = []
+    tick(rt, batches.append)
+    here = fleet.join(rt)
+    try:
+        rt.mailer = Faulty(lambda _: Accepted("m"))  # type: ignore[assignment]
+        here.carry(batches[0])
+        with pytest.raises(ZeroDivisionError):
+            here.finish()
+        rt.mailer = good
+        with pytest.raises(ZeroDivisionError):
+            here.carry(batches[1])
+        here.carry(batches[1])
+        here.finish()
+    finally:
+        here.close()
+    assert len(good.given) == 1
+    clock.advance(hours=1)
+    reconcile(rt)
+    run_tick(rt)
+    assert [row[1] for row in rows(rt)] == [State.ACCEPTED] * 2, "the other came back with its lease"
 
 
 def test_asked_to_stop_batches_that_nobody_has_looked_into_are_given_back_too(rt: Runtime) -> None:
