@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from typing import NewType
 
 SubscriberId = NewType("SubscriberId", str)
@@ -27,7 +28,7 @@ class _Random(threading.local):
 
 
 _random = _Random()
-_ID_BYTES, _POOL_BYTES = 16, 4096
+_RANDOM_BYTES, _POOL_BYTES = 13, 13 * 315
 
 
 def _forget() -> None:
@@ -38,7 +39,11 @@ os.register_at_fork(after_in_child=_forget)  # a child must not draw its parent'
 
 
 def new_id() -> str:
-    """A fresh random id: 128 bits as 32 lower-case hex digits. Says nothing about whom or when."""
+    """A fresh id, 128 bits as 32 lower-case hex digits: the hour since 1970 in which it was drawn, then 104 random bits.
+
+    Says nothing about whom. Ids of one hour lie together in every index, as the rows that come due together mostly do; wholly
+    random ones touch a page of their own for each row, and more and more pages as a table grows (RFC 9562 section 6.13).
+    """
     pool = _random.pool or os.urandom(_POOL_BYTES)
-    _random.pool = pool[_ID_BYTES:]
-    return pool[:_ID_BYTES].hex()
+    _random.pool = pool[_RANDOM_BYTES:]
+    return f"{int(time.time()) // 3600:06x}{pool[:_RANDOM_BYTES].hex()}"

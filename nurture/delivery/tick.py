@@ -42,7 +42,7 @@ def tick(rt: Runtime, carry: Callable[[BatchId], object]) -> TickReport:
 
 def _claim(rt: Runtime, batch: BatchId) -> int:
     now, wall = rt.clock.now(), rt.clock.wall()
-    with rt.database.begin() as db:
+    with rt.database.begin(lasting=False) as db:  # a claim that is forgotten was not marked either: it is due again
         heartbeats.beat(db, heartbeats.TICK, wall)
         if gates.stopped(gates.shut_gates(db), wall):
             return 0

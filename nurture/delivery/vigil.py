@@ -42,6 +42,8 @@ def look(rt: Runtime) -> bool:
 
 def _look_at_clock(rt: Runtime, db: Connection, seen: Seen) -> Seen:
     wall, boot = rt.clock.wall(), rt.clock.boot_seconds()
+    if seen.wall is not None and not seen.alarmed and not jumped(jump(seen.wall, seen.boot, wall, boot)):
+        return replace(seen, wall=wall, boot=boot)
     shut = next((gate for gate in gates.shut_gates(db) if gate.gate is Gate.CLOCK), None)
     if seen.wall is None:  # this process has just begun: all it can compare with is another's last tick
         last, since = max(wall, heartbeats.last_beat(db, heartbeats.TICK) or wall), boot

@@ -32,6 +32,9 @@ _BUSY_SECONDS = 10
 _MIGRATE_LOCK = 0x6E757274757265  # "nurture": serialises `nurture init` of several machines on PostgreSQL
 
 
+_SOON = text("SET LOCAL synchronous_commit TO OFF")
+
+
 class DatabaseRefused(NurtureError):
     """The database cannot be used as it is."""
 
@@ -106,9 +109,15 @@ class Database:
         return engine
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
-        """One transaction that may write: commits at the end, rolls back on any error."""
+    def begin(self, lasting: bool = True) -> Iterator[Connection]:
+        """One transaction that may write: commits at the end, rolls back on any error.
+
+        `lasting`: a commit outlives a crash of the database. Without, PostgreSQL may forget the last of them, in order: any
+        later lasting commit keeps those before it as well (PostgreSQL manual, "Asynchronous Commit").
+        """
         with self._in_turn(), self.engine.begin() as db:
+            if not (lasting or self.is_sqlite):
+                db.execute(_SOON)
             yield db
 
     @contextmanager

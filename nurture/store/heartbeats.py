@@ -1,9 +1,10 @@
 """When a job last finished, or how far a stream has got: one real instant under a name."""
 
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, Executable, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.store.schema import heartbeats
@@ -21,7 +22,14 @@ LISTS_TURN = "suppression_lists_turn"
 
 def beat(db: Connection, name: str, at: datetime) -> None:
     """Note an instant."""
-    db.execute(_noted(db, name, at).on_conflict_do_update(index_elements=[H.name], set_={"at": at}))
+    db.execute(_beat(db.dialect.name), {"name": name, "at": at})
+
+
+@cache
+def _beat(dialect: str) -> Executable:
+    noted = (sqlite if dialect == "sqlite" else postgresql).insert(heartbeats)
+    statement: Executable = noted.on_conflict_do_update(index_elements=[H.name], set_={"at": noted.excluded.at})
+    return statement
 
 
 def reach(db: Connection, name: str, at: datetime) -> None:

@@ -123,7 +123,12 @@ def _claim(dialect: str) -> Executable:
         .where(E.id == D.enrollment_id, steps.c.key == D.step_key)
         .scalar_subquery()
     )
-    due = select(D.id).where(is_in(State.SCHEDULED), D.due_at <= bindparam("now")).order_by(D.due_at, D.id)
+    key: ColumnElement[Any] = D.id
+    if dialect == "sqlite":
+        key = literal_column(
+            "deliveries.rowid"
+        )  # the due index holds it: no look-up by id for each row (sqlite.org/rowidtable)
+    due = select(key).where(is_in(State.SCHEDULED), D.due_at <= bindparam("now")).order_by(D.due_at, D.id)
     due = due.limit(bindparam("most"))
     if dialect == "postgresql":
         # SKIP LOCKED: another claimer's rows are not waited for. MATERIALIZED: LIMIT holds, the sub-query runs once.
@@ -131,7 +136,7 @@ def _claim(dialect: str) -> Executable:
         due = select(chosen.c.id)
     return (
         update(deliveries)
-        .where(D.id.in_(due), is_in(State.SCHEDULED))
+        .where(key.in_(due), is_in(State.SCHEDULED))
         .values(
             state=State.CLAIMED, batch_id=bindparam("batch"), owner=bindparam("by"), attempt=D.attempt + 1,
             claimed_at=bindparam("wall"), lease_until=bindparam("lease"), edition_id=edition, reason=null(),

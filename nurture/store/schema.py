@@ -1,6 +1,7 @@
 """All tables. Each index says which query needs it.
 
-Instants are UTC. Ids are random 128-bit values, hex in Python. Personal values are sealed (nurture.sealing); every table
+Instants are UTC. Ids are 128 bits, hex in Python: an hour and random bits (nurture.words). Personal values are sealed
+(nurture.sealing); every table
 that grows carries `subscriber_id`, so that it can be partitioned or distributed by it.
 """
 
