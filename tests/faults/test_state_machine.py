@@ -206,7 +206,12 @@ class Service(RuleBasedStateMachine):
     @rule(answers=ANSWERS, at=st.sampled_from(OUTSIDE), nth=st.integers(1, 3), who=WHO)
     def somebody_leaves_during_a_tick(self, answers: list[Answer], at: Point, nth: int, who: int) -> None:
         one = self._one(who, left=False)
-        with meeting(at if one else None, lambda: self._leave(one) if one else None, nth):
+
+        def leaves() -> None:
+            if one:
+                self._leave(one)
+
+        with meeting(at if one else None, leaves, nth):
             self._tick(answers)
 
     def _tick(self, answers: list[Answer]) -> None:
