@@ -43,7 +43,7 @@ _TAIL = 0.01
 def test_one_of_four_workers_is_killed_again_and_again_and_each_letter_goes_out_exactly_once(
     ground: Runtime, tmp_path: Path, full: bool, seed: int, say: Say, record: Record
 ) -> None:
-    readers, most_kills, latency_ms = (10_000, 600, 140) if full else (60, 8, 80)
+    readers, most_kills, latency_ms = (10_000, 500, 140) if full else (60, 8, 80)
     dice = random.Random(seed)
     stage(ground, LETTERS)
     with another_process("--latency-ms", str(latency_ms), "--no-bodies") as judge:
@@ -115,10 +115,13 @@ def test_processes_that_stand_still_around_the_request_and_wake_late_send_nothin
 
 
 def _fleet(rt: Runtime, judge: RemoteSendGrid, folder: Path, seed: int) -> Fleet:
-    """With a process that takes the judge's reports, which come repeated and in any order."""
+    """With a process that takes the judge's reports, which come repeated and in any order.
+
+    Nobody gives up while processes are killed: one that lives for seconds cannot have watched for longer.
+    """
     port = free_port()
     keys = {"sendgrid_webhook_key": judge.webhook_key}
-    fleet = Fleet(rt, judge.url, folder, evidence_seconds=5, give_up_seconds=600, settings=keys)
+    fleet = Fleet(rt, judge.url, folder, evidence_seconds=5, give_up_seconds=3600, settings=keys)
     fleet.pages(port)
     judge.report_to(reports_to(port), chaos=Chaos(repeated=0.1, renamed=0.05, delay=0.2, shuffled=True, seed=seed))
     return fleet
