@@ -46,22 +46,17 @@ def mail_of(rt: Runtime, row: Claimed, editions: Mapping[EditionId, StoredEditio
     to = rt.settings.notices_to
     if row.subscriber is not None and row.email is not None:
         to = rt.sealer.open(row.email, subscribers.email_place(row.subscriber))
+    sender = rt.plain_sender if row.plain_sender else rt.sender
     return Mail(
-        row.id, request, row.kind, to, content.subject, content.html, content.text, rt.sender,
-        headers(rt.sender, row.kind, row.id, unsubscribe), next_anchor(row.planned, rt.clock.now(), rt.clock.stretch(ON_TIME)),
+        row.id, request, row.kind, to, content.subject, content.html, content.text, sender,
+        headers(sender, row.kind, row.id, unsubscribe), next_anchor(row.planned, rt.clock.now(), rt.clock.stretch(ON_TIME)),
     )  # fmt: skip
 
 
 def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
     """Everything a letter may ask for, as `dialect.NAMES` lists it, for the reader of one row."""
     base = rt.settings.base_url
-    links = {
-        "unsubscribe": unsubscribe,
-        "home": base,
-        "consultation": f"{base}/consultation",
-        "confirm": "",
-        "desk": "",
-    }
+    links = public_links(base) | {"unsubscribe": unsubscribe, "confirm": "", "desk": ""}
     first_name, signed_up_on = "", ""
     if row.subscriber is not None:
         links["consultation"] += "?t=" + rt.tokens.mint(Purpose.CONSULTATION, row.subscriber)
@@ -76,8 +71,16 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
             signed_up_on = f"{day.day} {day:%B %Y}"
     if row.about is not None:
         links["desk"] = f"{base}/desk/consultations/{row.about}"
+    return {**rt.constant, "reader": {"first_name": first_name, "signed_up_on": signed_up_on}, "links": links}
+
+
+def public_links(base: str) -> dict[str, str]:
+    """The links of a letter that are the same for everybody, and hold nothing about anybody."""
     return {
-        "reader": {"first_name": first_name, "signed_up_on": signed_up_on},
-        "practice": {"name": rt.settings.from_name, "postal_address": rt.settings.postal_address},
-        "links": links,
+        "home": base,
+        "consultation": f"{base}/consultation",
+        "sources": f"{base}/pages/sources",
+        "picture": f"{base}/pages/picture",
+        "questions": f"{base}/pages/questions",
+        "doctor_list": f"{base}/pages/list",
     }

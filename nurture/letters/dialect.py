@@ -1,10 +1,12 @@
 """The Jinja a letter may use: a sandbox, and on top of it a list of what is allowed.
 
 The sandbox alone stops no resource bomb (its own documentation says so), hence the list: text, the known names, `if`,
-comparisons, and the `default` filter. No loops, no arithmetic, no calls.
+comparisons, the `default` filter, and four macros that are worked out when a letter is published. No loops, no arithmetic,
+no other calls.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,10 +17,28 @@ from nurture.letters.source import LetterRefused
 
 NAMES: dict[str, frozenset[str]] = {
     "reader": frozenset({"first_name", "signed_up_on"}),
-    "practice": frozenset({"name", "postal_address"}),
-    "links": frozenset({"unsubscribe", "consultation", "home", "confirm", "desk"}),
+    "practice": frozenset({
+        "name", "credential", "licence", "state", "fee", "call_length", "prescriber", "reply_days", "postal_address",
+    }),
+    "links": frozenset({
+        "unsubscribe", "consultation", "home", "confirm", "desk", "sources", "picture", "questions", "doctor_list",
+    }),
+}  # fmt: skip
+"""What a letter may ask for, as `reader.first_name`. Filling provides exactly these, and FRAME's."""
+
+FRAME: dict[str, frozenset[str]] = {
+    "look": frozenset({"colour", "colour_in_the_dark", "logo", "logo_width", "logo_height"}),
+    "line": frozenset({"from_whom", "replies"}),
 }
-"""What a letter may ask for, as `reader.first_name`. Filling provides exactly these."""
+"""What only the layout around a letter asks for: the practice's look, and lines of the footer made from its facts."""
+
+MACROS: dict[str, str] = {
+    "cite": 'cite("berman-2000")',
+    "button": 'button("Ask for a call", links.consultation)',
+    "crisis": "crisis()",
+    "aside": 'aside("A remark beside the text.")',
+}
+"""What may be called, alone between its brackets, and an example of each."""
 
 _ALLOWED = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.Name, nodes.Getattr, nodes.Const, nodes.Not, nodes.And,
@@ -27,7 +47,6 @@ _ALLOWED = (
 _FILTERS = frozenset({"default", "d"})
 _CALLED = {
     nodes.For: "loops",
-    nodes.Call: "calls",
     nodes.Macro: "macros",
     nodes.Assign: "`set`",
     nodes.Include: "`include`",
@@ -72,14 +91,65 @@ def _walk(node: nodes.Node, line: int) -> Iterator[tuple[nodes.Node, nodes.Node,
         yield from _walk(child, here)
 
 
-def _known(group: str) -> str:
+def _known(group: str, names: Mapping[str, frozenset[str]]) -> str:
     """The names of a group, or of all groups if there is none of that name."""
-    groups = [group] if group in NAMES else list(NAMES)
-    return ", ".join(f"{found}.{name}" for found in groups for name in sorted(NAMES[found]))
+    groups = [group] if group in names else list(names)
+    return ", ".join(f"{found}.{name}" for found in groups for name in sorted(names[found]))
 
 
-def check(source: str, file_name: str, first_line: int = 1) -> None:
-    """Raise LetterRefused, naming the line and saying what to write, unless `source` keeps to the dialect."""
+@dataclass(frozen=True)
+class Macro:
+    """A call of one of MACROS with what it was given; a link stands there as the Jinja that asks for it."""
+
+    name: str
+    given: tuple[str, ...]
+
+
+def macro(piece: str) -> Macro | None:
+    """The macro a checked `{{ }}` calls; None if it calls none."""
+    call = next(iter(PLAIN.parse(piece).find_all(nodes.Call)), None)
+    if call is None:
+        return None
+    return Macro(
+        call.node.name,  # type: ignore[attr-defined] - checked: a name
+        tuple(f"{{{{ links.{arg.attr} }}}}" if isinstance(arg, nodes.Getattr) else str(arg.value) for arg in call.args),  # type: ignore[attr-defined]
+    )
+
+
+def _check_macro(call: nodes.Call, parent: nodes.Node, where: str, macros: bool) -> None:
+    name = call.node.name if isinstance(call.node, nodes.Name) else ""
+    if name not in MACROS or not macros:
+        raise LetterRefused(where, f"This letter uses {f'`{name}`' if name else 'calls'}, which {_PLACES[name in MACROS]}.")
+    texts = [isinstance(arg, nodes.Const) and isinstance(arg.value, str) and bool(arg.value.strip()) for arg in call.args]
+    fits = {
+        "cite": bool(texts) and all(texts),
+        "crisis": not texts,
+        "aside": texts == [True],
+        "button": len(texts) == 2 and texts[0] and _is_target(call.args[1]),
+    }[name]
+    if not fits or call.kwargs or call.dyn_args or call.dyn_kwargs:
+        raise LetterRefused(where, f"`{name}` cannot be used like this. Write {{{{ {MACROS[name]} }}}}.")
+    if not isinstance(parent, nodes.Output):
+        raise LetterRefused(where, f"`{name}` stands alone between its brackets: {{{{ {MACROS[name]} }}}}.")
+
+
+_PLACES = {False: "letters cannot", True: "only the text of a letter can"}
+
+
+def _is_target(arg: nodes.Node) -> bool:
+    """Whether a button may lead there: one of the links, or a web address."""
+    if isinstance(arg, nodes.Getattr):
+        return isinstance(arg.node, nodes.Name) and arg.node.name == "links"
+    return isinstance(arg, nodes.Const) and str(arg.value).startswith("https://")
+
+
+def check(
+    source: str, file_name: str, first_line: int = 1, *, macros: bool = False, names: Mapping[str, frozenset[str]] = NAMES
+) -> None:
+    """Raise LetterRefused, naming the line and saying what to write, unless `source` keeps to the dialect.
+
+    `macros`: whether it may call MACROS; `names`: what it may ask for.
+    """
     try:
         tree = PLAIN.parse(source)
     except TemplateSyntaxError as error:
@@ -90,18 +160,21 @@ def check(source: str, file_name: str, first_line: int = 1) -> None:
         raise LetterRefused(file_name, "A part in curly brackets is far too long.") from None
     for parent, node, line in _walk(tree, 1):
         where = f"{file_name}, line {line + first_line - 1}"
+        if isinstance(node, nodes.Call):
+            _check_macro(node, parent, where, macros)
+            continue
+        if isinstance(parent, nodes.Call) and isinstance(node, nodes.Name):
+            continue  # the name of a macro, checked with its call
         if isinstance(node, nodes.Filter) and node.name not in _FILTERS:
             raise LetterRefused(where, f"This letter uses `{node.name}`, which letters cannot.")
         if not isinstance(node, _ALLOWED):
-            called = node.node if isinstance(node, nodes.Call) else None
             used = _CALLED.get(type(node), f"`{type(node).__name__.lower()}`")
-            used = f"`{called.name}`" if isinstance(called, nodes.Name) else used
             raise LetterRefused(where, f"This letter uses {used}, which letters cannot.")
-        if isinstance(node, nodes.Name) and (node.name not in NAMES or not isinstance(parent, nodes.Getattr)):
-            wrong = "is only the beginning of a name" if node.name in NAMES else "does not exist"
-            raise LetterRefused(where, f"This letter asks for `{node.name}`, which {wrong}. Known are: {_known(node.name)}.")
+        if isinstance(node, nodes.Name) and (node.name not in names or not isinstance(parent, nodes.Getattr)):
+            wrong = "is only the beginning of a name" if node.name in names else "does not exist"
+            raise LetterRefused(where, f"This letter asks for `{node.name}`, which {wrong}. Known are: {_known(node.name, names)}.")
         if isinstance(node, nodes.Getattr):
             group = node.node.name if isinstance(node.node, nodes.Name) else ""
-            if node.attr not in NAMES.get(group, ()):
+            if node.attr not in names.get(group, ()):
                 name = f"{group}.{node.attr}" if group else f"….{node.attr}"
-                raise LetterRefused(where, f"`{name}` does not exist. Known are: {_known(group)}.")
+                raise LetterRefused(where, f"`{name}` does not exist. Known are: {_known(group, names)}.")

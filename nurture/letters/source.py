@@ -78,6 +78,11 @@ class Letter:
         return StepKey(Path(self.file_name).stem.split("-", 1)[-1])
 
     @property
+    def reviewed_on(self) -> date | None:
+        """The day its facts were last looked at."""
+        return self.review_by - REVIEW_EVERY if self.review_by else None
+
+    @property
     def step(self) -> Step:
         """The step this letter makes."""
         return read_step(self.key, self.wait, self.if_late)

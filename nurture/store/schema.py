@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Dialect,
@@ -32,7 +33,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from nurture.domain.delivery import Kind, State
 from nurture.domain.event import EventKind
-from nurture.domain.sequence import EnrollmentState
+from nurture.domain.sequence import EnrollmentState, PublicationState
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.sealing import Sealed
 
@@ -167,6 +168,7 @@ subscribers = Table(
     Column("email_sealed", SealedColumn, nullable=False),
     Column("first_name_sealed", SealedColumn),
     Column("time_zone", String(64), nullable=False),
+    Column("plain_sender", Boolean),
     Column("state", Word(SubscriberState), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("confirmed_at", Instant),
@@ -174,6 +176,7 @@ subscribers = Table(
     _one_of("state", SubscriberState),
     Index("ix_subscribers_unconfirmed", "created_at", **_where("state = 'pending'")),  # retention
 )  # fmt: skip
+"""`plain_sender`: whether the reader chose the plainer sender's name at sign-up."""
 
 consents = Table(
     "consents", metadata,
@@ -234,6 +237,26 @@ editions = Table(
     Index("ix_editions_sequence_id_step_key", "sequence_id", "step_key"),  # history of a letter
 )  # fmt: skip
 """Immutable published versions: finished subject, HTML and text templates."""
+
+publications = Table(
+    "publications", metadata,
+    Column("id", Id, primary_key=True),
+    Column("sequence_key", String(80), nullable=False),
+    Column("files", Text, nullable=False),
+    Column("state", Word(PublicationState), nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("asked_by", String(120), nullable=False),
+    Column("done", Integer, nullable=False, server_default="0"),
+    Column("total", Integer, nullable=False, server_default="0"),
+    Column("troubles", Text, nullable=False, server_default="[]"),
+    Column("owner", String(120)),
+    Column("lease_until", Instant),
+    Column("finished_at", Instant),
+    _one_of("state", PublicationState),
+    Index("ix_publications_waiting", "asked_at", **_where("state = 'checking'")),  # what is still to be tried
+)  # fmt: skip
+"""Letters on their way to becoming editions: `files` is the folder as JSON, tried on every living reader first. `done` of
+`total` readers are through; `troubles` is a JSON list of sentences. Real time; `owner` is at it until `lease_until`."""
 
 enrollments = Table(
     "enrollments", metadata,
