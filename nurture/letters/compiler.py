@@ -90,7 +90,8 @@ class _Tokens:
         if before != after or page.count(self.nonce) != len(after):
             raise LetterRefused(where, "A part in curly brackets got lost. Do not use it inside code, images or titles.")
         restored = token.sub(lambda found: self.saved[int(found[1])], page)
-        dialect.check(restored, f"{where}, as published", names=dialect.NAMES | dialect.FRAME)  # brackets may come from raw, escapes, entities or sources
+        # brackets may come from raw, escapes, entities or sources
+        dialect.check(restored, f"{where}, as published", names=dialect.NAMES | dialect.FRAME)
         return restored
 
 

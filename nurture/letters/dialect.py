@@ -45,7 +45,7 @@ _ALLOWED = (
     nodes.Or, nodes.Compare, nodes.Operand, nodes.CondExpr, nodes.Filter,
 )  # fmt: skip
 _FILTERS = frozenset({"default", "d"})
-_CALLED = {
+_CALLED: dict[type[nodes.Node], str] = {
     nodes.For: "loops",
     nodes.Macro: "macros",
     nodes.Assign: "`set`",
@@ -97,6 +97,54 @@ def _known(group: str, names: Mapping[str, frozenset[str]]) -> str:
     return ", ".join(f"{found}.{name}" for found in groups for name in sorted(names[found]))
 
 
+def uncertain(source: str, first_line: int = 1) -> list[tuple[str, str, int]]:
+    """What a checked source shows without making sure that it is there: group, name, line, for readers and the practice.
+
+    Sure is what stands in `{% if reader.first_name %}`, and what has a `default(…, true)`.
+    """
+    return [
+        (group, name, line + first_line - 1)
+        for group, name, line in _uncertain(PLAIN.parse(source), frozenset(), 1)
+        if group in ("reader", "practice")
+    ]
+
+
+def _uncertain(node: nodes.Node, sure: frozenset[tuple[str, str]], line: int) -> Iterator[tuple[str, str, int]]:
+    line = node.lineno or line
+    match node:
+        case nodes.If():
+            for part in node.body:
+                yield from _uncertain(part, sure | _implied(node.test, True), line)
+            for part in [*node.elif_, *node.else_]:
+                yield from _uncertain(part, sure | _implied(node.test, False), line)
+        case nodes.CondExpr():
+            yield from _uncertain(node.expr1, sure | _implied(node.test, True), line)
+            if node.expr2 is not None:
+                yield from _uncertain(node.expr2, sure | _implied(node.test, False), line)
+        case nodes.Filter(args=[_, nodes.Const(value=True)]):
+            return
+        case nodes.Getattr(node=nodes.Name(name=group), attr=name):
+            if (group, name) not in sure:
+                yield group, name, line
+        case _:
+            for child in node.iter_child_nodes():
+                yield from _uncertain(child, sure, line)
+
+
+def _implied(test: nodes.Node, holds: bool) -> frozenset[tuple[str, str]]:
+    """What is not empty wherever a test holds, or wherever it does not."""
+    match test:
+        case nodes.Getattr(node=nodes.Name(name=group), attr=name) if holds:
+            return frozenset({(group, name)})
+        case nodes.Not():
+            return _implied(test.node, not holds)
+        case nodes.And() if holds:
+            return _implied(test.left, True) | _implied(test.right, True)
+        case nodes.Or() if not holds:
+            return _implied(test.left, False) | _implied(test.right, False)
+    return frozenset()
+
+
 @dataclass(frozen=True)
 class Macro:
     """A call of one of MACROS with what it was given; a link stands there as the Jinja that asks for it."""
@@ -107,13 +155,14 @@ class Macro:
 
 def macro(piece: str) -> Macro | None:
     """The macro a checked `{{ }}` calls; None if it calls none."""
-    call = next(iter(PLAIN.parse(piece).find_all(nodes.Call)), None)
-    if call is None:
-        return None
-    return Macro(
-        call.node.name,  # type: ignore[attr-defined] - checked: a name
-        tuple(f"{{{{ links.{arg.attr} }}}}" if isinstance(arg, nodes.Getattr) else str(arg.value) for arg in call.args),  # type: ignore[attr-defined]
-    )
+    for call in PLAIN.parse(piece).find_all(nodes.Call):
+        if isinstance(call.node, nodes.Name):
+            return Macro(call.node.name, tuple(_given(arg) for arg in call.args))
+    return None
+
+
+def _given(arg: nodes.Expr) -> str:
+    return f"{{{{ links.{arg.attr} }}}}" if isinstance(arg, nodes.Getattr) else str(arg.as_const())
 
 
 def _check_macro(call: nodes.Call, parent: nodes.Node, where: str, macros: bool) -> None:
@@ -172,7 +221,9 @@ def check(
             raise LetterRefused(where, f"This letter uses {used}, which letters cannot.")
         if isinstance(node, nodes.Name) and (node.name not in names or not isinstance(parent, nodes.Getattr)):
             wrong = "is only the beginning of a name" if node.name in names else "does not exist"
-            raise LetterRefused(where, f"This letter asks for `{node.name}`, which {wrong}. Known are: {_known(node.name, names)}.")
+            raise LetterRefused(
+                where, f"This letter asks for `{node.name}`, which {wrong}. Known are: {_known(node.name, names)}."
+            )
         if isinstance(node, nodes.Getattr):
             group = node.node.name if isinstance(node.node, nodes.Name) else ""
             if node.attr not in names.get(group, ()):

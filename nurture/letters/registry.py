@@ -1,4 +1,4 @@
-"""The registry of sources: templates/letters/sources.yaml, what each found, its size and its limits, and when it was checked."""
+"""The registry of sources, templates/letters/sources.yaml: what each found, its size, its limits, and when it was checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -20,6 +20,7 @@ from nurture.words import NurtureError, StepKey
 SEQUENCE_FILE = "sequence.yaml"
 REVIEW_EVERY = timedelta(days=180)
 _FENCE = "---\n"
+_LETTER_FILE = re.compile(r"[0-9].*-.*\.md", re.DOTALL)
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -233,24 +234,35 @@ def read_sequence(text: str, where: str = SEQUENCE_FILE) -> SequenceFile:
     return SequenceFile(text, key, title, rules, InDoubt(in_doubt))
 
 
-def read_folder(folder: Path) -> tuple[SequenceFile, list[Letter]]:
-    """Read a sequence from a folder: sequence.yaml and NN-slug.md files in order of their numbers. Raises LetterRefused."""
-    if not (folder / SEQUENCE_FILE).is_file():
-        raise LetterRefused(str(folder), f"There is no {SEQUENCE_FILE} here. Name a folder that holds a sequence.")
-    sequence = read_sequence(_text(folder / SEQUENCE_FILE), str(folder / SEQUENCE_FILE))
-    letters = [read_letter(path.name, _text(path)) for path in sorted(folder.glob("[0-9]*-*.md"), key=_number)]
+def read_files(files: Mapping[str, str], where: str) -> tuple[SequenceFile, list[Letter]]:
+    """Read a sequence: sequence.yaml and NN-slug.md files, by name, in order of their numbers. Raises LetterRefused."""
+    if SEQUENCE_FILE not in files:
+        raise LetterRefused(where, f"There is no {SEQUENCE_FILE} here. Name a folder that holds a sequence.")
+    sequence = read_sequence(files[SEQUENCE_FILE], f"{where}/{SEQUENCE_FILE}")
+    letters = [read_letter(name, files[name]) for name in sorted(files, key=_number) if _LETTER_FILE.fullmatch(name)]
     if not letters:
-        raise LetterRefused(str(folder), "There is no letter here. Letters are files such as 01-history.md.")
+        raise LetterRefused(where, "There is no letter here. Letters are files such as 01-history.md.")
     keys = [letter.key for letter in letters]
     for key in keys:
         if keys.count(key) > 1:
-            raise LetterRefused(str(folder), f"Two files end in `-{key}.md`. Each letter needs a name of its own.")
+            raise LetterRefused(where, f"Two files end in `-{key}.md`. Each letter needs a name of its own.")
     return sequence, letters
 
 
-def _number(path: Path) -> tuple[int, str]:
-    digits = re.match("[0-9]+", path.name)
-    return int(digits[0]) if digits else 0, path.name
+def folder_files(folder: Path) -> dict[str, str]:
+    """The text of a folder's sequence.yaml and letters, by file name. Raises LetterRefused."""
+    paths = [path for path in folder.iterdir() if path.name == SEQUENCE_FILE or _LETTER_FILE.fullmatch(path.name)]
+    return {path.name: _text(path) for path in paths}
+
+
+def read_folder(folder: Path) -> tuple[SequenceFile, list[Letter]]:
+    """Read a sequence from a folder. Raises LetterRefused."""
+    return read_files(folder_files(folder), str(folder))
+
+
+def _number(name: str) -> tuple[int, str]:
+    digits = re.match("[0-9]+", name)
+    return int(digits[0]) if digits else 0, name
 
 
 def _text(path: Path) -> str:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.schema import Id, Instant
+from nurture.store.columns import Id, Instant
 
 revision = "0003"
 down_revision = "0002"
@@ -28,14 +28,15 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(length=120)),
         sa.Column("lease_until", Instant()),
         sa.Column("finished_at", Instant()),
-        sa.CheckConstraint(
-            "state IN ('checking', 'published', 'refused')", name=op.f("ck_publications_state_known")
-        ),
+        sa.CheckConstraint("state IN ('checking', 'published', 'refused')", name=op.f("ck_publications_state_known")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_publications")),
     )
     op.create_index(
-        "ix_publications_waiting", "publications", ["asked_at"],
-        sqlite_where=sa.text("state = 'checking'"), postgresql_where=sa.text("state = 'checking'"),
+        "ix_publications_waiting",
+        "publications",
+        ["asked_at"],
+        sqlite_where=sa.text("state = 'checking'"),
+        postgresql_where=sa.text("state = 'checking'"),
     )
 
 
