@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -79,21 +80,19 @@ def load_folder(
         if old is not None and not replace:
             return None
         _check_nobody_loses(db, old, draft)
-        publication, wall = new_id(), rt.clock.wall()
-        publications.ask(db, publication, draft.described.key, files, by or process_name(), wall)
+        wall = rt.clock.wall()
+        publication = publications.ask(db, draft.described.key, files, by or process_name(), wall)
         taken = publications.take(db, process_name(), wall, wall + rt.patience.lease, publication)
-    return _try_and_publish(rt, taken, draft, tell) if taken else None
+    return _carry_out(rt, taken, tell) if taken else None
 
 
-def ask(rt: Runtime, folder: Path, by: str = "") -> str:
+def ask(rt: Runtime, folder: Path, by: str = "") -> int:
     """Leave a folder to be published by the scheduler; returns the publication's id. Raises what `load_folder` does at once."""
     files = folder_files(folder)
     draft = _draft(rt, files, str(folder))
     with rt.database.begin() as db:
         _check_nobody_loses(db, sequences.load(db, draft.described.key), draft)
-        publication = new_id()
-        publications.ask(db, publication, draft.described.key, files, by or process_name(), rt.clock.wall())
-    return publication
+        return publications.ask(db, draft.described.key, files, by or process_name(), rt.clock.wall())
 
 
 def work(rt: Runtime) -> bool:
@@ -106,10 +105,8 @@ def work(rt: Runtime) -> bool:
         taken = publications.take(db, process_name(), wall, wall + rt.patience.lease)
     if taken is None:
         return False
-    try:
-        _try_and_publish(rt, taken, _draft(rt, taken.files, taken.sequence), lambda done, total: None)
-    except NurtureError as refused:  # said where it was asked for
-        _finish(rt, taken, PublicationState.REFUSED, str(refused).splitlines())
+    with suppress(NurtureError):  # it is written down where it was asked for
+        _carry_out(rt, taken, lambda done, total: None)
     return True
 
 
@@ -134,10 +131,20 @@ def _check_nobody_loses(db: Connection, old: StoredSequence | None, draft: _Draf
         )
 
 
-def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) -> Loaded | None:
+def _carry_out(rt: Runtime, taken: Publication, tell: Tell) -> Loaded:
+    try:
+        return _try_and_publish(rt, taken, _draft(rt, taken.files, taken.sequence), tell)
+    except NurtureError as refused:
+        said = str(refused).splitlines()
+        with rt.database.begin() as db:
+            publications.finish(db, taken.id, process_name(), PublicationState.REFUSED, said, rt.clock.wall())
+        _log.warning("letters_refused", sequence=taken.sequence, count=len(said))
+        raise
+
+
+def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) -> Loaded:
     troubles = _missing_facts(rt, draft) + _try_on_readers(rt, taken, draft, tell)
     if troubles:
-        _finish(rt, taken, PublicationState.REFUSED, troubles)
         raise PublishingRefused("\n".join(troubles))
     with rt.database.begin() as db:
         _check_nobody_loses(db, sequences.load(db, draft.described.key), draft)
@@ -145,12 +152,6 @@ def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell)
         publications.finish(db, taken.id, process_name(), PublicationState.PUBLISHED, [], rt.clock.wall())
     _log.info("letters_published", sequence=loaded.sequence, count=loaded.published)
     return loaded
-
-
-def _finish(rt: Runtime, taken: Publication, state: PublicationState, troubles: list[str]) -> None:
-    with rt.database.begin() as db:
-        publications.finish(db, taken.id, process_name(), state, troubles, rt.clock.wall())
-    _log.warning("letters_refused", sequence=taken.sequence, count=len(troubles))
 
 
 def _missing_facts(rt: Runtime, draft: _Draft) -> list[str]:

@@ -18,7 +18,7 @@ P = publications.c
 class Publication:
     """One attempt to publish a sequence; `files` are its letters by file name, as they were when it was asked for."""
 
-    id: str
+    id: int
     sequence: str
     files: Mapping[str, str]
     state: PublicationState
@@ -35,22 +35,20 @@ _READ = select(
 )  # fmt: skip
 
 
-def ask(db: Connection, publication: str, sequence: str, files: Mapping[str, str], by: str, wall: datetime) -> None:
-    """Write down what shall be published."""
-    db.execute(
-        insert(publications).values(
-            id=publication, sequence_key=sequence, files=json.dumps(files), state=PublicationState.CHECKING, asked_at=wall,
-            asked_by=by[:120],
-        )
-    )  # fmt: skip
+def ask(db: Connection, sequence: str, files: Mapping[str, str], by: str, wall: datetime) -> int:
+    """Write down what shall be published; returns its number."""
+    asked = insert(publications).values(
+        sequence_key=sequence, files=json.dumps(files), state=PublicationState.CHECKING, asked_at=wall, asked_by=by[:120]
+    )
+    return int(db.execute(asked.returning(P.id)).scalar_one())
 
 
 def latest(db: Connection, limit: int) -> list[Publication]:
     """The newest first."""
-    return [_publication(row) for row in db.execute(_READ.order_by(P.asked_at.desc()).limit(limit))]
+    return [_publication(row) for row in db.execute(_READ.order_by(P.id.desc()).limit(limit))]
 
 
-def get(db: Connection, publication: str) -> Publication | None:
+def get(db: Connection, publication: int) -> Publication | None:
     """One of them."""
     row = db.execute(_READ.where(P.id == publication)).first()
     return None if row is None else _publication(row)
@@ -66,10 +64,10 @@ def waiting(db: Connection) -> bool:
     return db.scalar(select(P.id).where(P.state == PublicationState.CHECKING).limit(1)) is not None
 
 
-def take(db: Connection, owner: str, wall: datetime, lease_until: datetime, only: str | None = None) -> Publication | None:
+def take(db: Connection, owner: str, wall: datetime, lease_until: datetime, only: int | None = None) -> Publication | None:
     """The oldest that waits, or whose owner fell silent, for `owner` to try until `lease_until`; `only`: this one."""
     free = (P.state == PublicationState.CHECKING, or_(P.lease_until.is_(None), P.lease_until < wall))
-    query = select(P.id).where(*free).order_by(P.asked_at).limit(1).with_for_update(skip_locked=True)
+    query = select(P.id).where(*free).order_by(P.id).limit(1).with_for_update(skip_locked=True)
     found = db.scalar(query if only is None else query.where(P.id == only))
     if found is None:
         return None
@@ -77,14 +75,14 @@ def take(db: Connection, owner: str, wall: datetime, lease_until: datetime, only
     return get(db, found)
 
 
-def progress(db: Connection, publication: str, owner: str, done: int, total: int, lease_until: datetime) -> bool:
+def progress(db: Connection, publication: int, owner: str, done: int, total: int, lease_until: datetime) -> bool:
     """Note how many readers are through; False if somebody else has it now."""
     mine = (P.id == publication, P.owner == owner, P.state == PublicationState.CHECKING)
     return bool(db.execute(update(publications).where(*mine).values(done=done, total=total, lease_until=lease_until)).rowcount)
 
 
 def finish(
-    db: Connection, publication: str, owner: str, state: PublicationState, troubles: Sequence[str], wall: datetime
+    db: Connection, publication: int, owner: str, state: PublicationState, troubles: Sequence[str], wall: datetime
 ) -> bool:
     """Note how it ended; False, and nothing written, if somebody else has it now."""
     mine = (P.id == publication, P.owner == owner, P.state == PublicationState.CHECKING)

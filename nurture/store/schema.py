@@ -152,7 +152,7 @@ editions = Table(
 
 publications = Table(
     "publications", metadata,
-    Column("id", Id, primary_key=True),
+    Column("id", _Serial, primary_key=True),
     Column("sequence_key", String(80), nullable=False),
     Column("files", Text, nullable=False),
     Column("state", Word(PublicationState), nullable=False),
@@ -165,7 +165,7 @@ publications = Table(
     Column("lease_until", Instant),
     Column("finished_at", Instant),
     _one_of("state", PublicationState),
-    Index("ix_publications_waiting", "asked_at", **_where("state = 'checking'")),  # what is still to be tried
+    Index("ix_publications_waiting", "id", **_where("state = 'checking'")),  # what is still to be tried
 )  # fmt: skip
 """Letters on their way to becoming editions: `files` is the folder as JSON, tried on every living reader first. `done` of
 `total` readers are through; `troubles` is a JSON list of sentences. Real time; `owner` is at it until `lease_until`."""

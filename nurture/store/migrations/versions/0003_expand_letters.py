@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.columns import Id, Instant
+from nurture.store.columns import Instant
 
 revision = "0003"
 down_revision = "0002"
@@ -16,7 +16,7 @@ def upgrade() -> None:
     op.add_column("subscribers", sa.Column("plain_sender", sa.Boolean()))
     op.create_table(
         "publications",
-        sa.Column("id", Id(), nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("sequence_key", sa.String(length=80), nullable=False),
         sa.Column("files", sa.Text(), nullable=False),
         sa.Column("state", sa.String(length=24), nullable=False),
@@ -34,7 +34,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_publications_waiting",
         "publications",
-        ["asked_at"],
+        ["id"],
         sqlite_where=sa.text("state = 'checking'"),
         postgresql_where=sa.text("state = 'checking'"),
     )
