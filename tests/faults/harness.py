@@ -288,6 +288,12 @@ def unfinished(rt: Runtime) -> int:
         return db.scalar(select(func.count()).where(D.state.in_(busy))) or 0
 
 
+def in_doubt(rt: Runtime) -> int:
+    """How many rows wait for evidence."""
+    with rt.database.read() as db:
+        return db.scalar(select(func.count()).where(D.state == State.UNKNOWN)) or 0
+
+
 def drained(rt: Runtime) -> bool:
     """Whether nothing is left to do."""
     return unfinished(rt) == 0
