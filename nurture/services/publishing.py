@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from nurture.domain.timeline import first_opening
 from nurture.letters.compiler import compile_letter
-from nurture.letters.source import SEQUENCE_FILE, read_folder
+from nurture.letters.source import SEQUENCE_FILE, Letter, read_folder, read_letter
 from nurture.runtime import Runtime, shipped
 from nurture.store import sequences
 from nurture.store.sequences import StoredEdition, StoredSequence, StoredStep
@@ -87,3 +87,10 @@ def export_folder(rt: Runtime, key: str, folder: Path) -> int:
     for step in stored.steps:
         (folder / step.file_name).write_bytes(step.source.encode())
     return len(stored.steps)
+
+
+def stored_letters(rt: Runtime) -> dict[str, list[Letter]]:
+    """The letters of every sequence in the database, by its key, in order. Raises LetterRefused."""
+    with rt.database.read() as db:
+        stored = [sequences.load(db, key) for key in sequences.all_keys(db)]
+    return {one.key: [read_letter(step.file_name, step.source) for step in one.steps] for one in stored if one is not None}
