@@ -74,9 +74,13 @@ def lint(ctx: click.Context, folders: tuple[Path, ...], day: datetime | None, as
     else:
         for each in judged:
             click.echo("\n".join(each.as_lines()))
-        told = ", ".join(f"{count} {name}" for name, count in counts.items())
-        click.echo(f"{len(judged)} letters: {told}.")
+        told = (_count(len(judged), "letter"), _count(errors, "error"), _count(counts["warnings"], "warning"))
+        click.echo(f"{told[0]}: {told[1]}, {told[2]}, {counts['waived']} waived.")
     ctx.exit(1 if errors else 0)
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def _letters(settings: Settings, folders: tuple[Path, ...]) -> Iterator[tuple[str, Letter]]:
