@@ -119,7 +119,7 @@ def patterns() -> Iterator[re.Pattern[str]]:
 def test_no_text_can_make_a_pattern_slow() -> None:
     """From each place of a text a pattern takes a number of steps that does not grow with the text."""
     parse = importlib.import_module("re._parser").parse
-    assert max(bound(parse(pattern.pattern)) for pattern in patterns()) <= 10_000
+    assert max(bound(parse(pattern.pattern)) for pattern in patterns()) <= 20_000
     with pytest.raises(AssertionError):
         bound(parse(r"preserv\w+ breathing"))
 
@@ -141,7 +141,7 @@ def test_an_article_that_makes_the_usual_claims_is_refused_for_each_of_them() ->
     found = check_text(WRONG, "page")
     errors = Counter(finding.rule for finding in found if finding.stops)
     assert errors == {
-        "C01": 1, "C02": 2, "C03": 1, "C04": 2, "C05": 1, "C06": 1, "C07": 1, "C08": 1, "C09": 1, "C10": 2, "C11": 1,
+        "C01": 2, "C02": 2, "C03": 1, "C04": 2, "C05": 1, "C06": 1, "C07": 1, "C08": 1, "C09": 1, "C10": 2, "C11": 1,
         "C12": 1, "C13": 1, "C14": 1, "C15": 1, "C16": 1, "C17": 1, "C18": 1,
     }  # fmt: skip
     warnings = {finding.rule for finding in found if not finding.stops}
@@ -157,6 +157,32 @@ def test_the_shipped_letters_pass(letter: Letter) -> None:
 def test_what_the_registry_says_of_its_sources_passes() -> None:
     for work in registry.shipped().values():
         assert not [finding for finding in check_text(work.finding, "source") if finding.stops], work.id
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Ketamine is not a cure. It can ease symptoms fast for some people; many relapse and some feel no benefit.",
+        "Early relief is the best-studied part. Longer-term benefit and safety are less well known.",
+        "True of anesthesia by injection. Mood change, where it comes, is measured over hours to days.",
+        "It can still slow breathing, above all with too much, too fast, or with alcohol, opioids or sedatives.",
+        "It usually raises blood pressure and heart rate for a while.",
+        "One theory: it quiets some GABA cells that act as brakes, so nearby cells release a burst of glutamate.",
+        "It does not stop GABA binding.",
+        "Lab studies suggest stronger and new contact points between cells. In people the evidence is indirect.",
+        "One dose usually fades in about a week.",
+        "I believe therapy can help you use this time well. The research is young and mixed.",
+        "A window of easier learning is an idea under test.",
+        "Treatment-resistant usually means two fair medicine trials have not helped enough.",
+        "Both have costs; neither is best.",
+        "If you want to talk it through, you can ask for a call. No rush, and no is fine.",
+        "Do not start, stop or change a medicine because of this letter.",
+        "In crisis or thinking of suicide? US: call or text 988.",
+        "This mailbox is not watched for emergencies.",
+    ],
+)
+def test_an_honest_sentence_passes(sentence: str) -> None:
+    assert said(sentence) == []
 
 
 # Hidden words
