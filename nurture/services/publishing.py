@@ -16,7 +16,7 @@ from nurture.domain.timeline import first_opening
 from nurture.letters import dialect
 from nurture.letters.compiler import Edition, compile_letter
 from nurture.letters.filling import Unfillable, fill
-from nurture.letters.source import SEQUENCE_FILE, Letter, SequenceFile, folder_files, read_files
+from nurture.letters.source import SEQUENCE_FILE, Letter, SequenceFile, folder_files, read_files, read_letter
 from nurture.runtime import Runtime, shipped
 from nurture.sealing import Unreadable
 from nurture.settings import PREFIX
@@ -259,3 +259,10 @@ def export_folder(rt: Runtime, key: str, folder: Path) -> int:
     for step in stored.steps:
         (folder / step.file_name).write_bytes(step.source.encode())
     return len(stored.steps)
+
+
+def stored_letters(rt: Runtime) -> dict[str, list[Letter]]:
+    """The letters of every sequence in the database, by its key, in order. Raises LetterRefused."""
+    with rt.database.read() as db:
+        stored = [sequences.load(db, key) for key in sequences.all_keys(db)]
+    return {one.key: [read_letter(step.file_name, step.source) for step in one.steps] for one in stored if one is not None}
