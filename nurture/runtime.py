@@ -157,7 +157,8 @@ def _check_webhook_key(settings: Settings) -> None:
             ) from None
 
 
-def _practice(settings: Settings) -> Practice:
+def practice_of(settings: Settings) -> Practice:
+    """What letters may say of the practice, and how they look. Raises SettingRefused."""
     try:
         practice.check_colour(settings.colour)
     except PracticeRefused as refused:
@@ -230,7 +231,7 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
     """Build every part. `migrate`: bring the schema up first. Raises SettingRefused or DatabaseRefused with a remedy."""
     log.configure()
     _check_webhook_key(settings)
-    whose = _practice(settings)
+    whose = practice_of(settings)
     logo = Picture(whose.logo.content, whose.logo.subtype) if whose.logo else None
     sender = Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url, logo)
     key = secret(settings)

@@ -107,7 +107,7 @@ def lint(ctx: click.Context, folders: tuple[Path, ...], day: datetime | None, as
     """
     settings = configuration.load()
     today = day.date() if day else SystemClock().now().date()
-    facts = {"name": settings.from_name, "postal_address": settings.postal_address}
+    facts = runtime.practice_of(settings).values()["practice"]
     judged = [
         _Judged(f"{place}/{letter.file_name}", gate.measure(letter, facts), gate.check(letter, today=today, facts=facts))
         for place, letter in _letters(settings, folders)

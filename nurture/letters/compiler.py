@@ -122,7 +122,7 @@ def compile_letter(letter: Letter, kind: Kind = Kind.LETTER) -> Edition:
             for group, names in (dialect.NAMES | dialect.FRAME).items()
         },
     }
-    given = body + "".join(block.target for block in tokens.blocks.values() if isinstance(block, layout.Button))
+    given = _given(body, tokens)
     shown = Markup(layout.to_html(parsed))  # noqa: S704 - CommonMark without raw HTML: the renderer has escaped it
     html = layout.frame_html(values | {"body": shown})
     text = layout.frame_text(values | {"body": layout.to_text(parsed)})
@@ -131,6 +131,21 @@ def compile_letter(letter: Letter, kind: Kind = Kind.LETTER) -> Edition:
         tokens.restore(html, _kept(html, given, tokens), letter.file_name),
         tokens.restore(text, _kept(text, given, tokens), letter.file_name),
     )
+
+
+def compile_page(letter: Letter) -> str:
+    """The text of a letter as HTML for a page of the site: a template like an edition's, without a mail's frame."""
+    dialect.check(letter.body, letter.file_name, letter.body_line, macros=True)
+    tokens = _Tokens({source.id: source.number for source in letter.sources})
+    body = tokens.hide_all(letter.body)
+    parsed = layout.parse(body, tokens.blocks)
+    _check_blocks(parsed, tokens.blocks, letter)
+    return tokens.restore(layout.to_html(parsed), _given(body, tokens), letter.file_name)
+
+
+def _given(body: str, tokens: _Tokens) -> str:
+    """Everything of a letter's text that a page must hold: its own tokens, and those its buttons lead to."""
+    return body + "".join(block.target for block in tokens.blocks.values() if isinstance(block, layout.Button))
 
 
 def _check_blocks(parsed: list[Token], blocks: Mapping[str, layout.Block], letter: Letter) -> None:

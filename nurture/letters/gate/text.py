@@ -294,9 +294,7 @@ def _show(texts: list[_Text], first_line: int) -> Reading:
             case "heading_open":
                 kind = token.tag
             case "paragraph_open":
-                bold_link = token.attrs.get("class") == "button"
-                kind = "button" if bold_link else "item" if items else "paragraph"
-                buttons += [line] if bold_link else []
+                kind = "item" if items else "paragraph"
             case "fence" | "code_block":
                 blocks.append(_block("line", "code", [(filled(token.content), line)]))
             case "inline":
