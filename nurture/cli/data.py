@@ -14,7 +14,7 @@ from nurture import runtime
 from nurture import settings as configuration
 from nurture.cli.mail import who
 from nurture.clock import SystemClock
-from nurture.letters import gate
+from nurture.letters import dialect, gate, markup
 from nurture.letters.gate import Finding
 from nurture.letters.reading import Measure
 from nurture.letters.source import SEQUENCE_FILE, Letter, read_folder
@@ -107,9 +107,17 @@ def lint(ctx: click.Context, folders: tuple[Path, ...], day: datetime | None, as
     """
     settings = configuration.load()
     today = day.date() if day else SystemClock().now().date()
-    facts = runtime.practice_of(settings).values()["practice"]
+    values = runtime.practice_of(settings).values() | {
+        "reader": {"first_name": "Robin", "signed_up_on": "2 March 2026"},
+        "links": dict.fromkeys(dialect.NAMES["links"], settings.base_url),
+    }
+    facts = values["practice"]
     judged = [
-        _Judged(f"{place}/{letter.file_name}", gate.measure(letter, facts), gate.check(letter, today=today, facts=facts))
+        _Judged(
+            f"{place}/{letter.file_name}",
+            gate.measure(letter, facts),
+            gate.check(letter, today=today, facts=facts) + markup.check_letter(letter, values),
+        )
         for place, letter in _letters(settings, folders)
     ]
     findings = [finding for each in judged for finding in each.findings]

@@ -1,5 +1,6 @@
 """Markdown → HTML and plain text, and the frame around both. Runs once per edition, on trusted templates."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -187,17 +188,19 @@ def frame_text(values: Mapping[str, Any]) -> str:
     lines: list[str] = []
     for line in page.splitlines():
         if line.strip() or (lines and lines[-1]):
-            lines.append(line.rstrip())
+            lines += _fold(line.rstrip(), " ").split("\n")
     return "\n".join(lines).strip("\n") + "\n"
 
 
-def _fold(line: str) -> str:
-    """Break an overlong line of HTML between tags, where white space does not show."""
+def _fold(line: str, between: str = r"(?<=>)(?=<)| (?=[^<>]*(?:<|$))") -> str:
+    """Break an overlong line of HTML between tags or words, where white space does not show."""
     if len(line.encode()) <= MOST_OCTETS:
         return line
     folded, length = "", 0
-    for piece in line.replace("><", ">\0<").split("\0"):
-        if length + len(piece.encode()) > MOST_OCTETS and length:
-            folded, length = folded + "\n", 0
-        folded, length = folded + piece, length + len(piece.encode())
+    for piece in re.split(f"({between})", line):
+        octets = len(piece.encode())
+        if length + octets > MOST_OCTETS and length:
+            folded, length = folded.rstrip(" ") + "\n", 0
+            piece = piece.lstrip(" ")
+        folded, length = folded + piece, length + octets
     return folded

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nurture.delivery.fill import own_mail, public_links
+from nurture.delivery.fill import own_mail
 from nurture.domain.delivery import Kind
 from nurture.letters import dialect
 from nurture.letters.compiler import Edition, compile_letter
-from nurture.letters.filling import Content, Unfillable, fill
-from nurture.letters.practice import Facts, Practice
+from nurture.letters.filling import Unfillable, fill
 from nurture.letters.source import Letter, LetterRefused, read_folder, read_letter
+from tests.letters.samples import BASE, VALUES, a_sample
 
 SHIPPED = read_folder(Path(__file__).resolve().parents[2] / "templates" / "letters" / "ketamine-and-talk-therapy")[1]
 OWN = (Kind.CONFIRMATION, Kind.ALREADY_SUBSCRIBED, Kind.NOTICE)
@@ -27,23 +27,10 @@ PREHEADERS = {letter.key: letter.preheader for letter in SHIPPED} | {
     kind.value: read_letter("x.md", (TEMPLATES / "mail" / f"{kind.value.replace('_', '-')}.md").read_text("utf-8")).preheader
     for kind in OWN
 }
-BASE = "https://letters.example.org"
-FACTS = Facts("Dana Weber", "LCSW", "L-1234", "Oregon", "free", "20 minutes", "", "3", "PO Box 12, Portland")
-VALUES = Practice(FACTS).values() | {
-    "reader": {"first_name": "Zoë", "signed_up_on": "2 March 2026"},
-    "links": public_links(BASE) | {
-        "unsubscribe": f"{BASE}/unsubscribe/TOKEN", "consultation": f"{BASE}/consultation?t=TOKEN&a=b",
-        "confirm": f"{BASE}/confirm/TOKEN", "desk": f"{BASE}/desk/consultations/1",
-    },
-}  # fmt: skip
 
 
 def a_letter(body: str, subject: str = "Letter") -> Letter:
     return read_letter("01-try.md", f"---\nsubject: {subject!r}\npreheader: 'x'\nwait: 1 day\n---\n# Title\n\n{body}\n")
-
-
-def filled(edition: Edition, **reader: str) -> Content:
-    return fill(edition, VALUES | {"reader": VALUES["reader"] | reader})
 
 
 class _Seen(HTMLParser):
@@ -71,7 +58,7 @@ def _words(text: str) -> set[str]:
 
 @pytest.mark.parametrize("name", list(EDITIONS))
 def test_every_shipped_mail_is_sound(name: str) -> None:
-    content = filled(EDITIONS[name])
+    content = a_sample(EDITIONS[name])
     seen = _Seen(content.html)
     assert "{{" not in content.html + content.text + content.subject
     assert seen.tags.count("h1") == 1
@@ -92,7 +79,7 @@ def test_every_shipped_mail_is_sound(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(EDITIONS))
 def test_both_parts_say_the_same(name: str) -> None:
-    content = filled(EDITIONS[name])
+    content = a_sample(EDITIONS[name])
     missing = _words(" ".join(_Seen(content.html).shown)) - _words(content.text + PREHEADERS[name])
     assert not missing, missing
 
@@ -120,7 +107,7 @@ def test_what_a_lock_screen_shows_is_discreet(letter: Letter) -> None:
 
 @pytest.mark.parametrize("letter", SHIPPED, ids=lambda letter: letter.key)
 def test_every_citation_has_its_source_and_every_source_is_cited(letter: Letter) -> None:
-    content = filled(EDITIONS[letter.key])
+    content = a_sample(EDITIONS[letter.key])
     body, _, rest = content.text.partition("\nSources\n")
     assert {int(number) for number in re.findall(r"\[(\d+)\]", body)} == {source.number for source in letter.sources}
     for source in letter.sources:
@@ -129,7 +116,7 @@ def test_every_citation_has_its_source_and_every_source_is_cited(letter: Letter)
 
 @pytest.mark.parametrize("letter", SHIPPED, ids=lambda letter: letter.key)
 def test_every_letter_asks_for_one_thing(letter: Letter) -> None:
-    assert filled(EDITIONS[letter.key]).html.count('<a class="button"') == 1
+    assert a_sample(EDITIONS[letter.key]).html.count('<a class="button"') == 1
 
 
 def test_the_series_holds_the_facts_that_must_not_be_left_out() -> None:
@@ -151,7 +138,7 @@ def test_a_welcome_goes_at_once_and_every_other_letter_waits_days() -> None:
 
 
 def test_the_confirmation_holds_no_user_text_and_no_word_about_health() -> None:
-    content = filled(EDITIONS["confirmation"], first_name="BUY NOW")
+    content = a_sample(EDITIONS["confirmation"], first_name="BUY NOW")
     said = content.subject + content.text + content.html
     assert "BUY NOW" not in said
     assert not re.search(r"ketamine|therap|depress|988|crisis", said, re.IGNORECASE)
@@ -159,7 +146,7 @@ def test_the_confirmation_holds_no_user_text_and_no_word_about_health() -> None:
 
 def test_a_first_name_cannot_become_html_a_link_or_a_header() -> None:
     edition = compile_letter(a_letter("Hello {{ reader.first_name }}", "Hi {{ reader.first_name }}"))
-    content = filled(edition, first_name="<b onclick=x>\r\nBcc: a@b.org [x](https://evil.example) &amp;")
+    content = a_sample(edition, first_name="<b onclick=x>\r\nBcc: a@b.org [x](https://evil.example) &amp;")
     assert "<b onclick" not in content.html
     assert "&lt;b onclick" in content.html
     assert "\n" not in content.subject
@@ -174,7 +161,7 @@ def test_a_missing_value_fails_for_that_reader_and_says_where() -> None:
 
 
 def test_a_button_is_a_button_in_html_and_words_with_an_address_in_text() -> None:
-    page = filled(compile_letter(a_letter('{{ button("Call <us> & ask", links.consultation) }}')))
+    page = a_sample(compile_letter(a_letter('{{ button("Call <us> & ask", links.consultation) }}')))
     assert page.html.count('class="button"') == 2  # the paragraph and its link
     assert f'href="{BASE}/consultation?t=TOKEN&amp;a=b"' in page.html
     assert ">Call &lt;us&gt; &amp; ask</a>" in page.html
@@ -188,7 +175,7 @@ def test_a_source_is_cited_by_its_id_and_numbered_in_the_order_of_the_list() -> 
         "---\nsubject: Letter\nsources:\n  - {id: own, text: Mine, url: 'https://example.org'}\n---\n# Title\n\n" + body,
     )
     assert [source.id for source in letter.sources] == ["own", "berman-2000"]
-    content = filled(compile_letter(letter))
+    content = a_sample(compile_letter(letter))
     assert "First [1], then [2][1]." in content.text
     assert "First [1], then [2][1]." in content.html
     with pytest.raises(LetterRefused, match=r"no source 'bermann-2000' in the registry\. Did you mean 'berman-2000'"):
@@ -196,7 +183,7 @@ def test_a_source_is_cited_by_its_id_and_numbered_in_the_order_of_the_list() -> 
 
 
 def test_an_aside_and_the_crisis_lines_stand_beside_the_text() -> None:
-    content = filled(compile_letter(a_letter('Before\n\n{{ aside("A **remark** & more") }}\n\n{{ crisis() }}\n\nAfter')))
+    content = a_sample(compile_letter(a_letter('Before\n\n{{ aside("A **remark** & more") }}\n\n{{ crisis() }}\n\nAfter')))
     assert "A <strong" in content.html
     assert "remark</strong> &amp; more" in content.html
     assert "| A remark & more" in content.text
@@ -224,7 +211,7 @@ def test_a_part_in_brackets_where_it_would_get_lost_is_refused() -> None:
 
 
 def test_lists_quotes_and_rules_read_well_as_plain_text() -> None:
-    text = filled(compile_letter(a_letter("1. one\n2. two\n\n- a\n- b\n\n> said\n\n---\n\n## Part\n\nEnd"))).text
+    text = a_sample(compile_letter(a_letter("1. one\n2. two\n\n- a\n- b\n\n> said\n\n---\n\n## Part\n\nEnd"))).text
     assert "1. one\n2. two" in text
     assert "- a\n- b" in text
     assert "> said" in text
