@@ -188,19 +188,23 @@ def frame_text(values: Mapping[str, Any]) -> str:
     lines: list[str] = []
     for line in page.splitlines():
         if line.strip() or (lines and lines[-1]):
-            lines += _fold(line.rstrip(), " ").split("\n")
+            lines += _fold(line.rstrip()).split("\n")
     return "\n".join(lines).strip("\n") + "\n"
 
 
-def _fold(line: str, between: str = r"(?<=>)(?=<)| (?=[^<>]*(?:<|$))") -> str:
-    """Break an overlong line of HTML between tags or words, where white space does not show."""
+_PIECES = re.compile(r"<[^>]*>|[^< ]+| +|<")
+
+
+def _fold(line: str) -> str:
+    """Break an overlong line between words or tags, where white space does not show in HTML."""
     if len(line.encode()) <= MOST_OCTETS:
         return line
-    folded, length = "", 0
-    for piece in re.split(f"({between})", line):
-        octets = len(piece.encode())
-        if length + octets > MOST_OCTETS and length:
-            folded, length = folded.rstrip(" ") + "\n", 0
-            piece = piece.lstrip(" ")
-        folded, length = folded + piece, length + octets
-    return folded
+    done, unit = [""], ""  # what is written, line by line; and what must stay together
+    for piece in [*_PIECES.findall(line), " "]:
+        if piece.isspace() or (piece.startswith("<") and unit.endswith(">")):
+            if len((done[-1] + unit).encode()) > MOST_OCTETS and done[-1]:
+                done[-1], unit = done[-1].rstrip(" "), unit.lstrip(" ")
+                done.append("")
+            done[-1], unit = done[-1] + unit, ""
+        unit += piece
+    return "\n".join(done)

@@ -218,6 +218,16 @@ def test_lists_quotes_and_rules_read_well_as_plain_text() -> None:
     assert "Part\n----" in text
 
 
+def test_a_paragraph_of_any_length_keeps_its_words_and_its_lines_within_the_limit() -> None:
+    long = " ".join(f"w\u00e4rd{number} [l{number}](https://example.org/{number})" for number in range(400))
+    content = a_sample(compile_letter(a_letter(f"{long}\n\n{'x' * 700} {'y' * 700}")))
+    for part in (content.html, content.text):
+        assert max(len(line.encode()) for line in part.splitlines()) <= 998
+        assert len(re.findall(r"w\u00e4rd\d+|x{700}|y{700}", part)) == 402
+    assert "https://example.org/399" in content.text
+    assert content.html.count("<a ") - a_sample(compile_letter(a_letter("x"))).html.count("<a ") == 400
+
+
 NAMES = st.text(st.characters(categories=("L", "M", "Zs"), include_characters="'-.’"), max_size=40)
 
 

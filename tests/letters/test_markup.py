@@ -27,9 +27,7 @@ def test_every_shipped_mail_can_be_read_by_everybody(name: str, colour: str) -> 
     for logo in (None, Logo(b"", "png", 200, 50)):
         content = fill(MAILS[name], VALUES | Practice(FACTS, colour, logo).values())
         assert markup.check(content.html, content.text) == []
-        assert ("cid:logo" in content.html) == (
-            logo is not None and name not in ("confirmation", "already_subscribed", "notice")
-        )
+        assert ("cid:logo" in content.html) == (logo is not None and name not in set(Kind))
 
 
 @pytest.mark.parametrize(
