@@ -28,7 +28,7 @@ def as_sent(subject: str, html: str, text: str) -> bytes:
         headers(SENDER, Kind.LETTER, delivery, f"{BASE}/unsubscribe/TOKEN"), datetime.now(UTC),
     )  # fmt: skip
     received = (
-        "Received: from mail.letters.example.org (mail.letters.example.org [203.0.113.9])\r\n"
+        "Received: from mail.letters.example.org (mail.letters.example.org [167.89.12.34])\r\n"
         f"\tby mx.example.net with ESMTPS; {format_datetime(mail.at)}\r\n"
     )
     return received.encode() + as_message(mail).as_bytes()
