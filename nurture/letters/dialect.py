@@ -72,14 +72,20 @@ HTML, PLAIN = _environment(True), _environment(False)
 
 
 @lru_cache(maxsize=512)
-def template(source: str, html: bool) -> Template:
-    """A compiled template of an edition's part; compiled once per process."""
+def template(source: str, html: bool, colour: str = "", in_the_dark: str = "") -> Template:
+    """A compiled template of an edition's part; compiled once per process.
+
+    The practice's colours stand in dozens of places and are the same for everybody: they are put in before compiling.
+    """
+    if colour:
+        source = source.replace("{{ look.colour }}", colour).replace("{{ look.colour_in_the_dark }}", in_the_dark)
     return (HTML if html else PLAIN).from_string(source)
 
 
 def render(source: str, html: bool, values: dict[str, dict[str, str]]) -> str:
     """A part filled with values. Raises jinja2.TemplateError."""
-    found = template(source, html)
+    look = values.get("look")
+    found = template(source, html, look["colour"], look["colour_in_the_dark"]) if look else template(source, html)
     return "".join(found.root_render_func(found.new_context(values, shared=True)))  # shared: there are no globals to merge
 
 
