@@ -31,7 +31,7 @@ tools: # the service with the tools of its tests
 	@.ci/setup tests/requirements.lock
 
 services: # and the servers and the browser they use
-	@.ci/provision python postgresql redis chromium
+	@.ci/provision python postgresql redis chromium spamassassin
 	@.ci/setup tests/requirements.lock
 
 lint: tools ## style

@@ -3,7 +3,7 @@
 from flask import Flask
 
 from nurture.runtime import Runtime, shipped
-from nurture.web import api, ops, pages, public, subscriber, webhooks
+from nurture.web import api, ops, pages, public, reading, subscriber, webhooks
 from nurture.web.desk import account, dashboard
 
 
@@ -12,6 +12,8 @@ def create_app(rt: Runtime) -> Flask:
     app = Flask("nurture", template_folder=str(shipped("")), static_folder="web/static", static_url_path="/static")
     app.extensions["nurture"] = rt
     pages.prepare(app)
-    for blueprint in (public.pages, subscriber.pages, ops.pages, account.pages, dashboard.pages, api.api, webhooks.webhooks):
+    for blueprint in (
+        public.pages, reading.pages, subscriber.pages, ops.pages, account.pages, dashboard.pages, api.api, webhooks.webhooks,
+    ):  # fmt: skip
         app.register_blueprint(blueprint)
     return app

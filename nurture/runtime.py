@@ -5,8 +5,8 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,9 @@ from sqlalchemy import Connection
 from nurture import log
 from nurture.clock import Clock, FastClock, Origin, SystemClock
 from nurture.domain.delivery import Guards
-from nurture.mailers.base import Mailer, Sender
+from nurture.letters import practice
+from nurture.letters.practice import Facts, Practice, PracticeRefused
+from nurture.mailers.base import Mailer, Picture, Sender
 from nurture.mailers.outbox import Outbox
 from nurture.mailers.sendgrid import SendGrid
 from nurture.mailers.sendgrid.events import KeyRefused, read_keys
@@ -84,6 +86,11 @@ class Runtime:
     sealer: Sealer
     tokens: Tokens
     sender: Sender
+    plain_sender: Sender
+    """For readers who chose a plainer name in their inbox."""
+    practice: Practice
+    constant: Mapping[str, dict[str, str]]
+    """What letters are filled with and is the same for every reader."""
     patience: Patience
     guards: Guards
     lists: Callable[[], Lists] | None
@@ -150,6 +157,28 @@ def _check_webhook_key(settings: Settings) -> None:
             ) from None
 
 
+def practice_of(settings: Settings) -> Practice:
+    """What letters may say of the practice, and how they look. Raises SettingRefused."""
+    try:
+        practice.check_colour(settings.colour)
+    except PracticeRefused as refused:
+        raise SettingRefused(
+            f"{PREFIX}COLOUR is {settings.colour!r}, which {refused}. Set it to a darker one, such as #1f5f5b."
+        ) from None
+    try:
+        logo = practice.read_logo(settings.logo) if settings.logo else None
+    except PracticeRefused as refused:
+        raise SettingRefused(
+            f"{PREFIX}LOGO is {str(settings.logo)!r}, which {refused}. Set it to the path of a small picture, or leave it out."
+        ) from None
+    facts = Facts(
+        settings.practice_name or settings.from_name, settings.practice_credential, settings.practice_licence,
+        settings.practice_state, settings.practice_fee, settings.practice_call_length, settings.practice_prescriber,
+        str(settings.reply_days or ""), settings.postal_address,
+    )  # fmt: skip
+    return Practice(facts, settings.colour, logo)
+
+
 def stop_when_told(rt: Runtime) -> None:
     """Let SIGTERM and SIGINT set `rt.stopping`. Called by the main thread before it starts any other.
 
@@ -202,6 +231,9 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
     """Build every part. `migrate`: bring the schema up first. Raises SettingRefused or DatabaseRefused with a remedy."""
     log.configure()
     _check_webhook_key(settings)
+    whose = practice_of(settings)
+    logo = Picture(whose.logo.content, whose.logo.subtype) if whose.logo else None
+    sender = Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url, logo)
     key = secret(settings)
     sealer = Sealer(_ring(settings, key))
     database = Database(settings.database, pool_size=max(8, settings.send_concurrency // 4))
@@ -219,7 +251,10 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
         mailer=_mailer(settings, clock),
         sealer=sealer,
         tokens=Tokens({purpose: derive(key, f"token|{purpose.name}") for purpose in Purpose}),
-        sender=Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url),
+        sender=sender,
+        plain_sender=replace(sender, name=settings.plain_from_name),
+        practice=whose,
+        constant=whose.values(),
         patience=Patience(timedelta(seconds=settings.lease_seconds)),
         guards=Guards(timedelta(hours=settings.min_gap_hours), settings.max_letters_per_day, settings.max_other_mails_per_day),
         lists=_lists(settings, clock, stopping),

@@ -12,7 +12,7 @@ from nurture import log
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.delivery.tick import tick
 from nurture.runtime import Runtime
-from nurture.services import suppressions
+from nurture.services import publishing, suppressions
 from nurture.services.privacy import retain
 from nurture.words import BatchId
 
@@ -21,6 +21,7 @@ _log = log.get(__name__)
 _RECONCILE_SECONDS = 30
 _PLAN_SECONDS = 600
 _RETENTION_SECONDS = 3600
+_PUBLISH_SECONDS = 2
 
 
 def _guarded(name: str, job: Callable[[], object]) -> None:
@@ -38,6 +39,7 @@ def start(rt: Runtime, carry: Callable[[BatchId], object]) -> BackgroundSchedule
         ("reconcile", partial(reconcile, rt), _RECONCILE_SECONDS),
         ("plan", partial(plan_missing, rt), _PLAN_SECONDS),
         ("retention", partial(retain, rt), _RETENTION_SECONDS),
+        ("publish", partial(publishing.work, rt), _PUBLISH_SECONDS),
         ("suppressions_push", partial(suppressions.push, rt), suppressions.PUSH_SECONDS),
         ("suppressions_pull", partial(suppressions.pull, rt), suppressions.PULL_SECONDS),
     )

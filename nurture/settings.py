@@ -132,6 +132,27 @@ class Settings(BaseSettings):
     postal_address: str = _setting(
         "", "postal address shown in every mail; the law wants it", "Set it to a street address or PO box."
     )
+    plain_from_name: str = _setting(
+        "Letters",
+        "the plainer name that readers can choose at sign-up to see as the sender; it must be true, and say nothing",
+        "Set it to a neutral name.",
+    )
+    practice_name: str = _setting("", "who signs the letters (default: FROM_NAME)", "Set it to your full name.")
+    practice_credential: str = _setting("", "your credential, as letters name it", "Set it to one such as LCSW.")
+    practice_licence: str = _setting("", "the number of your license", "Set it to a number such as 123456.")
+    practice_state: str = _setting("", "where you are licensed", "Set it to a state or country, such as Oregon.")
+    practice_fee: str = _setting("", "what a first call costs", "Set it to words such as: free, or 20 dollars.")
+    practice_call_length: str = _setting("", "how long a first call is", "Set it to words such as: 20 minutes.")
+    practice_prescriber: str = _setting(
+        "", "the licensed prescriber you work with, if letters should name one", "Set it to a name, or leave it out."
+    )
+    reply_days: int | None = _setting(
+        None, "within how many working days you read replies", "Set it to 1–60, or leave it out.", ge=1, le=60
+    )
+    colour: str = _setting("#1f5f5b", "colour of links and buttons in letters", "Set it to a darker one, such as #1f5f5b.")
+    logo: Path | None = _setting(
+        None, "picture at the head of each letter (PNG or JPEG, at most 40 kB)", "Set it to the path of a small picture."
+    )
     time_zone: Annotated[str, AfterValidator(_zone)] = _setting(
         "UTC", "zone of subscribers who gave none", "Set it to a name such as Europe/Berlin or America/New_York."
     )

@@ -4,6 +4,7 @@ import re
 import sys
 import tempfile
 import threading
+from base64 import b64encode
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
@@ -11,13 +12,21 @@ from werkzeug.serving import make_server
 
 from nurture import runtime
 from nurture.app import create_app
-from nurture.runtime import Runtime
+from nurture.letters.compiler import compile_letter
+from nurture.letters.filling import fill
+from nurture.letters.practice import Logo, Practice
+from nurture.letters.source import read_folder
+from nurture.runtime import Runtime, shipped
 from nurture.services import access, publishing
 from nurture.tokens import Purpose
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
+from tests.letters.samples import FACTS, VALUES
+from tests.letters.test_practice import png
 from tests.people import a_subscriber, due, inbox, run_tick
 
+KEY = "ketamine-and-talk-therapy"
+LOGO = Logo(png(200, 48), "png", 200, 48)
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -35,9 +44,26 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium")
             _take(rt, clock, browser, f"http://127.0.0.1:{server.server_port}", folder)
+            _letters(browser, folder)
             browser.close()
         server.shutdown()
         rt.close()
+
+
+def _letters(browser: Browser, folder: Path) -> None:
+    """Every letter as a mail: on a desktop, on a phone, in the dark, and with pictures off."""
+    picture = f"data:image/png;base64,{b64encode(LOGO.content).decode()}"
+    for letter in read_folder(shipped("letters") / KEY)[1]:
+        html = fill(compile_letter(letter), VALUES | Practice(FACTS, logo=LOGO).values()).html
+        for name, size, scheme in (
+            ("desktop", "desktop", "light"), ("phone", "phone", "light"), ("dark", "desktop", "dark"),
+            ("images-off", "desktop", "light"),
+        ):  # fmt: skip
+            width, height = SIZES[size]
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+            page.set_content(html if name == "images-off" else html.replace("cid:logo", picture))
+            page.screenshot(path=folder / f"letter-{letter.key}-{name}.jpg", full_page=True, type="jpeg", quality=60)
+            page.close()
 
 
 def _take(rt: Runtime, clock: ManualClock, browser: Browser, url: str, folder: Path) -> None:
@@ -54,6 +80,8 @@ def _take(rt: Runtime, clock: ManualClock, browser: Browser, url: str, folder: P
         "home": "/", "check-your-inbox": "/check-your-inbox", "confirm": f"/confirm/{token[Purpose.CONFIRM]}",
         "unsubscribe": f"/unsubscribe/{token[Purpose.UNSUBSCRIBE]}", "consultation": "/consultation",
         "consultation-sent": "/consultation/sent", "dead-link": "/confirm/x", "outbox": "/outbox",
+        "sources": "/pages/sources", "picture": "/pages/picture", "questions": "/pages/questions", "list": "/pages/list",
+        "letters": f"/read/{KEY}", "letter": f"/read/{KEY}/what-to-expect",
         "outbox-mail": f"/outbox/{mails['letter-1'].id}", "desk-login": re.sub(r"^https?://[^/]+", "", access.login_link(rt)),
     }  # fmt: skip
     for size, (width, height) in SIZES.items():
@@ -78,9 +106,6 @@ def _take(rt: Runtime, clock: ManualClock, browser: Browser, url: str, folder: P
             page.goto(re.sub(r"^https?://[^/]+", url, access.login_link(rt)))
             page.get_by_role("button").click()
             shot("desk")
-            for name in ("letter-4", "letter-5"):
-                page.goto(f"{url}/outbox/{mails[name].id}/html")
-                shot(f"mail-{name}")
             context.close()
 
 

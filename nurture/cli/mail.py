@@ -29,7 +29,8 @@ def _runtime() -> Iterator[Runtime]:
         rt.close()
 
 
-def _who() -> str:
+def who() -> str:
+    """Who types: what a record of an act says."""
     try:
         return f"{getpass.getuser()} (command line)"
     except (KeyError, OSError):  # a container's user without a name
@@ -85,7 +86,7 @@ def resolve(delivery: tuple[str, ...], sent: bool, again: bool) -> None:
         raise click.UsageError("Say --sent or --again.")
     with _runtime() as rt:
         for each in delivery:
-            service.resolve(rt, DeliveryId(_id(each)), sent, _who())
+            service.resolve(rt, DeliveryId(_id(each)), sent, who())
     click.echo(f"{len(delivery)} counted as sent." if sent else f"{len(delivery)} will be sent again.")
 
 
@@ -125,7 +126,7 @@ def sending() -> None:
 def stop(why: str) -> None:
     """Stop all sending at once; sign-ups and pages go on, and what is due waits."""
     with _runtime() as rt:
-        switch.stop_sending(rt, why, _who())
+        switch.stop_sending(rt, why, who())
     click.echo("Nothing is sent any more. Start again with `nurture sending start`.")
 
 

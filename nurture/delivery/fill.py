@@ -1,6 +1,7 @@
 """One reader's finished mail, from the row and the edition: everything personal is opened here and nowhere before."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -12,12 +13,12 @@ from nurture.letters.filling import Unfillable, Values, fill
 from nurture.letters.source import read_letter
 from nurture.mailers.base import Mail, MailRefused, headers
 from nurture.runtime import Runtime, shipped
-from nurture.sealing import Unreadable
+from nurture.sealing import Sealed, Unreadable
 from nurture.store import subscribers
 from nurture.store.claims import Claimed
 from nurture.store.sequences import StoredEdition
 from nurture.tokens import Purpose
-from nurture.words import EditionId, RequestId
+from nurture.words import EditionId, RequestId, SubscriberId
 
 UNFIT = (Unfillable, Unreadable, MailRefused, LookupError)
 """What makes one mail impossible, and no other."""
@@ -46,38 +47,50 @@ def mail_of(rt: Runtime, row: Claimed, editions: Mapping[EditionId, StoredEditio
     to = rt.settings.notices_to
     if row.subscriber is not None and row.email is not None:
         to = rt.sealer.open(row.email, subscribers.email_place(row.subscriber))
+    sender = rt.plain_sender if row.plain_sender else rt.sender
     return Mail(
-        row.id, request, row.kind, to, content.subject, content.html, content.text, rt.sender,
-        headers(rt.sender, row.kind, row.id, unsubscribe), next_anchor(row.planned, rt.clock.now(), rt.clock.stretch(ON_TIME)),
+        row.id, request, row.kind, to, content.subject, content.html, content.text, sender,
+        headers(sender, row.kind, row.id, unsubscribe), next_anchor(row.planned, rt.clock.now(), rt.clock.stretch(ON_TIME)),
     )  # fmt: skip
 
 
 def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
     """Everything a letter may ask for, as `dialect.NAMES` lists it, for the reader of one row."""
     base = rt.settings.base_url
-    links = {
-        "unsubscribe": unsubscribe,
-        "home": base,
-        "consultation": f"{base}/consultation",
-        "confirm": "",
-        "desk": "",
-    }
-    first_name, signed_up_on = "", ""
+    links = public_links(base) | {"unsubscribe": unsubscribe, "confirm": "", "desk": ""}
+    reader = {"first_name": "", "signed_up_on": ""}
     if row.subscriber is not None:
         links["consultation"] += "?t=" + rt.tokens.mint(Purpose.CONSULTATION, row.subscriber)
+        name = row.first_name
         if row.kind is Kind.CONFIRMATION:
+            name = None
             links["confirm"] = (
                 f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.subscriber, rt.clock.wall() + CONFIRM_WITHIN)}"
             )
-        elif row.first_name is not None:
-            first_name = rt.sealer.open(row.first_name, subscribers.first_name_place(row.subscriber))
-        if row.confirmed is not None:
-            day = row.confirmed.astimezone(ZoneInfo(row.time_zone or "UTC"))
-            signed_up_on = f"{day.day} {day:%B %Y}"
+        reader = about_reader(rt, row.subscriber, name, row.confirmed, row.time_zone)
     if row.about is not None:
         links["desk"] = f"{base}/desk/consultations/{row.about}"
+    return {**rt.constant, "reader": reader, "links": links}
+
+
+def about_reader(
+    rt: Runtime, who: SubscriberId, first_name: Sealed | None, confirmed: datetime | None, time_zone: str | None
+) -> dict[str, str]:
+    """What a letter may say of its reader. Raises Unreadable."""
+    day = confirmed.astimezone(ZoneInfo(time_zone or "UTC")) if confirmed is not None else None
     return {
-        "reader": {"first_name": first_name, "signed_up_on": signed_up_on},
-        "practice": {"name": rt.settings.from_name, "postal_address": rt.settings.postal_address},
-        "links": links,
+        "first_name": rt.sealer.open(first_name, subscribers.first_name_place(who)) if first_name is not None else "",
+        "signed_up_on": f"{day.day} {day:%B %Y}" if day is not None else "",
+    }
+
+
+def public_links(base: str) -> dict[str, str]:
+    """The links of a letter that are the same for everybody, and hold nothing about anybody."""
+    return {
+        "home": base,
+        "consultation": f"{base}/consultation",
+        "sources": f"{base}/pages/sources",
+        "picture": f"{base}/pages/picture",
+        "questions": f"{base}/pages/questions",
+        "doctor_list": f"{base}/pages/list",
     }

@@ -99,6 +99,14 @@ def read_step(key: StepKey, waits: str, if_late: str = "") -> Step:
     return Step(key, at_once=True, lateness=lateness) if wait is None else Step(key, wait, lateness=lateness)
 
 
+class PublicationState(StrEnum):
+    """How far letters are on their way to becoming editions."""
+
+    CHECKING = "checking"
+    PUBLISHED = "published"
+    REFUSED = "refused"
+
+
 class EnrollmentState(StrEnum):
     """Where a reader stands in a sequence."""
 

@@ -8,8 +8,11 @@ pipeline was given it, or publishing fails. Sending then only fills the template
 import hashlib
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from markdown_it.token import Token
 from markupsafe import Markup
 
 from nurture.domain.delivery import Kind
@@ -34,15 +37,36 @@ class Edition:
 class _Tokens:
     """Hides Jinja from a pipeline that would mangle it, and puts it back."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Mapping[str, int] = MappingProxyType({})) -> None:
         self.nonce = "z" + secrets.token_hex(4)
         self.saved: list[str] = []
+        self.blocks: dict[str, layout.Block] = {}
+        self.numbers = numbers
+        """Of the sources, by what `cite` names them."""
 
     def hide(self, source: str) -> str:
-        """A token for one piece of Jinja."""
+        """A token for one piece of Jinja; a macro is worked out at once."""
+        called = dialect.macro(source) if "(" in source else None
+        if called is not None:
+            return self._work_out(called)
         kind = "b" if source.startswith("{%") else "v"
         self.saved.append(source)
         return f"{self.nonce}{kind}{len(self.saved) - 1:04d}z"
+
+    def _work_out(self, called: dialect.Macro) -> str:
+        block: layout.Block
+        match called.name, called.given:
+            case "cite", names:
+                return "".join(rf"\[{self.numbers[name]}\]" for name in names)
+            case "button", (label, target):
+                block = layout.Button(label, self.hide(target) if target.startswith("{{") else target)
+            case "aside", (markdown,):
+                block = layout.Aside(markdown)
+            case _:
+                block = layout.Crisis()
+        name = f"{self.nonce}m{len(self.blocks):04d}z"
+        self.blocks[name] = block
+        return name
 
     def hide_all(self, source: str) -> str:
         """`source` with every `{{ }}` and `{% %}` hidden, and comments dropped."""
@@ -56,7 +80,7 @@ class _Tokens:
                 jinja += value
             elif kind == "data":
                 hidden += value
-        return re.sub(rf"(?m)^[ \t]*({self.nonce}b\d{{4}}z)[ \t]*$", r"\n\1\n", hidden)  # alone on a line: own block
+        return re.sub(rf"(?m)^[ \t]*({self.nonce}[bm]\d{{4}}z)[ \t]*$", r"\n\1\n", hidden)  # alone on a line: own block
 
     def restore(self, page: str, given: str, where: str) -> str:
         """`page` with the Jinja back in place; `given` is what went into the pipeline. Raises LetterRefused."""
@@ -66,7 +90,8 @@ class _Tokens:
         if before != after or page.count(self.nonce) != len(after):
             raise LetterRefused(where, "A part in curly brackets got lost. Do not use it inside code, images or titles.")
         restored = token.sub(lambda found: self.saved[int(found[1])], page)
-        dialect.check(restored, f"{where}, as published")  # brackets may come from raw, escapes, entities or sources
+        # brackets may come from raw, escapes, entities or sources
+        dialect.check(restored, f"{where}, as published", names=dialect.NAMES | dialect.FRAME)
         return restored
 
 
@@ -74,35 +99,68 @@ def compile_letter(letter: Letter, kind: Kind = Kind.LETTER) -> Edition:
     """The edition of a letter, or of another mail written like one. Raises LetterRefused(where, advice)."""
     dialect.check(letter.subject, letter.file_name)
     dialect.check(letter.preheader, letter.file_name)
-    dialect.check(letter.body, letter.file_name, letter.body_line)
+    dialect.check(letter.body, letter.file_name, letter.body_line, macros=True)
     if "\n" in letter.subject or "\r" in letter.subject:
         raise LetterRefused(letter.file_name, "The subject must be one line.")
-    tokens = _Tokens()
+    tokens = _Tokens({source.id: source.number for source in letter.sources})
     body, preheader = tokens.hide_all(letter.body), tokens.hide_all(letter.preheader)
     subject = tokens.hide_all(letter.subject)
-    parsed = layout.parse(body)
+    parsed = layout.parse(body, tokens.blocks)
+    _check_blocks(parsed, tokens.blocks, letter)
     values = {
         "subject": subject,
         "preheader": preheader,
         "sources": letter.sources,
+        "reviewed_by": letter.reviewed_by,
+        "reviewed_on": letter.reviewed_on,
         "kind": kind.value,
+        "logo_if": tokens.hide("{% if look.logo %}"),
+        "logo_else": tokens.hide("{% else %}"),
+        "logo_end": tokens.hide("{% endif %}"),
         **{
             group: {name: tokens.hide(f"{{{{ {group}.{name} }}}}") for name in sorted(names)}
-            for group, names in dialect.NAMES.items()
+            for group, names in (dialect.NAMES | dialect.FRAME).items()
         },
     }
+    given = _given(body, tokens)
     shown = Markup(layout.to_html(parsed))  # noqa: S704 - CommonMark without raw HTML: the renderer has escaped it
     html = layout.frame_html(values | {"body": shown})
     text = layout.frame_text(values | {"body": layout.to_text(parsed)})
     return Edition(
         letter.subject,
-        tokens.restore(html, _kept(html, body, tokens), letter.file_name),
-        tokens.restore(text, _kept(text, body, tokens), letter.file_name),
+        tokens.restore(html, _kept(html, given, tokens), letter.file_name),
+        tokens.restore(text, _kept(text, given, tokens), letter.file_name),
     )
 
 
-def _kept(page: str, body: str, tokens: _Tokens) -> str:
-    """What a page must hold: the body's tokens, and those of the frame as often as the frame used them."""
+def compile_page(letter: Letter) -> str:
+    """The text of a letter as HTML for a page of the site: a template like an edition's, without a mail's frame."""
+    dialect.check(letter.body, letter.file_name, letter.body_line, macros=True)
+    tokens = _Tokens({source.id: source.number for source in letter.sources})
+    body = tokens.hide_all(letter.body)
+    parsed = layout.parse(body, tokens.blocks)
+    _check_blocks(parsed, tokens.blocks, letter)
+    return tokens.restore(layout.to_html(parsed), _given(body, tokens), letter.file_name)
+
+
+def _given(body: str, tokens: _Tokens) -> str:
+    """Everything of a letter's text that a page must hold: its own tokens, and those its buttons lead to."""
+    return body + "".join(block.target for block in tokens.blocks.values() if isinstance(block, layout.Button))
+
+
+def _check_blocks(parsed: list[Token], blocks: Mapping[str, layout.Block], letter: Letter) -> None:
+    """Each block must have come out of the Markdown as one: alone, and not inside a list, a quotation or a sentence."""
+    come = [token.meta["block"] for token in parsed if token.type == layout.BLOCK and token.level == 0]
+    for block in blocks.values():
+        if not any(block is found for found in come):
+            name = type(block).__name__.lower()
+            raise LetterRefused(
+                letter.file_name, f"`{name}` stands on a line of its own, with nothing before or after it and in no list."
+            )
+
+
+def _kept(page: str, given: str, tokens: _Tokens) -> str:
+    """What a page must hold: what the letter gave, and the tokens of the frame as often as the frame used them."""
     token = re.compile(rf"{tokens.nonce}[bv]\d{{4}}z")
-    own = set(token.findall(body))
-    return body + "".join(found for found in token.findall(page) if found not in own)
+    own = set(token.findall(given))
+    return given + "".join(found for found in token.findall(page) if found not in own)

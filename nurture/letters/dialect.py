@@ -1,10 +1,12 @@
 """The Jinja a letter may use: a sandbox, and on top of it a list of what is allowed.
 
 The sandbox alone stops no resource bomb (its own documentation says so), hence the list: text, the known names, `if`,
-comparisons, and the `default` filter. No loops, no arithmetic, no calls.
+comparisons, the `default` filter, and four macros that are worked out when a letter is published. No loops, no arithmetic,
+no other calls.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,19 +17,36 @@ from nurture.letters.source import LetterRefused
 
 NAMES: dict[str, frozenset[str]] = {
     "reader": frozenset({"first_name", "signed_up_on"}),
-    "practice": frozenset({"name", "postal_address"}),
-    "links": frozenset({"unsubscribe", "consultation", "home", "confirm", "desk"}),
+    "practice": frozenset({
+        "name", "credential", "licence", "state", "fee", "call_length", "prescriber", "reply_days", "postal_address",
+    }),
+    "links": frozenset({
+        "unsubscribe", "consultation", "home", "confirm", "desk", "sources", "picture", "questions", "doctor_list",
+    }),
+}  # fmt: skip
+"""What a letter may ask for, as `reader.first_name`. Filling provides exactly these, and FRAME's."""
+
+FRAME: dict[str, frozenset[str]] = {
+    "look": frozenset({"colour", "colour_in_the_dark", "logo", "logo_width", "logo_height"}),
+    "line": frozenset({"from_whom", "replies"}),
 }
-"""What a letter may ask for, as `reader.first_name`. Filling provides exactly these."""
+"""What only the layout around a letter asks for: the practice's look, and lines of the footer made from its facts."""
+
+MACROS: dict[str, str] = {
+    "cite": 'cite("berman-2000")',
+    "button": 'button("Ask for a call", links.consultation)',
+    "crisis": "crisis()",
+    "aside": 'aside("A remark beside the text.")',
+}
+"""What may be called, alone between its brackets, and an example of each."""
 
 _ALLOWED = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.Name, nodes.Getattr, nodes.Const, nodes.Not, nodes.And,
     nodes.Or, nodes.Compare, nodes.Operand, nodes.CondExpr, nodes.Filter,
 )  # fmt: skip
 _FILTERS = frozenset({"default", "d"})
-_CALLED = {
+_CALLED: dict[type[nodes.Node], str] = {
     nodes.For: "loops",
-    nodes.Call: "calls",
     nodes.Macro: "macros",
     nodes.Assign: "`set`",
     nodes.Include: "`include`",
@@ -53,14 +72,20 @@ HTML, PLAIN = _environment(True), _environment(False)
 
 
 @lru_cache(maxsize=512)
-def template(source: str, html: bool) -> Template:
-    """A compiled template of an edition's part; compiled once per process."""
+def template(source: str, html: bool, colour: str = "", in_the_dark: str = "") -> Template:
+    """A compiled template of an edition's part; compiled once per process.
+
+    The practice's colours stand in dozens of places and are the same for everybody: they are put in before compiling.
+    """
+    if colour:
+        source = source.replace("{{ look.colour }}", colour).replace("{{ look.colour_in_the_dark }}", in_the_dark)
     return (HTML if html else PLAIN).from_string(source)
 
 
 def render(source: str, html: bool, values: dict[str, dict[str, str]]) -> str:
     """A part filled with values. Raises jinja2.TemplateError."""
-    found = template(source, html)
+    look = values.get("look")
+    found = template(source, html, look["colour"], look["colour_in_the_dark"]) if look else template(source, html)
     return "".join(found.root_render_func(found.new_context(values, shared=True)))  # shared: there are no globals to merge
 
 
@@ -72,14 +97,114 @@ def _walk(node: nodes.Node, line: int) -> Iterator[tuple[nodes.Node, nodes.Node,
         yield from _walk(child, here)
 
 
-def _known(group: str) -> str:
+def _known(group: str, names: Mapping[str, frozenset[str]]) -> str:
     """The names of a group, or of all groups if there is none of that name."""
-    groups = [group] if group in NAMES else list(NAMES)
-    return ", ".join(f"{found}.{name}" for found in groups for name in sorted(NAMES[found]))
+    groups = [group] if group in names else list(names)
+    return ", ".join(f"{found}.{name}" for found in groups for name in sorted(names[found]))
 
 
-def check(source: str, file_name: str, first_line: int = 1) -> None:
-    """Raise LetterRefused, naming the line and saying what to write, unless `source` keeps to the dialect."""
+def uncertain(source: str, first_line: int = 1) -> list[tuple[str, str, int]]:
+    """What a checked source shows without making sure that it is there: group, name, line, for readers and the practice.
+
+    Sure is what stands in `{% if reader.first_name %}`, and what has a `default(…, true)`.
+    """
+    return [
+        (group, name, line + first_line - 1)
+        for group, name, line in _uncertain(PLAIN.parse(source), frozenset(), 1)
+        if group in ("reader", "practice")
+    ]
+
+
+def _uncertain(node: nodes.Node, sure: frozenset[tuple[str, str]], line: int) -> Iterator[tuple[str, str, int]]:
+    line = node.lineno or line
+    match node:
+        case nodes.If():
+            for part in node.body:
+                yield from _uncertain(part, sure | _implied(node.test, True), line)
+            for part in [*node.elif_, *node.else_]:
+                yield from _uncertain(part, sure | _implied(node.test, False), line)
+        case nodes.CondExpr():
+            yield from _uncertain(node.expr1, sure | _implied(node.test, True), line)
+            if node.expr2 is not None:
+                yield from _uncertain(node.expr2, sure | _implied(node.test, False), line)
+        case nodes.Filter(args=[_, nodes.Const(value=True)]):
+            return
+        case nodes.Getattr(node=nodes.Name(name=group), attr=name):
+            if (group, name) not in sure:
+                yield group, name, line
+        case _:
+            for child in node.iter_child_nodes():
+                yield from _uncertain(child, sure, line)
+
+
+def _implied(test: nodes.Node, holds: bool) -> frozenset[tuple[str, str]]:
+    """What is not empty wherever a test holds, or wherever it does not."""
+    match test:
+        case nodes.Getattr(node=nodes.Name(name=group), attr=name) if holds:
+            return frozenset({(group, name)})
+        case nodes.Not():
+            return _implied(test.node, not holds)
+        case nodes.And() if holds:
+            return _implied(test.left, True) | _implied(test.right, True)
+        case nodes.Or() if not holds:
+            return _implied(test.left, False) | _implied(test.right, False)
+    return frozenset()
+
+
+@dataclass(frozen=True)
+class Macro:
+    """A call of one of MACROS with what it was given; a link stands there as the Jinja that asks for it."""
+
+    name: str
+    given: tuple[str, ...]
+
+
+def macro(piece: str) -> Macro | None:
+    """The macro a checked `{{ }}` calls; None if it calls none."""
+    for call in PLAIN.parse(piece).find_all(nodes.Call):
+        if isinstance(call.node, nodes.Name):
+            return Macro(call.node.name, tuple(_given(arg) for arg in call.args))
+    return None
+
+
+def _given(arg: nodes.Expr) -> str:
+    return f"{{{{ links.{arg.attr} }}}}" if isinstance(arg, nodes.Getattr) else str(arg.as_const())
+
+
+def _check_macro(call: nodes.Call, parent: nodes.Node, where: str, macros: bool) -> None:
+    name = call.node.name if isinstance(call.node, nodes.Name) else ""
+    if name not in MACROS or not macros:
+        raise LetterRefused(where, f"This letter uses {f'`{name}`' if name else 'calls'}, which {_PLACES[name in MACROS]}.")
+    texts = [isinstance(arg, nodes.Const) and isinstance(arg.value, str) and bool(arg.value.strip()) for arg in call.args]
+    fits = {
+        "cite": bool(texts) and all(texts),
+        "crisis": not texts,
+        "aside": texts == [True],
+        "button": len(texts) == 2 and texts[0] and _is_target(call.args[1]),
+    }[name]
+    if not fits or call.kwargs or call.dyn_args or call.dyn_kwargs:
+        raise LetterRefused(where, f"`{name}` cannot be used like this. Write {{{{ {MACROS[name]} }}}}.")
+    if not isinstance(parent, nodes.Output):
+        raise LetterRefused(where, f"`{name}` stands alone between its brackets: {{{{ {MACROS[name]} }}}}.")
+
+
+_PLACES = {False: "letters cannot", True: "only the text of a letter can"}
+
+
+def _is_target(arg: nodes.Node) -> bool:
+    """Whether a button may lead there: one of the links, or a web address."""
+    if isinstance(arg, nodes.Getattr):
+        return isinstance(arg.node, nodes.Name) and arg.node.name == "links"
+    return isinstance(arg, nodes.Const) and str(arg.value).startswith("https://")
+
+
+def check(
+    source: str, file_name: str, first_line: int = 1, *, macros: bool = False, names: Mapping[str, frozenset[str]] = NAMES
+) -> None:
+    """Raise LetterRefused, naming the line and saying what to write, unless `source` keeps to the dialect.
+
+    `macros`: whether it may call MACROS; `names`: what it may ask for.
+    """
     try:
         tree = PLAIN.parse(source)
     except TemplateSyntaxError as error:
@@ -90,18 +215,23 @@ def check(source: str, file_name: str, first_line: int = 1) -> None:
         raise LetterRefused(file_name, "A part in curly brackets is far too long.") from None
     for parent, node, line in _walk(tree, 1):
         where = f"{file_name}, line {line + first_line - 1}"
+        if isinstance(node, nodes.Call):
+            _check_macro(node, parent, where, macros)
+            continue
+        if isinstance(parent, nodes.Call) and isinstance(node, nodes.Name):
+            continue  # the name of a macro, checked with its call
         if isinstance(node, nodes.Filter) and node.name not in _FILTERS:
             raise LetterRefused(where, f"This letter uses `{node.name}`, which letters cannot.")
         if not isinstance(node, _ALLOWED):
-            called = node.node if isinstance(node, nodes.Call) else None
             used = _CALLED.get(type(node), f"`{type(node).__name__.lower()}`")
-            used = f"`{called.name}`" if isinstance(called, nodes.Name) else used
             raise LetterRefused(where, f"This letter uses {used}, which letters cannot.")
-        if isinstance(node, nodes.Name) and (node.name not in NAMES or not isinstance(parent, nodes.Getattr)):
-            wrong = "is only the beginning of a name" if node.name in NAMES else "does not exist"
-            raise LetterRefused(where, f"This letter asks for `{node.name}`, which {wrong}. Known are: {_known(node.name)}.")
+        if isinstance(node, nodes.Name) and (node.name not in names or not isinstance(parent, nodes.Getattr)):
+            wrong = "is only the beginning of a name" if node.name in names else "does not exist"
+            raise LetterRefused(
+                where, f"This letter asks for `{node.name}`, which {wrong}. Known are: {_known(node.name, names)}."
+            )
         if isinstance(node, nodes.Getattr):
             group = node.node.name if isinstance(node.node, nodes.Name) else ""
-            if node.attr not in NAMES.get(group, ()):
+            if node.attr not in names.get(group, ()):
                 name = f"{group}.{node.attr}" if group else f"….{node.attr}"
-                raise LetterRefused(where, f"`{name}` does not exist. Known are: {_known(group)}.")
+                raise LetterRefused(where, f"`{name}` does not exist. Known are: {_known(group, names)}.")

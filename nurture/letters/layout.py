@@ -1,9 +1,11 @@
 """Markdown → HTML and plain text, and the frame around both. Runs once per edition, on trusted templates."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import css_inline
@@ -11,6 +13,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from markupsafe import Markup
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 MOST_OCTETS = 900
@@ -33,25 +36,44 @@ def crisis_lines() -> list[dict[str, Any]]:
     return found
 
 
+@dataclass(frozen=True)
+class Button:
+    """The one thing a letter asks its reader to do."""
+
+    label: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Crisis:
+    """Whom to call, in the middle of a letter."""
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A remark beside the text, in Markdown."""
+
+    markdown: str
+
+
+Block = Button | Crisis | Aside
+"""What stands between paragraphs and is no Markdown."""
+
+BLOCK = "letter_block"
+"""The type of such a token; its meta holds the block."""
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})
+_MARKDOWN.add_render_rule(BLOCK, lambda _, tokens, at, *__: _block_html(tokens[at].meta["block"]))
 
 
-def parse(markdown: str) -> list[Token]:
-    """Markdown (CommonMark, no raw HTML) as tokens; paragraphs that hold only a bold link become buttons."""
-    tokens = _MARKDOWN.parse(markdown)
-    for opening, inline in pairwise(tokens):
-        kinds = [child.type for child in inline.children or () if child.type != "text" or child.content.strip()]
-        if opening.type == "paragraph_open" and kinds == [
-            "strong_open",
-            "link_open",
-            "text",
-            "link_close",
-            "strong_close",
-        ]:
-            opening.attrSet("class", "button")
-            link = next(child for child in inline.children or () if child.type == "link_open")
-            link.attrSet("class", "button")
-            inline.children = [child for child in inline.children or () if not child.type.startswith("strong")]
+def parse(markdown: str, blocks: Mapping[str, Block] = MappingProxyType({})) -> list[Token]:
+    """Markdown (CommonMark, no raw HTML) as tokens; a paragraph that is the name of a block becomes it."""
+    tokens: list[Token] = []
+    for token in _MARKDOWN.parse(markdown):
+        opened = tokens[-2:]
+        if token.type == "paragraph_close" and (block := blocks.get(opened[1].content.strip())):
+            tokens[-2:] = [Token(BLOCK, "", 0, map=opened[0].map, level=opened[0].level, block=True, meta={"block": block})]
+        else:
+            tokens.append(token)
     return tokens
 
 
@@ -59,6 +81,34 @@ def to_html(tokens: list[Token]) -> str:
     """The tokens as HTML."""
     html: str = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
     return html
+
+
+def _block_html(block: Block) -> str:
+    """A block as HTML: templates/mail/blocks.html."""
+    macros = _frames().get_template("blocks.html").module
+    match block:
+        case Button(label, target):
+            return str(macros.button(label, target))  # type: ignore[attr-defined]
+        case Aside(markdown):
+            return str(macros.aside(Markup(to_html(parse(markdown)))))  # type: ignore[attr-defined]  # noqa: S704
+        case Crisis():
+            return str(macros.crisis())  # type: ignore[attr-defined]
+
+
+def _block_text(block: Block) -> str:
+    match block:
+        case Button(label, target):
+            return f"{label}:\n{target}"
+        case Aside(markdown):
+            return "\n".join(f"| {line}".rstrip() for line in to_text(parse(markdown)).splitlines())
+        case Crisis():
+            return CRISIS
+
+
+CRISIS = (
+    "In crisis, or thinking of suicide? In the US, call or text 988 at any hour, or chat at https://988lifeline.org. In "
+    "immediate danger, call 911 or your local emergency number. Numbers for other countries are at the foot of this letter."
+)
 
 
 def to_text(tokens: list[Token]) -> str:
@@ -88,6 +138,9 @@ def to_text(tokens: list[Token]) -> str:
                 blocks.append("* * *")
             case "fence" | "code_block":
                 blocks.append(token.content.rstrip("\n"))
+            case _ if token.type == BLOCK:
+                blocks.append(_block_text(token.meta["block"]))
+                continues = False
             case "inline":
                 words = "> " * quote + prefix + _inline(token.children or [])
                 if heading:
@@ -135,17 +188,23 @@ def frame_text(values: Mapping[str, Any]) -> str:
     lines: list[str] = []
     for line in page.splitlines():
         if line.strip() or (lines and lines[-1]):
-            lines.append(line.rstrip())
+            lines += _fold(line.rstrip()).split("\n")
     return "\n".join(lines).strip("\n") + "\n"
 
 
+_PIECES = re.compile(r"<[^>]*>|[^< ]+| +|<")
+
+
 def _fold(line: str) -> str:
-    """Break an overlong line of HTML between tags, where white space does not show."""
+    """Break an overlong line between words or tags, where white space does not show in HTML."""
     if len(line.encode()) <= MOST_OCTETS:
         return line
-    folded, length = "", 0
-    for piece in line.replace("><", ">\0<").split("\0"):
-        if length + len(piece.encode()) > MOST_OCTETS and length:
-            folded, length = folded + "\n", 0
-        folded, length = folded + piece, length + len(piece.encode())
-    return folded
+    done, unit = [""], ""  # what is written, line by line; and what must stay together
+    for piece in [*_PIECES.findall(line), " "]:
+        if piece.isspace() or (piece.startswith("<") and unit.endswith(">")):
+            if len((done[-1] + unit).encode()) > MOST_OCTETS and done[-1]:
+                done[-1], unit = done[-1].rstrip(" "), unit.lstrip(" ")
+                done.append("")
+            done[-1], unit = done[-1] + unit, ""
+        unit += piece
+    return "\n".join(done)

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, time
+from datetime import date, time, timedelta
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import yaml
 from nurture.domain.delivery import InDoubt
 from nurture.domain.sequence import Step, WaitRefused, parse_late, parse_wait, read_step
 from nurture.domain.timeline import Quiet, Rules, Window
+from nurture.letters import registry
 from nurture.words import NurtureError, StepKey
 
 SEQUENCE_FILE = "sequence.yaml"
+REVIEW_EVERY = timedelta(days=180)
 _FENCE = "---\n"
+_LETTER_FILE = re.compile(r"[0-9].*-.*\.md", re.DOTALL)
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -37,6 +41,18 @@ class Source:
     number: int
     text: str
     url: str
+    id: str = ""
+    """What `cite` names it by."""
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """A warning of the gate that a person let pass: where the letter says `words`, and why."""
+
+    rule: str
+    words: str
+    by: str
+    because: str
 
 
 @dataclass(frozen=True)
@@ -52,11 +68,20 @@ class Letter:
     sources: tuple[Source, ...]
     body: str
     body_line: int
+    reviewed_by: str = ""
+    review_by: date | None = None
+    """The day on which its facts must have been looked at again: REVIEW_EVERY after they were."""
+    waivers: tuple[Waiver, ...] = ()
 
     @property
     def key(self) -> StepKey:
         """The stable key of its step: the file name without number and ending."""
         return StepKey(Path(self.file_name).stem.split("-", 1)[-1])
+
+    @property
+    def reviewed_on(self) -> date | None:
+        """The day its facts were last looked at."""
+        return self.review_by - REVIEW_EVERY if self.review_by else None
 
     @property
     def step(self) -> Step:
@@ -113,14 +138,56 @@ def read_letter(file_name: str, text: str) -> Letter:
         parse_late(if_late)
     except WaitRefused as refused:
         raise LetterRefused(file_name, str(refused)) from None
-    sources = []
-    entries = found.get("sources") or []
-    for number, entry in enumerate(entries if isinstance(entries, list) else [entries], 1):
-        if not isinstance(entry, dict) or not entry.get("text") or not str(entry.get("url", "")).startswith("https://"):
-            raise LetterRefused(file_name, f"Source {number} needs a `text` and a `url` that begins with https://.")
-        sources.append(Source(number, str(entry["text"]).strip(), str(entry["url"])))
-    preheader = _words(found, "preheader", file_name)
-    return Letter(file_name, text, subject, preheader, wait, if_late, tuple(sources), body, head.count("\n") + 3)
+    review_by = found.get("review-by")
+    if review_by is not None and type(review_by) is not date:
+        raise LetterRefused(file_name, "`review-by` is a date such as 2027-05-22, without quotes.")
+    return Letter(
+        file_name, text, subject, _words(found, "preheader", file_name), wait, if_late, _sources(found, body, file_name), body,
+        head.count("\n") + 3, _words(found, "reviewed-by", file_name), review_by, _waivers(found, file_name),
+    )  # fmt: skip
+
+
+def _list(found: Mapping[str, Any], name: str) -> list[Any]:
+    entries = found.get(name) or []
+    return entries if isinstance(entries, list) else [entries]
+
+
+_CITED = re.compile(r"""\bcite\(([^)]*)\)""")
+
+
+def _sources(found: Mapping[str, Any], body: str, file_name: str) -> tuple[Source, ...]:
+    """The sources the front matter lists, then those only the body cites, numbered in this order."""
+    works = registry.shipped()
+    listed: dict[str, Source] = {}
+    entries = _list(found, "sources")
+    cited = [name for names in _CITED.findall(body) for name in re.findall(r"""["']([\w.-]+)["']""", names)]
+    own = {entry.get("id") for entry in entries if isinstance(entry, dict)}
+    for entry in entries + [name for name in dict.fromkeys(cited) if name not in entries and name not in own]:
+        number = len(listed) + 1
+        if isinstance(entry, str):
+            if entry not in works:
+                close = get_close_matches(entry, works, 1)
+                hint = f" Did you mean {close[0]!r}?" if close else ""
+                raise LetterRefused(file_name, f"There is no source {entry!r} in the registry.{hint}")
+            listed[entry] = Source(number, works[entry].text, works[entry].url, entry)
+        elif not isinstance(entry, dict) or not entry.get("text") or not str(entry.get("url", "")).startswith("https://"):
+            raise LetterRefused(
+                file_name, f"Source {number} needs a `text` and a `url` that begins with https://, or an id of the registry."
+            )
+        else:
+            name = str(entry.get("id") or number)
+            listed[name] = Source(number, str(entry["text"]).strip(), str(entry["url"]), name)
+    return tuple(listed.values())
+
+
+def _waivers(found: Mapping[str, Any], file_name: str) -> tuple[Waiver, ...]:
+    waivers = []
+    for entry in _list(found, "waived"):
+        names = ("rule", "words", "by", "because")
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) and entry[name].strip() for name in names):
+            raise LetterRefused(file_name, "A waiver under `waived` needs a `rule`, the `words`, `by` whom and `because`.")
+        waivers.append(Waiver(*(entry[name].strip() for name in names)))
+    return tuple(waivers)
 
 
 def _time(value: Any, where: str) -> time:
@@ -167,24 +234,35 @@ def read_sequence(text: str, where: str = SEQUENCE_FILE) -> SequenceFile:
     return SequenceFile(text, key, title, rules, InDoubt(in_doubt))
 
 
-def read_folder(folder: Path) -> tuple[SequenceFile, list[Letter]]:
-    """Read a sequence from a folder: sequence.yaml and NN-slug.md files in order of their numbers. Raises LetterRefused."""
-    if not (folder / SEQUENCE_FILE).is_file():
-        raise LetterRefused(str(folder), f"There is no {SEQUENCE_FILE} here. Name a folder that holds a sequence.")
-    sequence = read_sequence(_text(folder / SEQUENCE_FILE), str(folder / SEQUENCE_FILE))
-    letters = [read_letter(path.name, _text(path)) for path in sorted(folder.glob("[0-9]*-*.md"), key=_number)]
+def read_files(files: Mapping[str, str], where: str) -> tuple[SequenceFile, list[Letter]]:
+    """Read a sequence: sequence.yaml and NN-slug.md files, by name, in order of their numbers. Raises LetterRefused."""
+    if SEQUENCE_FILE not in files:
+        raise LetterRefused(where, f"There is no {SEQUENCE_FILE} here. Name a folder that holds a sequence.")
+    sequence = read_sequence(files[SEQUENCE_FILE], f"{where}/{SEQUENCE_FILE}")
+    letters = [read_letter(name, files[name]) for name in sorted(files, key=_number) if _LETTER_FILE.fullmatch(name)]
     if not letters:
-        raise LetterRefused(str(folder), "There is no letter here. Letters are files such as 01-history.md.")
+        raise LetterRefused(where, "There is no letter here. Letters are files such as 01-history.md.")
     keys = [letter.key for letter in letters]
     for key in keys:
         if keys.count(key) > 1:
-            raise LetterRefused(str(folder), f"Two files end in `-{key}.md`. Each letter needs a name of its own.")
+            raise LetterRefused(where, f"Two files end in `-{key}.md`. Each letter needs a name of its own.")
     return sequence, letters
 
 
-def _number(path: Path) -> tuple[int, str]:
-    digits = re.match("[0-9]+", path.name)
-    return int(digits[0]) if digits else 0, path.name
+def folder_files(folder: Path) -> dict[str, str]:
+    """The text of a folder's sequence.yaml and letters, by file name. Raises LetterRefused."""
+    paths = [path for path in folder.iterdir() if path.name == SEQUENCE_FILE or _LETTER_FILE.fullmatch(path.name)]
+    return {path.name: _text(path) for path in paths}
+
+
+def read_folder(folder: Path) -> tuple[SequenceFile, list[Letter]]:
+    """Read a sequence from a folder. Raises LetterRefused."""
+    return read_files(folder_files(folder), str(folder))
+
+
+def _number(name: str) -> tuple[int, str]:
+    digits = re.match("[0-9]+", name)
+    return int(digits[0]) if digits else 0, name
 
 
 def _text(path: Path) -> str:

@@ -22,6 +22,18 @@ class MailRefused(NurtureError):
     """A mail holds something that must never reach a provider, a line break in a header for example."""
 
 
+LOGO = "logo"
+"""The Content-ID by which a letter shows its logo (RFC 2392)."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that goes out with each mail, so that showing it asks nobody for anything."""
+
+    content: bytes
+    subtype: str
+
+
 @dataclass(frozen=True)
 class Sender:
     """Who mail comes from."""
@@ -31,6 +43,7 @@ class Sender:
     reply_to: str
     site: str
     """Origin of the links, from which List-Id and Message-ID take their host."""
+    logo: Picture | None = None
 
     @cached_property
     def host(self) -> str:
@@ -64,6 +77,11 @@ class Mail:
         ):
             if _FORBIDDEN.search(value):
                 raise MailRefused(f"The {name} of a mail holds a line break or NUL, which could smuggle in other headers.")
+
+    @property
+    def logo(self) -> Picture | None:
+        """The picture this mail shows: letters have one, other mail is bare."""
+        return self.sender.logo if self.kind is Kind.LETTER else None
 
     @property
     def message_id(self) -> str:
@@ -101,6 +119,12 @@ def as_message(mail: Mail) -> EmailMessage:
     message["X-Nurture-Delivery"] = mail.delivery
     message.set_content(mail.text, cte="quoted-printable")
     message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
+    if mail.logo is not None:
+        parts: list[EmailMessage] = message.get_payload()  # type: ignore[assignment]
+        parts[1].add_related(
+            mail.logo.content, "image", mail.logo.subtype, cid=f"<{LOGO}>", disposition="inline",
+            filename=f"{LOGO}.{mail.logo.subtype}",
+        )  # fmt: skip
     return message
 
 

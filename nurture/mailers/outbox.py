@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email import message_from_bytes
@@ -11,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from nurture.domain.delivery import Accepted, Outcome, Refused
-from nurture.mailers.base import Mail, as_message
+from nurture.mailers.base import LOGO, Mail, as_message
 from nurture.words import DeliveryId
 
 
@@ -27,6 +28,14 @@ class Stored:
         """The `plain` or `html` part."""
         body = self.message.get_body((subtype,))
         return str(body.get_content()).replace("\r\n", "\n") if body else ""
+
+    def logo(self) -> str | None:
+        """The picture it carries, as a `data:` address (RFC 2397)."""
+        for part in self.message.walk():
+            if part["Content-ID"] == f"<{LOGO}>":
+                content = b64encode(part.get_payload(decode=True)).decode()  # type: ignore[arg-type]
+                return f"data:{part.get_content_type()};base64,{content}"
+        return None
 
 
 class Outbox:

@@ -1,20 +1,48 @@
-"""Letters in and out of the database, as the files they are."""
+"""Letters in and out of the database, as the files they are. Nothing is published that would break for a living reader."""
 
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import Connection
+
+from nurture import log
+from nurture.delivery.fill import about_reader, public_links
+from nurture.domain.sequence import PublicationState
 from nurture.domain.timeline import first_opening
-from nurture.letters.compiler import compile_letter
-from nurture.letters.source import SEQUENCE_FILE, read_folder
+from nurture.letters import dialect
+from nurture.letters.compiler import Edition, compile_letter
+from nurture.letters.filling import Unfillable, fill
+from nurture.letters.source import SEQUENCE_FILE, Letter, SequenceFile, folder_files, read_files, read_letter
 from nurture.runtime import Runtime, shipped
-from nurture.store import sequences
+from nurture.sealing import Unreadable
+from nurture.settings import PREFIX
+from nurture.store import publications, sequences, subscribers
+from nurture.store.database import process_name
+from nurture.store.publications import Publication
 from nurture.store.sequences import StoredEdition, StoredSequence, StoredStep
-from nurture.words import EditionId, NurtureError, SequenceId, new_id
+from nurture.store.subscribers import Living
+from nurture.words import EditionId, NurtureError, SequenceId, StepKey, SubscriberId, new_id
+
+_log = log.get(__name__)
+
+_AT_ONCE = 500
+"""Readers between two notes of progress."""
+_FACTS = {"name": "PRACTICE_NAME", "postal_address": "POSTAL_ADDRESS", "reply_days": "REPLY_DAYS"}
+
+Tell = Callable[[int, int], object]
+"""Is told how many readers, of how many, are through."""
 
 
 class ImportRefused(NurtureError):
     """An import would take something from readers; nothing was changed."""
+
+
+class PublishingRefused(NurtureError):
+    """Letters would break for somebody; nothing was published. The message names each trouble."""
 
 
 @dataclass(frozen=True)
@@ -27,46 +55,190 @@ class Loaded:
     """Letters whose words changed, and that got a new edition."""
 
 
-def load_folder(rt: Runtime, folder: Path, replace: bool = True) -> Loaded | None:
+@dataclass(frozen=True)
+class _Draft:
+    """Letters that compile, and are not published yet."""
+
+    described: SequenceFile
+    letters: list[Letter]
+    compiled: dict[StepKey, Edition]
+
+
+def load_folder(
+    rt: Runtime, folder: Path, replace: bool = True, by: str = "", tell: Tell = lambda done, total: None
+) -> Loaded | None:
     """Load a sequence from its folder; None if it is there already and may not be replaced.
 
-    Every letter is compiled before anything is written. A letter that did not change keeps its edition. Raises
-    LetterRefused, NeverOpens, or ImportRefused when a letter would disappear under readers in the middle of the sequence.
+    Every letter is compiled, and filled for every living reader, before anything is published. A letter that did not change
+    keeps its edition. Raises LetterRefused, NeverOpens, PublishingRefused, or ImportRefused when a letter would disappear
+    under readers in the middle of the sequence.
     """
-    described, letters = read_folder(folder)
-    first_opening(rt.clock.now(), described.rules, ZoneInfo("UTC"))  # rules that never open are refused here, not later
-    compiled = {letter.key: compile_letter(letter) for letter in letters}
+    files = folder_files(folder)
+    draft = _draft(rt, files, str(folder))
     with rt.database.begin() as db:
-        now = rt.clock.now()
-        old = sequences.load(db, described.key)
+        old = sequences.load(db, draft.described.key)
         if old is not None and not replace:
             return None
-        known = {step.key: step for step in old.steps} if old else {}
-        gone = sorted(set(known) - set(compiled))
-        if old is not None and gone and (readers := sequences.running(db, old.id)):
-            raise ImportRefused(
-                f"The letter {gone[0]!r} is missing in {folder}, and {readers} readers are in the middle of this sequence. "
-                "Keep the file; a letter can be left out once nobody is under way."
-            )
-        current = sequences.read_editions(db, [step.edition for step in known.values()])
-        sequence = old.id if old else SequenceId(new_id())
-        steps, fresh = [], []
-        for position, letter in enumerate(letters):
-            edition, before = compiled[letter.key], known.get(letter.key)
-            if before is None or current[before.edition].sha256 != edition.sha256:
-                stored = StoredEdition(
-                    EditionId(new_id()), letter.key, edition.subject, edition.html, edition.text, edition.sha256
+        _check_nobody_loses(db, old, draft)
+        wall = rt.clock.wall()
+        publication = publications.ask(db, draft.described.key, files, by or process_name(), wall)
+        taken = publications.take(db, process_name(), wall, wall + rt.patience.lease, publication)
+    return _carry_out(rt, taken, tell) if taken else None
+
+
+def ask(rt: Runtime, folder: Path, by: str = "") -> int:
+    """Leave a folder to be published by the scheduler; returns the publication's id. Raises what `load_folder` does at once."""
+    files = folder_files(folder)
+    draft = _draft(rt, files, str(folder))
+    with rt.database.begin() as db:
+        _check_nobody_loses(db, sequences.load(db, draft.described.key), draft)
+        return publications.ask(db, draft.described.key, files, by or process_name(), rt.clock.wall())
+
+
+def work(rt: Runtime) -> bool:
+    """Try and publish the next sequence that waits. Returns whether there was one; what is wrong with it is written down."""
+    with rt.database.read() as db:
+        if not publications.waiting(db):
+            return False
+    with rt.database.begin() as db:
+        wall = rt.clock.wall()
+        taken = publications.take(db, process_name(), wall, wall + rt.patience.lease)
+    if taken is None:
+        return False
+    with suppress(NurtureError):  # it is written down where it was asked for
+        _carry_out(rt, taken, lambda done, total: None)
+    return True
+
+
+def under_way(rt: Runtime, limit: int = 10) -> list[Publication]:
+    """The last publications, newest first, with how far they have come."""
+    with rt.database.read() as db:
+        return publications.latest(db, limit)
+
+
+def _draft(rt: Runtime, files: Mapping[str, str], where: str) -> _Draft:
+    described, letters = read_files(files, where)
+    first_opening(rt.clock.now(), described.rules, ZoneInfo("UTC"))  # rules that never open are refused here, not later
+    return _Draft(described, letters, {letter.key: compile_letter(letter) for letter in letters})
+
+
+def _check_nobody_loses(db: Connection, old: StoredSequence | None, draft: _Draft) -> None:
+    gone = sorted({step.key for step in old.steps} - set(draft.compiled)) if old else []
+    if old is not None and gone and (readers := sequences.running(db, old.id)):
+        raise ImportRefused(
+            f"The letter {gone[0]!r} is missing, and {readers} readers are in the middle of this sequence. "
+            "Keep its file; a letter can be left out once nobody is under way."
+        )
+
+
+def _carry_out(rt: Runtime, taken: Publication, tell: Tell) -> Loaded:
+    try:
+        return _try_and_publish(rt, taken, _draft(rt, taken.files, taken.sequence), tell)
+    except NurtureError as refused:
+        said = str(refused).splitlines()
+        with rt.database.begin() as db:
+            publications.finish(db, taken.id, process_name(), PublicationState.REFUSED, said, rt.clock.wall())
+        _log.warning("letters_refused", sequence=taken.sequence, count=len(said))
+        raise
+
+
+def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) -> Loaded:
+    troubles = _missing_facts(rt, draft) + _try_on_readers(rt, taken, draft, tell)
+    if troubles:
+        raise PublishingRefused("\n".join(troubles))
+    with rt.database.begin() as db:
+        _check_nobody_loses(db, sequences.load(db, draft.described.key), draft)
+        loaded = _publish(rt, db, draft)
+        publications.finish(db, taken.id, process_name(), PublicationState.PUBLISHED, [], rt.clock.wall())
+    _log.info("letters_published", sequence=loaded.sequence, count=loaded.published)
+    return loaded
+
+
+def _missing_facts(rt: Runtime, draft: _Draft) -> list[str]:
+    """What the letters say of the practice, and nobody has told us."""
+    troubles = []
+    for letter in draft.letters:
+        for group, name, line in _uncertain(letter):
+            if group == "practice" and not rt.constant["practice"][name]:
+                variable = PREFIX + _FACTS.get(name, f"PRACTICE_{name.upper()}")
+                troubles.append(
+                    f"{letter.file_name}, line {line}: `practice.{name}` is empty, so the letter would have a hole there. "
+                    f"Set {variable} (docs/reference.md, Environment), or write {{% if practice.{name} %}} around it."
                 )
-                fresh.append(stored)
-            else:
-                stored = current[before.edition]
-            steps.append(
-                StoredStep(letter.key, position, letter.file_name, letter.text, letter.wait, stored.id, letter.if_late)
-            )
-        sequences.put(db, StoredSequence(sequence, described.key, described.title, described.text, tuple(steps)))
-        for stored in fresh:
-            sequences.publish(db, sequence, stored, now)
-    return Loaded(described.key, len(letters), len(fresh))
+    return troubles
+
+
+def _uncertain(letter: Letter) -> list[tuple[str, str, int]]:
+    head = [(group, name, 1) for part in (letter.subject, letter.preheader) for group, name, _ in dialect.uncertain(part)]
+    return head + dialect.uncertain(letter.body, letter.body_line)
+
+
+def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) -> list[str]:
+    """Fill every letter for every living reader, and count what is wrong."""
+    with rt.database.read() as db:
+        total = subscribers.count_living(db)
+    wants = {letter.file_name: _uncertain(letter) for letter in draft.letters}
+    found: Counter[str] = Counter()
+    done, last = 0, None
+    while True:
+        with rt.database.read() as db:
+            readers = subscribers.living(db, last, _AT_ONCE)
+        if not readers:
+            break
+        for reader in readers:
+            found.update(_troubles_of(rt, reader, draft, wants))
+        done, last = done + len(readers), SubscriberId(readers[-1].id)
+        tell(done, max(total, done))
+        with rt.database.begin() as db:
+            lease = rt.clock.wall() + rt.patience.lease
+            if not publications.progress(db, taken.id, process_name(), done, max(total, done), lease):
+                raise PublishingRefused("Another process has taken this over; see `nurture emails published`.")
+    return [f"{count} of {done} readers {what}" for what, count in found.most_common()]
+
+
+def _troubles_of(rt: Runtime, reader: Living, draft: _Draft, wants: Mapping[str, list[tuple[str, str, int]]]) -> list[str]:
+    confirmed = reader.confirmed or rt.clock.now()  # who has not confirmed yet would do so before the first letter
+    try:
+        about = about_reader(rt, reader.id, reader.first_name, confirmed, reader.time_zone)
+    except Unreadable:
+        return ["cannot be written to: what is stored of them cannot be read. Is it the right NURTURE_SECRET_KEY?"]
+    links = public_links(rt.settings.base_url) | {"unsubscribe": rt.settings.base_url, "confirm": "", "desk": ""}
+    values = {**rt.constant, "reader": about, "links": links}
+    troubles = []
+    for letter in draft.letters:
+        try:
+            fill(draft.compiled[letter.key], values)
+        except Unfillable as broken:
+            troubles.append(f"would not get {letter.file_name}: {broken}.")
+        for group, name, line in wants[letter.file_name]:
+            if group == "reader" and not about[name]:
+                troubles.append(
+                    f"would see a hole where {letter.file_name}, line {line}, names `reader.{name}`. "
+                    f"Write {{% if reader.{name} %}} around it."
+                )
+    return troubles
+
+
+def _publish(rt: Runtime, db: Connection, draft: _Draft) -> Loaded:
+    now = rt.clock.now()
+    described = draft.described
+    old = sequences.load(db, described.key)
+    known = {step.key: step for step in old.steps} if old else {}
+    current = sequences.read_editions(db, [step.edition for step in known.values()])
+    sequence = old.id if old else SequenceId(new_id())
+    steps, fresh = [], []
+    for position, letter in enumerate(draft.letters):
+        edition, before = draft.compiled[letter.key], known.get(letter.key)
+        if before is None or current[before.edition].sha256 != edition.sha256:
+            stored = StoredEdition(EditionId(new_id()), letter.key, edition.subject, edition.html, edition.text, edition.sha256)
+            fresh.append(stored)
+        else:
+            stored = current[before.edition]
+        steps.append(StoredStep(letter.key, position, letter.file_name, letter.text, letter.wait, stored.id, letter.if_late))
+    sequences.put(db, StoredSequence(sequence, described.key, described.title, described.text, tuple(steps)))
+    for stored in fresh:
+        sequences.publish(db, sequence, stored, now)
+    return Loaded(described.key, len(draft.letters), len(fresh))
 
 
 def load_shipped(rt: Runtime) -> list[Loaded]:
@@ -87,3 +259,10 @@ def export_folder(rt: Runtime, key: str, folder: Path) -> int:
     for step in stored.steps:
         (folder / step.file_name).write_bytes(step.source.encode())
     return len(stored.steps)
+
+
+def stored_letters(rt: Runtime) -> dict[str, list[Letter]]:
+    """The letters of every sequence in the database, by its key, in order. Raises LetterRefused."""
+    with rt.database.read() as db:
+        stored = [sequences.load(db, key) for key in sequences.all_keys(db)]
+    return {one.key: [read_letter(step.file_name, step.source) for step in one.steps] for one in stored if one is not None}

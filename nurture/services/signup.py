@@ -45,6 +45,8 @@ class SignUp:
     time_zone: str
     source: str
     """Path of the page that showed the form."""
+    plain_sender: bool = False
+    """Whether their inbox should show the plainer sender's name."""
 
 
 def subscribe(rt: Runtime, request: SignUp) -> None:
@@ -73,7 +75,7 @@ def subscribe(rt: Runtime, request: SignUp) -> None:
 def _sealed(rt: Runtime, who: SubscriberId, bidx: bytes, request: SignUp) -> Person:
     name = rt.sealer.seal(request.first_name, subscribers.first_name_place(who)) if request.first_name else None
     email = rt.sealer.seal(request.address.send_to, subscribers.email_place(who))
-    return Person(who, bidx, email, name, request.time_zone, SubscriberState.PENDING)
+    return Person(who, bidx, email, name, request.time_zone, SubscriberState.PENDING, plain_sender=request.plain_sender or None)
 
 
 def _ask(rt: Runtime, db: Connection, person: Person, request: SignUp, now: datetime, again: bool) -> str:
@@ -83,8 +85,7 @@ def _ask(rt: Runtime, db: Connection, person: Person, request: SignUp, now: date
     if not may_ask_to_confirm(asked, now):
         return "asked before"
     if again:
-        anew = _sealed(rt, person.id, person.email_bidx, request)
-        subscribers.ask_again(db, person.id, anew.email, anew.first_name, anew.time_zone, now)
+        subscribers.ask_again(db, _sealed(rt, person.id, person.email_bidx, request), now)
     wording = consent_wording(rt.settings.from_name)
     subscribers.record_consent(db, person.id, "given", wording, CONSENT_VERSION, request.source, now)
     ledger.plan(db, [NewDelivery(Kind.CONFIRMATION, now, person.id, person.email_bidx)], now)

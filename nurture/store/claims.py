@@ -37,6 +37,8 @@ class Claimed:
     email: Sealed | None
     first_name: Sealed | None
     time_zone: str | None
+    plain_sender: bool | None
+    """Whether the reader chose the plainer sender's name."""
     confirmed: datetime | None
     enrollment: EnrollmentId | None
     sequence: SequenceId | None
@@ -48,7 +50,7 @@ class Claimed:
 _READ_BATCH = (
     select(
         D.id, D.kind, D.attempt, D.planned_at, D.subscriber_id, S.email_sealed, S.first_name_sealed, S.time_zone,
-        S.confirmed_at, D.enrollment_id, E.sequence_id, D.step_key, D.edition_id, D.about_id,
+        S.plain_sender, S.confirmed_at, D.enrollment_id, E.sequence_id, D.step_key, D.edition_id, D.about_id,
     )
     .select_from(deliveries)
     .outerjoin(subscribers, S.id == D.subscriber_id)

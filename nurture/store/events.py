@@ -11,7 +11,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from nurture.domain.delivery import State
 from nurture.domain.event import Event
 from nurture.store import given, history
-from nurture.store.schema import Id, Instant, deliveries, events
+from nurture.store.columns import Id, Instant
+from nurture.store.schema import deliveries, events
 from nurture.words import DeliveryId, RequestId, SubscriberId
 
 D, V = deliveries.c, events.c

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
-from nurture.store.schema import EPOCH, MICROSECOND, Id, Instant
+from nurture.store.columns import EPOCH, MICROSECOND, Id, Instant
 
 
 def pack(db: Connection, rows: Mapping[Any, Sequence[Any]]) -> str:

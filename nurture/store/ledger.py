@@ -41,8 +41,9 @@ from nurture.domain.delivery import IN_DOUBT, OPEN, Guards, Kind, State, before
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.store import given, history
+from nurture.store.columns import Id, Instant
 from nurture.store.history import is_in, is_still
-from nurture.store.schema import Id, Instant, deliveries, enrollments, steps, subscribers, suppressions
+from nurture.store.schema import deliveries, enrollments, steps, subscribers, suppressions
 from nurture.words import (
     BatchId,
     ConsultationId,

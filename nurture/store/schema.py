@@ -5,16 +5,13 @@ Instants are UTC. Ids are 128 bits, hex in Python: an hour and random bits (nurt
 that grows carries `subscriber_id`, so that it can be partitioned or distributed by it.
 """
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -24,98 +21,14 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import TIMESTAMP
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from nurture.domain.delivery import Kind, State
 from nurture.domain.event import EventKind
-from nurture.domain.sequence import EnrollmentState
+from nurture.domain.sequence import EnrollmentState, PublicationState
 from nurture.domain.subscriber import SubscriberState, Suppression
-from nurture.sealing import Sealed
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-
-
-class Id(TypeDecorator[str]):
-    """A 128-bit id: `uuid` on PostgreSQL, 16 bytes on SQLite, 32 hex digits in Python."""
-
-    impl = LargeBinary
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Choose the column type of the database."""
-        return dialect.type_descriptor(Uuid(as_uuid=False) if dialect.name == "postgresql" else LargeBinary(16))
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
-        """Hex digits to the database's form."""
-        return value if value is None or dialect.name == "postgresql" else bytes.fromhex(value)
-
-    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], str | None]:
-        """The database's form to hex digits: one call a value, since every row carries several."""
-        return _plain_uuid if dialect.name == "postgresql" else _hex
-
-
-def _plain_uuid(value: str | None) -> str | None:
-    return value if value is None else value.replace("-", "")  # a string: see Database
-
-
-def _hex(value: bytes | None) -> str | None:
-    return value if value is None else value.hex()
-
-
-class Instant(TypeDecorator[datetime]):
-    """A UTC instant to the microsecond: `timestamptz` on PostgreSQL, microseconds since 1970 on SQLite."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Choose the column type of the database."""
-        return dialect.type_descriptor(TIMESTAMP(timezone=True) if dialect.name == "postgresql" else BigInteger())
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """An aware datetime to the database's form."""
-        if value is None or dialect.name == "postgresql":
-            return value
-        return (value - EPOCH) // MICROSECOND
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """The database's form to an aware datetime in UTC."""
-        if value is None:
-            return None
-        return value.astimezone(UTC) if dialect.name == "postgresql" else EPOCH + timedelta(microseconds=value)
-
-
-class SealedColumn(TypeDecorator[Sealed]):
-    """A sealed personal value; see nurture.sealing."""
-
-    impl = LargeBinary
-    cache_ok = True
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Sealed | None:
-        """Bytes that print as ‹sealed›."""
-        return None if value is None else Sealed(value)
-
-
-class Word(TypeDecorator[StrEnum]):
-    """One word of an enumeration, stored as text."""
-
-    impl = String
-    cache_ok = True
-
-    def __init__(self, words: type[StrEnum]) -> None:
-        """`words`: the enumeration."""
-        super().__init__(24)
-        self.words = words
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
-        """Text to the enumeration's member."""
-        return None if value is None else self.words(value)
-
+from nurture.store.columns import Id, Instant, SealedColumn, Word
 
 metadata = MetaData(
     naming_convention={
@@ -167,6 +80,7 @@ subscribers = Table(
     Column("email_sealed", SealedColumn, nullable=False),
     Column("first_name_sealed", SealedColumn),
     Column("time_zone", String(64), nullable=False),
+    Column("plain_sender", Boolean),
     Column("state", Word(SubscriberState), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("confirmed_at", Instant),
@@ -174,6 +88,7 @@ subscribers = Table(
     _one_of("state", SubscriberState),
     Index("ix_subscribers_unconfirmed", "created_at", **_where("state = 'pending'")),  # retention
 )  # fmt: skip
+"""`plain_sender`: whether the reader chose the plainer sender's name at sign-up."""
 
 consents = Table(
     "consents", metadata,
@@ -234,6 +149,26 @@ editions = Table(
     Index("ix_editions_sequence_id_step_key", "sequence_id", "step_key"),  # history of a letter
 )  # fmt: skip
 """Immutable published versions: finished subject, HTML and text templates."""
+
+publications = Table(
+    "publications", metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("sequence_key", String(80), nullable=False),
+    Column("files", Text, nullable=False),
+    Column("state", Word(PublicationState), nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("asked_by", String(120), nullable=False),
+    Column("done", Integer, nullable=False, server_default="0"),
+    Column("total", Integer, nullable=False, server_default="0"),
+    Column("troubles", Text, nullable=False, server_default="[]"),
+    Column("owner", String(120)),
+    Column("lease_until", Instant),
+    Column("finished_at", Instant),
+    _one_of("state", PublicationState),
+    Index("ix_publications_waiting", "id", **_where("state = 'checking'")),  # what is still to be tried
+)  # fmt: skip
+"""Letters on their way to becoming editions: `files` is the folder as JSON, tried on every living reader first. `done` of
+`total` readers are through; `troubles` is a JSON list of sentences. Real time; `owner` is at it until `lease_until`."""
 
 enrollments = Table(
     "enrollments", metadata,

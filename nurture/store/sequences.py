@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Executable, Text, bindparam, delete, func, in
 
 from nurture.domain.sequence import EnrollmentState, Step, read_step
 from nurture.store import given
-from nurture.store.schema import Instant, editions, enrollments, sequences, steps, subscribers
+from nurture.store.columns import Instant
+from nurture.store.schema import editions, enrollments, sequences, steps, subscribers
 from nurture.words import EditionId, EnrollmentId, SequenceId, StepKey, SubscriberId, new_id
 
 E = enrollments.c

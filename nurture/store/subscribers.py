@@ -25,6 +25,8 @@ class Person:
     time_zone: str
     state: SubscriberState
     confirmed: datetime | None = None
+    plain_sender: bool | None = None
+    """Whether they chose the plainer sender's name."""
 
 
 def email_place(who: str) -> Place:
@@ -44,7 +46,7 @@ def add(db: Connection, person: Person, now: datetime) -> bool:
         dialect.insert(subscribers)
         .values(
             id=person.id, email_bidx=person.email_bidx, email_sealed=person.email, first_name_sealed=person.first_name,
-            time_zone=person.time_zone, state=person.state, created_at=now,
+            time_zone=person.time_zone, state=person.state, created_at=now, plain_sender=person.plain_sender,
         )
         .on_conflict_do_nothing(index_elements=[S.email_bidx])
         .returning(S.id)
@@ -53,9 +55,9 @@ def add(db: Connection, person: Person, now: datetime) -> bool:
 
 
 def _one(db: Connection, *condition: ColumnElement[bool], lock: bool = False) -> Person | None:
-    query = select(S.id, S.email_bidx, S.email_sealed, S.first_name_sealed, S.time_zone, S.state, S.confirmed_at).where(
-        *condition
-    )
+    query = select(
+        S.id, S.email_bidx, S.email_sealed, S.first_name_sealed, S.time_zone, S.state, S.confirmed_at, S.plain_sender
+    ).where(*condition)  # fmt: skip
     # key_share: others may still add rows that refer to this person
     row = db.execute(query.with_for_update(key_share=True) if lock else query).first()
     return Person(*row) if row else None
@@ -76,21 +78,40 @@ def peek(db: Connection, who: SubscriberId) -> Person | None:
     return _one(db, S.id == who)
 
 
-def ask_again(
-    db: Connection, who: SubscriberId, email: Sealed, first_name: Sealed | None, time_zone: str, now: datetime
-) -> None:
-    """A person who is not on the list has signed up anew: back to pending, with what they typed now."""
+@dataclass(frozen=True)
+class Living:
+    """What a letter may say of a person who may still get one."""
+
+    id: SubscriberId
+    first_name: Sealed | None
+    time_zone: str
+    confirmed: datetime | None
+
+
+_LIVING = S.state.in_([SubscriberState.PENDING, SubscriberState.ACTIVE, SubscriberState.PAUSED])
+
+
+def count_living(db: Connection) -> int:
+    """How many people may still get letters: on the list, paused, or about to confirm."""
+    return db.execute(select(func.count()).select_from(subscribers).where(_LIVING)).scalar_one()
+
+
+def living(db: Connection, after: SubscriberId | None, limit: int) -> list[Living]:
+    """The next of them, in the order of their ids."""
+    query = select(S.id, S.first_name_sealed, S.time_zone, S.confirmed_at).where(_LIVING).order_by(S.id).limit(limit)
+    return [Living(*row) for row in db.execute(query if after is None else query.where(S.id > after))]
+
+
+def ask_again(db: Connection, person: Person, now: datetime) -> None:
+    """A person who is not on the list has signed up anew: back to pending, with what they typed and chose now."""
     db.execute(
         update(subscribers)
-        .where(S.id == who)
+        .where(S.id == person.id)
         .values(
-            state=SubscriberState.PENDING,
-            email_sealed=email,
-            first_name_sealed=first_name,
-            time_zone=time_zone,
-            created_at=now,
+            state=SubscriberState.PENDING, email_sealed=person.email, first_name_sealed=person.first_name,
+            time_zone=person.time_zone, plain_sender=person.plain_sender, created_at=now,
         )
-    )
+    )  # fmt: skip
 
 
 def set_state(

@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, abort, jsonify, make_response, request
 from sqlalchemy.exc import SQLAlchemyError
 
+from nurture.mailers.base import LOGO
 from nurture.mailers.outbox import Outbox, Stored
 from nurture.services import health
 from nurture.settings import is_loopback
@@ -77,7 +78,10 @@ def outbox_mail(delivery: str) -> Response:
 @pages.get("/outbox/<delivery>/html")
 def outbox_html(delivery: str) -> Response:
     """The HTML part of a captured mail, for the sandboxed frame."""
-    html = _stored(delivery).part("html").replace("<head>", '<head><base target="_blank">', 1)  # links open beside it
+    stored = _stored(delivery)
+    html = stored.part("html").replace("<head>", '<head><base target="_blank">', 1)  # links open beside it
+    if (logo := stored.logo()) is not None:
+        html = html.replace(f"cid:{LOGO}", logo)
     response = make_response(html)
     response.headers["Content-Security-Policy"] = MAIL_CSP
     return response

@@ -16,9 +16,10 @@ _WAYS = ("email", "phone", "video")
 
 
 def _home(status: int = 200, form: dict[str, object] | None = None, errors: dict[str, str] | None = None) -> Response:
-    empty = {"email": "", "first_name": "", "time_zone": "", "consent": False}
+    empty = {"email": "", "first_name": "", "time_zone": "", "consent": False, "sender": ""}
     wording = signup.consent_wording(rt().settings.from_name)
-    return page("public/home.html", status, form=form or empty, errors=errors or {}, consent_wording=wording)
+    senders = [rt().sender.name, rt().plain_sender.name] if rt().sender.name else []
+    return page("public/home.html", status, form=form or empty, errors=errors or {}, consent_wording=wording, senders=senders)
 
 
 def _ticked(name: str) -> bool:
@@ -37,7 +38,7 @@ def subscribe() -> Response:
     """Take a sign-up. The answer is the same for known and unknown addresses."""
     if is_cross_site():
         abort(403)
-    typed = {name: request.form.get(name, "") for name in ("email", "first_name", "time_zone")}
+    typed = {name: request.form.get(name, "") for name in ("email", "first_name", "time_zone", "sender")}
     consent = _ticked("consent")
     errors: dict[str, str] = {}
     address = first_name = None
@@ -54,7 +55,7 @@ def subscribe() -> Response:
     if errors or address is None or first_name is None:
         return _home(422, {**typed, "consent": consent}, errors)
     zone = parse_time_zone(typed["time_zone"], rt().settings.time_zone)
-    signup.subscribe(rt(), signup.SignUp(address, first_name, zone, "/"))
+    signup.subscribe(rt(), signup.SignUp(address, first_name, zone, "/", typed["sender"] == "plain"))
     return redirect(url_for("public.check_your_inbox"), 303)  # type: ignore[return-value]
 
 

@@ -1,6 +1,6 @@
 """`make bench`: what the main path costs, as ratios in one run. Medians of several rounds; benchmarks.json beside the table.
 
-python -m tests.benchmarks [--quick] [--full] [--only letters,tls,latency,claims,memory,events,signups]
+python -m tests.benchmarks [--quick] [--full] [--only letters,tls,latency,workers,claims,memory,filling,events,signups]
 """
 
 import argparse
@@ -305,6 +305,20 @@ def memory(bench: Bench) -> None:
     )
 
 
+def filling(bench: Bench) -> None:
+    """Personalising a letter, without anything around it."""
+    readers = 200 if bench.quick else 2_000
+    found = [bench.program("filling", readers) for _ in range(bench.rounds)]
+    once, whole = (Found([each[name] for each in found]) for name in ("filling", "pipeline"))
+    bench.note(
+        once.row("filling HTML, text and subject", f"1 / {whole.median / once.median:,.0f} of the pipeline", "≤ 40", "µs"),
+        whole.row("the whole pipeline for one reader", "1", "", "µs"),
+    )
+    for part in ("html", "text"):
+        sizes = {name.removesuffix(f" {part}"): int(size) for name, size in found[0].items() if name.endswith(f" {part}")}
+        bench.notes[f"bytes of {part}"] = " · ".join(f"{name} {size:,}" for name, size in sizes.items())
+
+
 def events(bench: Bench) -> None:
     """SendGrid's reports, each settling a delivery."""
     count = 5_000 if bench.quick else 20_000
@@ -345,7 +359,7 @@ def workers(bench: Bench) -> None:
             )
 
 
-PARTS = {part.__name__: part for part in (letters, tls, latency, workers, claims, memory, events, signups)}
+PARTS = {part.__name__: part for part in (letters, tls, latency, workers, claims, memory, filling, events, signups)}
 
 
 def machine(bench: Bench) -> dict[str, str]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, func, select, text
 
 from nurture.runtime import Runtime
-from nurture.store.schema import Id, Instant, sequences, steps
+from nurture.store.columns import Id, Instant
+from nurture.store.schema import sequences, steps
 
 
 @dataclass(frozen=True)

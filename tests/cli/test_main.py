@@ -98,6 +98,70 @@ def test_letters_go_out_and_in_by_the_command_line(tmp_path: Path) -> None:
     assert "01-history.md: A letter begins with" in refused.stderr
 
 
+def test_letters_are_checked_in_a_folder_in_the_database_or_as_shipped(tmp_path: Path) -> None:
+    env = environment(tmp_path / "instance")
+    shipped = json.loads(nurture("emails", "lint", "--json", env=env).stdout)
+    assert not (tmp_path / "instance").exists(), "to check letters makes no database"
+    nurture("init", env=env)
+    stored = json.loads(nurture("emails", "lint", "--json", env=env).stdout)
+    out = tmp_path / "letters"
+    nurture("emails", "export", "ketamine-and-talk-therapy", str(out), env=env)
+    filed = json.loads(nurture("emails", "lint", str(out), "--json", env=env).stdout)
+    names = [[Path(letter.pop("file")).parts[-2:] for letter in found["letters"]] for found in (shipped, stored, filed)]
+    assert names[0] == names[1] == [("ketamine-and-talk-therapy", file) for _, file in names[2]]
+    assert shipped == stored == filed
+    assert len(filed["letters"]) == 6
+
+
+def test_a_letter_is_checked_by_its_line_with_advice_and_an_error_is_code_one(tmp_path: Path) -> None:
+    letter = """---
+subject: Letter 2 of 5
+preheader: A short letter that you can read in two quiet minutes.
+wait: 3 days
+review-by: 2027-05-22
+waived: [{rule: C26, words: a trip, by: Dana, because: It is about the way there.}]
+---
+# Letter 2 of 5
+
+You can take a trip to the clinic.
+
+TEXT
+
+{{ button("Ask for a call", links.consultation) }}
+"""
+    prose = "You can ask me what it was like, and I will tell you what I know about it. " * 18
+    folder, env = tmp_path / "letters", environment(tmp_path)
+    folder.mkdir()
+    (folder / "sequence.yaml").write_text("key: a\ntitle: A\n")
+    (folder / "01-try.md").write_text(letter.replace("TEXT", prose))
+    sound = nurture("emails", "lint", str(folder), "--on", "2026-11-23", env=env)
+    assert sound.returncode == 0, sound.stdout
+    assert "01-try.md:10: waived by Dana (It is about the way there.) C26, line: “trip”" in sound.stdout
+    assert sound.stdout.endswith("1 letter: 0 errors, 0 warnings, 1 waived.\n")
+    warned = nurture("emails", "lint", str(folder), "--on", "2027-05-01", env=env)
+    assert (warned.returncode, "warning T12" in warned.stdout) == (0, True)
+    (folder / "01-try.md").write_text(letter.replace("TEXT", prose + "\nIt cures you."))
+    refused = nurture("emails", "lint", str(folder), "--on", "2026-11-23", env=env)
+    assert refused.returncode == 1
+    for part in (
+        "grade ",
+        " words, 2 min",
+        f"{folder}/01-try.md:13: error C01, line: “cures”",
+        "Instead: It may ease symptoms",
+    ):
+        assert part in refused.stdout
+    found = json.loads(nurture("emails", "lint", str(folder), "--on", "2027-08-01", "--json", env=env).stdout)
+    assert (found["errors"], found["warnings"], found["waived"]) == (2, 0, 1)
+    assert {finding["rule"] for finding in found["letters"][0]["findings"]} == {"C01", "C26", "T12"}
+
+
+def test_a_folder_that_cannot_be_checked_says_why(tmp_path: Path) -> None:
+    empty = nurture("emails", "lint", str(tmp_path), env=environment(tmp_path / "instance"))
+    assert (empty.returncode, "There is no sequence.yaml here." in empty.stderr) == (1, True)
+    assert nurture("emails", "lint", str(tmp_path / "nowhere"), env=environment(tmp_path / "instance")).returncode == 2
+    assert nurture("emails", "lint", "--on", "tomorrow", env=environment(tmp_path / "instance")).returncode == 2
+
+
 def test_wrong_use_is_code_two(tmp_path: Path) -> None:
     assert nurture("nonsense", env=environment(tmp_path)).returncode == 2
     assert nurture("--help", env=environment(tmp_path)).returncode == 0

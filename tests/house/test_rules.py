@@ -116,6 +116,21 @@ def test_the_project_stands_alone() -> None:
             assert "../sha" + "red" not in path.read_text("utf-8"), path
 
 
+def test_the_rules_of_the_gate_are_documented_in_groups() -> None:
+    """docs/letters.md names them as ranges: every rule there is lies in one of them, and no range ends beyond the rules."""
+    table = (ROOT / "docs" / "letters.md").read_text("utf-8").split("## What is checked", 1)[1].split("\n## ", 1)[0]
+    documented = set()
+    for cell in re.findall(r"^\| ([CHST]\d\d[^|]*) \|", table, re.MULTILINE):
+        ends = re.findall(r"([CHST])(\d\d)", cell)
+        numbers = range(int(ends[0][1]), int(ends[-1][1]) + 1)
+        documented |= {f"{ends[0][0]}{number:02}" for number in numbers}
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "nurture" / "letters" / "gate").glob("*.py"))
+    data = (ROOT / "templates" / "letters" / "rules.yaml").read_text("utf-8")
+    code += (ROOT / "nurture" / "letters" / "markup.py").read_text("utf-8")
+    known = set(re.findall(r'"([HT]\d\d)"', code)) | set(re.findall(r"- id: ([CST]\d\d)", data))
+    assert documented == known
+
+
 def test_readme_names_the_two_commands_and_where_the_next_letter_is_decided() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     for part in ("make run", "make test", "nurture/domain/timeline.py", "deliveries.due_at", "nurture/delivery/tick.py"):

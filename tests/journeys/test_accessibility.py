@@ -12,12 +12,18 @@ from werkzeug.serving import make_server
 
 from nurture import runtime
 from nurture.app import create_app
-from nurture.runtime import Runtime
+from nurture.letters.compiler import compile_letter
+from nurture.letters.source import read_folder
+from nurture.runtime import Runtime, shipped
 from nurture.services import access, goals, publishing
 from nurture.services.addresses import parse_address
 from nurture.tokens import Purpose
 from tests.conftest import settings_for
+from tests.letters.samples import a_sample
 from tests.people import a_subscriber, inbox, run_tick, sign_up
+
+KEY = "ketamine-and-talk-therapy"
+LETTERS = read_folder(shipped("letters") / KEY)[1]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +54,9 @@ def addresses(rt: Runtime) -> dict[str, str]:
         "home": "/", "inbox": "/check-your-inbox", "confirm": f"/confirm/{rt.tokens.mint(Purpose.CONFIRM, reader.id)}",
         "unsubscribe": f"/unsubscribe/{unsubscribe}", "consultation": "/consultation", "sent": "/consultation/sent",
         "dead": "/confirm/x", "outbox": "/outbox", "mail": f"/outbox/{mail.id}",
-        "desk": "/desk/", "request": f"/desk/consultations/{consultation}",
+        "desk": "/desk/", "request": f"/desk/consultations/{consultation}", "sources": "/pages/sources",
+        "picture": "/pages/picture", "questions": "/pages/questions", "list": "/pages/list",
+        "letters": f"/read/{KEY}", **{letter.key: f"/read/{KEY}/{letter.key}" for letter in LETTERS},
     }  # fmt: skip
 
 
@@ -72,6 +80,11 @@ def test_every_page_is_accessible_and_fits_a_small_phone(browser: Browser, site:
         found[str(kind.message["Subject"])] = [
             f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in Axe().run(blank).response["violations"]
         ]
+    for letter in LETTERS:
+        blank.set_content(a_sample(compile_letter(letter)).html)
+        found[letter.subject] = [
+            f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in Axe().run(blank).response["violations"]
+        ]
     page.goto(url + "/")
     page.locator("form[action='/subscribe'] button").click()
     found["errors"] = [each["id"] for each in Axe().run(page).response["violations"]]
@@ -86,3 +99,16 @@ def test_no_page_loads_anything_from_elsewhere_or_holds_inline_code(site: tuple[
         if path.parent.name != "mail":
             text = path.read_text("utf-8")
             assert not re.search(r"""style=|<style|<script(?![^>]*src=)|\bon\w+=["']|(src|href)=["']https?://""", text), path
+
+
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+def test_what_is_to_be_printed_fits_one_page(browser: Browser, site: tuple[Runtime, str], paper: str) -> None:
+    _, url = site
+    page = browser.new_page()
+    pages = {}
+    for name in ("picture", "questions", "list"):
+        page.goto(f"{url}/pages/{name}")
+        printed = page.pdf(format=paper, margin={"top": "14mm", "right": "14mm", "bottom": "14mm", "left": "14mm"})
+        pages[name] = len(re.findall(rb"/Type\s*/Page\b(?!s)", printed))
+    page.close()
+    assert pages == {"picture": 1, "questions": 1, "list": 1}

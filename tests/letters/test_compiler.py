@@ -1,19 +1,23 @@
 """An edition is compiled once; filling it gives what the whole pipeline would have given."""
 
+import html
+import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nurture.delivery.fill import own_mail
 from nurture.domain.delivery import Kind
-from nurture.letters import dialect, layout
+from nurture.letters import dialect
 from nurture.letters.compiler import Edition, compile_letter
-from nurture.letters.filling import Content, Unfillable, fill
+from nurture.letters.filling import Unfillable, fill
 from nurture.letters.source import Letter, LetterRefused, read_folder, read_letter
+from tests.letters.samples import BASE, VALUES, a_sample
 
 SHIPPED = read_folder(Path(__file__).resolve().parents[2] / "templates" / "letters" / "ketamine-and-talk-therapy")[1]
 OWN = (Kind.CONFIRMATION, Kind.ALREADY_SUBSCRIBED, Kind.NOTICE)
@@ -23,23 +27,10 @@ PREHEADERS = {letter.key: letter.preheader for letter in SHIPPED} | {
     kind.value: read_letter("x.md", (TEMPLATES / "mail" / f"{kind.value.replace('_', '-')}.md").read_text("utf-8")).preheader
     for kind in OWN
 }
-BASE = "https://letters.example.org"
-VALUES = {
-    "reader": {"first_name": "Zoë", "signed_up_on": "2 March 2026"},
-    "practice": {"name": "Dana from Oak Street", "postal_address": "PO Box 12, Portland"},
-    "links": {
-        "unsubscribe": f"{BASE}/unsubscribe/TOKEN", "consultation": f"{BASE}/consultation?t=TOKEN&a=b", "home": BASE,
-        "confirm": f"{BASE}/confirm/TOKEN", "desk": f"{BASE}/desk/consultations/1",
-    },
-}  # fmt: skip
 
 
 def a_letter(body: str, subject: str = "Letter") -> Letter:
     return read_letter("01-try.md", f"---\nsubject: {subject!r}\npreheader: 'x'\nwait: 1 day\n---\n# Title\n\n{body}\n")
-
-
-def filled(edition: Edition, **reader: str) -> Content:
-    return fill(edition, VALUES | {"reader": VALUES["reader"] | reader})
 
 
 class _Seen(HTMLParser):
@@ -67,7 +58,7 @@ def _words(text: str) -> set[str]:
 
 @pytest.mark.parametrize("name", list(EDITIONS))
 def test_every_shipped_mail_is_sound(name: str) -> None:
-    content = filled(EDITIONS[name])
+    content = a_sample(EDITIONS[name])
     seen = _Seen(content.html)
     assert "{{" not in content.html + content.text + content.subject
     assert seen.tags.count("h1") == 1
@@ -88,7 +79,7 @@ def test_every_shipped_mail_is_sound(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(EDITIONS))
 def test_both_parts_say_the_same(name: str) -> None:
-    content = filled(EDITIONS[name])
+    content = a_sample(EDITIONS[name])
     missing = _words(" ".join(_Seen(content.html).shown)) - _words(content.text + PREHEADERS[name])
     assert not missing, missing
 
@@ -116,8 +107,16 @@ def test_what_a_lock_screen_shows_is_discreet(letter: Letter) -> None:
 
 @pytest.mark.parametrize("letter", SHIPPED, ids=lambda letter: letter.key)
 def test_every_citation_has_its_source_and_every_source_is_cited(letter: Letter) -> None:
-    cited = {int(number) for number in re.findall(r"\[(\d+)\]", letter.body)}
-    assert cited == {source.number for source in letter.sources}
+    content = a_sample(EDITIONS[letter.key])
+    body, _, rest = content.text.partition("\nSources\n")
+    assert {int(number) for number in re.findall(r"\[(\d+)\]", body)} == {source.number for source in letter.sources}
+    for source in letter.sources:
+        assert f"{source.number}. {source.text}\n   {source.url}\n" in rest
+
+
+@pytest.mark.parametrize("letter", SHIPPED, ids=lambda letter: letter.key)
+def test_every_letter_asks_for_one_thing(letter: Letter) -> None:
+    assert a_sample(EDITIONS[letter.key]).html.count('<a class="button"') == 1
 
 
 def test_the_series_holds_the_facts_that_must_not_be_left_out() -> None:
@@ -139,7 +138,7 @@ def test_a_welcome_goes_at_once_and_every_other_letter_waits_days() -> None:
 
 
 def test_the_confirmation_holds_no_user_text_and_no_word_about_health() -> None:
-    content = filled(EDITIONS["confirmation"], first_name="BUY NOW")
+    content = a_sample(EDITIONS["confirmation"], first_name="BUY NOW")
     said = content.subject + content.text + content.html
     assert "BUY NOW" not in said
     assert not re.search(r"ketamine|therap|depress|988|crisis", said, re.IGNORECASE)
@@ -147,7 +146,7 @@ def test_the_confirmation_holds_no_user_text_and_no_word_about_health() -> None:
 
 def test_a_first_name_cannot_become_html_a_link_or_a_header() -> None:
     edition = compile_letter(a_letter("Hello {{ reader.first_name }}", "Hi {{ reader.first_name }}"))
-    content = filled(edition, first_name="<b onclick=x>\r\nBcc: a@b.org [x](https://evil.example) &amp;")
+    content = a_sample(edition, first_name="<b onclick=x>\r\nBcc: a@b.org [x](https://evil.example) &amp;")
     assert "<b onclick" not in content.html
     assert "&lt;b onclick" in content.html
     assert "\n" not in content.subject
@@ -161,11 +160,49 @@ def test_a_missing_value_fails_for_that_reader_and_says_where() -> None:
         fill(Edition(edition.subject, edition.html + "{{ reader.shoe }}", edition.text), VALUES)
 
 
-def test_a_bold_link_alone_is_a_button_and_within_a_sentence_it_is_not() -> None:
-    page = filled(compile_letter(a_letter("**[Call]({{ links.consultation }})**\n\nor **[read]({{ links.home }})** on")))
+def test_a_button_is_a_button_in_html_and_words_with_an_address_in_text() -> None:
+    page = a_sample(compile_letter(a_letter('{{ button("Call <us> & ask", links.consultation) }}')))
     assert page.html.count('class="button"') == 2  # the paragraph and its link
     assert f'href="{BASE}/consultation?t=TOKEN&amp;a=b"' in page.html
-    assert f"Call: {BASE}/consultation?t=TOKEN&a=b" in page.text
+    assert ">Call &lt;us&gt; &amp; ask</a>" in page.html
+    assert f"Call <us> & ask:\n{BASE}/consultation?t=TOKEN&a=b" in page.text
+
+
+def test_a_source_is_cited_by_its_id_and_numbered_in_the_order_of_the_list() -> None:
+    body = 'First {{ cite("own") }}, then {{ cite("berman-2000", "own") }}.'
+    letter = read_letter(
+        "01-try.md",
+        "---\nsubject: Letter\nsources:\n  - {id: own, text: Mine, url: 'https://example.org'}\n---\n# Title\n\n" + body,
+    )
+    assert [source.id for source in letter.sources] == ["own", "berman-2000"]
+    content = a_sample(compile_letter(letter))
+    assert "First [1], then [2][1]." in content.text
+    assert "First [1], then [2][1]." in content.html
+    with pytest.raises(LetterRefused, match=r"no source 'bermann-2000' in the registry\. Did you mean 'berman-2000'"):
+        a_letter('{{ cite("bermann-2000") }}')
+
+
+def test_an_aside_and_the_crisis_lines_stand_beside_the_text() -> None:
+    content = a_sample(compile_letter(a_letter('Before\n\n{{ aside("A **remark** & more") }}\n\n{{ crisis() }}\n\nAfter')))
+    assert "A <strong" in content.html
+    assert "remark</strong> &amp; more" in content.html
+    assert "| A remark & more" in content.text
+    assert content.text.count("call or text 988 at any hour") == 1
+    assert content.html.count('href="sms:988"') == 2, "in the letter, and at its foot"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'Words {{ button("Call", links.home) }} and more',
+        '- {{ crisis() }}',
+        '> {{ aside("x") }}',
+        "{{ crisis() }} {{ crisis() }}",
+    ],
+)  # fmt: skip
+def test_a_block_inside_something_else_is_refused(body: str) -> None:
+    with pytest.raises(LetterRefused, match="stands on a line of its own"):
+        compile_letter(a_letter(body))
 
 
 def test_a_part_in_brackets_where_it_would_get_lost_is_refused() -> None:
@@ -174,23 +211,50 @@ def test_a_part_in_brackets_where_it_would_get_lost_is_refused() -> None:
 
 
 def test_lists_quotes_and_rules_read_well_as_plain_text() -> None:
-    text = filled(compile_letter(a_letter("1. one\n2. two\n\n- a\n- b\n\n> said\n\n---\n\n## Part\n\nEnd"))).text
+    text = a_sample(compile_letter(a_letter("1. one\n2. two\n\n- a\n- b\n\n> said\n\n---\n\n## Part\n\nEnd"))).text
     assert "1. one\n2. two" in text
     assert "- a\n- b" in text
     assert "> said" in text
     assert "Part\n----" in text
 
 
+def test_a_paragraph_of_any_length_keeps_its_words_and_its_lines_within_the_limit() -> None:
+    long = " ".join(f"w\u00e4rd{number} [l{number}](https://example.org/{number})" for number in range(400))
+    content = a_sample(compile_letter(a_letter(f"{long}\n\n{'x' * 700} {'y' * 700}")))
+    for part in (content.html, content.text):
+        assert max(len(line.encode()) for line in part.splitlines()) <= 998
+        assert len(re.findall(r"w\u00e4rd\d+|x{700}|y{700}", part)) == 402
+    assert "https://example.org/399" in content.text
+    assert content.html.count("<a ") - a_sample(compile_letter(a_letter("x"))).html.count("<a ") == 400
+
+
 NAMES = st.text(st.characters(categories=("L", "M", "Zs"), include_characters="'-.’"), max_size=40)
 
 
-@given(name=NAMES, day=st.sampled_from(["2 March 2026", ""]))
-def test_filling_an_edition_equals_running_the_pipeline_on_the_filled_source(name: str, day: str) -> None:
-    """For the text part, where nothing is escaped: both orders of filling and rendering agree."""
-    name = " ".join(name.split())
-    body = "Hello{% if reader.first_name %} dear reader{% else %} you{% endif %},\n\n- one\n- two {{ links.home }}\n"
-    letter = a_letter(body)
-    late = filled(compile_letter(letter), first_name=name, signed_up_on=day).text
-    source = dialect.template(letter.body, False).render(VALUES | {"reader": {"first_name": name, "signed_up_on": day}})
-    early = layout.to_text(layout.parse(source))
-    assert late.startswith(early.strip())
+_KEPT = {name: lambda *given, name=name: f"{{{{ {name}({', '.join(map(json.dumps, given))}) }}}}" for name in dialect.MACROS}
+
+
+def _smooth(page: str) -> str:
+    """Without what does not show: where lines break between tags, and which way a character is escaped."""
+    return re.sub(r"\s*\n\s*", " ", re.sub(r">\s+<", "><", html.unescape(page)))
+
+
+@pytest.mark.parametrize("letter", SHIPPED, ids=lambda letter: letter.key)
+@settings(max_examples=20)
+@given(name=NAMES, day=st.sampled_from(["2 March 2026", "31 December 2025"]), fee=st.sampled_from(["", "20 dollars"]))
+def test_filling_an_edition_equals_running_the_whole_pipeline_on_the_filled_source(
+    letter: Letter, name: str, day: str, fee: str
+) -> None:
+    values = VALUES | {
+        "reader": {"first_name": " ".join(name.split()), "signed_up_on": day}, "practice": VALUES["practice"] | {"fee": fee},
+    }  # fmt: skip
+    late = fill(EDITIONS[letter.key], values)
+
+    def first(source: str) -> str:  # the reader's source: filled, with the macros still in it
+        return dialect.PLAIN.from_string(source).render(values | _KEPT)
+
+    own = replace(letter, subject=first(letter.subject), preheader=first(letter.preheader), body=first(letter.body))
+    early = fill(compile_letter(own), values)
+    assert late.subject == early.subject
+    assert late.text == early.text
+    assert _smooth(late.html) == _smooth(early.html)

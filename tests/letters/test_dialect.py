@@ -4,7 +4,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from nurture.letters.compiler import compile_letter
-from nurture.letters.dialect import HTML, NAMES, PLAIN, check, template
+from nurture.letters.dialect import HTML, NAMES, PLAIN, check, template, uncertain
 from nurture.letters.source import LetterRefused, read_letter
 
 FILE, FIRST_LINE = "07-hope.md", 10
@@ -294,3 +294,88 @@ def test_a_value_is_never_read_as_a_template() -> None:
 def test_a_value_that_is_missing_is_an_error_and_no_gap() -> None:
     with pytest.raises(UndefinedError):
         template("Dear {{ reader.first_name }},", False).render(reader={})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '{{ cite("berman-2000") }}',
+        "{{ cite('a', 'b') }}",
+        '{{ button("Ask for a call", links.consultation) }}',
+        '{{ button("Read", "https://example.org") }}',
+        "{{ crisis() }}",
+        '{{ aside("A remark") }}',
+        '{% if practice.fee %}{{ aside("A remark") }}{% endif %}',
+    ],
+)
+def test_macros_are_allowed_in_the_text_and_nowhere_else(source: str) -> None:
+    check(source, FILE, macros=True)
+    with pytest.raises(LetterRefused, match="which only the text of a letter can"):
+        check(source, FILE)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ cite() }}",
+        "{{ cite(1) }}",
+        "{{ cite('') }}",
+        "{{ cite(reader.first_name) }}",
+        "{{ crisis(1) }}",
+        "{{ crisis(x=1) }}",
+        "{{ crisis(*links) }}",
+        "{{ aside() }}",
+        "{{ aside(reader.first_name) }}",
+        "{{ aside('a', 'b') }}",
+        "{{ button('Go') }}",
+        "{{ button('Go', reader.first_name) }}",
+        "{{ button('Go', 'http://example.org') }}",
+        "{{ button('Go', 'javascript:alert(1)') }}",
+        "{{ button('Go', practice.name) }}",
+        "{{ button('Go', links) }}",
+        "{{ crisis() | default('') }}",
+        "{{ crisis() if reader.first_name }}",
+        "{{ 'a' ~ crisis() }}",
+        "{% if crisis() %}a{% endif %}",
+        "{{ aside(crisis()) }}",
+        "{{ crisis()() }}",
+        "{{ crisis().x }}",
+        "{{ range(9) }}",
+        "{{ reader.first_name.upper() }}",
+        "{{ crisis }}",
+        "{{ button('Go', links.nowhere) }}",
+    ],
+)
+def test_a_macro_used_otherwise_is_refused_with_an_example_or_a_reason(source: str) -> None:
+    with pytest.raises(LetterRefused) as refused:
+        check(source, FILE, macros=True)
+    assert refused.value.where.startswith(FILE)
+    said = refused.value.advice
+    assert "Write {{ " in said or "{{ " in said or "cannot" in said or "does not exist" in said, said
+
+
+@pytest.mark.parametrize(
+    ("source", "holes"),
+    [
+        ("{{ reader.first_name }}", [("reader", "first_name", 1)]),
+        ("a\n\n{{ practice.fee }}", [("practice", "fee", 3)]),
+        ("{% if reader.first_name %}{{ reader.first_name }}{% endif %}", []),
+        ("{% if not reader.first_name %}{{ reader.first_name }}{% endif %}", [("reader", "first_name", 1)]),
+        ("{% if not reader.first_name %}a{% else %}{{ reader.first_name }}{% endif %}", []),
+        ("{% if practice.fee and reader.first_name %}{{ reader.first_name }}{{ practice.fee }}{% endif %}", []),
+        ("{% if practice.fee or reader.first_name %}{{ practice.fee }}{% endif %}", [("practice", "fee", 1)]),
+        (
+            "{% if practice.fee %}a{% elif practice.state %}{{ practice.state }}{{ practice.fee }}{% endif %}",
+            [("practice", "fee", 1)],
+        ),
+        ("{{ reader.first_name if reader.first_name else 'you' }}", []),
+        ("{{ 'you' if reader.first_name else reader.first_name }}", [("reader", "first_name", 1)]),
+        ("{{ reader.first_name | default('you', true) }}", []),
+        ("{{ reader.first_name | default('you') }}", [("reader", "first_name", 1)]),
+        ("{% if practice.name %}{% if true %}{{ practice.name }}{% endif %}{% endif %}", []),
+        ("{{ links.home }}", []),
+        ('{{ button("Go", links.home) }}{{ cite("x") }}', []),
+    ],
+)
+def test_what_could_leave_a_hole_is_found(source: str, holes: list[tuple[str, str, int]]) -> None:
+    assert uncertain(source) == holes

@@ -63,8 +63,8 @@ def test_a_letter_is_what_its_file_says() -> None:
     found = read_letter(FILE, LETTER)
     assert (found.subject, found.preheader, found.wait) == ("What we know", "And what we do not", "3 days")
     assert found.sources == (
-        Source(1, "A trial", "https://example.org/trial"),
-        Source(2, "A review", "https://example.org/review"),
+        Source(1, "A trial", "https://example.org/trial", "1"),
+        Source(2, "A review", "https://example.org/review", "2"),
     )
     assert found.body == "# What we know\n\nDear {{ reader.first_name }},\n"
 
@@ -111,8 +111,11 @@ def test_a_letter_without_a_wait_goes_out_at_once(head: str) -> None:
         ("subject: a\npreheader: 'a\n\n  b'", "`preheader` must be one line of text."),
         ("subject: a\nwait: 3", "`wait` must be one line of text."),
         ("subject: a\nwait: soon", "The wait 'soon' is not clear. Write it like `3 days`"),
-        ("subject: a\nsources: later", "Source 1 needs a `text` and a `url` that begins with https://."),
-        ("subject: a\nsources: [{text: b}]", "Source 1 needs a `text` and a `url` that begins with https://."),
+        ("subject: a\nsources: later", "There is no source 'later' in the registry."),
+        ("subject: a\nsources: [{text: b}]", "Source 1 needs a `text` and a `url` that begins with https://, or an id"),
+        ("subject: a\nreview-by: soon", "`review-by` is a date such as 2027-05-22"),
+        ("subject: a\nwaived: [{rule: C22, words: half}]", "A waiver under `waived` needs"),
+        ("subject: a\nwaived: C22", "A waiver under `waived` needs"),
         ("subject: a\nsources: [{text: b, url: 'https://c.example'}, {url: 'https://d.example'}]", "Source 2 needs"),
         ("subject: a\nsources: [{text: b, url: 'http://c.example'}]", "Source 1 needs"),
         ("subject: a\nsources: [{text: b, url: 'javascript:alert(1)'}]", "Source 1 needs"),

@@ -1,13 +1,14 @@
 """The embedded mailer."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from nurture.domain.delivery import Accepted, Kind, Outcome, Refused
-from nurture.mailers.base import Mail, MailRefused, Sender, as_message, headers
+from nurture.mailers.base import Mail, MailRefused, Picture, Sender, as_message, headers
 from nurture.mailers.outbox import Outbox
 from nurture.words import DeliveryId, RequestId, new_id
 
@@ -79,3 +80,22 @@ def test_no_line_of_a_mail_is_longer_than_the_standard_allows() -> None:
 def test_a_notice_to_the_therapist_has_no_list_headers() -> None:
     found = headers(SENDER, Kind.NOTICE, DeliveryId(new_id()), None)
     assert set(found) == {"Message-ID", "Auto-Submitted"}
+
+
+def test_a_letter_carries_its_logo_and_shows_it_without_asking_anybody(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    sender = replace(SENDER, logo=Picture(b"\x89PNG picture", "png"))
+    letter = a_mail(html='<p>Grüße <img src="cid:logo" alt="Dana"></p>\n', sender=sender)
+    post(outbox, letter)
+    stored = outbox.get(letter.delivery)
+    assert stored is not None
+    assert [part.get_content_type() for part in stored.message.walk()] == [
+        "multipart/alternative", "text/plain", "multipart/related", "text/html", "image/png",
+    ]  # fmt: skip
+    assert (stored.part("plain"), stored.part("html")) == (letter.text, letter.html)
+    assert stored.logo() == "data:image/png;base64,iVBORyBwaWN0dXJl"
+    confirmation = a_mail(kind=Kind.CONFIRMATION, sender=sender)
+    post(outbox, confirmation)
+    bare = outbox.get(confirmation.delivery)
+    assert bare is not None
+    assert bare.logo() is None

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
-from nurture.mailers.base import headers
+from nurture.mailers.base import Picture, headers
 from nurture.mailers.sendgrid import SendGrid, body, rate_limit_wait, wire, written
 from nurture.words import DeliveryId, new_id
 from tests.mailers.posting import Posting
-from tests.mailers.test_outbox import a_mail
+from tests.mailers.test_outbox import SENDER, a_mail
 from tests.servers import self_signed
 from tests.servers.sendgrid import (
     KEY,
@@ -201,12 +202,14 @@ def test_an_answer_that_drips_is_over_when_the_request_may_take_no_longer(server
 TEXTS = st.text(max_size=60) | st.sampled_from(['"quoted"', "nurture", "\\", "line\u2028end", "Grüße 🙂", "to@example.org"])
 
 
-@given(to=TEXTS, subject=TEXTS, text=TEXTS, html=TEXTS)
-def test_the_quick_body_is_the_one_the_sdk_builds(to: str, subject: str, text: str, html: str) -> None:
+@given(to=TEXTS, subject=TEXTS, text=TEXTS, html=TEXTS, logo=st.none() | st.builds(Picture, st.binary(), st.just("png")))
+def test_the_quick_body_is_the_one_the_sdk_builds(to: str, subject: str, text: str, html: str, logo: Picture | None) -> None:
     def one_line(value: str) -> str:
         return " ".join(value.split()).replace("\0", "")
 
-    mail = a_mail(to="robin@example.org", subject=one_line(subject) or "x", text=text or "x", html=html or "x")
+    sender = replace(SENDER, logo=logo)
+    mail = a_mail(to="robin@example.org", subject=one_line(subject) or "x", text=text or "x", html=html or "x", sender=sender)
     assert json.loads(written(mail)) == json.loads(json.dumps(body(mail).get()))
+    assert [each["content_id"] for each in json.loads(written(mail)).get("attachments", [])] == (["logo"] if logo else [])
     odd = a_mail(to=one_line(to), headers=headers(mail.sender, mail.kind, mail.delivery, None))
     assert json.loads(written(odd))["personalizations"][0]["to"] == [{"email": odd.to}]

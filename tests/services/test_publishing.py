@@ -1,17 +1,24 @@
 """Letters in and out of the database."""
 
+import re
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select, update
 
+from nurture.domain.sequence import PublicationState
 from nurture.domain.timeline import NeverOpens
 from nurture.letters.source import LetterRefused
 from nurture.runtime import Runtime, shipped
-from nurture.services import publishing
-from nurture.services.publishing import ImportRefused
-from nurture.store.schema import editions
-from tests.people import a_subscriber, run_tick
+from nurture.services import preferences, publishing
+from nurture.services.preferences import Exit
+from nurture.services.publishing import ImportRefused, PublishingRefused
+from nurture.store import publications
+from nurture.store import subscribers as subscribers_of
+from nurture.store.schema import editions, subscribers
+from tests.people import a_subscriber, run_tick, sign_up
 
 KEY = "ketamine-and-talk-therapy"
 
@@ -92,3 +99,97 @@ def test_a_letter_saved_on_windows_is_read_and_kept_as_it_is(rt: Runtime, tmp_pa
 def test_exporting_something_unknown_names_what_is_known(rt: Runtime, tmp_path: Path) -> None:
     with pytest.raises(ImportRefused, match=KEY):
         publishing.export_folder(rt, "nothing", tmp_path)
+
+
+HOLE = "Dear {{ reader.first_name }},"
+
+
+def with_hole(rt: Runtime, folder: Path, words: str = HOLE) -> Path:
+    publishing.export_folder(rt, KEY, folder)
+    letter = folder / "01-history.md"
+    letter.write_text(letter.read_text("utf-8") + f"\n{words}\n", "utf-8")
+    return folder
+
+
+def test_a_hole_that_somebody_would_see_is_counted_and_nothing_is_published(rt: Runtime, tmp_path: Path) -> None:
+    before = edition_count(rt)
+    for first_name in ("Ann", "", "Zoë", ""):
+        a_subscriber(rt, first_name=first_name)
+    sign_up(rt, first_name="")  # who has not confirmed yet will get it too
+    left = a_subscriber(rt, first_name="")
+    preferences.unsubscribe(rt, left.id, Exit.PAGE)
+    seen: list[tuple[int, int]] = []
+    with pytest.raises(PublishingRefused, match=r"^3 of 5 readers would see a hole where 01-history\.md, line \d+, names"):
+        publishing.load_folder(rt, with_hole(rt, tmp_path), by="Dana", tell=lambda done, total: seen.append((done, total)))
+    assert seen == [(5, 5)]
+    assert edition_count(rt) == before
+    last = publishing.under_way(rt)[0]
+    assert (last.state, last.by, last.done, last.total) == (PublicationState.REFUSED, "Dana", 5, 5)
+    assert last.troubles[0].startswith("3 of 5 readers")
+    with rt.database.begin() as db:
+        db.execute(delete(subscribers).where(subscribers.c.first_name_sealed.is_(None)))
+    loaded = publishing.load_folder(rt, tmp_path)
+    assert loaded and loaded.published == 1
+    assert publishing.under_way(rt)[0].state is PublicationState.PUBLISHED
+
+
+def test_a_fact_that_nobody_has_told_us_keeps_the_letter_from_being_published(rt: Runtime, tmp_path: Path) -> None:
+    folder = with_hole(rt, tmp_path, "It costs {{ practice.fee }}, or {{ practice.reply_days }}.")
+    with pytest.raises(PublishingRefused) as refused:
+        publishing.load_folder(rt, folder)
+    fee, days = str(refused.value).splitlines()
+    assert re.match(r"01-history\.md, line \d+: `practice\.fee` is empty, so .* Set NURTURE_PRACTICE_FEE \(docs/", fee)
+    assert "NURTURE_REPLY_DAYS" in days
+    facts = replace(rt.practice.facts, fee="free", reply_days="3")
+    rt.constant = replace(rt.practice, facts=facts).values()
+    assert publishing.load_folder(rt, folder)
+
+
+def test_a_reader_whose_name_cannot_be_read_is_named_as_a_trouble(rt: Runtime, tmp_path: Path) -> None:
+    reader = a_subscriber(rt)
+    with rt.database.begin() as db:
+        db.execute(update(subscribers).where(subscribers.c.id == reader.id).values(first_name_sealed=b"damaged"))
+    with pytest.raises(PublishingRefused, match=r"^1 of 1 readers cannot be written to"):
+        publishing.load_folder(rt, with_hole(rt, tmp_path, "Well."))
+
+
+def test_the_scheduler_publishes_what_was_handed_over(rt: Runtime, tmp_path: Path) -> None:
+    before = edition_count(rt)
+    assert not publishing.work(rt)
+    publishing.ask(rt, with_hole(rt, tmp_path, "One more line."), by="Dana")
+    (waiting,) = [each for each in publishing.under_way(rt) if each.state is PublicationState.CHECKING]
+    assert waiting.by == "Dana"
+    assert edition_count(rt) == before
+    assert publishing.work(rt)
+    assert edition_count(rt) == before + 1
+    assert not publishing.work(rt)
+    a_subscriber(rt, first_name="")
+    publishing.ask(rt, with_hole(rt, tmp_path / "again"))
+    assert publishing.work(rt)
+    assert publishing.under_way(rt)[0].troubles
+    assert edition_count(rt) == before + 1
+
+
+def test_what_a_process_left_half_done_another_takes_up_and_the_first_may_not_end_it(rt: Runtime, tmp_path: Path) -> None:
+    publishing.ask(rt, with_hole(rt, tmp_path, "One more line."))
+    wall = rt.clock.wall()
+    with rt.database.begin() as db:
+        taken = publications.take(db, "gone", wall, wall + timedelta(seconds=60))
+    assert taken is not None
+    assert not publishing.work(rt), "its owner may still be at it"
+    with rt.database.begin() as db:
+        assert publications.take(db, "next", wall + timedelta(seconds=61), wall + timedelta(seconds=121))
+        assert not publications.progress(db, taken.id, "gone", 1, 1, wall)
+        assert not publications.finish(db, taken.id, "gone", PublicationState.PUBLISHED, [], wall)
+
+
+def test_readers_are_tried_in_pages_and_each_once(rt: Runtime) -> None:
+    for _ in range(7):
+        sign_up(rt)
+    with rt.database.read() as db:
+        pages = [subscribers_of.living(db, None, 3)]
+        while pages[-1]:
+            pages.append(subscribers_of.living(db, pages[-1][-1].id, 3))
+        assert subscribers_of.count_living(db) == 7
+    assert [len(page) for page in pages] == [3, 3, 1, 0]
+    assert len({reader.id for page in pages for reader in page}) == 7

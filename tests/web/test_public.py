@@ -12,7 +12,8 @@ from nurture.runtime import Runtime
 from nurture.services.signup import consent_wording
 from nurture.store.schema import consultations, deliveries, subscribers
 from nurture.tokens import Purpose
-from tests.people import a_subscriber, rows, run_tick
+from nurture.words import SubscriberId
+from tests.people import Reader, a_subscriber, confirm, inbox, rows, run_tick
 
 GOOD = {"email": "robin@example.org", "first_name": "Robin", "time_zone": "Europe/Berlin", "consent": "on"}
 CALL = {
@@ -167,3 +168,24 @@ def test_what_a_visitor_does_reaches_the_mailbox(client: FlaskClient, rt: Runtim
     client.post("/subscribe", data=GOOD)
     assert run_tick(rt).claimed == 1
     assert client.get("/outbox").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("chosen", "shown"), [("plain", "Letters"), ("usual", "Dana from Oak Street"), ("", "Dana from Oak Street")]
+)
+def test_a_reader_chooses_what_the_inbox_shows_as_the_sender(client: FlaskClient, rt: Runtime, chosen: str, shown: str) -> None:
+    page = client.get("/").text
+    assert page.count('name="sender"') == 2
+    assert 'value="usual" checked' in page
+    client.post("/subscribe", data=GOOD | {"sender": chosen})
+    (reader,) = [Reader(SubscriberId(found), GOOD["email"]) for found in everybody(rt)]
+    confirm(rt, reader)
+    run_tick(rt)
+    assert {str(mail.message["From"]).split(" <")[0] for mail in inbox(rt, reader)} == {shown}
+    wrong = client.post("/subscribe", data=GOOD | {"sender": chosen, "email": "no"}).text
+    assert f'value="{"plain" if chosen == "plain" else "usual"}" checked' in wrong, "what was chosen is kept"
+
+
+def everybody(rt: Runtime) -> list[str]:
+    with rt.database.read() as db:
+        return list(db.scalars(select(subscribers.c.id)))

@@ -1,0 +1,66 @@
+"""What letters point to, and letters themselves: pages for everybody, to read and to print."""
+
+from itertools import chain
+
+from flask import Blueprint, Response, abort
+from markupsafe import Markup
+
+from nurture.letters import registry
+from nurture.services import reading
+from nurture.web.pages import page, rt
+
+pages = Blueprint("reading", __name__)
+
+_TOPICS = {
+    "welcome": "For the worst moments",
+    "history": "Where it came from",
+    "how-it-may-work": "How it may work",
+    "why-talk": "Why some people pair it with talk therapy",
+    "what-to-expect": "What to expect, and the risks",
+}
+"""Headings of the sources page, by the letters that cite them."""
+
+
+@pages.get("/pages/sources")
+def sources() -> Response:
+    """Every source: what it found, its size, its limits."""
+    works = registry.shipped().values()
+    groups = {heading: [work for work in works if work.topics[:1] == (topic,)] for topic, heading in _TOPICS.items()}
+    grouped = set(chain.from_iterable((work.id for work in found) for found in groups.values()))
+    groups["Further reading"] = [work for work in works if work.id not in grouped]
+    return page("public/sources.html", groups={heading: found for heading, found in groups.items() if found})
+
+
+@pages.get("/pages/picture")
+def picture() -> Response:
+    """The leading theory on one page, drawn, with its gaps."""
+    return page("public/picture.html")
+
+
+@pages.get("/pages/questions")
+def questions() -> Response:
+    """Questions to ask any provider."""
+    return page("public/questions.html")
+
+
+@pages.get("/pages/list")
+def doctor_list() -> Response:
+    """A list to take to your doctor, to fill in on paper."""
+    return page("public/list.html")
+
+
+@pages.get("/read/<sequence>")
+def contents(sequence: str) -> Response:
+    """The letters of a sequence."""
+    places = reading.contents(rt(), sequence)
+    return page("public/contents.html", sequence=sequence, places=places) if places else abort(404)
+
+
+@pages.get("/read/<sequence>/<slug>")
+def letter(sequence: str, slug: str) -> Response:
+    """A letter as a page, with nobody's data in it."""
+    found = reading.page(rt(), sequence, slug)
+    if found is None:
+        abort(404)
+    shown = Markup(found.html)  # noqa: S704 - CommonMark without raw HTML, filled with escaped values
+    return page("public/letter.html", sequence=sequence, letter=found, shown=shown)
