@@ -277,7 +277,8 @@ def _features(shown: list[_Node], css: str) -> set[str]:
     used = [name for node in shown for name in node.style]
     used += [name for _, body in re.findall(r"([^{}]+)\{([^{}]*)\}", rules) for name in _declarations(body)]
     for name in used:
-        found.add(f"css-{name if name in _KEPT_WHOLE else _LONGHAND.sub(lambda part: part[1] + chr(0), name).split(chr(0))[0]}")
+        longhand = None if name in _KEPT_WHOLE else _LONGHAND.match(name)
+        found.add(f"css-{longhand[1] if longhand else name}")
     if "@media" in css:
         found.add("css-at-media")
     if "prefers-color-scheme" in css:
