@@ -152,12 +152,22 @@ class Fleet:
         return worker
 
 
+_ALWAYS_OPEN = """\
+key: ketamine-and-talk-therapy
+title: Letters
+window: {days: [mon, tue, wed, thu, fri, sat, sun], opens: "00:00", closes: "00:00"}
+quiet: {from: "00:00", to: "00:00"}
+"""
+
+
 def stage(rt: Runtime, letters: int = 5, when_in_doubt: str = "resend") -> None:
-    """Make the shipped sequence one of `letters` that are all due at once, one after the other."""
+    """Make the shipped sequence one of `letters` that are all due at once, one after the other, at any hour: a letter that
+    was in doubt for more than a quarter of an hour would else wait for its window.
+    """
     with rt.database.begin() as db:
         db.execute(delete(steps).where(steps.c.position >= letters))
         db.execute(update(steps).values(wait="at once"))
-        db.execute(update(sequences).values(rules=sequences.c.rules + f"when-in-doubt: {when_in_doubt}\n"))
+        db.execute(update(sequences).values(rules=_ALWAYS_OPEN + f"when-in-doubt: {when_in_doubt}\n"))
 
 
 def come(rt: Runtime, readers: int) -> list[Reader]:

@@ -56,7 +56,7 @@ def test_one_of_four_workers_is_killed_again_and_again_and_each_letter_goes_out_
             workers = [fleet.start() for _ in range(WORKERS)]
             kills, began = 0, time.monotonic()
             while unfinished(ground) - len(later) > readers * LETTERS * _TAIL and kills < most_kills:
-                time.sleep(dice.uniform(0.2, 2) if full else dice.uniform(0.1, 0.4))
+                time.sleep(dice.uniform(0.2, 1.6) if full else dice.uniform(0.1, 0.4))
                 victim = dice.randrange(WORKERS)
                 workers[victim].kill()
                 workers[victim] = fleet.start()
