@@ -1,4 +1,4 @@
-"""`nurture …`: serve, worker, tick, init, demo. Exit codes: 0 done, 1 failed, 2 wrong use or missing setting."""
+"""`nurture …`: init, serve, worker, tick, simulate and more. Exit codes: 0 done, 1 failed, 2 wrong use or missing setting."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import click
 
 from nurture import __version__, fleet, runtime, scheduler
 from nurture import settings as configuration
-from nurture.cli import data, demonstration, mail, server
+from nurture.cli import data, demonstration, mail, server, simulation
 from nurture.delivery import tick as ticks
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.runtime import Runtime
@@ -125,6 +125,7 @@ def demo(speed: float) -> None:
 cli.add_command(data.emails)
 cli.add_command(mail.deliveries)
 cli.add_command(mail.sending)
+cli.add_command(simulation.simulate)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from nurture import log
 from nurture.delivery.plan import Plans, plan_after
 from nurture.domain.delivery import Kind, State
 from nurture.domain.sequence import IfLate
-from nurture.domain.timeline import ON_TIME, NeverOpens, first_opening, reopened
+from nurture.domain.timeline import ON_TIME, NeverOpens, first_opening, reopened, spaced_out
 from nurture.runtime import Runtime
 from nurture.store import claims, ledger
 from nurture.store.claims import Claimed
@@ -71,11 +71,7 @@ def space_out(
     for delivery, who, zone_name in rows:
         row, zone = known[delivery], ZoneInfo(zone_name)
         letter = row.kind is Kind.LETTER
-        tomorrow = (now.astimezone(zone) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-        last = ledger.last_sent(db, who, letter)
-        free = last + rt.guards.gap if last and letter else tomorrow
-        if free <= now:  # the gap is over, so the day is full
-            free = tomorrow
+        free = spaced_out(now, ledger.last_sent(db, who, True) if letter else None, rt.guards.gap, zone)
         if letter and row.sequence is not None:
             _, rules = plans.of(row.sequence)
             free = first_opening(free, rules, zone)

@@ -86,6 +86,8 @@ class Step:
     wait: Wait = Wait()
     at_once: bool = False
     lateness: Lateness = Lateness()
+    removed: bool = False
+    """Taken out of the sequence. It stays listed in its place, so that a reader who got it last goes on after it."""
 
     @property
     def waits(self) -> str:
@@ -117,9 +119,11 @@ class EnrollmentState(StrEnum):
 
 
 def following(steps: Ordered[Step], key: StepKey | None) -> Step | None:
-    """The step after `key`, the first one for None; None when the sequence is over or the step has been deleted."""
-    if key is None:
-        return steps[0] if steps else None
+    """The step after `key`, the first one for None, passing over removed ones; None when the sequence is over or no longer
+    lists that step.
+    """
     keys = [step.key for step in steps]
-    place = keys.index(key) + 1 if key in keys else len(keys)
-    return steps[place] if place < len(steps) else None
+    if key is not None and key not in keys:
+        return None
+    place = 0 if key is None else keys.index(key) + 1
+    return next((step for step in steps[place:] if not step.removed), None)

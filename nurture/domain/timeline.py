@@ -173,3 +173,35 @@ def reopened(planned: datetime, now: datetime, grace: timedelta, rules: Rules, z
         return None
     opening = first_opening(now, rules, zone)
     return opening if opening > now else None
+
+
+def spaced_out(now: datetime, last: datetime | None, gap: timedelta, zone: ZoneInfo) -> datetime:
+    """From when (UTC) a letter may go that was turned away at `now` for coming too soon after the one sent at `last`.
+
+    That is when `gap` is over; if it is over already, the reader's day was full, and theirs begins anew at midnight.
+    """
+    tomorrow = (now.astimezone(zone) + _DAY_LONG).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+    free = last + gap if last else tomorrow
+    return free if free > now else tomorrow
+
+
+def wait_after_pause(due: datetime, paused: datetime, resumed: datetime, zone: ZoneInfo) -> datetime:
+    """The UTC instant when the wait that a pause froze is over: what was left of it at `paused` counts on from `resumed`.
+
+    What was left until `due` is counted as a wait is: whole days of the reader's calendar, then elapsed time. So a change of
+    the clocks, in the pause or after it, moves nothing. A letter already due when the pause began has no wait left.
+    """
+    days = max(0, (due.astimezone(zone).date() - paused.astimezone(zone).date()).days)
+    while days and after_wait(paused, Wait(days), zone) > due:
+        days -= 1
+    rest = due - after_wait(paused, Wait(days), zone)
+    return after_wait(resumed, Wait(days), zone) + max(rest, timedelta(0))
+
+
+def resume_at(due: datetime, paused: datetime, resumed: datetime, rules: Rules, zone: ZoneInfo) -> datetime:
+    """When a letter is due (UTC) whose reader paused at `paused`, when it was due at `due`, and goes on at `resumed`.
+
+    The rest of its wait is waited, then it takes the first opening: never a moment the rules forbid, whatever the letter
+    is. All instants are UTC, and `paused` is not after `resumed`. Raises NeverOpens.
+    """
+    return first_opening(wait_after_pause(due, paused, resumed, zone), rules, zone)

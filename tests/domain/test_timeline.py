@@ -22,6 +22,9 @@ from nurture.domain.timeline import (
     next_anchor,
     next_due,
     reopened,
+    resume_at,
+    spaced_out,
+    wait_after_pause,
 )
 from nurture.words import StepKey
 
@@ -471,3 +474,64 @@ def test_a_late_letter_may_go_now_exactly_when_the_readers_clock_allows_it(case:
     else:
         assert (instead is None) == may_go(now, case.rules, case.zone)
         assert instead is None or instead > now
+
+
+# Letters that come too soon
+
+
+def test_a_letter_too_soon_after_another_waits_until_the_gap_is_over() -> None:
+    assert spaced_out(NOON + 6 * HOUR, NOON, 20 * HOUR, BERLIN) == NOON + 20 * HOUR
+
+
+def test_a_letter_on_a_full_day_waits_for_the_readers_midnight() -> None:
+    assert spaced_out(NOON + 6 * HOUR, NOON, 6 * HOUR, BERLIN) == at("2026-03-03T00:00", BERLIN)
+    assert spaced_out(NOON, None, 6 * HOUR, BERLIN) == at("2026-03-03T00:00", BERLIN)
+
+
+# A pause freezes the rest of the wait
+
+
+@settings(max_examples=200, deadline=None)
+@given(cases(), st.timedeltas(timedelta(0), 20 * DAY), st.timedeltas(timedelta(0), 60 * DAY))
+def test_on_resuming_a_letter_waits_the_rest_of_its_wait_and_takes_the_first_opening(
+    case: Case, left: timedelta, away: timedelta
+) -> None:
+    resumed = case.anchor + away
+    over = wait_after_pause(case.anchor + left, case.anchor, resumed, case.zone)
+    assert over >= resumed
+    assert abs(over - resumed - left) <= 4 * HOUR, "no more than clocks jump, in the wait and after the pause"
+    try:
+        due = resume_at(case.anchor + left, case.anchor, resumed, case.rules, case.zone)
+    except NeverOpens:
+        return
+    assert_first_moment(due, over, case.rules, case.zone, search=2 * DAY)
+
+
+@settings(max_examples=200, deadline=None)
+@given(cases(), st.timedeltas(timedelta(0), 20 * DAY))
+@example(Case(NEW_YORK, FOLD - 30 * MINUTE, ALWAYS), DAY)
+@example(Case(NEW_YORK, GAP - DAY, ALWAYS), DAY)
+def test_a_pause_of_no_length_moves_no_letter(case: Case, left: timedelta) -> None:
+    assert wait_after_pause(case.anchor + left, case.anchor, case.anchor, case.zone) == case.anchor + left
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases(), st.timedeltas(timedelta(0), 20 * DAY), st.timedeltas(timedelta(0), 20 * DAY))
+def test_a_letter_already_due_when_the_pause_began_goes_out_on_resuming(case: Case, late: timedelta, away: timedelta) -> None:
+    assert wait_after_pause(case.anchor - late, case.anchor, case.anchor + away, case.zone) == case.anchor + away
+
+
+@pytest.mark.parametrize(
+    ("paused", "due", "resumed", "instead"),
+    [
+        ("2026-03-02T10:00", "2026-03-04T11:30", "2026-03-10T10:00", "2026-03-12T11:30"),
+        ("2026-03-25T10:00", "2026-03-27T11:30", "2026-03-28T10:00", "2026-03-30T11:30"),  # the clocks go forward on 29 March
+        ("2026-03-28T10:00", "2026-03-30T11:30", "2026-04-07T10:00", "2026-04-09T11:30"),
+        ("2026-10-23T10:00", "2026-10-27T11:30", "2026-11-09T10:00", "2026-11-13T11:30"),  # and back on 25 October
+        ("2026-03-02T10:00", "2026-03-02T11:30", "2026-03-06T17:00", "2026-03-07T09:00"),
+        ("2026-03-02T10:00", "2026-03-02T11:30", "2026-03-08T17:00", "2026-03-09T09:00"),
+    ],
+)
+def test_what_is_left_of_a_wait_is_the_same_on_the_readers_clock(paused: str, due: str, resumed: str, instead: str) -> None:
+    paused_at, was_due, resumed_at = (at(text, BERLIN) for text in (paused, due, resumed))
+    assert resume_at(was_due, paused_at, resumed_at, Rules(), BERLIN) == at(instead, BERLIN)
