@@ -1,6 +1,6 @@
 """The walk through a sequence. That it is what the engine does: tests/services/test_simulation.py."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from itertools import pairwise
 
 import pytest
@@ -40,7 +40,7 @@ def test_each_letter_is_due_when_the_timeline_says_so_after_the_one_before(case:
     for step, letter in zip(steps, found, strict=True):
         anchor = next_due(anchor, step, case.rules, case.zone)
         assert (letter.step, letter.due) == (step.key, anchor)
-        assert letter.local == letter.due
+        assert letter.local.astimezone(UTC) == letter.due  # Python calls a doubled hour equal to nothing in another zone
         assert letter.local.tzinfo is case.zone
 
 

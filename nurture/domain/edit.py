@@ -1,0 +1,273 @@
+"""What an edit of a running sequence does to each reader: `plan_edit`, and `impact` of it for a person to read.
+
+The rules. The past never re-runs: what was sent stays sent. Nobody gets a letter twice. Nobody silently skips one: a letter
+that was still to come stays so, wherever it is moved to; only its removal takes it away, and that is counted. A shortened
+wait moves people forward, a longer one back. An inserted step reaches those who stand before its place.
+
+An edited sequence lists every step of the old one. One taken out stays in its place, marked `removed`, so that whoever got it
+last goes on after it. A reader's place is before the first step that was still to come for them, or right after their last
+one if that is earlier.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from nurture.domain.sequence import Step
+from nurture.domain.timeline import NeverOpens, Rules, first_opening, next_due
+from nurture.words import EnrollmentId, NurtureError, StepKey
+
+
+class EditRefused(NurtureError):
+    """An edited sequence that does not say what becomes of each step."""
+
+
+class Choice(StrEnum):
+    """Whom an edit reaches."""
+
+    NEW_ONLY = "new-only"
+    """Readers who begin after it; the others go on as before."""
+    EVERYONE = "everyone"
+    """Also those in the middle, for what they have not been sent."""
+    HOLD = "hold"
+    """As EVERYONE, but a next letter that would change waits until a person lets it go."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A sequence as it is before an edit, or after it: steps in order, removed ones too, and when letters may go out."""
+
+    steps: tuple[Step, ...]
+    rules: Rules = field(default_factory=Rules)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A letter a reader has coming: the step, and when it is due (UTC)."""
+
+    step: StepKey
+    due: datetime
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader in the middle of a sequence; who has completed or left it is not touched by an edit."""
+
+    enrollment: EnrollmentId
+    zone: ZoneInfo
+    anchor: datetime
+    """From when (UTC) the wait for the next letter counts."""
+    sent: frozenset[StepKey] = frozenset()
+    last: StepKey | None = None
+    """The step sent last."""
+    planned: Planned | None = None
+    """The next letter. None: nothing is to come, or the letter before it is under way."""
+    movable: bool = True
+    """Whether `planned` may still change: it is scheduled, neither claimed nor on its way."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """What an edit does to one reader."""
+
+    enrollment: EnrollmentId
+    before: Planned | None
+    after: Planned | None
+    days: int = 0
+    """By how many days of their calendar the next letter is later (negative: earlier), if it stays the same letter."""
+    at_once: bool = False
+    """Whether the next letter would go out now only because of the edit."""
+    never: tuple[StepKey, ...] = ()
+    """Letters that were to come and now never will."""
+    more: tuple[StepKey, ...] = ()
+    """Letters that are to come now and were not before."""
+    held: bool = False
+    """Whether the next letter waits, at `after`, until a person lets it go."""
+
+
+def still_to_come(steps: Sequence[Step], reader: Reader) -> tuple[StepKey, ...]:
+    """Keys of the letters a reader gets yet, in order: from the planned one on, else after the last one sent.
+
+    A planned letter that can no longer be changed is under way, and not among them. Raises EditRefused.
+    """
+    keys = [step.key for step in steps]
+    start = 0
+    if reader.planned is not None:
+        start = _place(keys, reader.planned.step)
+    elif reader.last is not None:
+        start = _place(keys, reader.last) + 1
+    gone = _given(reader)
+    return tuple(step.key for step in steps[start:] if not step.removed and step.key not in gone)
+
+
+def to_come_after(old: Version, new: Version, reader: Reader) -> tuple[StepKey, ...]:
+    """Keys of the letters a reader who stood in `old` gets from `new`, in order.
+
+    For one whose letter is under way: those that follow it. Plan the first of them once that letter is out. Raises EditRefused.
+    """
+    keys = [step.key for step in new.steps]
+    _check(old, keys)
+    last = reader.planned.step if reader.planned is not None and not reader.movable else reader.last
+    after_last = _place(keys, last) + 1 if last is not None else 0
+    start = min([after_last, *(_place(keys, key) for key in still_to_come(old.steps, reader))])
+    gone = _given(reader)
+    return tuple(step.key for step in new.steps[start:] if not step.removed and step.key not in gone)
+
+
+def _given(reader: Reader) -> frozenset[StepKey]:
+    """What a reader has got, or is getting."""
+    if reader.planned is None or reader.movable:
+        return reader.sent
+    return reader.sent | {reader.planned.step}
+
+
+def _place(keys: Sequence[StepKey], key: StepKey) -> int:
+    if key not in keys:
+        raise EditRefused(f"The sequence does not list the step {key!r}. Keep it, or list it in its place as removed.")
+    return keys.index(key)
+
+
+def _check(old: Version, keys: Sequence[StepKey]) -> None:
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    if twice:
+        raise EditRefused(f"The sequence lists the step {twice[0]!r} twice. Each step needs a key of its own.")
+    for step in old.steps:
+        _place(keys, step.key)
+
+
+def plan_edit(
+    old: Version, new: Version, readers: Iterable[Reader], now: datetime, choice: Choice = Choice.EVERYONE
+) -> list[Move]:
+    """What changes for each reader if `old` becomes `new` at `now` (UTC): one Move for each to whom anything does.
+
+    A letter under way stays as it is. Raises EditRefused, and NeverOpens if the new rules leave no moment to send in.
+    """
+    if choice is Choice.NEW_ONLY:
+        _check(old, [step.key for step in new.steps])
+        return []
+    moves = (_move(old, new, reader, now, choice) for reader in readers)
+    return [move for move in moves if move.before != move.after or move.never or move.more]
+
+
+def _move(old: Version, new: Version, reader: Reader, now: datetime, choice: Choice) -> Move:
+    before, coming = still_to_come(old.steps, reader), to_come_after(old, new, reader)
+    never, more = _missing(before, coming), _missing(coming, before)
+    if not reader.movable:
+        return Move(reader.enrollment, reader.planned, reader.planned, never=never, more=more)
+    after = _planned(old, new, reader, coming[0], now) if coming else None
+    changed = after is not None and after != reader.planned
+    days = 0
+    if after is not None and reader.planned is not None and after.step == reader.planned.step:
+        days = (after.due.astimezone(reader.zone).date() - reader.planned.due.astimezone(reader.zone).date()).days
+    return Move(
+        reader.enrollment, reader.planned, after, days=days, at_once=changed and after is not None and after.due <= now,
+        never=never, more=more, held=changed and choice is Choice.HOLD,
+    )  # fmt: skip
+
+
+def _missing(some: Sequence[StepKey], others: Sequence[StepKey]) -> tuple[StepKey, ...]:
+    return tuple(key for key in some if key not in others)
+
+
+def _planned(old: Version, new: Version, reader: Reader, key: StepKey, now: datetime) -> Planned:
+    """The next letter, and its moment: the old one if nothing about it changes, never one that is past."""
+    step, planned = _step(new, key), reader.planned
+    if planned is not None and planned.step == key and _timing(_step(old, key), old.rules) == _timing(step, new.rules):
+        return planned
+    due = next_due(reader.anchor, step, new.rules, reader.zone)
+    put_off = _put_off(old, reader)
+    if put_off or due < now:  # also a step `at once`: what it answers is long ago
+        due = first_opening(max(due + put_off, now), new.rules, reader.zone)
+    return Planned(key, due)
+
+
+def _step(version: Version, key: StepKey) -> Step:
+    return next(step for step in version.steps if step.key == key)
+
+
+def _timing(step: Step, rules: Rules) -> tuple[object, ...]:
+    """What decides when a letter is due."""
+    return step.at_once, None if step.at_once else (step.wait, rules)
+
+
+def _put_off(old: Version, reader: Reader) -> timedelta:
+    """By how much the planned letter was put off, by a pause say: that stays, whatever becomes of the wait."""
+    if reader.planned is None:
+        return timedelta(0)
+    try:
+        promised = next_due(reader.anchor, _step(old, reader.planned.step), old.rules, reader.zone)
+    except NeverOpens:  # the rules were changed since it was planned
+        return timedelta(0)
+    return max(reader.planned.due - promised, timedelta(0))
+
+
+@dataclass(frozen=True)
+class Impact:
+    """How many people an edit touches, and how. One person may be in several counts."""
+
+    shifted: Mapping[tuple[StepKey, int], int]
+    """By letter and days (negative: earlier; 0: another time of the same day): whose next letter stays the same letter."""
+    at_once: Mapping[StepKey, int]
+    """By letter: who would get it now; they are not in `shifted`."""
+    skipped: Mapping[StepKey, int]
+    """By letter: who was to get it, and never will."""
+    additional: Mapping[StepKey, int]
+    """By letter: who was not to get it, and now will."""
+    instead: Mapping[tuple[StepKey, StepKey], int]
+    """By letters (before, after): whose next letter is another one that was to come anyway, or an additional one."""
+    held: int = 0
+    """How many next letters wait for a person to let them go."""
+
+
+def impact(moves: Iterable[Move]) -> Impact:
+    """Count what `moves` do."""
+    shifted, instead = Counter[tuple[StepKey, int]](), Counter[tuple[StepKey, StepKey]]()
+    at_once, skipped, additional, held = Counter[StepKey](), Counter[StepKey](), Counter[StepKey](), 0
+    for move in moves:
+        skipped.update(move.never)
+        additional.update(move.more)
+        held += move.held
+        if move.after is None or move.after == move.before:
+            continue
+        if move.at_once:
+            at_once[move.after.step] += 1
+        elif move.before is not None and move.before.step == move.after.step:
+            shifted[move.after.step, move.days] += 1
+        if move.before is not None and move.before.step != move.after.step:
+            instead[move.before.step, move.after.step] += 1
+    return Impact(shifted, at_once, skipped, additional, instead, held)
+
+
+NOBODY = "Nobody who is reading now is affected."
+
+
+def sentences(found: Impact, titles: Mapping[StepKey, str]) -> list[str]:
+    """What an edit does, in plain words, a sentence each; letters by their titles."""
+
+    def named(key: StepKey) -> str:
+        return f"“{titles.get(key, key)}”"
+
+    said = [f"{_people(n, 'gets', 'get')} {named(key)} {_shift(days)}." for (key, days), n in sorted(found.shifted.items())]
+    said += [f"{_people(n, 'would get', 'would get')} {named(key)} now." for key, n in found.at_once.items()]
+    said += [f"{_people(n, 'skips', 'skip')} {named(key)}." for key, n in found.skipped.items()]
+    said += [f"{_people(n, 'gets', 'get')} {named(key)} as well." for key, n in found.additional.items()]
+    said += [
+        f"For {_people(n)}, {named(after)} comes next instead of {named(before)}."
+        for (before, after), n in found.instead.items()
+    ]
+    if found.held:
+        said.append(f"{_people(found.held, 'waits', 'wait')} for the next letter until you let it go.")
+    return said or [NOBODY]
+
+
+def _people(count: int, one: str = "", many: str = "") -> str:
+    return f"{count:,} {'person' if count == 1 else 'people'} {one if count == 1 else many}".rstrip()
+
+
+def _shift(days: int) -> str:
+    if days == 0:
+        return "at another time of the same day"
+    return f"{abs(days)} day{'' if abs(days) == 1 else 's'} {'later' if days > 0 else 'earlier'}"
