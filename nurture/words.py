@@ -13,6 +13,7 @@ DeliveryId = NewType("DeliveryId", str)
 BatchId = NewType("BatchId", str)
 RequestId = NewType("RequestId", str)
 ConsultationId = NewType("ConsultationId", str)
+UserId = NewType("UserId", str)
 StepKey = NewType("StepKey", str)
 """Stable name of a step inside its sequence: the slug of its letter's file. Its position may change, this may not."""
 

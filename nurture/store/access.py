@@ -1,11 +1,12 @@
 """One-time login links and sessions of the desk."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, or_, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from nurture.store.schema import desk_sessions, login_links
-from nurture.words import new_id
+from nurture.words import UserId, new_id
 
 IDLE = timedelta(minutes=30)
 LONGEST = timedelta(hours=12)
@@ -14,11 +15,35 @@ LONGEST = timedelta(hours=12)
 L, S = login_links.c, desk_sessions.c
 
 
-def add_link(db: Connection, expires: datetime) -> str:
+@dataclass(frozen=True)
+class Session:
+    """A living session. `half`: the second factor is still to come; `proved`: when they last showed who they are (UTC)."""
+
+    id: str
+    user: UserId
+    half: bool
+    proved: datetime | None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A login link that still works; no `user`: the first owner's."""
+
+    expires: datetime
+    user: UserId | None
+
+
+def add_link(db: Connection, expires: datetime, user: UserId | None) -> str:
     """Make a link that works once until `expires` (real time); returns its id."""
     link = new_id()
-    db.execute(insert(login_links).values(id=link, expires_at=expires))
+    db.execute(insert(login_links).values(id=link, expires_at=expires, user_id=user))
     return link
+
+
+def link(db: Connection, link: str, wall: datetime) -> Link | None:
+    """A link that still works."""
+    row = db.execute(select(L.expires_at, L.user_id).where(L.id == link, L.used_at.is_(None), L.expires_at > wall)).first()
+    return Link(row[0], row[1]) if row else None
 
 
 def use_link(db: Connection, link: str, wall: datetime) -> bool:
@@ -27,17 +52,25 @@ def use_link(db: Connection, link: str, wall: datetime) -> bool:
     return bool(db.execute(update(login_links).where(*fresh).values(used_at=wall)).rowcount)
 
 
-def open_session(db: Connection, wall: datetime) -> str:
-    """Start a session; returns its id."""
+def open_session(db: Connection, user: UserId, wall: datetime, half: bool) -> str:
+    """Start a session; returns its id. A whole one begins with a proof of who they are."""
     session = new_id()
-    db.execute(insert(desk_sessions).values(id=session, created_at=wall, seen_at=wall))
+    values = {"id": session, "user_id": user, "created_at": wall, "seen_at": wall, "half": half}
+    db.execute(insert(desk_sessions).values(values | {"proved_at": None if half else wall}))
     return session
 
 
-def touch_session(db: Connection, session: str, wall: datetime) -> bool:
-    """Whether a session is alive; if so, it has just been seen."""
-    alive = (S.id == session, S.seen_at > wall - IDLE, S.created_at > wall - LONGEST)
-    return bool(db.execute(update(desk_sessions).where(*alive).values(seen_at=wall)).rowcount)
+def touch_session(db: Connection, session: str, wall: datetime) -> Session | None:
+    """A session, if it is alive; it has just been seen."""
+    alive = (S.id == session, S.user_id.is_not(None), S.seen_at > wall - IDLE, S.created_at > wall - LONGEST)
+    seen = update(desk_sessions).where(*alive).values(seen_at=wall).returning(S.id, S.user_id, S.half, S.proved_at)
+    row = db.execute(seen).first()
+    return Session(*row) if row else None
+
+
+def prove(db: Connection, session: str, wall: datetime) -> None:
+    """Note that whoever has this session has just shown who they are."""
+    db.execute(update(desk_sessions).where(S.id == session).values(proved_at=wall))
 
 
 def close_session(db: Connection, session: str) -> None:

@@ -1,0 +1,154 @@
+"""Accounts of the desk: who may use it, their second factors, their failed tries, and what happened to them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nurture.domain.user import Role
+from nurture.sealing import Place, Sealed
+from nurture.store.schema import desk_sessions, login_attempts, recovery_codes, security_events, users
+from nurture.words import UserId
+
+U, A, R, E = users.c, login_attempts.c, recovery_codes.c, security_events.c
+
+
+@dataclass(frozen=True)
+class User:
+    """An account as stored; address, name and the app's secret are still sealed."""
+
+    id: UserId
+    role: Role
+    email: Sealed | None = None
+    name: Sealed | None = None
+    password: str | None = None
+    totp: Sealed | None = None
+    totp_step: int | None = None
+    seen: datetime | None = None
+    email_bidx: bytes | None = None
+
+
+_COLUMNS = (U.id, U.role, U.email_sealed, U.name_sealed, U.password, U.totp_sealed, U.totp_step, U.seen_at, U.email_bidx)
+
+
+def place(column: str, who: str) -> Place:
+    """Where a personal value of an account is sealed."""
+    return Place("users", column, who)
+
+
+def add(db: Connection, user: User, wall: datetime) -> None:
+    """Write a new account. The address must be nobody else's."""
+    db.execute(
+        insert(users).values(
+            id=user.id, role=user.role, email_bidx=user.email_bidx, email_sealed=user.email, name_sealed=user.name,
+            created_at=wall,
+        )
+    )  # fmt: skip
+
+
+def get(db: Connection, who: UserId) -> User | None:
+    """An account by id."""
+    row = db.execute(select(*_COLUMNS).where(U.id == who)).first()
+    return User(*row) if row else None
+
+
+def by_email(db: Connection, email_bidx: bytes) -> User | None:
+    """The account with that address."""
+    row = db.execute(select(*_COLUMNS).where(U.email_bidx == email_bidx)).first()
+    return User(*row) if row else None
+
+
+def everyone(db: Connection) -> list[User]:
+    """All accounts, oldest first."""
+    return [User(*row) for row in db.execute(select(*_COLUMNS).order_by(U.created_at, U.id))]
+
+
+def owners(db: Connection) -> int:
+    """How many owners there are."""
+    return db.execute(select(func.count()).select_from(users).where(U.role == Role.OWNER)).scalar_one()
+
+
+def change(db: Connection, who: UserId, **values: Any) -> None:
+    """Set columns of an account."""
+    db.execute(update(users).where(U.id == who).values(**values))
+
+
+def remove(db: Connection, who: UserId) -> None:
+    """Delete an account, its sessions and its second factors."""
+    db.execute(delete(users).where(U.id == who))
+
+
+def take_step(db: Connection, who: UserId, step: int) -> bool:
+    """Note that the code of these 30 seconds has been used; False if it, or a later one, was before."""
+    fresh = (U.id == who, or_(U.totp_step.is_(None), U.totp_step < step))
+    return bool(db.execute(update(users).where(*fresh).values(totp_step=step)).rowcount)
+
+
+def put_codes(db: Connection, who: UserId, codes: Iterable[bytes]) -> None:
+    """Replace the recovery codes of an account by new ones, as hashes."""
+    db.execute(delete(recovery_codes).where(R.user_id == who))
+    rows = [{"user_id": who, "code": code} for code in codes]
+    if rows:
+        db.execute(insert(recovery_codes), rows)
+
+
+def use_code(db: Connection, who: UserId, code: bytes, wall: datetime) -> bool:
+    """Use a recovery code up; False if it was used or never existed."""
+    fresh = (R.user_id == who, R.code == code, R.used_at.is_(None))
+    return bool(db.execute(update(recovery_codes).where(*fresh).values(used_at=wall)).rowcount)
+
+
+def codes_left(db: Connection, who: UserId) -> int:
+    """How many recovery codes still work."""
+    left = (R.user_id == who, R.used_at.is_(None))
+    return db.execute(select(func.count()).select_from(recovery_codes).where(*left)).scalar_one()
+
+
+def tries(db: Connection, email_bidx: bytes) -> tuple[int, datetime | None]:
+    """How many tries for an address failed in a row, and until when (UTC) it waits."""
+    row = db.execute(select(A.failures, A.wait_until).where(A.email_bidx == email_bidx)).first()
+    return (row[0], row[1]) if row else (0, None)
+
+
+def count_try(db: Connection, email_bidx: bytes, wall: datetime) -> int:
+    """Count a try before it is judged, so that two at once count twice; returns how many there are now."""
+    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
+    written = dialect.insert(login_attempts).values(email_bidx=email_bidx, failures=1, at=wall)
+    counted = written.on_conflict_do_update(index_elements=[A.email_bidx], set_={"failures": A.failures + 1, "at": wall})
+    return int(db.execute(counted.returning(A.failures)).scalar_one())
+
+
+def wait(db: Connection, email_bidx: bytes, until: datetime) -> None:
+    """Take no further try for an address until then."""
+    db.execute(update(login_attempts).where(A.email_bidx == email_bidx).values(wait_until=until))
+
+
+def forgive(db: Connection, email_bidx: bytes) -> None:
+    """Forget the failed tries for an address."""
+    db.execute(delete(login_attempts).where(A.email_bidx == email_bidx))
+
+
+def note(db: Connection, who: UserId | None, kind: str, wall: datetime) -> None:
+    """Write down what happened to an account."""
+    db.execute(insert(security_events).values(user_id=who, kind=kind, at=wall))
+
+
+def happened(db: Connection, limit: int) -> list[tuple[UserId | None, str, datetime]]:
+    """What happened to accounts, newest first."""
+    query = select(E.user_id, E.kind, E.at).order_by(E.id.desc()).limit(limit)
+    return [(row[0], row[1], row[2]) for row in db.execute(query)]
+
+
+def end_sessions(db: Connection, who: UserId, but: str | None = None) -> None:
+    """End the sessions of an account, all or all but one."""
+    theirs = desk_sessions.c.user_id == who
+    db.execute(delete(desk_sessions).where(theirs if but is None else theirs & (desk_sessions.c.id != but)))
+
+
+def forget(db: Connection, before: datetime) -> None:
+    """Delete what happened, and was tried, before then."""
+    db.execute(delete(security_events).where(E.at < before))
+    db.execute(delete(login_attempts).where(A.at < before))
