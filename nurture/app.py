@@ -4,7 +4,7 @@ from flask import Flask
 
 from nurture.runtime import Runtime, shipped
 from nurture.web import api, ops, pages, public, reading, subscriber, webhooks
-from nurture.web.desk import account, dashboard
+from nurture.web.desk import access, account, dashboard, entry
 
 
 def create_app(rt: Runtime) -> Flask:
@@ -13,7 +13,8 @@ def create_app(rt: Runtime) -> Flask:
     app.extensions["nurture"] = rt
     pages.prepare(app)
     for blueprint in (
-        public.pages, reading.pages, subscriber.pages, ops.pages, account.pages, dashboard.pages, api.api, webhooks.webhooks,
+        public.pages, reading.pages, subscriber.pages, ops.pages, entry.pages, account.pages, access.pages, dashboard.pages,
+        api.api, webhooks.webhooks,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
     return app

@@ -7,7 +7,7 @@ import click
 
 from nurture import __version__, fleet, runtime, scheduler
 from nurture import settings as configuration
-from nurture.cli import data, demonstration, mail, server, simulation
+from nurture.cli import data, demonstration, mail, server, simulation, users
 from nurture.delivery import tick as ticks
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.runtime import Runtime
@@ -126,6 +126,7 @@ cli.add_command(data.emails)
 cli.add_command(mail.deliveries)
 cli.add_command(mail.sending)
 cli.add_command(simulation.simulate)
+cli.add_command(users.users)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from nurture.letters.source import read_letter
 from nurture.mailers.base import Mail, MailRefused, headers
 from nurture.runtime import Runtime, shipped
 from nurture.sealing import Sealed, Unreadable
-from nurture.store import subscribers
+from nurture.store import subscribers, users
 from nurture.store.claims import Claimed
 from nurture.store.sequences import StoredEdition
 from nurture.tokens import Purpose
@@ -25,9 +25,9 @@ UNFIT = (Unfillable, Unreadable, MailRefused, LookupError)
 
 
 @cache
-def own_mail(kind: Kind) -> Edition:
-    """The edition of a mail that is no letter: templates/mail/<kind>.md, compiled like one."""
-    name = f"{kind.value.replace('_', '-')}.md"
+def own_mail(kind: Kind, name: str = "") -> Edition:
+    """The edition of a mail that is no letter: templates/mail/<name or kind>.md, compiled like one."""
+    name = f"{name or kind.value.replace('_', '-')}.md"
     return compile_letter(read_letter(name, (shipped("mail") / name).read_text("utf-8")), kind)
 
 
@@ -39,7 +39,7 @@ def mail_of(rt: Runtime, row: Claimed, editions: Mapping[EditionId, StoredEditio
         stored = editions[row.edition]
         edition = Edition(stored.subject, stored.html, stored.text)
     else:
-        edition = own_mail(row.kind)
+        edition = own_mail(row.kind, "login-link" if row.login else "")
     unsubscribe = None
     if row.subscriber is not None:
         unsubscribe = f"{rt.settings.base_url}/unsubscribe/{rt.tokens.mint(Purpose.UNSUBSCRIBE, row.subscriber)}"
@@ -47,6 +47,8 @@ def mail_of(rt: Runtime, row: Claimed, editions: Mapping[EditionId, StoredEditio
     to = rt.settings.notices_to
     if row.subscriber is not None and row.email is not None:
         to = rt.sealer.open(row.email, subscribers.email_place(row.subscriber))
+    elif row.login is not None:
+        to = rt.sealer.open(row.login.email, users.place("email", row.login.user))
     sender = rt.plain_sender if row.plain_sender else rt.sender
     return Mail(
         row.id, request, row.kind, to, content.subject, content.html, content.text, sender,
@@ -68,7 +70,9 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
                 f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.subscriber, rt.clock.wall() + CONFIRM_WITHIN)}"
             )
         reader = about_reader(rt, row.subscriber, name, row.confirmed, row.time_zone)
-    if row.about is not None:
+    if row.login is not None and row.about is not None:
+        links["desk"] = f"{base}/desk/login/{rt.tokens.mint(Purpose.DESK_LOGIN, row.about, row.login.expires)}"
+    elif row.about is not None:
         links["desk"] = f"{base}/desk/consultations/{row.about}"
     return {**rt.constant, "reader": reader, "links": links}
 

@@ -1,49 +1,223 @@
-"""Who may see the desk: a one-time link opens a session kept by the server."""
+"""Into the desk: by password and a second proof, or by a link that works once. Sessions are kept by the server."""
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from nurture import log
+from sqlalchemy import Connection
+
+from nurture.domain.delivery import Kind
+from nurture.domain.user import wait_after
 from nurture.runtime import Runtime
-from nurture.store import access
+from nurture.services.accounts import Account, first_owner, note, opened
+from nurture.services.addresses import Address
+from nurture.services.passwords import fits, hash_password, is_dated
+from nurture.services.second_factor import looks_like_recovery, recovery_hash, step_of
+from nurture.store import access, ledger, users
+from nurture.store.access import Session
+from nurture.store.ledger import NewDelivery
+from nurture.store.users import User
 from nurture.tokens import Purpose, TokenRefused
-
-_log = log.get(__name__)
+from nurture.words import ConsultationId, NurtureError, UserId
 
 LINK_WORKS = timedelta(minutes=10)
+INVITATION_WORKS = timedelta(days=3)
+PROOF_LASTS = timedelta(minutes=10)
+_MOST_LINKS = 3
+"""Links on their way to one account at a time: nobody's inbox can be filled with them."""
 
 
-def login_link(rt: Runtime) -> str:
-    """A link to the desk that works once, for ten minutes."""
-    expires = rt.clock.wall() + LINK_WORKS
+class LogInRefused(NurtureError):
+    """Not let in; the same words whatever was wrong."""
+
+
+@dataclass(frozen=True)
+class Entered:
+    """What a log-in gave: the session's token, and whether the second proof is still to come."""
+
+    token: str
+    half: bool
+
+
+@dataclass(frozen=True)
+class Present:
+    """Somebody with a living session."""
+
+    session: Session
+    account: Account
+
+
+def login_link(rt: Runtime, who: UserId | None = None, works: timedelta = LINK_WORKS) -> str:
+    """A link to the desk that works once; without `who`, for the first owner."""
+    expires = rt.clock.wall() + works
     with rt.database.begin() as db:
-        link = access.add_link(db, expires)
+        who = who or first_owner(rt, db)
+        link = access.add_link(db, expires, who)
+        note(rt, db, who, "link_made")
     return f"{rt.settings.base_url}/desk/login/{rt.tokens.mint(Purpose.DESK_LOGIN, link, expires)}"
 
 
-def log_in(rt: Runtime, token: str) -> str:
-    """Use a login link up and open a session; returns the session's token. Raises TokenRefused."""
-    link = rt.tokens.read(Purpose.DESK_LOGIN, token, rt.clock.wall())
+def mail_link(rt: Runtime, address: Address, works: timedelta = LINK_WORKS) -> None:
+    """Mail a log-in link to the account with this address. Nobody learns whether there is one."""
     with rt.database.begin() as db:
-        if not access.use_link(db, link, rt.clock.wall()):
-            _log.warning("desk_login_refused")
-            raise TokenRefused("This link is not valid any more.")
-        session = access.open_session(db, rt.clock.wall())
-    _log.info("desk_login")
+        user = users.by_email(db, rt.sealer.blind_index(address.canonical))
+        if user is None or access.living_links(db, user.id, rt.clock.wall()) >= _MOST_LINKS:
+            return
+        link = access.add_link(db, rt.clock.wall() + works, user.id)
+        now = rt.clock.now()
+        ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=ConsultationId(link))], now)
+        note(rt, db, user.id, "link_mailed")
+
+
+def log_in_by_link(rt: Runtime, token: str) -> Entered:
+    """Use a login link up. Raises TokenRefused."""
+    wall = rt.clock.wall()
+    link = rt.tokens.read(Purpose.DESK_LOGIN, token, wall)
+    with rt.database.begin() as db:
+        found = access.link(db, link, wall)
+        user = users.get(db, found.user) if found and found.user else None
+        if user is not None and access.use_link(db, link, wall):
+            return _enter(rt, db, user, "logged_in_by_link")
+        note(rt, db, user.id if user else None, "link_refused")
+    raise TokenRefused("This link is not valid any more.")
+
+
+def log_in(rt: Runtime, address: Address, password: str) -> Entered:
+    """Check address and password; both are the first of two proofs. Raises LogInRefused.
+
+    An address nobody has is answered like one somebody has: same words, same time, same waits.
+    """
+    bidx = rt.sealer.blind_index(address.canonical)
+    _count(rt, bidx, None)
+    with rt.database.read() as db:
+        user = users.by_email(db, bidx)
+    if not fits(password, user.password if user else None) or user is None:
+        with rt.database.begin() as db:
+            note(rt, db, user.id if user else None, "password_refused")
+        raise LogInRefused("Address and password do not fit together. Please try again, or ask for a log-in link by e-mail.")
+    with rt.database.begin() as db:
+        if user.password and is_dated(user.password):
+            users.change(db, user.id, password=hash_password(password))
+        return _enter(rt, db, user, "password_right")
+
+
+def _enter(rt: Runtime, db: Connection, user: User, kind: str) -> Entered:
+    """Open a session: a whole one only for whoever has no second proof to give."""
+    half, wall = user.totp is not None, rt.clock.wall()
+    session = access.open_session(db, user.id, wall, half)
+    note(rt, db, user.id, kind)
+    if not half:
+        users.change(db, user.id, seen_at=wall)
+    return Entered(_token(rt, session), half)
+
+
+def _token(rt: Runtime, session: str) -> str:
     return rt.tokens.mint(Purpose.DESK_SESSION, session, rt.clock.wall() + access.LONGEST)
 
 
-def session_of(rt: Runtime, token: str) -> str | None:
-    """The living session a token stands for, or None."""
+def _second_bidx(rt: Runtime, who: UserId) -> bytes:
+    """Under which tries of the second proof are counted: only whoever had the first right can use them up."""
+    return rt.sealer.blind_index(f"second proof of {who}")
+
+
+def _count(rt: Runtime, bidx: bytes, who: UserId | None) -> None:
+    """Count a try before it is judged; refuse it while earlier ones make it wait. Raises LogInRefused."""
+    wall = rt.clock.wall()
+    with rt.database.begin() as db:
+        _, until = users.tries(db, bidx)
+        if until is None or until <= wall:
+            failures = users.count_try(db, bidx, wall)
+            pause = wait_after(failures)
+            if pause:
+                users.wait(db, bidx, wall + pause)
+            return
+        note(rt, db, who, "log_in_slowed")
+    raise LogInRefused(
+        f"There were too many tries. Please wait {_in_words(until - wall)} before the next, or ask for a log-in link by e-mail."
+    )
+
+
+def _in_words(wait: timedelta) -> str:
+    minutes = -(-int(wait.total_seconds()) // 60)
+    return "a minute" if minutes <= 1 else f"{minutes} minutes"
+
+
+def second_proof(rt: Runtime, token: str, code: str) -> Entered:
+    """Complete a half session by a code of the app or a recovery code; it gets a new id. Raises LogInRefused."""
+    here = present(rt, token)
+    if here is None:
+        raise LogInRefused("Too much time went by. Please log in again.")
+    who, wall = here.account.id, rt.clock.wall()
+    bidx = _second_bidx(rt, who)
+    _count(rt, bidx, who)
+    with rt.database.begin() as db:
+        user = users.get(db, who)
+        if user is None or not _is_right(rt, db, user, code):
+            note(rt, db, who, "second_proof_refused")
+            right = False
+        else:
+            right = True
+            users.forgive(db, bidx)
+            if user.email_bidx:
+                users.forgive(db, user.email_bidx)
+            access.close_session(db, here.session.id)  # a new id: what was seen before the log-in is worth nothing after it
+            session = access.open_session(db, who, wall, half=False)
+            users.change(db, who, seen_at=wall)
+            note(rt, db, who, "logged_in")
+    if not right:
+        raise LogInRefused("This code does not fit, or was used before. Type the one that the app shows now.")
+    return Entered(_token(rt, session), half=False)
+
+
+def _is_right(rt: Runtime, db: Connection, user: User, code: str) -> bool:
+    """Whether a code is right, and has not been used; it is used up."""
+    if looks_like_recovery(code):
+        used = users.use_code(db, user.id, recovery_hash(user.id, code), rt.clock.wall())
+        if used:
+            note(rt, db, user.id, "recovery_code_used")
+        return used
+    if user.totp is None:
+        return False
+    step = step_of(rt.sealer.open(user.totp, users.place("totp", user.id)), code, rt.clock.wall())
+    return step is not None and users.take_step(db, user.id, step)
+
+
+def present(rt: Runtime, token: str) -> Present | None:
+    """Whoever has the living session that a token stands for; half ones too."""
+    wall = rt.clock.wall()
     try:
-        session = rt.tokens.read(Purpose.DESK_SESSION, token, rt.clock.wall())
+        session_id = rt.tokens.read(Purpose.DESK_SESSION, token, wall)
     except TokenRefused:
         return None
     with rt.database.begin() as db:
-        return session if access.touch_session(db, session, rt.clock.wall()) else None
+        session = access.touch_session(db, session_id, wall)
+        user = users.get(db, session.user) if session else None
+    return Present(session, opened(rt, user)) if session and user else None
 
 
-def log_out(rt: Runtime, session: str) -> None:
+def proved_lately(session: Session, wall: datetime) -> bool:
+    """Whether whoever has this session showed who they are in the last ten minutes before `wall` (UTC)."""
+    return session.proved is not None and session.proved > wall - PROOF_LASTS
+
+
+def prove(rt: Runtime, here: Present, password: str) -> None:
+    """Show once more who one is, before something that cannot be taken back. Raises LogInRefused."""
+    who, wall = here.account.id, rt.clock.wall()
+    bidx = _second_bidx(rt, who)
+    _count(rt, bidx, who)
+    with rt.database.read() as db:
+        user = users.get(db, who)
+    right = user is not None and fits(password, user.password)
+    with rt.database.begin() as db:
+        note(rt, db, who, "proved" if right else "proof_refused")
+        if right:
+            users.forgive(db, bidx)
+            access.prove(db, here.session.id, wall)
+    if not right:
+        raise LogInRefused("This is not your password.")
+
+
+def log_out(rt: Runtime, here: Present) -> None:
     """End a session."""
     with rt.database.begin() as db:
-        access.close_session(db, session)
-    _log.info("desk_logout")
+        access.close_session(db, here.session.id)
+        note(rt, db, here.account.id, "logged_out")

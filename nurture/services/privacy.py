@@ -6,7 +6,8 @@ from nurture import log
 from nurture.delivery.vigil import look
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.runtime import Runtime
-from nurture.store import access, events, subscribers
+from nurture.services.accounts import HISTORY_KEPT
+from nurture.store import access, events, subscribers, users
 
 _log = log.get(__name__)
 
@@ -15,13 +16,17 @@ REPORTS_KEPT = timedelta(days=90)
 
 
 def retain(rt: Runtime) -> int:
-    """Delete sign-ups nobody confirmed in time, ended desk sessions, and old reports. Returns the sign-ups."""
+    """Delete sign-ups nobody confirmed in time, ended desk sessions, and reports and accounts' history that are old enough.
+
+    Returns how many sign-ups.
+    """
     if not look(rt):  # by a clock that jumped, everything is old
         return 0
     with rt.database.begin() as db:
         deleted = subscribers.delete_unconfirmed(db, rt.clock.now() - CONFIRM_WITHIN)
         access.forget(db, rt.clock.wall())
         events.forget(db, rt.clock.wall() - REPORTS_KEPT)
+        users.forget(db, rt.clock.wall() - HISTORY_KEPT)
     if deleted:
         _log.info("unconfirmed_deleted", count=deleted)
     return deleted

@@ -1,12 +1,14 @@
 """One-time login links and sessions of the desk."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
-from nurture.store.schema import desk_sessions, login_links
-from nurture.words import UserId, new_id
+from nurture.sealing import Sealed
+from nurture.store.desk_schema import desk_sessions, login_links, users
+from nurture.words import ConsultationId, UserId, new_id
 
 IDLE = timedelta(minutes=30)
 LONGEST = timedelta(hours=12)
@@ -44,6 +46,28 @@ def link(db: Connection, link: str, wall: datetime) -> Link | None:
     """A link that still works."""
     row = db.execute(select(L.expires_at, L.user_id).where(L.id == link, L.used_at.is_(None), L.expires_at > wall)).first()
     return Link(row[0], row[1]) if row else None
+
+
+@dataclass(frozen=True)
+class Addressed:
+    """A login link that goes out by mail: to whom, and until when it works."""
+
+    user: UserId
+    email: Sealed
+    expires: datetime
+
+
+def addressed(db: Connection, links: Collection[ConsultationId]) -> dict[str, Addressed]:
+    """Those of `links` that are login links of somebody with an address; the others are about something else."""
+    theirs = select(L.id, L.user_id, users.c.email_sealed, L.expires_at).join(users, users.c.id == L.user_id)
+    rows = db.execute(theirs.where(L.id.in_(links), users.c.email_sealed.is_not(None)))
+    return {row[0]: Addressed(row[1], row[2], row[3]) for row in rows}
+
+
+def living_links(db: Connection, who: UserId, wall: datetime) -> int:
+    """How many links of an account still work."""
+    living = (L.user_id == who, L.used_at.is_(None), L.expires_at > wall)
+    return db.execute(select(func.count()).select_from(login_links).where(*living)).scalar_one()
 
 
 def use_link(db: Connection, link: str, wall: datetime) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from nurture.domain.delivery import Kind, State
 from nurture.sealing import Sealed
 from nurture.store import history
+from nurture.store.access import Addressed
 from nurture.store.history import Settled, is_in
 from nurture.store.schema import deliveries, enrollments, subscribers
 from nurture.words import (
@@ -45,6 +46,8 @@ class Claimed:
     step: StepKey | None
     edition: EditionId | None
     about: ConsultationId | None
+    login: Addressed | None = None
+    """Of a notice that brings a log-in link: to whom."""
 
 
 _READ_BATCH = (

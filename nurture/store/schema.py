@@ -5,10 +5,7 @@ Instants are UTC. Ids are 128 bits, hex in Python: an hour and random bits (nurt
 that grows carries `subscriber_id`, so that it can be partitioned or distributed by it.
 """
 
-from typing import Any
-
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -16,7 +13,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
@@ -29,30 +25,10 @@ from nurture.domain.delivery import Kind, State
 from nurture.domain.event import EventKind
 from nurture.domain.sequence import EnrollmentState, PublicationState
 from nurture.domain.subscriber import SubscriberState, Suppression
-from nurture.domain.user import Role
+from nurture.store import desk_schema as desk_schema  # whoever wants all tables has these too
 from nurture.store.columns import Id, Instant, SealedColumn, Word
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _one_of(column: str, values: type[Any]) -> CheckConstraint:
-    return CheckConstraint(f"{column} IN ({', '.join(repr(value.value) for value in values)})", name=f"{column}_known")
-
-
-_Serial = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _where(condition: str) -> dict[str, Any]:
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
-
+from nurture.store.metadata import SERIAL, one_of, where
+from nurture.store.metadata import metadata as metadata
 
 instance = Table(
     "instance", metadata,
@@ -87,8 +63,8 @@ subscribers = Table(
     Column("created_at", Instant, nullable=False),
     Column("confirmed_at", Instant),
     Column("left_at", Instant),
-    _one_of("state", SubscriberState),
-    Index("ix_subscribers_unconfirmed", "created_at", **_where("state = 'pending'")),  # retention
+    one_of("state", SubscriberState),
+    Index("ix_subscribers_unconfirmed", "created_at", **where("state = 'pending'")),  # retention
 )  # fmt: skip
 """`plain_sender`: whether the reader chose the plainer sender's name at sign-up."""
 
@@ -111,7 +87,7 @@ suppressions = Table(
     Column("email_bidx", LargeBinary(32), primary_key=True),
     Column("reason", Word(Suppression), nullable=False),
     Column("at", Instant, nullable=False),
-    _one_of("reason", Suppression),
+    one_of("reason", Suppression),
 )  # fmt: skip
 
 sequences = Table(
@@ -168,7 +144,7 @@ drafts = Table(
 
 publications = Table(
     "publications", metadata,
-    Column("id", _Serial, primary_key=True),
+    Column("id", SERIAL, primary_key=True),
     Column("sequence_key", String(80), nullable=False),
     Column("files", Text, nullable=False),
     Column("state", Word(PublicationState), nullable=False),
@@ -181,8 +157,8 @@ publications = Table(
     Column("lease_until", Instant),
     Column("finished_at", Instant),
     Column("partial", Boolean, nullable=False, server_default=text("false")),
-    _one_of("state", PublicationState),
-    Index("ix_publications_waiting", "id", **_where("state = 'checking'")),  # what is still to be tried
+    one_of("state", PublicationState),
+    Index("ix_publications_waiting", "id", **where("state = 'checking'")),  # what is still to be tried
 )  # fmt: skip
 """Letters on their way to becoming editions: `files` is the folder as JSON, tried on every living reader first. `done` of
 `total` readers are through; `troubles` is a JSON list of sentences. `partial`: `files` are only the letters that change.
@@ -199,12 +175,12 @@ enrollments = Table(
     Column("last_step", String(80)),
     Column("started_at", Instant, nullable=False),
     Column("ended_at", Instant),
-    _one_of("state", EnrollmentState),
+    one_of("state", EnrollmentState),
     Index("ix_enrollments_subscriber_id", "subscriber_id"),  # a person's enrollments: leaving, coming back
     Index(  # one running enrollment for a person and sequence
-        "uq_enrollments_running", "subscriber_id", "sequence_id", unique=True, **_where("state IN ('active', 'paused')")
+        "uq_enrollments_running", "subscriber_id", "sequence_id", unique=True, **where("state IN ('active', 'paused')")
     ),
-    Index("ix_enrollments_active", "sequence_id", **_where("state = 'active'")),  # plan: who has no next row
+    Index("ix_enrollments_active", "sequence_id", **where("state = 'active'")),  # plan: who has no next row
 )  # fmt: skip
 """One reader in one sequence. `anchor_at`: from when the next wait counts (domain.timeline)."""
 
@@ -234,15 +210,15 @@ deliveries = Table(
     Column("provider_message", String(120)),
     Column("reason", String(200)),
     Column("created_at", Instant, nullable=False),
-    _one_of("kind", Kind),
-    _one_of("state", State),
+    one_of("kind", Kind),
+    one_of("state", State),
     CheckConstraint("(kind = 'letter') = (enrollment_id IS NOT NULL AND step_key IS NOT NULL)", name="letter_has_step"),
     CheckConstraint("(kind = 'notice') = (subscriber_id IS NULL)", name="notice_has_no_reader"),
-    Index("ix_deliveries_due", "due_at", "id", **_where("state = 'scheduled'")),  # claim
-    Index("ix_deliveries_in_flight", "lease_until", **_where("state IN ('claimed', 'sending')")),  # reconcile
-    Index("ix_deliveries_attention", "state", **_where("state IN ('unknown', 'held', 'failed')")),  # tick --status
+    Index("ix_deliveries_due", "due_at", "id", **where("state = 'scheduled'")),  # claim
+    Index("ix_deliveries_in_flight", "lease_until", **where("state IN ('claimed', 'sending')")),  # reconcile
+    Index("ix_deliveries_attention", "state", **where("state IN ('unknown', 'held', 'failed')")),  # tick --status
     Index("ix_deliveries_subscriber_id", "subscriber_id"),  # leaving cancels; confirmations asked before
-    Index("uq_deliveries_step", "enrollment_id", "step_key", unique=True, **_where("enrollment_id IS NOT NULL")),
+    Index("uq_deliveries_step", "enrollment_id", "step_key", unique=True, **where("enrollment_id IS NOT NULL")),
     # Claimed rows churn: room on the page and early vacuum keep the due index short (reference: queue-like tables).
     postgresql_with={"fillfactor": 80, "autovacuum_vacuum_scale_factor": 0.01},
 )  # fmt: skip
@@ -254,7 +230,7 @@ and `unknown_since` are real time. `about_id`: what a notice is about."""
 
 delivery_history = Table(
     "delivery_history", metadata,
-    Column("id", _Serial, primary_key=True),
+    Column("id", SERIAL, primary_key=True),
     Column("delivery_id", Id, ForeignKey("deliveries.id", ondelete="CASCADE"), nullable=False),
     Column("subscriber_id", Id),
     Column("state", Word(State), nullable=False),
@@ -271,7 +247,7 @@ The plain way (planned, claimed, sending, accepted) is in the row's own columns.
 
 events = Table(
     "events", metadata,
-    Column("id", _Serial, primary_key=True),
+    Column("id", SERIAL, primary_key=True),
     Column("provider_id", String(100), unique=True),
     Column("twin", LargeBinary(16), nullable=False, unique=True),
     Column("kind", Word(EventKind), nullable=False),
@@ -281,7 +257,7 @@ events = Table(
     Column("at", Instant, nullable=False),
     Column("received_at", Instant, nullable=False),
     Column("detail", String(80)),
-    _one_of("kind", EventKind),
+    one_of("kind", EventKind),
     Index("ix_events_delivery_id", "delivery_id"),  # one delivery's story, confirmed duplicates
     Index("ix_events_received_at", "received_at"),  # retention
     sqlite_autoincrement=True,
@@ -333,112 +309,8 @@ consultations = Table(
     Column("state", Word(RequestState), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("changed_at", Instant),
-    _one_of("state", RequestState),
+    one_of("state", RequestState),
     Index("ix_consultations_created_at", "created_at"),  # the desk's list
     Index("ix_consultations_subscriber_id", "subscriber_id"),  # erasure
 )  # fmt: skip
 """Requests for a call. `details_sealed`: the answers as JSON, sealed as one value."""
-
-users = Table(
-    "users", metadata,
-    Column("id", Id, primary_key=True),
-    Column("email_bidx", LargeBinary(32), unique=True),
-    Column("email_sealed", SealedColumn),
-    Column("name_sealed", SealedColumn),
-    Column("role", Word(Role), nullable=False),
-    Column("password", String(200)),
-    Column("totp_sealed", SealedColumn),
-    Column("totp_step", BigInteger),
-    Column("created_at", Instant, nullable=False),
-    Column("seen_at", Instant),
-    _one_of("role", Role),
-)  # fmt: skip
-"""Who may use the desk. The first owner comes by the link that `nurture serve` prints and has no address yet. `password`:
-argon2id; `totp_sealed`: the secret of their app, empty until it has shown a right code; `totp_step`: the last 30 seconds whose
-code was used, so that none works twice. Real time."""
-
-recovery_codes = Table(
-    "recovery_codes", metadata,
-    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
-    Column("code", LargeBinary(32), primary_key=True),
-    Column("used_at", Instant),
-)  # fmt: skip
-"""Keyed hashes of the codes that stand in for a lost telephone, each once."""
-
-login_attempts = Table(
-    "login_attempts", metadata,
-    Column("email_bidx", LargeBinary(32), primary_key=True),
-    Column("failures", Integer, nullable=False),
-    Column("at", Instant, nullable=False),
-    Column("wait_until", Instant),
-)  # fmt: skip
-"""Failed log-ins since the last whole one, per address, known or not: both are slowed alike. Real time."""
-
-security_events = Table(
-    "security_events", metadata,
-    Column("id", _Serial, primary_key=True),
-    Column("user_id", Id),
-    Column("kind", String(40), nullable=False),
-    Column("at", Instant, nullable=False),
-    Index("ix_security_events_at", "at"),  # retention, the newest first
-    sqlite_autoincrement=True,
-)  # fmt: skip
-"""What happened to accounts, for their owner to look at. No address. Real time."""
-
-facts = Table(
-    "facts", metadata,
-    Column("name", String(40), primary_key=True),
-    Column("value", Text, nullable=False),
-    Column("set_at", Instant, nullable=False),
-    Column("set_by", Id),
-)  # fmt: skip
-"""What the desk's settings say; a name that is missing is as the environment says. Real time."""
-
-wordings = Table(
-    "wordings", metadata,
-    Column("version", String(20), primary_key=True),
-    Column("text", Text, nullable=False),
-    Column("written_at", Instant, nullable=False),
-    Column("written_by", Id),
-)  # fmt: skip
-"""Every wording of the consent that the form has shown, newest by `written_at`. Append-only. Real time."""
-
-notes = Table(
-    "notes", metadata,
-    Column("id", Id, primary_key=True),
-    Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE"), nullable=False),
-    Column("text_sealed", SealedColumn, nullable=False),
-    Column("written_at", Instant, nullable=False),
-    Column("written_by", Id),
-    Index("ix_notes_subscriber_id", "subscriber_id"),  # a person's page, erasure
-)  # fmt: skip
-"""What the therapist noted of a person. Real time."""
-
-tags = Table(
-    "tags", metadata,
-    Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE"), primary_key=True),
-    Column("tag", String(40), primary_key=True),
-    Index("ix_tags_tag", "tag"),  # the list of people, by tag
-)  # fmt: skip
-"""Words by which the therapist groups people. They must name nobody and no illness; the desk says so."""
-
-login_links = Table(
-    "login_links", metadata,
-    Column("id", Id, primary_key=True),
-    Column("expires_at", Instant, nullable=False),
-    Column("used_at", Instant),
-    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE")),
-)  # fmt: skip
-
-desk_sessions = Table(
-    "desk_sessions", metadata,
-    Column("id", Id, primary_key=True),
-    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE")),
-    Column("created_at", Instant, nullable=False),
-    Column("seen_at", Instant, nullable=False),
-    Column("proved_at", Instant),
-    Column("half", Boolean, nullable=False, server_default=text("false")),
-    Index("ix_desk_sessions_user_id", "user_id"),  # all end when a password changes
-)  # fmt: skip
-"""Sessions of the desk, kept by the server. `half`: the second factor is still to come; `proved_at`: when they last showed who
-they are, for what asks for it again. Real time."""

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.user import Role
 from nurture.sealing import Place, Sealed
-from nurture.store.schema import desk_sessions, login_attempts, recovery_codes, security_events, users
+from nurture.store.desk_schema import desk_sessions, login_attempts, recovery_codes, security_events, users
 from nurture.words import UserId
 
 U, A, R, E = users.c, login_attempts.c, recovery_codes.c, security_events.c

@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, current_app, make_response, render_template, request
+from flask import Flask, Response, current_app, g, make_response, render_template, request
 from jinja2 import StrictUndefined
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -11,7 +11,9 @@ from werkzeug.exceptions import HTTPException
 
 from nurture import __version__, log
 from nurture.letters.layout import crisis_lines
+from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
+from nurture.settings import is_loopback
 
 _log = log.get(__name__)
 
@@ -27,6 +29,12 @@ MAIL_CSP = (
     "sandbox allow-popups allow-popups-to-escape-sandbox"
 )
 """For the mail itself: its styles are inline by nature; nothing in it runs, loads or submits, and links open beside it."""
+
+DESK_SECTIONS = (
+    ("home", "Home", "/desk/"),
+    ("access", "People with access", "/desk/access/"),
+)
+"""The desk's sections: key, name, address."""
 
 _ERRORS = {
     400: ("This could not be read", "Something in the request was not as expected. Please go back and try again."),
@@ -71,6 +79,11 @@ def dead_link() -> Response:
         "This link does not work any more",
         "It may have been used already, or be older than it lasts. If you asked for the letters, you can simply ask again.",
     )
+
+
+def takes_test_names() -> bool:
+    """Whether addresses under .test are taken: only where no mail can leave the machine."""
+    return isinstance(rt().mailer, Outbox) or is_loopback(rt().sender.host)
 
 
 def is_cross_site() -> bool:
@@ -134,4 +147,7 @@ def prepare(app: Flask) -> None:
 
     @app.context_processor
     def everywhere() -> dict[str, Any]:
-        return {"practice_name": rt().settings.from_name, "crisis_lines": crisis_lines(), "version": __version__}
+        return {
+            "practice_name": rt().settings.from_name, "crisis_lines": crisis_lines(), "version": __version__,
+            "me": g.get("me"), "csrf": g.get("csrf", ""), "tab": "", "desk_sections": DESK_SECTIONS,
+        }  # fmt: skip

@@ -5,9 +5,8 @@ from flask import Blueprint, Response, abort, redirect, request, url_for
 from nurture.mailers.outbox import Outbox
 from nurture.services import goals, signup
 from nurture.services.addresses import InputRefused, parse_address, parse_first_name, parse_time_zone
-from nurture.settings import is_loopback
 from nurture.tokens import Purpose, TokenRefused
-from nurture.web.pages import is_cross_site, page, rt
+from nurture.web.pages import is_cross_site, page, rt, takes_test_names
 from nurture.words import SubscriberId
 
 pages = Blueprint("public", __name__)
@@ -43,7 +42,7 @@ def subscribe() -> Response:
     errors: dict[str, str] = {}
     address = first_name = None
     try:
-        address = parse_address(typed["email"], test_names=_test_names())
+        address = parse_address(typed["email"], test_names=takes_test_names())
     except InputRefused as refused:
         errors["email"] = str(refused)
     try:
@@ -57,11 +56,6 @@ def subscribe() -> Response:
     zone = parse_time_zone(typed["time_zone"], rt().settings.time_zone)
     signup.subscribe(rt(), signup.SignUp(address, first_name, zone, "/", typed["sender"] == "plain"))
     return redirect(url_for("public.check_your_inbox"), 303)  # type: ignore[return-value]
-
-
-def _test_names() -> bool:
-    """Whether names under .test may sign up: only where no mail can leave the machine."""
-    return isinstance(rt().mailer, Outbox) or is_loopback(rt().sender.host)
 
 
 @pages.get("/check-your-inbox")
@@ -110,7 +104,7 @@ def request_consultation() -> Response:
         elif len(typed[name]) > most:
             errors[name] = f"Please use at most {most} characters."
     try:
-        address = parse_address(typed["email"], test_names=_test_names())
+        address = parse_address(typed["email"], test_names=takes_test_names())
     except InputRefused as refused:
         errors["email"], address = str(refused), None
     if typed["contact_way"] not in _WAYS:

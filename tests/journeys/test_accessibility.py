@@ -54,7 +54,9 @@ def addresses(rt: Runtime) -> dict[str, str]:
         "home": "/", "inbox": "/check-your-inbox", "confirm": f"/confirm/{rt.tokens.mint(Purpose.CONFIRM, reader.id)}",
         "unsubscribe": f"/unsubscribe/{unsubscribe}", "consultation": "/consultation", "sent": "/consultation/sent",
         "dead": "/confirm/x", "outbox": "/outbox", "mail": f"/outbox/{mail.id}",
-        "desk": "/desk/", "request": f"/desk/consultations/{consultation}", "sources": "/pages/sources",
+        "desk": "/desk/", "request": f"/desk/consultations/{consultation}",
+        "protect": "/desk/account/protect", "account": "/desk/account/", "access": "/desk/access/", "log in": "/desk/login",
+        "sources": "/pages/sources",
         "picture": "/pages/picture", "questions": "/pages/questions", "list": "/pages/list",
         "letters": f"/read/{KEY}", **{letter.key: f"/read/{KEY}/{letter.key}" for letter in LETTERS},
     }  # fmt: skip

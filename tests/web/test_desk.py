@@ -8,15 +8,8 @@ from nurture.runtime import Runtime
 from nurture.services import access, goals
 from nurture.services.addresses import parse_address
 from tests.clocks import ManualClock
+from tests.desk import log_in, path_of
 from tests.people import a_subscriber, run_tick
-
-
-def path_of(link: str) -> str:
-    return "/" + link.split("/", 3)[3]
-
-
-def log_in(client: FlaskClient, rt: Runtime) -> None:
-    assert client.post(path_of(access.login_link(rt))).status_code == 303
 
 
 def test_nobody_gets_in_without_a_link(client: FlaskClient) -> None:

@@ -1,81 +1,100 @@
-"""Into the desk by a one-time link, and out of it."""
+"""One's own account: protect it, its password, recovery codes, other sessions."""
 
-import hmac
-from functools import wraps
-from typing import Any, Protocol
+from flask import Blueprint, Response, g, request, url_for
 
-from flask import Blueprint, Response, abort, g, redirect, request, url_for
+from nurture.domain.user import Need
+from nurture.services import accounts, second_factor
+from nurture.services.accounts import AccountRefused, Protection
+from nurture.services.addresses import InputRefused, parse_address
+from nurture.services.passwords import FEWEST, PasswordRefused
+from nurture.web.desk.guard import needs_login, see
+from nurture.web.pages import page, rt, takes_test_names
 
-from nurture.services import access
-from nurture.tokens import Purpose, TokenRefused
-from nurture.web.pages import dead_link, is_cross_site, message, page, rt
+pages = Blueprint("account", __name__, url_prefix="/desk/account")
 
-pages = Blueprint("account", __name__, url_prefix="/desk")
-
-_HOW_TO_LOG_IN = (
-    "Open the log-in link that the service printed when it was started. Each link works once, for ten minutes; "
-    "starting the service again makes a new one."
-)
+_LOOK = needs_login(need=Need.LOOK)
 
 
-class _View(Protocol):
-    __name__: str
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Response: ...
-
-
-def _cookie() -> str:
-    """`__Host-` binds the cookie to this very host (RFC 6265bis section 4.1.3.2); it needs https."""
-    return "__Host-desk" if rt().settings.base_url.startswith("https://") else "desk"
+@pages.get("/")
+@_LOOK
+def show() -> Response:
+    """Who one is here."""
+    return _show()
 
 
-def needs_login(view: _View) -> _View:
-    """Only for somebody with a living session; a POST must carry the session's own token and come from our pages."""
-
-    @wraps(view)
-    def guarded(*args: Any, **kwargs: Any) -> Response:
-        session = access.session_of(rt(), request.cookies.get(_cookie(), ""))
-        if session is None:
-            return message(401, "Please log in", _HOW_TO_LOG_IN)
-        g.session, g.csrf = session, rt().tokens.mint(Purpose.CSRF, session)
-        given = request.form.get("csrf", "")
-        if request.method == "POST" and (is_cross_site() or not hmac.compare_digest(given.encode(), g.csrf.encode())):
-            abort(403)
-        return view(*args, **kwargs)
-
-    return guarded
+def _show(status: int = 200, **errors: str) -> Response:
+    return page(
+        "desk/account.html", status, me=g.me, left=accounts.codes_left(rt(), g.me.id), errors=errors, fewest=FEWEST, changed=""
+    )
 
 
-@pages.get("/login/<token>")
-def login(token: str) -> Response:
-    """One button: opening the link does not use it up."""
+@pages.get("/protect")
+@_LOOK
+def protect() -> Response:
+    """A name, an address, a password and the app, on one page."""
+    secret, sealed = accounts.begin_protection(rt(), g.me.id)
+    return _protect_form(secret, sealed, g.me.name, g.me.email, {})
+
+
+def _protect_form(secret: str, sealed: str, name: str, email: str, errors: dict[str, str]) -> Response:
+    uri = second_factor.app_uri(secret, rt().settings.from_name, email or "desk")
+    typed = " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
+    return page(
+        "desk/protect.html", 422 if errors else 200, secret=sealed, typed=typed, picture=second_factor.picture(uri),
+        name=name, email=email, errors=errors, fewest=FEWEST,
+    )  # fmt: skip
+
+
+@pages.post("/protect")
+@_LOOK
+def protect_now() -> Response:
+    """Keep all of it, and show the recovery codes this once."""
+    form = request.form
+    name, email, sealed = " ".join(form.get("name", "").split()), form.get("email", ""), form.get("secret", "")
+    secret = accounts.offered_secret(rt(), g.me.id, sealed)
+    if secret is None:
+        return see(url_for("account.protect"))  # the hidden field was lost: begin with a new one
     try:
-        rt().tokens.read(Purpose.DESK_LOGIN, token, rt().clock.wall())
-    except TokenRefused:
-        return dead_link()
-    return page("desk/login.html", token=token)
+        address = parse_address(email, takes_test_names())
+        chosen = Protection(name, address, form.get("password", ""), secret, form.get("code", ""))
+        codes = accounts.protect(rt(), g.me.id, g.here.session.id, chosen)
+    except InputRefused as refused:
+        return _protect_form(secret, sealed, name, email, {"email": str(refused)})
+    except PasswordRefused as refused:
+        return _protect_form(secret, sealed, name, email, {"password": str(refused)})
+    except AccountRefused as refused:
+        return _protect_form(secret, sealed, name, email, {refused.field: str(refused)})
+    return page("desk/codes.html", codes=codes, onward=url_for("dashboard.home"))
 
 
-@pages.post("/login/<token>")
-def log_in(token: str) -> Response:
-    """Use the link up and open a session."""
-    if is_cross_site():
-        abort(403)
+@pages.post("/password")
+@_LOOK
+def change_password() -> Response:
+    """Change the password; other sessions end."""
     try:
-        session = access.log_in(rt(), token)
-    except TokenRefused:
-        return dead_link()
-    response: Response = redirect(url_for("dashboard.home"), 303)  # type: ignore[assignment]
-    secure = rt().settings.base_url.startswith("https://")
-    response.set_cookie(_cookie(), session, httponly=True, secure=secure, samesite="Strict", path="/")
-    return response
+        accounts.change_password(
+            rt(), g.me.id, g.here.session.id, request.form.get("old", "")[:1000], request.form.get("new", "")
+        )
+    except AccountRefused as refused:
+        return _show(422, **{refused.field or "old": str(refused)})
+    except PasswordRefused as refused:
+        return _show(422, new=str(refused))
+    return page(
+        "desk/account.html", me=g.me, left=accounts.codes_left(rt(), g.me.id), errors={}, fewest=FEWEST,
+        changed="Your password is changed. Everywhere else you are logged out.",
+    )  # fmt: skip
 
 
-@pages.post("/logout")
-@needs_login
-def log_out() -> Response:
-    """End the session."""
-    access.log_out(rt(), g.session)
-    response: Response = redirect(url_for("public.home"), 303)  # type: ignore[assignment]
-    response.delete_cookie(_cookie(), path="/")
-    return response
+@pages.post("/codes")
+@needs_login(need=Need.LOOK, recent=True)
+def renew_codes() -> Response:
+    """New recovery codes."""
+    return page("desk/codes.html", codes=accounts.renew_codes(rt(), g.me.id), onward=url_for("account.show"))
+
+
+@pages.post("/sessions")
+@_LOOK
+def end_other_sessions() -> Response:
+    """Log out everywhere else."""
+    accounts.end_other_sessions(rt(), g.me.id, g.here.session.id)
+    return see(url_for("account.show"))

@@ -2,10 +2,10 @@
 
 import re
 
-from flask import Blueprint, Response, abort, g
+from flask import Blueprint, Response, abort
 
 from nurture.services import goals, overview
-from nurture.web.desk.account import needs_login
+from nurture.web.desk.guard import needs_login
 from nurture.web.pages import page, rt
 from nurture.words import ConsultationId
 
@@ -25,7 +25,7 @@ def home() -> Response:
         {"position": n, "subject": letter.subject, "wait": letter.wait, "slug": letter.key}
         for n, letter in enumerate(seen.letters)
     ]
-    return page("desk/home.html", requests=requests, letters=letters, counts=seen.counts, csrf=g.csrf)
+    return page("desk/home.html", tab="home", requests=requests, letters=letters, counts=seen.counts)
 
 
 @pages.get("/consultations/<consultation>")
@@ -41,4 +41,4 @@ def consultation(consultation: str) -> Response:
         "contact_detail": details.contact_detail, "voicemail_ok": details.voicemail_ok, "times": details.times,
         "received": f"{found.received:%Y-%m-%d %H:%M} UTC",
     }  # fmt: skip
-    return page("desk/consultation.html", request=shown, csrf=g.csrf)
+    return page("desk/consultation.html", request=shown)

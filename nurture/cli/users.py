@@ -1,0 +1,105 @@
+"""`nurture users …`: who may use the desk."""
+
+import json
+
+import click
+
+from nurture import runtime
+from nurture import settings as configuration
+from nurture.domain.user import Role
+from nurture.runtime import Runtime
+from nurture.services import access, accounts
+from nurture.services.accounts import Account, AccountRefused
+from nurture.services.addresses import parse_address
+
+_role = click.Choice([role.value for role in Role])
+
+
+@click.group(epilog="Example:  nurture users list")
+def users() -> None:
+    """Who may use the desk, and what each may do there."""
+
+
+def _known(rt: Runtime, email: str) -> Account:
+    found = accounts.find(rt, parse_address(email, test_names=True))
+    if found is None:
+        raise AccountRefused(f"No account has the address {email!r}. `nurture users list` shows all.")
+    return found
+
+
+def _tell_link(link: str, works: str) -> None:
+    click.echo(f"Their link works once, for {works}:\n{link}")
+
+
+@users.command("add", epilog="Example:  nurture users add sam@example.org --name Sam --role editor")
+@click.argument("email")
+@click.option("--name", default="", help="What to call them.")
+@click.option("--role", type=_role, default="editor", show_default=True, help="What they may do.")
+def add(email: str, name: str, role: str) -> None:
+    """Give somebody access; prints a link with which they choose a password."""
+    rt = runtime.build(configuration.load())
+    who = accounts.add(rt, parse_address(email, test_names=True), name[: accounts.MOST_NAME], Role(role))
+    _tell_link(access.login_link(rt, who, access.INVITATION_WORKS), "three days")
+    rt.close()
+
+
+@users.command("list", epilog="Example:  nurture users list --json")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json: bool) -> None:
+    """Everybody with access."""
+    rt = runtime.build(configuration.load())
+    people = accounts.everyone(rt)
+    rt.close()
+    if as_json:
+        click.echo(json.dumps([
+            {"id": one.id, "email": one.email, "name": one.name, "role": one.role, "protected": one.protected,
+             "seen": one.seen.isoformat() if one.seen else None}
+            for one in people
+        ]))  # fmt: skip
+        return
+    for one in people:
+        guarded = "password and app" if one.protected else "no password yet"
+        click.echo(f"{one.role:<8} {one.email or '(the first owner, no address yet)':<40} {guarded}")
+    if not people:
+        click.echo("Nobody yet. `nurture serve` prints a link for the first owner.")
+
+
+@users.command("link", epilog="Example:  nurture users link sam@example.org")
+@click.argument("email")
+def link(email: str) -> None:
+    """Print a log-in link for somebody; their second proof is still asked for."""
+    rt = runtime.build(configuration.load())
+    _tell_link(access.login_link(rt, _known(rt, email).id), "ten minutes")
+    rt.close()
+
+
+@users.command("reset", epilog="Example:  nurture users reset sam@example.org")
+@click.argument("email")
+def reset(email: str) -> None:
+    """For somebody who lost telephone and recovery codes: forget password and app, and print a link to begin anew."""
+    rt = runtime.build(configuration.load())
+    who = _known(rt, email).id
+    accounts.reset(rt, who)
+    _tell_link(access.login_link(rt, who, access.INVITATION_WORKS), "three days")
+    rt.close()
+
+
+@users.command("role", epilog="Example:  nurture users role sam@example.org viewer")
+@click.argument("email")
+@click.argument("role", type=_role)
+def role(email: str, role: str) -> None:
+    """Say what somebody may do."""
+    rt = runtime.build(configuration.load())
+    accounts.set_role(rt, _known(rt, email).id, Role(role))
+    rt.close()
+    click.echo("Done.")
+
+
+@users.command("remove", epilog="Example:  nurture users remove sam@example.org")
+@click.argument("email")
+def remove(email: str) -> None:
+    """Take access away, at once."""
+    rt = runtime.build(configuration.load())
+    accounts.remove(rt, _known(rt, email).id)
+    rt.close()
+    click.echo("Done.")

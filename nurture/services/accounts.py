@@ -1,0 +1,260 @@
+"""Accounts of the desk: who may use it, as what, and what they prove themselves with."""
+
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from nurture import log
+from nurture.domain.user import Role
+from nurture.runtime import Runtime
+from nurture.sealing import Place, Unreadable
+from nurture.services.addresses import Address
+from nurture.services.passwords import check_password, fits, hash_password
+from nurture.services.second_factor import new_recovery_codes, new_secret, recovery_hash, step_of
+from nurture.store import users
+from nurture.store.users import User
+from nurture.words import NurtureError, UserId, new_id
+
+_log = log.get(__name__)
+
+MOST_NAME = 80
+
+
+class AccountRefused(NurtureError):
+    """An account cannot be changed like that. `field`: the form's field it is about."""
+
+    def __init__(self, said: str, field: str = "") -> None:
+        """`said`: what is wrong, and what to do."""
+        super().__init__(said)
+        self.field = field
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account, opened."""
+
+    id: UserId
+    role: Role
+    name: str
+    email: str
+    protected: bool
+    """Whether it has a password and a second factor."""
+    seen: datetime | None
+
+    def __repr__(self) -> str:
+        """Never name or address."""
+        return f"Account({self.id}, {self.role})"
+
+    @property
+    def called(self) -> str:
+        """What to call them."""
+        return self.name or self.email or "You"
+
+
+def opened(rt: Runtime, user: User) -> Account:
+    """An account as people read it."""
+    name = rt.sealer.open(user.name, users.place("name", user.id)) if user.name else ""
+    email = rt.sealer.open(user.email, users.place("email", user.id)) if user.email else ""
+    return Account(user.id, user.role, name, email, bool(user.password and user.totp), user.seen)
+
+
+def note(rt: Runtime, db: Connection, who: UserId | None, kind: str) -> None:
+    """Write down, and log, what happened to an account."""
+    users.note(db, who, kind, rt.clock.wall())
+    _log.info("security_event", kind=kind, user=who)
+
+
+def first_owner(rt: Runtime, db: Connection) -> UserId:
+    """The owner who has been here longest; made now, without address or name, if there is none."""
+    for user in users.everyone(db):
+        if user.role is Role.OWNER:
+            return user.id
+    who = UserId(new_id())
+    users.add(db, User(who, Role.OWNER), rt.clock.wall())
+    return who
+
+
+def everyone(rt: Runtime) -> list[Account]:
+    """All accounts, oldest first."""
+    with rt.database.read() as db:
+        return [opened(rt, user) for user in users.everyone(db)]
+
+
+def happened(rt: Runtime, limit: int = 50) -> list[tuple[UserId | None, str, datetime]]:
+    """What happened to accounts (UTC, real time), newest first."""
+    with rt.database.read() as db:
+        return users.happened(db, limit)
+
+
+def find(rt: Runtime, address: Address) -> Account | None:
+    """The account with an address."""
+    with rt.database.read() as db:
+        user = users.by_email(db, rt.sealer.blind_index(address.canonical))
+    return opened(rt, user) if user else None
+
+
+def add(rt: Runtime, address: Address, name: str, role: Role) -> UserId:
+    """Make an account. Raises AccountRefused if the address has one."""
+    who = UserId(new_id())
+    bidx = rt.sealer.blind_index(address.canonical)
+    with rt.database.begin() as db:
+        if users.by_email(db, bidx):
+            raise AccountRefused("Somebody with this address has access already.", "email")
+        email = rt.sealer.seal(address.send_to, users.place("email", who))
+        sealed = rt.sealer.seal(name, users.place("name", who)) if name else None
+        users.add(db, User(who, role, email, sealed, email_bidx=bidx), rt.clock.wall())
+        note(rt, db, who, "account_added")
+    return who
+
+
+def _known(db: Connection, who: UserId) -> User:
+    user = users.get(db, who)
+    if user is None:
+        raise AccountRefused("This account does not exist any more.")
+    return user
+
+
+def _check_owner_stays(db: Connection, user: User) -> None:
+    if user.role is Role.OWNER and users.owners(db) == 1:
+        raise AccountRefused("This is the only owner. Make somebody else an owner first.")
+
+
+def set_role(rt: Runtime, who: UserId, role: Role) -> None:
+    """Make somebody owner, editor or viewer. Raises AccountRefused for the last owner."""
+    with rt.database.begin() as db:
+        user = _known(db, who)
+        if role is not Role.OWNER:
+            _check_owner_stays(db, user)
+        users.change(db, who, role=role)
+        note(rt, db, who, "role_changed")
+
+
+def remove(rt: Runtime, who: UserId) -> None:
+    """Take an account and its sessions away. Raises AccountRefused for the last owner."""
+    with rt.database.begin() as db:
+        _check_owner_stays(db, _known(db, who))
+        users.remove(db, who)
+        note(rt, db, who, "account_removed")
+
+
+def reset(rt: Runtime, who: UserId) -> None:
+    """Forget password and second factor of somebody who lost them, and end their sessions; a log-in link lets them in again."""
+    with rt.database.begin() as db:
+        _known(db, who)
+        users.change(db, who, password=None, totp_sealed=None, totp_step=None)
+        users.put_codes(db, who, ())
+        users.end_sessions(db, who)
+        note(rt, db, who, "account_reset")
+
+
+def begin_protection(rt: Runtime, who: UserId) -> tuple[str, str]:
+    """A new secret for an app, and the same sealed, to be handed back by the form. Nothing is stored yet."""
+    secret = new_secret()
+    return secret, b64encode(rt.sealer.seal(secret, _offered(who))).decode()
+
+
+def offered_secret(rt: Runtime, who: UserId, sealed: str) -> str | None:
+    """The secret that was offered to this account; None if the form's value is damaged."""
+    try:
+        return rt.sealer.open(b64decode(sealed), _offered(who))
+    except (Unreadable, ValueError):
+        return None
+
+
+def _offered(who: UserId) -> Place:
+    return users.place("totp_offered", who)
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What somebody chose to prove themselves with."""
+
+    name: str
+    address: Address
+    password: str
+    secret: str
+    """Of the app, in base32."""
+    code: str
+    """What the app shows now."""
+
+    def __repr__(self) -> str:
+        """Nothing of it."""
+        return "Protection(‹sealed›)"
+
+
+def protect(rt: Runtime, who: UserId, session: str, chosen: Protection) -> list[str]:
+    """Give an account its address, password and second factor, all at once; returns the recovery codes, shown this once.
+
+    Other sessions of the account end. Raises AccountRefused or PasswordRefused; nothing is kept then.
+    """
+    if len(chosen.name) > MOST_NAME:
+        raise AccountRefused(f"Please use at most {MOST_NAME} characters.", "name")
+    check_password(chosen.password, [chosen.name, chosen.address.send_to, rt.settings.from_name])
+    step = step_of(chosen.secret, chosen.code, rt.clock.wall())
+    if step is None:
+        raise AccountRefused(_WRONG_CODE, "code")
+    hashed, codes = hash_password(chosen.password), new_recovery_codes()
+    bidx = rt.sealer.blind_index(chosen.address.canonical)
+    with rt.database.begin() as db:
+        _known(db, who)
+        other = users.by_email(db, bidx)
+        if other is not None and other.id != who:
+            raise AccountRefused("Somebody else uses this address at the desk.", "email")
+        users.change(
+            db, who, password=hashed, totp_step=step, email_bidx=bidx,
+            totp_sealed=rt.sealer.seal(chosen.secret, users.place("totp", who)),
+            email_sealed=rt.sealer.seal(chosen.address.send_to, users.place("email", who)),
+            name_sealed=rt.sealer.seal(chosen.name, users.place("name", who)) if chosen.name else None,
+        )  # fmt: skip
+        users.put_codes(db, who, [recovery_hash(who, code) for code in codes])
+        users.end_sessions(db, who, but=session)
+        note(rt, db, who, "account_protected")
+    return codes
+
+
+_WRONG_CODE = (
+    "This code does not fit. Type the six digits that the app shows now; if they still do not fit, check that your "
+    "telephone's clock is set by the network."
+)
+
+
+def change_password(rt: Runtime, who: UserId, session: str, old: str, new: str) -> None:
+    """Change a password; other sessions end. Raises AccountRefused, PasswordRefused."""
+    with rt.database.read() as db:
+        account = opened(rt, user := _known(db, who))
+    if not fits(old, user.password):
+        raise AccountRefused("This is not your password as it is now.", "old")
+    check_password(new, [account.name, account.email, rt.settings.from_name])
+    hashed = hash_password(new)
+    with rt.database.begin() as db:
+        users.change(db, who, password=hashed)
+        users.end_sessions(db, who, but=session)
+        note(rt, db, who, "password_changed")
+
+
+def renew_codes(rt: Runtime, who: UserId) -> list[str]:
+    """New recovery codes; the old ones work no more."""
+    codes = new_recovery_codes()
+    with rt.database.begin() as db:
+        users.put_codes(db, who, [recovery_hash(who, code) for code in codes])
+        note(rt, db, who, "recovery_codes_made")
+    return codes
+
+
+def codes_left(rt: Runtime, who: UserId) -> int:
+    """How many recovery codes still work."""
+    with rt.database.read() as db:
+        return users.codes_left(db, who)
+
+
+def end_other_sessions(rt: Runtime, who: UserId, session: str) -> None:
+    """Log this account out everywhere but here."""
+    with rt.database.begin() as db:
+        users.end_sessions(db, who, but=session)
+        note(rt, db, who, "other_sessions_ended")
+
+
+HISTORY_KEPT = timedelta(days=365)
+"""What happened to accounts is kept for a year."""

@@ -1,0 +1,123 @@
+"""Tables of the desk: accounts, its settings, and what is noted of people. Real time throughout."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+from nurture.domain.user import Role
+from nurture.store.columns import Id, Instant, SealedColumn, Word
+from nurture.store.metadata import SERIAL, metadata, one_of
+
+users = Table(
+    "users", metadata,
+    Column("id", Id, primary_key=True),
+    Column("email_bidx", LargeBinary(32), unique=True),
+    Column("email_sealed", SealedColumn),
+    Column("name_sealed", SealedColumn),
+    Column("role", Word(Role), nullable=False),
+    Column("password", String(200)),
+    Column("totp_sealed", SealedColumn),
+    Column("totp_step", BigInteger),
+    Column("created_at", Instant, nullable=False),
+    Column("seen_at", Instant),
+    one_of("role", Role),
+)  # fmt: skip
+"""Who may use the desk. The first owner comes by the link that `nurture serve` prints and has no address yet. `password`:
+argon2id; `totp_sealed`: the secret of their app, empty until it has shown a right code; `totp_step`: the last 30 seconds whose
+code was used, so that none works twice. Real time."""
+
+recovery_codes = Table(
+    "recovery_codes", metadata,
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("code", LargeBinary(32), primary_key=True),
+    Column("used_at", Instant),
+)  # fmt: skip
+"""Keyed hashes of the codes that stand in for a lost telephone, each once."""
+
+login_attempts = Table(
+    "login_attempts", metadata,
+    Column("email_bidx", LargeBinary(32), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("wait_until", Instant),
+)  # fmt: skip
+"""Failed log-ins since the last whole one, per address, known or not: both are slowed alike. Real time."""
+
+security_events = Table(
+    "security_events", metadata,
+    Column("id", SERIAL, primary_key=True),
+    Column("user_id", Id),
+    Column("kind", String(40), nullable=False),
+    Column("at", Instant, nullable=False),
+    Index("ix_security_events_at", "at"),  # retention, the newest first
+    sqlite_autoincrement=True,
+)  # fmt: skip
+"""What happened to accounts, for their owner to look at. No address. Real time."""
+
+facts = Table(
+    "facts", metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("set_at", Instant, nullable=False),
+    Column("set_by", Id),
+)  # fmt: skip
+"""What the desk's settings say; a name that is missing is as the environment says. Real time."""
+
+wordings = Table(
+    "wordings", metadata,
+    Column("version", String(20), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("written_at", Instant, nullable=False),
+    Column("written_by", Id),
+)  # fmt: skip
+"""Every wording of the consent that the form has shown, newest by `written_at`. Append-only. Real time."""
+
+notes = Table(
+    "notes", metadata,
+    Column("id", Id, primary_key=True),
+    Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE"), nullable=False),
+    Column("text_sealed", SealedColumn, nullable=False),
+    Column("written_at", Instant, nullable=False),
+    Column("written_by", Id),
+    Index("ix_notes_subscriber_id", "subscriber_id"),  # a person's page, erasure
+)  # fmt: skip
+"""What the therapist noted of a person. Real time."""
+
+tags = Table(
+    "tags", metadata,
+    Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE"), primary_key=True),
+    Column("tag", String(40), primary_key=True),
+    Index("ix_tags_tag", "tag"),  # the list of people, by tag
+)  # fmt: skip
+"""Words by which the therapist groups people. They must name nobody and no illness; the desk says so."""
+
+login_links = Table(
+    "login_links", metadata,
+    Column("id", Id, primary_key=True),
+    Column("expires_at", Instant, nullable=False),
+    Column("used_at", Instant),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE")),
+)  # fmt: skip
+
+desk_sessions = Table(
+    "desk_sessions", metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE")),
+    Column("created_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("proved_at", Instant),
+    Column("half", Boolean, nullable=False, server_default=text("false")),
+    Index("ix_desk_sessions_user_id", "user_id"),  # all end when a password changes
+)  # fmt: skip
+"""Sessions of the desk, kept by the server. `half`: the second factor is still to come; `proved_at`: when they last showed who
+they are, for what asks for it again. Real time."""

@@ -1,0 +1,127 @@
+"""Into the desk and out of it."""
+
+from flask import Blueprint, Response, abort, g, request, url_for
+
+from nurture.domain.user import Need
+from nurture.services import access
+from nurture.services.access import LogInRefused
+from nurture.services.addresses import InputRefused, parse_address
+from nurture.tokens import Purpose, TokenRefused
+from nurture.web.desk.guard import cookie, login_form, needs_login, safe_next, see, with_session
+from nurture.web.pages import dead_link, is_cross_site, message, page, rt, takes_test_names
+
+pages = Blueprint("entry", __name__, url_prefix="/desk")
+
+
+def _own_pages_only() -> None:
+    if is_cross_site():
+        abort(403)
+
+
+@pages.get("/login")
+def ask_password() -> Response:
+    """The form for address and password."""
+    return login_form(onward=request.args.get("next", ""))
+
+
+@pages.post("/login")
+def check_password() -> Response:
+    """The first proof."""
+    _own_pages_only()
+    email, onward = request.form.get("email", ""), request.form.get("next", "")
+    try:
+        address = parse_address(email, takes_test_names())
+        entered = access.log_in(rt(), address, request.form.get("password", "")[:1000])
+    except (InputRefused, LogInRefused) as refused:
+        return login_form(422, onward, str(refused), email)
+    return _inside(entered, onward)
+
+
+def _inside(entered: access.Entered, onward: str) -> Response:
+    to = url_for("entry.ask_code", next=safe_next(onward)) if entered.half else safe_next(onward)
+    return with_session(see(to), entered.token)
+
+
+@pages.get("/login/code")
+def ask_code() -> Response:
+    """The form for the second proof."""
+    here = access.present(rt(), request.cookies.get(cookie(), ""))
+    if here is None:
+        return login_form(401)
+    return page("desk/code.html", onward=safe_next(request.args.get("next", "")), error="")
+
+
+@pages.post("/login/code")
+def check_code() -> Response:
+    """The second proof."""
+    _own_pages_only()
+    onward = safe_next(request.form.get("next", ""))
+    try:
+        entered = access.second_proof(rt(), request.cookies.get(cookie(), ""), request.form.get("code", "")[:100])
+    except LogInRefused as refused:
+        return page("desk/code.html", 422, onward=onward, error=str(refused))
+    return with_session(see(onward), entered.token)
+
+
+@pages.post("/login/mail")
+def ask_link() -> Response:
+    """A log-in link by mail; the answer is the same whether there is such an account."""
+    _own_pages_only()
+    try:
+        access.mail_link(rt(), parse_address(request.form.get("email", ""), takes_test_names()))
+    except InputRefused as refused:
+        return login_form(422, "", str(refused), request.form.get("email", ""))
+    return message(
+        200, "Please look into your inbox", "If somebody with this address has access to the desk, a link is on its way. It "
+        "works once, for ten minutes. You can close this page.", url_for("entry.ask_password"), "Back to the log-in",
+    )  # fmt: skip
+
+
+@pages.get("/login/<token>")
+def open_link(token: str) -> Response:
+    """One button: opening the link does not use it up."""
+    try:
+        rt().tokens.read(Purpose.DESK_LOGIN, token, rt().clock.wall())
+    except TokenRefused:
+        return dead_link()
+    return page("desk/link.html", token=token)
+
+
+@pages.post("/login/<token>")
+def use_link(token: str) -> Response:
+    """Use the link up and open a session."""
+    _own_pages_only()
+    try:
+        entered = access.log_in_by_link(rt(), token)
+    except TokenRefused:
+        return dead_link()
+    return _inside(entered, "")
+
+
+@pages.get("/prove")
+@needs_login
+def prove_who() -> Response:
+    """Ask once more, before something that cannot be taken back."""
+    return page("desk/prove.html", onward=safe_next(request.args.get("next", "")), error="")
+
+
+@pages.post("/prove")
+@needs_login(need=Need.LOOK)
+def prove_now() -> Response:
+    """Check it, and go on."""
+    onward = safe_next(request.form.get("next", ""))
+    try:
+        access.prove(rt(), g.here, request.form.get("password", "")[:1000])
+    except LogInRefused as refused:
+        return page("desk/prove.html", 422, onward=onward, error=str(refused))
+    return see(onward)
+
+
+@pages.post("/logout")
+@needs_login(need=Need.LOOK)
+def log_out() -> Response:
+    """End the session."""
+    access.log_out(rt(), g.here)
+    response = see(url_for("public.home"))
+    response.delete_cookie(cookie(), path="/")
+    return response

@@ -1,0 +1,65 @@
+"""Somebody at the desk: by the link that the service prints, or with an account of their own."""
+
+import re
+from dataclasses import dataclass
+
+import pyotp
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from nurture.domain.user import Role
+from nurture.runtime import Runtime
+from nurture.services import access, accounts
+from nurture.services.accounts import Protection
+from nurture.services.addresses import parse_address
+from nurture.words import UserId
+
+PASSWORD = "quiet lantern over marsh water"
+
+
+def path_of(link: str) -> str:
+    return "/" + link.split("/", 3)[3]
+
+
+def log_in(client: FlaskClient, rt: Runtime) -> None:
+    """As the first owner, by the link."""
+    assert client.post(path_of(access.login_link(rt))).status_code == 303
+
+
+def csrf(client: FlaskClient, path: str = "/desk/") -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', client.get(path).text)
+    assert found, path
+    return found[1]
+
+
+def post(client: FlaskClient, path: str, **form: object) -> TestResponse:
+    """A form of the desk, with its token."""
+    return client.post(path, data={"csrf": csrf(client, "/desk/account/"), **form})
+
+
+@dataclass(frozen=True)
+class Colleague:
+    """An account with a password and an app."""
+
+    id: UserId
+    email: str
+    secret: str
+    codes: tuple[str, ...]
+
+    def code(self, rt: Runtime) -> str:
+        return pyotp.TOTP(self.secret).at(rt.clock.wall())
+
+
+def a_colleague(rt: Runtime, email: str = "dana@example.org", role: Role = Role.OWNER, name: str = "Dana") -> Colleague:
+    address = parse_address(email)
+    who = accounts.add(rt, address, name, role)
+    secret, _ = accounts.begin_protection(rt, who)
+    code = pyotp.TOTP(secret).at(rt.clock.wall())
+    codes = accounts.protect(rt, who, "0" * 32, Protection(name, address, PASSWORD, secret, code))
+    return Colleague(who, email, secret, tuple(codes))
+
+
+def log_in_as(client: FlaskClient, rt: Runtime, who: Colleague) -> None:
+    """With password and a code that has not been used yet: `rt`'s clock must have moved on since the last one."""
+    assert client.post("/desk/login", data={"email": who.email, "password": PASSWORD}).status_code == 303
+    assert client.post("/desk/login/code", data={"code": who.code(rt)}).status_code == 303
