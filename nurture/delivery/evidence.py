@@ -16,7 +16,7 @@ from nurture.domain.delivery import State
 from nurture.domain.event import Event, outcome
 from nurture.domain.timeline import ON_TIME
 from nurture.runtime import Runtime
-from nurture.store import doubts, events, heartbeats, instance, ledger, subscribers
+from nurture.store import doubts, events, heartbeats, instance, ledger, schedules, subscribers
 from nurture.store.events import Reported
 from nurture.words import DeliveryId
 
@@ -62,6 +62,7 @@ def _settle(rt: Runtime, db: Connection, fresh: Iterable[Event], rows: dict[Deli
     if not ours:
         return 0
     now, wall = rt.clock.now(), rt.clock.wall()
+    schedules.hold(db)  # before any row is locked: whoever changes a schedule locks what is scheduled
     requests = {event.request for event in ours if event.request}
     proven = {event.delivery for event in ours if event.delivery} | set(doubts.siblings(db, requests))
     moved = doubts.prove(db, proven, _BY, now, wall)

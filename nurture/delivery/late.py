@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from nurture import log
-from nurture.delivery.plan import Plans, plan_after
+from nurture.delivery.plan import Plans, Way, plan_after
 from nurture.domain.delivery import Kind, State
 from nurture.domain.sequence import IfLate
 from nurture.domain.timeline import ON_TIME, NeverOpens, first_opening, reopened, spaced_out
@@ -15,6 +15,7 @@ from nurture.runtime import Runtime
 from nurture.store import claims, ledger
 from nurture.store.claims import Claimed
 from nurture.store.database import process_name
+from nurture.store.history import SKIPPED
 from nurture.words import BatchId, DeliveryId, SubscriberId
 
 _log = log.get(__name__)
@@ -29,25 +30,24 @@ def sort_out(rt: Runtime, batch: BatchId, rows: list[Claimed]) -> list[Claimed]:
     if not late:
         return rows
     with rt.database.begin() as db:
-        plans = Plans(db)
-        moved = {row.id for row in late if _moved(rt, db, batch, row, plans, now, grace)}
+        ways = Plans(db).ways({row.enrollment: row.sequence for row in late if row.enrollment and row.sequence})
+        moved = {row.id for row in late if row.enrollment and _moved(rt, db, batch, row, ways[row.enrollment], now, grace)}
     return [row for row in rows if row.id not in moved]
 
 
-def _moved(rt: Runtime, db: Connection, batch: BatchId, row: Claimed, plans: Plans, now: datetime, grace: timedelta) -> bool:
+def _moved(rt: Runtime, db: Connection, batch: BatchId, row: Claimed, way: Way, now: datetime, grace: timedelta) -> bool:
     wall, by, late = rt.clock.wall(), process_name(), now - row.planned
-    steps, rules = plans.of(row.sequence)  # type: ignore[arg-type]
-    step = next((step for step in steps if step.key == row.step), None)
+    step = next((step for step in way.steps if step.key == row.step), None)
     then = step.lateness.of(late) if step else IfLate.SEND
     hours = f"{late.total_seconds() / 3600:.0f} hours late"
     if then is IfLate.SKIP:
-        plan_after(db, claims.put_aside(db, batch, row.id, State.CANCELLED, by, wall, f"skipped: {hours}"), now, grace)
+        plan_after(db, claims.put_aside(db, batch, row.id, State.CANCELLED, by, wall, f"{SKIPPED}{hours}"), now, grace)
         return True
     if then is IfLate.ASK:
         claims.put_aside(db, batch, row.id, State.HELD, by, wall, f"{hours}: shall it still go out?")
         return True
     try:
-        opening = reopened(row.planned, now, grace, rules, ZoneInfo(row.time_zone or "UTC"))
+        opening = reopened(row.planned, now, grace, way.rules, ZoneInfo(row.time_zone or "UTC"))
     except NeverOpens as never:
         claims.unfit(db, batch, {row.id: str(never)}, by, wall)
         return True
@@ -72,8 +72,7 @@ def space_out(
         row, zone = known[delivery], ZoneInfo(zone_name)
         letter = row.kind is Kind.LETTER
         free = spaced_out(now, ledger.last_sent(db, who, True) if letter else None, rt.guards.gap, zone)
-        if letter and row.sequence is not None:
-            _, rules = plans.of(row.sequence)
-            free = first_opening(free, rules, zone)
+        if letter and row.sequence is not None and row.enrollment is not None:
+            free = first_opening(free, plans.ways({row.enrollment: row.sequence})[row.enrollment].rules, zone)
         claims.postponed(db, batch, delivery, free, by, wall, "too soon after another mail to the same person")
         _log.info("delivery_spaced_out", delivery=delivery)

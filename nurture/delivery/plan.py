@@ -1,8 +1,10 @@
 """T0: write the next row of an enrollment. The instant comes from domain.timeline; here it becomes a promise."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import cast
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -12,12 +14,13 @@ from nurture.domain.delivery import Kind
 from nurture.domain.sequence import Step, following, read_step
 from nurture.domain.timeline import NeverOpens, Rules, next_anchor, next_due
 from nurture.letters.source import read_sequence
-from nurture.store import doubts, instance, ledger, sequences
+from nurture.store import doubts, instance, ledger, returns, schedules, sequences
 from nurture.store.database import process_name
 from nurture.store.history import Settled
 from nurture.store.ledger import NewDelivery
+from nurture.store.schedules import Timing
 from nurture.store.sequences import Advance, Enrolled
-from nurture.words import DeliveryId, EnrollmentId, SequenceId, StepKey
+from nurture.words import DeliveryId, EnrollmentId, ScheduleId, SequenceId, StepKey
 
 _log = log.get(__name__)
 _HEAL_AT_ONCE = 500
@@ -26,43 +29,80 @@ SET_BACK = "set_back_until"
 
 
 @lru_cache(maxsize=256)
-def _steps(timing: tuple[tuple[str, str, str], ...]) -> tuple[Step, ...]:
-    return tuple(read_step(StepKey(key), wait, if_late) for key, wait, if_late in timing)
+def _steps(timing: Timing) -> tuple[Step, ...]:
+    return tuple(replace(read_step(StepKey(key), wait, late), removed=removed) for key, wait, late, removed in timing)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How one reader goes on: by which steps and rules, from where, and past what."""
+
+    steps: Sequence[Step]
+    rules: Rules
+    at: StepKey | None = None
+    """Where they go on, if an edit made that another step than the one after the last they got."""
+    given: frozenset[StepKey] = frozenset()
+    """What they have got already, in whatever order."""
+
+    def after(self, last: StepKey | None) -> Step | None:
+        """The step to come for a reader who got `last` last; None when the sequence is over for them."""
+        return following(self.steps, last, self.given, self.at if self.at != last else None)
 
 
 class Plans:
-    """Steps and rules of sequences, read once per transaction."""
+    """Steps and rules of sequences, read once per transaction; nobody changes them until it ends."""
 
     def __init__(self, db: Connection) -> None:
         """`db`: the transaction whose view of the sequences counts."""
         self._db = db
-        self._known: dict[SequenceId, tuple[tuple[Step, ...], Rules]] = {}
+        self._known: dict[SequenceId | ScheduleId, Way] = {}
+        self._edited: set[SequenceId] = set()
 
-    def of(self, sequence: SequenceId) -> tuple[Sequence[Step], Rules]:
-        """Steps in order, and rules, of one sequence."""
+    def of(self, sequence: SequenceId) -> Way:
+        """The way of somebody who begins a sequence now."""
         if sequence not in self._known:
-            rules, timing = sequences.timing(self._db, sequence)
-            self._known[sequence] = _steps(timing), read_sequence(rules).rules
+            if not self._known:
+                schedules.hold(self._db)
+            found = schedules.current(self._db, sequence)
+            self._known[sequence] = Way(_steps(found.timing), read_sequence(found.rules).rules)
+            if found.version:
+                self._edited.add(sequence)
         return self._known[sequence]
+
+    def ways(self, readers: Mapping[EnrollmentId, SequenceId]) -> dict[EnrollmentId, Way]:
+        """The way of each reader, by the sequence they are in. A sequence never edited costs no look at its readers."""
+        ways = {enrollment: self.of(sequence) for enrollment, sequence in readers.items()}
+        edited = [enrollment for enrollment, sequence in readers.items() if sequence in self._edited]
+        if edited:
+            sent = schedules.sent(self._db, edited)
+            for enrollment, place in schedules.places(self._db, edited).items():
+                way = self._pinned(place.schedule) if place.schedule else ways[enrollment]
+                ways[enrollment] = replace(way, at=place.at, given=sent[enrollment])
+        return ways
+
+    def _pinned(self, schedule: ScheduleId) -> Way:
+        if schedule not in self._known:
+            found = schedules.read(self._db, schedule)
+            self._known[schedule] = Way(_steps(found.timing), read_sequence(found.rules).rules)
+        return self._known[schedule]
 
 
 _Next = tuple[StepKey, datetime]
 """A step, and when its letter is due."""
 
 
-def _next(sequence: SequenceId, last: StepKey | None, anchor: datetime, zone: str, plans: Plans) -> _Next | None:
+def _next(way: Way, last: StepKey | None, anchor: datetime, zone: str) -> _Next | None:
     """The step that comes next for a reader, and when; None when the sequence is over. Raises NeverOpens."""
-    steps, rules = plans.of(sequence)
-    step = following(steps, last)
-    return None if step is None else (step.key, next_due(anchor, step, rules, ZoneInfo(zone)))
+    step = way.after(last)
+    return None if step is None else (step.key, next_due(anchor, step, way.rules, ZoneInfo(zone)))
 
 
 def _next_or_alarm(
-    enrollment: EnrollmentId, sequence: SequenceId, last: StepKey | None, anchor: datetime, zone: str, plans: Plans
+    enrollment: EnrollmentId, sequence: SequenceId, way: Way, last: StepKey | None, anchor: datetime, zone: str
 ) -> _Next | None:
     """None and an alarm too where rules never open: they must not undo the outcome of a letter already sent."""
     try:
-        return _next(sequence, last, anchor, zone, plans)
+        return _next(way, last, anchor, zone)
     except NeverOpens:
         _log.error("sequence_never_opens", enrollment=enrollment, sequence=sequence)
         return None
@@ -72,18 +112,18 @@ def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, grace:
     """Advance the readers whose letter was sent, or skipped at `now` (UTC), and write their next rows, in the same
     transaction. `grace`: how late, on the timeline, still counts as on time.
     """
-    plans, advances, following_rows = Plans(db), list[Advance](), dict[DeliveryId, _Next]()
-    for row in settled:
-        if row.enrollment is None or row.sequence is None or row.step is None:
-            continue  # no letter
-        anchor = next_anchor(row.planned, row.sent or now, grace)
-        done = following(plans.of(row.sequence)[0], row.step) is None
-        advances.append(Advance(row.enrollment, row.step, anchor, done))
-        new = _next_or_alarm(row.enrollment, row.sequence, row.step, anchor, row.time_zone or "UTC", plans)
+    letters = [row for row in settled if row.enrollment is not None and row.sequence is not None and row.step is not None]
+    if not letters:
+        return
+    ways = Plans(db).ways({row.enrollment: row.sequence for row in letters})  # type: ignore[misc]
+    advances, following_rows = list[Advance](), dict[DeliveryId, _Next]()
+    for row in letters:
+        enrollment, sequence, step = cast(tuple[EnrollmentId, SequenceId, StepKey], (row.enrollment, row.sequence, row.step))
+        anchor, way = next_anchor(row.planned, row.sent or now, grace), ways[enrollment]
+        advances.append(Advance(enrollment, step, anchor, done=way.after(step) is None))
+        new = _next_or_alarm(enrollment, sequence, way, step, anchor, row.time_zone or "UTC")
         if new is not None:
             following_rows[row.id] = new
-    if not advances:
-        return
     sequences.advance(db, advances)
     crash.point("T3.between")
     ledger.plan_next(db, following_rows, now)
@@ -102,10 +142,11 @@ def heal(db: Connection, now: datetime) -> int:
     """Write rows for active readers who have none to come: a sequence whose rules never opened has been put right, say."""
     from_store = doubts.stalled(db, _HEAL_AT_ONCE)
     places = sequences.enrolled(db, [enrollment for enrollment, _, _ in from_store])
-    plans, rows = Plans(db), list[NewDelivery]()
+    ways = Plans(db).ways({place.id: place.sequence for place in places.values()})
+    rows = list[NewDelivery]()
     for enrollment, _, bidx in from_store:
         place = places[enrollment]
-        new = _next_or_alarm(place.id, place.sequence, place.last_step, place.anchor, place.time_zone, plans)
+        new = _next_or_alarm(place.id, place.sequence, ways[place.id], place.last_step, place.anchor, place.time_zone)
         if new is not None:
             rows.append(_row(place, bidx, *new))
     ledger.plan(db, rows, now)
@@ -115,9 +156,32 @@ def heal(db: Connection, now: datetime) -> int:
 def plan_first(db: Connection, enrollment: EnrollmentId, email_bidx: bytes, now: datetime) -> None:
     """Write the first row of a reader who has just been enrolled. Raises NeverOpens."""
     place = sequences.enrolled(db, [enrollment])[enrollment]
-    first = _next(place.sequence, place.last_step, place.anchor, place.time_zone, Plans(db))
+    first = _next(Plans(db).of(place.sequence), place.last_step, place.anchor, place.time_zone)
     ledger.plan(db, [_row(place, email_bidx, *first)] if first else [], now)
     crash.point("T0.before_commit")
+
+
+Moment = Callable[[datetime, Rules, ZoneInfo], datetime]
+"""When a letter goes, from when it was promised (UTC), the rules and the reader's zone."""
+
+
+def go_on(db: Connection, place: Enrolled, email_bidx: bytes, when: Moment, by: str, now: datetime, wall: datetime) -> None:
+    """Put the next letter of a reader who comes back on the timeline: the very row that was stopped, if there is one.
+
+    Whose last letter is still under way gets the next planned when that is out. Raises NeverOpens.
+    """
+    if returns.has_open(db, place.id):
+        return
+    way = Plans(db).ways({place.id: place.sequence})[place.id]
+    step = way.after(place.last_step)
+    if step is None:
+        sequences.complete(db, [place.id], now)
+        return
+    zone = ZoneInfo(place.time_zone)
+    promised = returns.stopped_promise(db, place.id, step.key) or next_due(place.anchor, step, way.rules, zone)
+    due = when(promised, way.rules, zone)
+    if not returns.restore_cancelled(db, place.id, step.key, due, by, wall):
+        ledger.plan(db, [_row(place, email_bidx, step.key, due)], now)
 
 
 def _row(place: Enrolled, email_bidx: bytes, step: StepKey, due: datetime) -> NewDelivery:

@@ -1,6 +1,7 @@
 """A sequence, its steps, and a reader's place in it: frozen values."""
 
 import re
+from collections.abc import Collection
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from datetime import timedelta
@@ -118,12 +119,19 @@ class EnrollmentState(StrEnum):
     EXITED = "exited"
 
 
-def following(steps: Ordered[Step], key: StepKey | None) -> Step | None:
-    """The step after `key`, the first one for None, passing over removed ones; None when the sequence is over or no longer
-    lists that step.
+def following(
+    steps: Ordered[Step], key: StepKey | None, given: Collection[StepKey] = (), at: StepKey | None = None
+) -> Step | None:
+    """The step after `key`, the first one for None, passing over removed ones and those in `given`; None when the sequence is
+    over or no longer lists that step.
+
+    `given`: what a reader has got already, in whatever order it came. `at`: where they go on instead, if it is still listed.
     """
     keys = [step.key for step in steps]
-    if key is not None and key not in keys:
+    if at in keys:
+        place = keys.index(at)
+    elif key is not None and key not in keys:
         return None
-    place = 0 if key is None else keys.index(key) + 1
-    return next((step for step in steps[place:] if not step.removed), None)
+    else:
+        place = 0 if key is None else keys.index(key) + 1
+    return next((step for step in steps[place:] if not step.removed and step.key not in given), None)

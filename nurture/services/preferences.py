@@ -2,22 +2,19 @@
 
 from datetime import datetime
 from enum import StrEnum
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
 from nurture import log
-from nurture.delivery.plan import Plans
+from nurture.delivery.plan import Moment, go_on
 from nurture.delivery.stop import stop
-from nurture.domain.delivery import Kind
-from nurture.domain.sequence import EnrollmentState, following
+from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
-from nurture.domain.timeline import first_opening, next_due
+from nurture.domain.timeline import first_opening
 from nurture.runtime import Runtime
 from nurture.services import suppressions
 from nurture.services.signup import CONSENT_VERSION, consent_wording
-from nurture.store import ledger, sequences, subscribers
-from nurture.store.ledger import NewDelivery
+from nurture.store import ledger, schedules, sequences, subscribers
 from nurture.store.subscribers import Person
 from nurture.words import SubscriberId
 
@@ -78,17 +75,12 @@ def undo_unsubscribe(rt: Runtime, who: SubscriberId) -> bool:
 
 def _resume(rt: Runtime, db: Connection, person: Person, since: datetime) -> None:
     """`since`: when mail may reach them again, on the timeline."""
+    schedules.hold(db)  # before any enrollment is locked: whoever changes a schedule locks them all
     left = [p for p in sequences.enrollments_of(db, person.id) if p.state is EnrollmentState.EXITED][:1]
-    now, plans = rt.clock.now(), Plans(db)
     for place in left:
-        if not sequences.resume(db, place.id, Suppression.UNSUBSCRIBED.value):
-            continue
-        steps, rules = plans.of(place.sequence)
-        step = following(steps, place.last_step)
-        if step is None:
-            continue
-        zone = ZoneInfo(place.time_zone)
-        due = next_due(place.anchor, step, rules, zone)
-        due = due if due > since else first_opening(since, rules, zone)
-        if not ledger.restore_cancelled(db, place.id, step.key, due, rt.clock.wall()):
-            ledger.plan(db, [NewDelivery(Kind.LETTER, due, person.id, person.email_bidx, place.id, step.key)], now)
+        if sequences.resume(db, place.id, Suppression.UNSUBSCRIBED.value) is EnrollmentState.ACTIVE:
+            go_on(db, place, person.email_bidx, _not_before(since), "reader", rt.clock.now(), rt.clock.wall())
+
+
+def _not_before(since: datetime) -> Moment:
+    return lambda promised, rules, zone: promised if promised > since else first_opening(since, rules, zone)

@@ -21,6 +21,8 @@ D, H, V, E, S = deliveries.c, delivery_history.c, events.c, enrollments.c, subsc
 
 TIMELINE, PROVIDER = "timeline", "provider"
 """Who plans a letter, and who reports what became of it."""
+SKIPPED = "skipped: "
+"""How the reason of a letter begins that was cancelled because it came far too late: its reader has gone on."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def move(
     return [Settled(*row[: len(_SETTLED)]) for row in rows]
 
 
-def note(db: Connection, rows: Iterable[Row[Any]], state: State, by: str, wall: datetime, why: str) -> None:
+def note(db: Connection, rows: Iterable[Any], state: State, by: str, wall: datetime, why: str) -> None:
     """Write one line for each row; they carry id, subscriber_id, attempt and request_id."""
     _write(db, [_line(row, state, wall, by, why) for row in rows])
 

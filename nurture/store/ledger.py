@@ -365,26 +365,22 @@ def split(
 
 
 def cancel_open(
-    db: Connection, reason: str, subscriber: SubscriberId, wall: datetime, enrollment: EnrollmentId | None = None
+    db: Connection,
+    reason: str,
+    subscriber: SubscriberId,
+    wall: datetime,
+    enrollment: EnrollmentId | None = None,
+    by: str = "reader",
 ) -> int:
     """Stop what has not been handed to a mailer, of a person or one enrollment. Returns how many rows were stopped."""
     whose = D.enrollment_id == enrollment if enrollment else D.subscriber_id == subscriber
-    moved = history.move(db, State.CANCELLED, "reader", wall, reason, whose, is_in(*OPEN), lease_until=None, batch_id=None)
+    moved = history.move(db, State.CANCELLED, by, wall, reason, whose, is_in(*OPEN), lease_until=None, batch_id=None)
     return len(moved)
 
 
 def may_still_arrive(db: Connection, subscriber: SubscriberId) -> bool:
     """Whether something of this person is in a request, or in doubt, right now."""
     return bool(db.scalar(select(exists().where(D.subscriber_id == subscriber, is_in(*IN_DOUBT)))))
-
-
-def restore_cancelled(db: Connection, enrollment: EnrollmentId, step: StepKey, due: datetime, wall: datetime) -> bool:
-    """Put a cancelled letter back on the timeline (an unsubscribe undone). False if that step has no cancelled row."""
-    mine = (D.enrollment_id == enrollment, D.step_key == step, is_in(State.CANCELLED))
-    back = history.move(
-        db, State.SCHEDULED, "reader", wall, "came back", *mine, due_at=due, planned_at=due, reason=None, batch_id=None
-    )
-    return bool(back)
 
 
 def planned_before(db: Connection, subscriber: SubscriberId, kind: Kind) -> list[datetime]:

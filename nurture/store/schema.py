@@ -96,8 +96,10 @@ sequences = Table(
     Column("key", String(80), nullable=False, unique=True),
     Column("title", String(200), nullable=False),
     Column("rules", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="0"),
 )  # fmt: skip
-"""`rules`: the text of sequence.yaml, kept byte for byte; nurture.letters.source reads it."""
+"""`rules`: the text of sequence.yaml, kept byte for byte; nurture.letters.source reads it. `version` counts the changes of its
+schedule: who saves one says which one they started from. 0: nobody in it can stand elsewhere than the plain order says."""
 
 steps = Table(
     "steps", metadata,
@@ -109,10 +111,24 @@ steps = Table(
     Column("wait", String(40), nullable=False),
     Column("edition_id", Id, nullable=False),
     Column("if_late", String(40)),
+    Column("removed", Boolean, nullable=False, server_default=text("false")),
     UniqueConstraint("sequence_id", "position"),
 )  # fmt: skip
 """One step is one letter. `source` is its file byte for byte; `edition_id` is what goes out now; `if_late` is what happens to
-a letter that an outage delayed, in the words of its file."""
+a letter that an outage delayed, in the words of its file. `removed`: taken out; it keeps its place, so that whoever got it last
+goes on after it, and whoever is pinned to an earlier schedule still gets it."""
+
+schedules = Table(
+    "schedules", metadata,
+    Column("id", Id, primary_key=True),
+    Column("sequence_id", Id, ForeignKey("sequences.id"), nullable=False),
+    Column("rules", Text, nullable=False),
+    Column("steps", Text, nullable=False),
+    Column("made_at", Instant, nullable=False),
+    Column("made_by", String(120), nullable=False),
+)  # fmt: skip
+"""A sequence as it was before an edit, for readers whom the edit does not reach: the text of its rules, and as JSON each step's
+key, wait, lateness and whether it was removed, in order. The letters themselves are the steps' current editions. Real time."""
 
 editions = Table(
     "editions", metadata,
@@ -139,8 +155,10 @@ drafts = Table(
     Column("text", Text, nullable=False),
     Column("saved_at", Instant, nullable=False),
     Column("saved_by", Id),
+    Column("after_step", String(80)),
 )  # fmt: skip
-"""A letter somebody works on, as a file. `version` counts its saves: who saves says which one they started from. Real time."""
+"""A letter somebody works on, as a file. `version` counts its saves: who saves says which one they started from. `after_step`:
+where a letter that is not published yet will stand; empty for the first place, nothing for the last. Real time."""
 
 publications = Table(
     "publications", metadata,
@@ -175,14 +193,20 @@ enrollments = Table(
     Column("last_step", String(80)),
     Column("started_at", Instant, nullable=False),
     Column("ended_at", Instant),
+    Column("paused_at", Instant),
+    Column("schedule_id", Id),
+    Column("next_step", String(80)),
     one_of("state", EnrollmentState),
     Index("ix_enrollments_subscriber_id", "subscriber_id"),  # a person's enrollments: leaving, coming back
     Index(  # one running enrollment for a person and sequence
         "uq_enrollments_running", "subscriber_id", "sequence_id", unique=True, **where("state IN ('active', 'paused')")
     ),
     Index("ix_enrollments_active", "sequence_id", **where("state = 'active'")),  # plan: who has no next row
+    Index("ix_enrollments_paused", "sequence_id", **where("state = 'paused'")),  # the desk's list of who is held
 )  # fmt: skip
-"""One reader in one sequence. `anchor_at`: from when the next wait counts (domain.timeline)."""
+"""One reader in one sequence. `anchor_at`: from when the next wait counts (domain.timeline). `paused_at`: since when what is
+left of the wait is frozen. `schedule_id`: the schedule they are pinned to; empty: the sequence as it is. `next_step`: where
+they go on, if that is not simply after `last_step` (an edit changed the order)."""
 
 deliveries = Table(
     "deliveries", metadata,

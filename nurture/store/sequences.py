@@ -1,11 +1,25 @@
 """Sequences with their steps and editions, and readers' enrollments in them."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import Connection, Executable, Text, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Text,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from nurture.domain.sequence import EnrollmentState, Step, read_step
 from nurture.store import given
@@ -19,7 +33,7 @@ RUNNING = (EnrollmentState.ACTIVE, EnrollmentState.PAUSED)
 
 @dataclass(frozen=True)
 class StoredStep:
-    """One step as stored: its letter's file, and the edition that goes out now."""
+    """One step as stored: its letter's file, and the edition that goes out now. `removed`: it was taken out."""
 
     key: StepKey
     position: int
@@ -28,22 +42,30 @@ class StoredStep:
     wait: str
     edition: EditionId
     if_late: str = ""
+    removed: bool = False
 
     @property
     def step(self) -> Step:
         """The step as the timeline knows it."""
-        return read_step(self.key, self.wait, self.if_late)
+        return replace(read_step(self.key, self.wait, self.if_late), removed=self.removed)
 
 
 @dataclass(frozen=True)
 class StoredSequence:
-    """One sequence as stored; `rules` is the text of its sequence.yaml."""
+    """One sequence as stored; `rules` is the text of its sequence.yaml, `version` counts the changes of its schedule."""
 
     id: SequenceId
     key: str
     title: str
     rules: str
-    steps: tuple[StoredStep, ...]
+    listed: tuple[StoredStep, ...]
+    """Every step in order, those taken out too."""
+    version: int = 0
+
+    @property
+    def steps(self) -> tuple[StoredStep, ...]:
+        """The steps that readers who begin now get, in order."""
+        return tuple(step for step in self.listed if not step.removed)
 
 
 @dataclass(frozen=True)
@@ -69,6 +91,10 @@ class Enrolled:
     anchor: datetime
     last_step: StepKey | None
     time_zone: str
+    why: str | None = None
+    """Why they are paused, or have left."""
+    paused: datetime | None = None
+    """Since when what is left of their wait is frozen."""
 
 
 def all_keys(db: Connection) -> list[str]:
@@ -79,34 +105,21 @@ def all_keys(db: Connection) -> list[str]:
 def load(db: Connection, key: str | None = None, sequence: SequenceId | None = None) -> StoredSequence | None:
     """A sequence with its steps in order, by key or by id."""
     which = sequences.c.key == key if sequence is None else sequences.c.id == sequence
-    row = db.execute(select(sequences.c.id, sequences.c.key, sequences.c.title, sequences.c.rules).where(which)).first()
+    s = sequences.c
+    row = db.execute(select(s.id, s.key, s.title, s.rules, s.version).where(which)).first()
     if row is None:
         return None
     columns = (
         steps.c.key, steps.c.position, steps.c.file_name, steps.c.source, steps.c.wait, steps.c.edition_id,
-        func.coalesce(steps.c.if_late, ""),
+        func.coalesce(steps.c.if_late, ""), steps.c.removed,
     )  # fmt: skip
     found = db.execute(select(*columns).where(steps.c.sequence_id == row[0]).order_by(steps.c.position)).all()
-    return StoredSequence(row[0], row[1], row[2], row[3], tuple(StoredStep(*step) for step in found))
-
-
-_TIMING = (
-    select(sequences.c.rules, steps.c.key, steps.c.wait, func.coalesce(steps.c.if_late, ""))
-    .outerjoin(steps, steps.c.sequence_id == sequences.c.id)
-    .where(sequences.c.id == bindparam("sequence"))
-    .order_by(steps.c.position)
-)
-
-
-def timing(db: Connection, sequence: SequenceId) -> tuple[str, tuple[tuple[str, str, str], ...]]:
-    """What decides when letters of a sequence are due: the text of its rules, and key, wait and lateness of its steps."""
-    rows = db.execute(_TIMING, {"sequence": sequence}).all()
-    return rows[0][0], tuple((row[1], row[2], row[3]) for row in rows if row[1] is not None)
+    return StoredSequence(row[0], row[1], row[2], row[3], tuple(StoredStep(*step) for step in found), row[4])
 
 
 def put(db: Connection, sequence: StoredSequence) -> None:
     """Write a sequence and its steps as they now are, replacing what was there under the same id."""
-    values = {"key": sequence.key, "title": sequence.title, "rules": sequence.rules}
+    values = {"key": sequence.key, "title": sequence.title, "rules": sequence.rules, "version": sequence.version}
     if not db.execute(update(sequences).where(sequences.c.id == sequence.id).values(values)).rowcount:
         db.execute(insert(sequences).values(id=sequence.id, **values))
     db.execute(delete(steps).where(steps.c.sequence_id == sequence.id))
@@ -114,8 +127,9 @@ def put(db: Connection, sequence: StoredSequence) -> None:
         {
             "sequence_id": sequence.id, "key": step.key, "position": step.position, "file_name": step.file_name,
             "source": step.source, "wait": step.wait, "edition_id": step.edition, "if_late": step.if_late,
+            "removed": step.removed,
         }
-        for step in sequence.steps
+        for step in sequence.listed
     ]  # fmt: skip
     db.execute(insert(steps), rows)
 
@@ -159,7 +173,9 @@ def enroll(db: Connection, who: SubscriberId, sequence: SequenceId, now: datetim
     return enrollment
 
 
-_COLUMNS = (E.id, E.subscriber_id, E.sequence_id, E.state, E.anchor_at, E.last_step, subscribers.c.time_zone)
+_COLUMNS = (
+    E.id, E.subscriber_id, E.sequence_id, E.state, E.anchor_at, E.last_step, subscribers.c.time_zone, E.why, E.paused_at,
+)  # fmt: skip
 
 
 _ENROLLED = {
@@ -192,7 +208,8 @@ class Advance:
 @cache
 def _advance(dialect: str) -> Executable:
     places = given.table(dialect, "places", anchor=Instant, step=Text)
-    return update(enrollments).where(E.id == places.c.id).values(anchor_at=places.c.anchor, last_step=places.c.step)
+    arrived = {"next_step": func.nullif(E.next_step, places.c.step)}  # from there on the plain order holds again
+    return update(enrollments).where(E.id == places.c.id).values(anchor_at=places.c.anchor, last_step=places.c.step, **arrived)
 
 
 _COMPLETE = (
@@ -214,7 +231,7 @@ def advance(db: Connection, places: Iterable[Advance]) -> None:
 
 
 def end(db: Connection, enrollment: EnrollmentId, why: str, now: datetime) -> None:
-    """Take a reader out of a sequence before its end; `why` is unsubscribed, a goal, or a fault."""
+    """Take a reader out of a sequence before its end; `why` is unsubscribed, a goal, the desk, or a fault."""
     db.execute(
         update(enrollments)
         .where(E.id == enrollment, E.state.in_(RUNNING))
@@ -222,8 +239,51 @@ def end(db: Connection, enrollment: EnrollmentId, why: str, now: datetime) -> No
     )
 
 
-def resume(db: Connection, enrollment: EnrollmentId, why: str) -> bool:
-    """Put a reader back where they left a sequence; only one who left because of `why`."""
+def resume(db: Connection, enrollment: EnrollmentId, why: str) -> EnrollmentState | None:
+    """Put a reader back where they left a sequence, paused if they were; only one who left because of `why`. Returns their
+    state if that was so.
+    """
     left = (E.id == enrollment, E.state == EnrollmentState.EXITED, E.why == why)
-    back = {"state": EnrollmentState.ACTIVE, "why": None, "ended_at": None}
-    return bool(db.execute(update(enrollments).where(*left).values(back)).rowcount)
+    paused = E.paused_at.is_not(None)
+    back = {
+        "state": case((paused, EnrollmentState.PAUSED), else_=EnrollmentState.ACTIVE),
+        "why": case((paused, PAUSED_BEFORE), else_=null()), "ended_at": None,
+    }  # fmt: skip
+    found: EnrollmentState | None = db.scalar(update(enrollments).where(*left).values(back).returning(E.state))
+    return found
+
+
+PAUSED_BEFORE = "desk"
+"""Why somebody is paused who was so when they left, and has come back."""
+
+
+def lock(db: Connection, enrollment: EnrollmentId) -> Enrolled | None:
+    """One enrollment, locked until the transaction ends. Lock its person before."""
+    query = select(*_COLUMNS).join(subscribers, subscribers.c.id == E.subscriber_id).where(E.id == enrollment)
+    row = db.execute(query.with_for_update(of=enrollments)).first()
+    return Enrolled(*row) if row else None
+
+
+def runs(db: Connection, who: SubscriberId, sequence: SequenceId) -> bool:
+    """Whether a person is in the middle of a sequence, active or paused."""
+    theirs = (E.subscriber_id == who, E.sequence_id == sequence, E.state.in_(RUNNING))
+    return bool(db.scalar(select(exists().where(*theirs))))
+
+
+def pause(db: Connection, ids: Iterable[EnrollmentId], why: str, now: datetime) -> None:
+    """Freeze the wait of active readers at `now` (UTC)."""
+    mine = (given.among(db.dialect.name, E.id, "paused", given.ids(db, ids)), E.state == EnrollmentState.ACTIVE)
+    db.execute(update(enrollments).where(*mine).values(state=EnrollmentState.PAUSED, why=why, paused_at=now))
+
+
+def unpause(db: Connection, enrollment: EnrollmentId) -> None:
+    """A paused reader is active again."""
+    mine = (E.id == enrollment, E.state == EnrollmentState.PAUSED)
+    db.execute(update(enrollments).where(*mine).values(state=EnrollmentState.ACTIVE, why=None, paused_at=None))
+
+
+def complete(db: Connection, ids: Iterable[EnrollmentId], now: datetime) -> None:
+    """For these the sequence is over: nothing of it is left that they have not got."""
+    done = [{"enrollment": enrollment, "anchor": now} for enrollment in ids]
+    if done:
+        db.execute(_COMPLETE, done)

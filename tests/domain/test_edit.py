@@ -178,7 +178,7 @@ def test_through_many_edits_nobody_gets_a_letter_twice_or_silently_skips_one(dat
         assert all(life.got[: len(before)] == before for life, before in zip(lives, past, strict=True)), "the past re-ran"
     for life in lives:
         life.go_on(version, FOREVER)
-        assert max(Counter(life.keys()).values()) == 1, "a letter came twice"
+        assert max(Counter(life.keys()).values(), default=0) <= 1, "a letter came twice"
         assert owed[life.reader.enrollment] <= set(life.keys()), "a letter was silently skipped"
         moments = [moment for _, moment in life.got]
         assert moments == sorted(moments)

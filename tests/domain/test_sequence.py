@@ -87,3 +87,28 @@ def test_a_step_sent_at_once_says_so() -> None:
 )
 def test_the_step_that_follows(steps: list[Step], after: StepKey | None, expected: Step | None) -> None:
     assert following(steps, after) == expected
+
+
+@pytest.mark.parametrize(
+    ("after", "given", "at", "expected"),
+    [
+        ("b", ["a", "b"], None, C),
+        ("b", ["c", "b"], None, None),
+        (None, ["a"], None, B),
+        ("c", ["c"], "a", A),
+        ("c", ["c", "a"], "a", B),
+        ("b", ["b"], "gone", C),
+    ],
+    ids=[
+        "in order",
+        "the rest was given before",
+        "given first",
+        "goes on earlier",
+        "past what was given",
+        "a place that is gone",
+    ],
+)
+def test_the_step_that_follows_where_an_edit_has_changed_the_order(
+    after: StepKey | None, given: list[StepKey], at: StepKey | None, expected: Step | None
+) -> None:
+    assert following([A, B, C], after, given, at) == expected

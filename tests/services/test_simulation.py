@@ -23,7 +23,7 @@ def change(rt: Runtime, waits: tuple[str, ...], rules: str) -> None:
         stored = sequences.load(db, sequences.all_keys(db)[0])
         assert stored is not None
         steps = tuple(replace(step, wait=wait) for step, wait in zip(stored.steps, waits, strict=True))
-        sequences.put(db, replace(stored, steps=steps, rules=RULES + rules))
+        sequences.put(db, replace(stored, listed=steps, rules=RULES + rules))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,61 @@
+"""Letters that were stopped before they left, and come back: the ledger's row is the same, so nothing is sent twice."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, exists, func, select, update
+
+from nurture.domain.delivery import IN_DOUBT, OPEN, Kind, State
+from nurture.store import history
+from nurture.store.history import is_in
+from nurture.store.schema import deliveries
+from nurture.words import DeliveryId, EnrollmentId, StepKey, SubscriberId
+
+D = deliveries.c
+_LIVELY = (*OPEN, *IN_DOUBT, State.FAILED)
+
+
+def has_open(db: Connection, enrollment: EnrollmentId) -> bool:
+    """Whether a letter is to come for an enrollment, or is under way, or waits for a person."""
+    return bool(db.scalar(select(exists().where(D.enrollment_id == enrollment, D.state.in_(_LIVELY)))))
+
+
+def stopped_promise(db: Connection, enrollment: EnrollmentId, step: StepKey) -> datetime | None:
+    """When a letter had been promised that was stopped since (timeline)."""
+    mine = (D.enrollment_id == enrollment, D.step_key == step, D.state == State.CANCELLED)
+    found: datetime | None = db.scalar(select(D.planned_at).where(*mine))
+    return found
+
+
+def restore_cancelled(db: Connection, enrollment: EnrollmentId, step: StepKey, due: datetime, by: str, wall: datetime) -> bool:
+    """Put a cancelled letter back on the timeline (its reader has come back). False if that step has no cancelled row."""
+    mine = (D.enrollment_id == enrollment, D.step_key == step, is_in(State.CANCELLED))
+    back = history.move(
+        db, State.SCHEDULED, by, wall, "came back", *mine, due_at=due, planned_at=due, reason=None, batch_id=None
+    )
+    return bool(back)
+
+
+def scheduled(db: Connection, enrollment: EnrollmentId) -> tuple[DeliveryId, datetime, datetime] | None:
+    """The letter to come of an enrollment, locked until the transaction ends: its id, when it is promised, and when it is
+    looked at next (timeline). None if there is none, or it is under way.
+    """
+    mine = (D.enrollment_id == enrollment, is_in(State.SCHEDULED))
+    row = db.execute(select(D.id, D.planned_at, D.due_at).where(*mine).with_for_update()).first()
+    return None if row is None else (row[0], row[1], row[2])
+
+
+def promise(db: Connection, delivery: DeliveryId, due: datetime, by: str, wall: datetime, why: str) -> bool:
+    """Give a letter that is still scheduled a new promise (timeline). False if it is not scheduled any more."""
+    mine = (D.id == delivery, is_in(State.SCHEDULED))
+    found = db.execute(select(D.id, D.subscriber_id, D.attempt, D.request_id).where(*mine).with_for_update()).all()
+    if found:
+        db.execute(update(deliveries).where(D.id == delivery).values(planned_at=due, due_at=due))
+        history.note(db, found, State.SCHEDULED, by, wall, why)
+    return bool(found)
+
+
+def letters_sent(db: Connection, who: SubscriberId, since: datetime) -> tuple[datetime | None, int]:
+    """When a letter last went to a person, and how many since `since` (timeline): what the guards look at."""
+    theirs = (D.subscriber_id == who, D.kind == Kind.LETTER, D.sent_at.is_not(None))
+    row = db.execute(select(func.max(D.sent_at), func.count().filter(D.sent_at >= since)).where(*theirs)).one()
+    return row[0], row[1]
