@@ -29,7 +29,8 @@ SET_BACK = "set_back_until"
 
 
 @lru_cache(maxsize=256)
-def _steps(timing: Timing) -> tuple[Step, ...]:
+def steps_of(timing: Timing) -> tuple[Step, ...]:
+    """The steps of a schedule, in order."""
     return tuple(replace(read_step(StepKey(key), wait, late), removed=removed) for key, wait, late, removed in timing)
 
 
@@ -64,7 +65,7 @@ class Plans:
             if not self._known:
                 schedules.hold(self._db)
             found = schedules.current(self._db, sequence)
-            self._known[sequence] = Way(_steps(found.timing), read_sequence(found.rules).rules)
+            self._known[sequence] = Way(steps_of(found.timing), read_sequence(found.rules).rules)
             if found.version:
                 self._edited.add(sequence)
         return self._known[sequence]
@@ -83,7 +84,7 @@ class Plans:
     def _pinned(self, schedule: ScheduleId) -> Way:
         if schedule not in self._known:
             found = schedules.read(self._db, schedule)
-            self._known[schedule] = Way(_steps(found.timing), read_sequence(found.rules).rules)
+            self._known[schedule] = Way(steps_of(found.timing), read_sequence(found.rules).rules)
         return self._known[schedule]
 
 

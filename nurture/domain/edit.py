@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from nurture.domain.sequence import Step
+from nurture.domain.sequence import Step, following
 from nurture.domain.timeline import NeverOpens, Rules, first_opening, next_due
 from nurture.words import EnrollmentId, NurtureError, StepKey
 
@@ -67,6 +67,8 @@ class Reader:
     """The next letter. None: nothing is to come, or the letter before it is under way."""
     movable: bool = True
     """Whether `planned` may still change: it is scheduled, neither claimed nor on its way."""
+    at: StepKey | None = None
+    """Where they go on, if an earlier edit made that another step than the one after `last`, or after what is under way."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class Move:
     """Letters that are to come now and were not before."""
     held: bool = False
     """Whether the next letter waits, at `after`, until a person lets it go."""
+    at: StepKey | None = None
+    """Where they go on from now on, if that is not simply after what they got last: see Reader."""
 
 
 def still_to_come(steps: Sequence[Step], reader: Reader) -> tuple[StepKey, ...]:
@@ -99,6 +103,8 @@ def still_to_come(steps: Sequence[Step], reader: Reader) -> tuple[StepKey, ...]:
         start = _place(keys, reader.planned.step)
     elif reader.last is not None:
         start = _place(keys, reader.last) + 1
+    if reader.at in keys:
+        start = min(start, keys.index(reader.at))
     gone = _given(reader)
     return tuple(step.key for step in steps[start:] if not step.removed and step.key not in gone)
 
@@ -110,11 +116,16 @@ def to_come_after(old: Version, new: Version, reader: Reader) -> tuple[StepKey, 
     """
     keys = [step.key for step in new.steps]
     _check(old, keys)
-    last = reader.planned.step if reader.planned is not None and not reader.movable else reader.last
+    last = _last(reader)
     after_last = _place(keys, last) + 1 if last is not None else 0
     start = min([after_last, *(_place(keys, key) for key in still_to_come(old.steps, reader))])
     gone = _given(reader)
     return tuple(step.key for step in new.steps[start:] if not step.removed and step.key not in gone)
+
+
+def _last(reader: Reader) -> StepKey | None:
+    """What a reader has got last, or is getting."""
+    return reader.planned.step if reader.planned is not None and not reader.movable else reader.last
 
 
 def _given(reader: Reader) -> frozenset[StepKey]:
@@ -148,15 +159,17 @@ def plan_edit(
     if choice is Choice.NEW_ONLY:
         _check(old, [step.key for step in new.steps])
         return []
-    moves = (_move(old, new, reader, now, choice) for reader in readers)
-    return [move for move in moves if move.before != move.after or move.never or move.more]
+    moves = [(_move(old, new, reader, now, choice), reader.at) for reader in readers]
+    return [move for move, at in moves if move.before != move.after or move.never or move.more or move.at != at]
 
 
 def _move(old: Version, new: Version, reader: Reader, now: datetime, choice: Choice) -> Move:
     before, coming = still_to_come(old.steps, reader), to_come_after(old, new, reader)
     never, more = _missing(before, coming), _missing(coming, before)
+    plain = following(new.steps, _last(reader), _given(reader))
+    at = coming[0] if coming and (plain is None or plain.key != coming[0]) else None
     if not reader.movable:
-        return Move(reader.enrollment, reader.planned, reader.planned, never=never, more=more)
+        return Move(reader.enrollment, reader.planned, reader.planned, never=never, more=more, at=at)
     after = _planned(old, new, reader, coming[0], now) if coming else None
     changed = after is not None and after != reader.planned
     days = 0
@@ -164,7 +177,7 @@ def _move(old: Version, new: Version, reader: Reader, now: datetime, choice: Cho
         days = (after.due.astimezone(reader.zone).date() - reader.planned.due.astimezone(reader.zone).date()).days
     return Move(
         reader.enrollment, reader.planned, after, days=days, at_once=changed and after is not None and after.due <= now,
-        never=never, more=more, held=changed and choice is Choice.HOLD,
+        never=never, more=more, held=changed and choice is Choice.HOLD, at=at,
     )  # fmt: skip
 
 

@@ -22,7 +22,8 @@ REVIEW_EVERY = timedelta(days=180)
 _FENCE = "---\n"
 _LETTER_FILE = re.compile(r"[0-9].*-.*\.md", re.DOTALL)
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+"""What a sequence.yaml calls the days of the week."""
 
 
 class LetterRefused(NurtureError):
@@ -208,11 +209,11 @@ def read_sequence(text: str, where: str = SEQUENCE_FILE) -> SequenceFile:
     """Read sequence.yaml: key, title, window, quiet hours, holidays. Raises LetterRefused."""
     found = _mapping(text, where)
     window, quiet = _part(found, "window", where), _part(found, "quiet", where)
-    days = window.get("days", list(_DAYS[:6]))
+    days = window.get("days", list(DAYS[:6]))
     days = days if isinstance(days, list) else [days]
-    unknown = [day for day in days if day not in _DAYS]
+    unknown = [day for day in days if day not in DAYS]
     if unknown or not days:
-        raise LetterRefused(where, f"{unknown[0] if unknown else 'An empty list'!r} is no weekday. Use {', '.join(_DAYS)}.")
+        raise LetterRefused(where, f"{unknown[0] if unknown else 'An empty list'!r} is no weekday. Use {', '.join(DAYS)}.")
     holidays = found.get("holidays") or []
     if not isinstance(holidays, list) or any(type(day) is not date for day in holidays):
         raise LetterRefused(where, "Holidays are dates such as 2026-12-25, without quotes.")
@@ -223,7 +224,7 @@ def read_sequence(text: str, where: str = SEQUENCE_FILE) -> SequenceFile:
         Window(
             _time(window.get("opens", "09:00"), where),
             _time(window.get("closes", "18:00"), where),
-            frozenset(_DAYS.index(day) for day in days),
+            frozenset(DAYS.index(day) for day in days),
         ),
         Quiet(_time(quiet.get("from", "21:00"), where), _time(quiet.get("to", "08:00"), where)),
         frozenset(holidays),
