@@ -30,19 +30,23 @@ def emails() -> None:
 @emails.command("import", epilog="Example:  nurture emails import ./letters")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--background", is_flag=True, help="Let the service do it, and look with `emails published`.")
-def import_(folder: Path, background: bool) -> None:
+@click.option("--remove", is_flag=True, help="Take out letters that have no file here, also while people are reading.")
+def import_(folder: Path, background: bool, remove: bool) -> None:
     """Load a sequence from FOLDER (sequence.yaml and NN-name.md files); a changed letter gets a new edition.
 
     First every letter is filled for every living reader. If it would break for one, nothing is published, and you are told for
-    how many and why.
+    how many and why. Other waits, another order or other hours move whoever is in the middle: what was not sent yet follows
+    the new files.
     """
+    if background and remove:
+        raise click.UsageError("--remove does not go with --background: be there when letters are taken out.")
     rt = runtime.build(configuration.load())
     try:
         if background:
             publishing.ask(rt, folder, who())
             click.echo("Handed over. `nurture emails published` shows how far it is; the service must be running.")
             return
-        loaded = publishing.load_folder(rt, folder, by=who(), tell=_progress())
+        loaded = publishing.load_folder(rt, folder, by=who(), tell=_progress(), remove=remove)
     finally:
         rt.close()
     if loaded:

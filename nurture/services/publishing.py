@@ -1,9 +1,10 @@
 """Letters in and out of the database, as the files they are. Nothing is published that would break for a living reader."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,7 @@ from sqlalchemy import Connection
 
 from nurture import log
 from nurture.delivery.fill import about_reader, public_links
+from nurture.domain.edit import Choice
 from nurture.domain.sequence import PublicationState
 from nurture.domain.timeline import first_opening
 from nurture.letters import dialect
@@ -19,8 +21,9 @@ from nurture.letters.filling import Unfillable, fill
 from nurture.letters.source import SEQUENCE_FILE, Letter, SequenceFile, folder_files, read_files, read_letter
 from nurture.runtime import Runtime, shipped
 from nurture.sealing import Unreadable
+from nurture.services import moving
 from nurture.settings import PREFIX
-from nurture.store import publications, sequences, subscribers
+from nurture.store import publications, schedules, sequences, subscribers
 from nurture.store.database import process_name
 from nurture.store.publications import Publication
 from nurture.store.sequences import StoredEdition, StoredSequence, StoredStep
@@ -65,13 +68,19 @@ class _Draft:
 
 
 def load_folder(
-    rt: Runtime, folder: Path, replace: bool = True, by: str = "", tell: Tell = lambda done, total: None
+    rt: Runtime,
+    folder: Path,
+    replace: bool = True,
+    by: str = "",
+    tell: Tell = lambda done, total: None,
+    remove: bool = False,
 ) -> Loaded | None:
     """Load a sequence from its folder; None if it is there already and may not be replaced.
 
     Every letter is compiled, and filled for every living reader, before anything is published. A letter that did not change
-    keeps its edition. Raises LetterRefused, NeverOpens, PublishingRefused, or ImportRefused when a letter would disappear
-    under readers in the middle of the sequence.
+    keeps its edition. Another wait, order or window moves readers, as an edit for everyone does (domain.edit). Raises
+    LetterRefused, NeverOpens, PublishingRefused, or ImportRefused when a letter would disappear under readers in the middle of
+    the sequence and `remove` does not say that it shall.
     """
     files = folder_files(folder)
     draft = _draft(rt, files, str(folder))
@@ -79,11 +88,11 @@ def load_folder(
         old = sequences.load(db, draft.described.key)
         if old is not None and not replace:
             return None
-        _check_nobody_loses(db, old, draft)
+        _check_nobody_loses(db, old, draft, remove)
         wall = rt.clock.wall()
         publication = publications.ask(db, draft.described.key, files, by or process_name(), wall)
         taken = publications.take(db, process_name(), wall, wall + rt.patience.lease, publication)
-    return _carry_out(rt, taken, tell) if taken else None
+    return _carry_out(rt, taken, tell, remove) if taken else None
 
 
 def ask(rt: Runtime, folder: Path, by: str = "") -> int:
@@ -122,18 +131,18 @@ def _draft(rt: Runtime, files: Mapping[str, str], where: str) -> _Draft:
     return _Draft(described, letters, {letter.key: compile_letter(letter) for letter in letters})
 
 
-def _check_nobody_loses(db: Connection, old: StoredSequence | None, draft: _Draft) -> None:
+def _check_nobody_loses(db: Connection, old: StoredSequence | None, draft: _Draft, remove: bool = False) -> None:
     gone = sorted({step.key for step in old.steps} - set(draft.compiled)) if old else []
-    if old is not None and gone and (readers := sequences.running(db, old.id)):
+    if old is not None and gone and not remove and (readers := sequences.running(db, old.id)):
         raise ImportRefused(
             f"The letter {gone[0]!r} is missing, and {readers} readers are in the middle of this sequence. "
-            "Keep its file; a letter can be left out once nobody is under way."
+            "Keep its file, or say `--remove`: whoever was still to get it goes on without it."
         )
 
 
-def _carry_out(rt: Runtime, taken: Publication, tell: Tell) -> Loaded:
+def _carry_out(rt: Runtime, taken: Publication, tell: Tell, remove: bool = False) -> Loaded:
     try:
-        return _try_and_publish(rt, taken, _draft(rt, taken.files, taken.sequence), tell)
+        return _try_and_publish(rt, taken, _draft(rt, taken.files, taken.sequence), tell, remove)
     except NurtureError as refused:
         said = str(refused).splitlines()
         with rt.database.begin() as db:
@@ -142,13 +151,14 @@ def _carry_out(rt: Runtime, taken: Publication, tell: Tell) -> Loaded:
         raise
 
 
-def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) -> Loaded:
+def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell, remove: bool) -> Loaded:
     troubles = _missing_facts(rt, draft) + _try_on_readers(rt, taken, draft, tell)
     if troubles:
         raise PublishingRefused("\n".join(troubles))
     with rt.database.begin() as db:
-        _check_nobody_loses(db, sequences.load(db, draft.described.key), draft)
-        loaded = _publish(rt, db, draft)
+        schedules.hold_alone(db)
+        _check_nobody_loses(db, sequences.load(db, draft.described.key), draft, remove)
+        loaded = _publish(rt, db, draft, taken.by)
         publications.finish(db, taken.id, process_name(), PublicationState.PUBLISHED, [], rt.clock.wall())
     _log.info("letters_published", sequence=loaded.sequence, count=loaded.published)
     return loaded
@@ -219,11 +229,11 @@ def _troubles_of(rt: Runtime, reader: Living, draft: _Draft, wants: Mapping[str,
     return troubles
 
 
-def _publish(rt: Runtime, db: Connection, draft: _Draft) -> Loaded:
+def _publish(rt: Runtime, db: Connection, draft: _Draft, by: str) -> Loaded:
     now = rt.clock.now()
     described = draft.described
     old = sequences.load(db, described.key)
-    known = {step.key: step for step in old.steps} if old else {}
+    known = {step.key: step for step in old.listed} if old else {}
     current = sequences.read_editions(db, [step.edition for step in known.values()])
     sequence = old.id if old else SequenceId(new_id())
     steps, fresh = [], []
@@ -235,10 +245,23 @@ def _publish(rt: Runtime, db: Connection, draft: _Draft) -> Loaded:
         else:
             stored = current[before.edition]
         steps.append(StoredStep(letter.key, position, letter.file_name, letter.text, letter.wait, stored.id, letter.if_late))
-    sequences.put(db, StoredSequence(sequence, described.key, described.title, described.text, tuple(steps)))
+    listed = tuple(with_removed(old.listed if old else (), steps))
+    new = StoredSequence(sequence, described.key, described.title, described.text, listed, old.version if old else 0)
+    moving.put(rt, db, old, new, Choice.EVERYONE, by)
     for stored in fresh:
         sequences.publish(db, sequence, stored, now)
     return Loaded(described.key, len(draft.letters), len(fresh))
+
+
+def with_removed(old: Sequence[StoredStep], steps: Sequence[StoredStep]) -> list[StoredStep]:
+    """Steps as files list them, and those of `old` that they do not list, taken out: each stays behind the one it followed."""
+    found, before = list(steps), None
+    for step in old:
+        if step.key not in {each.key for each in found}:
+            place = next((n + 1 for n, each in enumerate(found) if each.key == before), 0)
+            found.insert(place, replaced(step, removed=True))
+        before = step.key
+    return [replaced(step, position=n) for n, step in enumerate(found)]
 
 
 def load_shipped(rt: Runtime) -> list[Loaded]:
