@@ -9,7 +9,7 @@ from nurture.domain.delivery import Kind
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.domain.timeline import ON_TIME, next_anchor
 from nurture.letters.compiler import Edition, compile_letter
-from nurture.letters.filling import Unfillable, Values, fill
+from nurture.letters.filling import Content, Unfillable, Values, fill
 from nurture.letters.source import read_letter
 from nurture.mailers.base import Mail, MailRefused, headers
 from nurture.runtime import Runtime, shipped
@@ -43,12 +43,17 @@ def mail_of(rt: Runtime, row: Claimed, editions: Mapping[EditionId, StoredEditio
     unsubscribe = None
     if row.subscriber is not None:
         unsubscribe = f"{rt.settings.base_url}/unsubscribe/{rt.tokens.mint(Purpose.UNSUBSCRIBE, row.subscriber)}"
-    content = fill(edition, values(rt, row, unsubscribe or ""))
+    if row.trial is not None:
+        content = Content(row.trial.subject, row.trial.html, row.trial.text)
+    else:
+        content = fill(edition, values(rt, row, unsubscribe or ""))
     to = rt.settings.notices_to
     if row.subscriber is not None and row.email is not None:
         to = rt.sealer.open(row.email, subscribers.email_place(row.subscriber))
     elif row.login is not None:
         to = rt.sealer.open(row.login.email, users.place("email", row.login.user))
+    elif row.trial is not None and row.trial.email is not None:
+        to = rt.sealer.open(row.trial.email, users.place("email", row.trial.user))
     sender = rt.plain_sender if row.plain_sender else rt.sender
     return Mail(
         row.id, request, row.kind, to, content.subject, content.html, content.text, sender,

@@ -10,7 +10,7 @@ from nurture.delivery.late import sort_out
 from nurture.delivery.settle import Request
 from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
-from nurture.store import access, claims, sequences
+from nurture.store import access, claims, drafts, sequences
 from nurture.store.claims import Claimed
 from nurture.store.sequences import StoredEdition
 from nurture.words import BatchId, DeliveryId, EditionId, RequestId, SubscriberId, new_id
@@ -48,8 +48,8 @@ def open_batch(rt: Runtime, batch: BatchId) -> Batch:
         rows, lease = claims.read_batch(db, batch), claims.lease_of(db, batch)
         editions = sequences.read_editions(db, {row.edition for row in rows if row.edition})
         notices = {row.about for row in rows if row.about}
-        logins = access.addressed(db, notices) if notices else {}
-    rows = [replace(row, login=logins[row.about]) if row.about in logins else row for row in rows]
+        logins, trials = (access.addressed(db, notices), drafts.trials_of(db, notices)) if notices else ({}, {})
+    rows = [replace(row, login=logins.get(row.about), trial=trials.get(row.about)) if row.about else row for row in rows]
     left = (lease - rt.clock.wall()) if lease else rt.patience.lease
     leased = rt.clock.boot_seconds() - (rt.patience.lease - left).total_seconds()
     kept = deque(sort_out(rt, batch, rows))

@@ -16,7 +16,7 @@ def with_wait(file_name: str, text: str, wait: str) -> str:
         return text
     lines = text.splitlines(keepends=True)
     end = next(n for n, line in enumerate(lines) if n and line.rstrip("\r\n") == "---")
-    changed = _with(lines[:end], "wait", f"wait: {wait}") + lines[end:]
+    changed = changed_fact(lines[:end], "wait", f"wait: {wait}") + lines[end:]
     return _checked(
         "".join(changed), lambda found: parse_wait(read_letter(file_name, found).wait) == parse_wait(wait), file_name
     )
@@ -29,15 +29,15 @@ def with_rules(text: str, rules: Rules) -> str:
     if old.window != rules.window:
         days = ", ".join(DAYS[day] for day in sorted(rules.window.days))
         hours = f'opens: "{rules.window.opens:%H:%M}", closes: "{rules.window.closes:%H:%M}"'
-        lines = _with(lines, "window", f"window: {{{hours}, days: [{days}]}}")
+        lines = changed_fact(lines, "window", f"window: {{{hours}, days: [{days}]}}")
     if old.quiet != rules.quiet:
-        lines = _with(lines, "quiet", f'quiet: {{from: "{rules.quiet.begins:%H:%M}", to: "{rules.quiet.ends:%H:%M}"}}')
+        lines = changed_fact(lines, "quiet", f'quiet: {{from: "{rules.quiet.begins:%H:%M}", to: "{rules.quiet.ends:%H:%M}"}}')
     if old.holidays != rules.holidays:
-        lines = _with(lines, "holidays", f"holidays: [{', '.join(map(str, sorted(rules.holidays)))}]")
+        lines = changed_fact(lines, "holidays", f"holidays: [{', '.join(map(str, sorted(rules.holidays)))}]")
     return _checked("".join(lines), lambda found: read_sequence(found).rules == rules, SEQUENCE_FILE)
 
 
-def _with(lines: list[str], name: str, fact: str) -> list[str]:
+def changed_fact(lines: list[str], name: str, fact: str) -> list[str]:
     """Lines with the one that begins with `name`, and what is indented or listed under it, replaced; else with one more."""
     ending = "\r\n" if any(line.endswith("\r\n") for line in lines) else "\n"
     first = next((n for n, line in enumerate(lines) if re.match(rf"[\"']?{name}[\"']?\s*:", line)), None)

@@ -7,12 +7,16 @@ from nurture.delivery.vigil import look
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.runtime import Runtime
 from nurture.services.accounts import HISTORY_KEPT
-from nurture.store import access, events, subscribers, users
+from nurture.store import access, drafts, events, subscribers, users
 
 _log = log.get(__name__)
 
 REPORTS_KEPT = timedelta(days=90)
 """What a report says has long been written into its delivery; it is kept so that a question can be answered."""
+
+
+TRIALS_KEPT = timedelta(days=7)
+"""A letter that somebody sent to themselves has long arrived."""
 
 
 def retain(rt: Runtime) -> int:
@@ -26,6 +30,7 @@ def retain(rt: Runtime) -> int:
         deleted = subscribers.delete_unconfirmed(db, rt.clock.now() - CONFIRM_WITHIN)
         access.forget(db, rt.clock.wall())
         events.forget(db, rt.clock.wall() - REPORTS_KEPT)
+        drafts.forget_trials(db, rt.clock.wall() - TRIALS_KEPT)
         users.forget(db, rt.clock.wall() - HISTORY_KEPT)
     if deleted:
         _log.info("unconfirmed_deleted", count=deleted)

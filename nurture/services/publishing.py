@@ -21,7 +21,8 @@ from nurture.letters.filling import Unfillable, fill
 from nurture.letters.source import SEQUENCE_FILE, Letter, SequenceFile, folder_files, read_files, read_letter
 from nurture.runtime import Runtime, shipped
 from nurture.sealing import Unreadable
-from nurture.services import moving
+from nurture.services import moving, releasing
+from nurture.services.releasing import Loaded
 from nurture.settings import PREFIX
 from nurture.store import publications, schedules, sequences, subscribers
 from nurture.store.database import process_name
@@ -46,16 +47,6 @@ class ImportRefused(NurtureError):
 
 class PublishingRefused(NurtureError):
     """Letters would break for somebody; nothing was published. The message names each trouble."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What loading a folder did."""
-
-    sequence: str
-    letters: int
-    published: int
-    """Letters whose words changed, and that got a new edition."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +133,7 @@ def _check_nobody_loses(db: Connection, old: StoredSequence | None, draft: _Draf
 
 def _carry_out(rt: Runtime, taken: Publication, tell: Tell, remove: bool = False) -> Loaded:
     try:
-        return _try_and_publish(rt, taken, _draft(rt, taken.files, taken.sequence), tell, remove)
+        return _try_and_publish(rt, taken, _draft_of(rt, taken), tell, remove)
     except NurtureError as refused:
         said = str(refused).splitlines()
         with rt.database.begin() as db:
@@ -151,14 +142,28 @@ def _carry_out(rt: Runtime, taken: Publication, tell: Tell, remove: bool = False
         raise
 
 
+def _draft_of(rt: Runtime, taken: Publication) -> _Draft:
+    """What a publication would publish; of a partial one, only the letters that change."""
+    if not taken.partial:
+        return _draft(rt, taken.files, taken.sequence)
+    with rt.database.read() as db:
+        old = sequences.load(db, taken.sequence)
+    if old is None:
+        raise ImportRefused(f"The sequence {taken.sequence!r} is not there any more.")
+    return _draft(rt, {SEQUENCE_FILE: old.rules, **taken.files}, taken.sequence)
+
+
 def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell, remove: bool) -> Loaded:
     troubles = _missing_facts(rt, draft) + _try_on_readers(rt, taken, draft, tell)
     if troubles:
         raise PublishingRefused("\n".join(troubles))
     with rt.database.begin() as db:
         schedules.hold_alone(db)
-        _check_nobody_loses(db, sequences.load(db, draft.described.key), draft, remove)
-        loaded = _publish(rt, db, draft, taken.by)
+        if taken.partial:
+            loaded = releasing.release(rt, db, draft.described.key, draft.letters, draft.compiled, taken.by)
+        else:
+            _check_nobody_loses(db, sequences.load(db, draft.described.key), draft, remove)
+            loaded = _publish(rt, db, draft, taken.by)
         publications.finish(db, taken.id, process_name(), PublicationState.PUBLISHED, [], rt.clock.wall())
     _log.info("letters_published", sequence=loaded.sequence, count=loaded.published)
     return loaded
@@ -241,15 +246,15 @@ def _publish(rt: Runtime, db: Connection, draft: _Draft, by: str) -> Loaded:
         edition, before = draft.compiled[letter.key], known.get(letter.key)
         if before is None or current[before.edition].sha256 != edition.sha256:
             stored = StoredEdition(EditionId(new_id()), letter.key, edition.subject, edition.html, edition.text, edition.sha256)
-            fresh.append(stored)
+            fresh.append((stored, letter.text))
         else:
             stored = current[before.edition]
         steps.append(StoredStep(letter.key, position, letter.file_name, letter.text, letter.wait, stored.id, letter.if_late))
     listed = tuple(with_removed(old.listed if old else (), steps))
     new = StoredSequence(sequence, described.key, described.title, described.text, listed, old.version if old else 0)
     moving.put(rt, db, old, new, Choice.EVERYONE, by)
-    for stored in fresh:
-        sequences.publish(db, sequence, stored, now)
+    for stored, source in fresh:
+        sequences.publish(db, sequence, stored, source, by, now)
     return Loaded(described.key, len(draft.letters), len(fresh))
 
 

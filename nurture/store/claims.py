@@ -10,6 +10,7 @@ from nurture.domain.delivery import Kind, State
 from nurture.sealing import Sealed
 from nurture.store import history
 from nurture.store.access import Addressed
+from nurture.store.drafts import Trial
 from nurture.store.history import Settled, is_in
 from nurture.store.schema import deliveries, enrollments, subscribers
 from nurture.words import (
@@ -48,6 +49,8 @@ class Claimed:
     about: ConsultationId | None
     login: Addressed | None = None
     """Of a notice that brings a log-in link: to whom."""
+    trial: Trial | None = None
+    """Of a notice that is a letter somebody tries out."""
 
 
 _READ_BATCH = (

@@ -101,6 +101,18 @@ tags = Table(
 )  # fmt: skip
 """Words by which the therapist groups people. They must name nobody and no illness; the desk says so."""
 
+trials = Table(
+    "trials", metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("html", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("made_at", Instant, nullable=False),
+    Index("ix_trials_made_at", "made_at"),  # retention
+)  # fmt: skip
+"""Letters that somebody at the desk sends to themselves, filled for a sample reader. A notice of the ledger is about one."""
+
 login_links = Table(
     "login_links", metadata,
     Column("id", Id, primary_key=True),

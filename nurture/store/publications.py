@@ -28,17 +28,24 @@ class Publication:
     total: int
     troubles: tuple[str, ...]
     finished: datetime | None
+    partial: bool = False
+    """Whether `files` are only the letters that change."""
 
 
 _READ = select(
-    P.id, P.sequence_key, P.files, P.state, P.asked_at, P.asked_by, P.done, P.total, P.troubles, P.finished_at
+    P.id, P.sequence_key, P.files, P.state, P.asked_at, P.asked_by, P.done, P.total, P.troubles, P.finished_at, P.partial
 )  # fmt: skip
 
 
-def ask(db: Connection, sequence: str, files: Mapping[str, str], by: str, wall: datetime) -> int:
-    """Write down what shall be published; returns its number."""
+def ask(db: Connection, sequence: str, files: Mapping[str, str], by: str, wall: datetime, partial: bool = False) -> int:
+    """Write down what shall be published, all letters of a sequence or only those that change; returns its number."""
     asked = insert(publications).values(
-        sequence_key=sequence, files=json.dumps(files), state=PublicationState.CHECKING, asked_at=wall, asked_by=by[:120]
+        sequence_key=sequence,
+        files=json.dumps(files),
+        state=PublicationState.CHECKING,
+        asked_at=wall,
+        asked_by=by[:120],
+        partial=partial,
     )
     return int(db.execute(asked.returning(P.id)).scalar_one())
 
@@ -55,8 +62,9 @@ def get(db: Connection, publication: int) -> Publication | None:
 
 
 def _publication(row: Any) -> Publication:
-    first, sequence, files, state, asked, by, done, total, troubles, finished = row
-    return Publication(first, sequence, json.loads(files), state, asked, by, done, total, tuple(json.loads(troubles)), finished)
+    first, sequence, files, state, asked, by, done, total, troubles, finished, partial = row
+    told = tuple(json.loads(troubles))
+    return Publication(first, sequence, json.loads(files), state, asked, by, done, total, told, finished, partial)
 
 
 def waiting(db: Connection) -> bool:

@@ -134,12 +134,12 @@ def put(db: Connection, sequence: StoredSequence) -> None:
     db.execute(insert(steps), rows)
 
 
-def publish(db: Connection, sequence: SequenceId, edition: StoredEdition, now: datetime) -> None:
-    """Add an edition; it never changes afterwards."""
+def publish(db: Connection, sequence: SequenceId, edition: StoredEdition, source: str, by: str, now: datetime) -> None:
+    """Add an edition, made of the file `source`; it never changes afterwards."""
     db.execute(
         insert(editions).values(
             id=edition.id, sequence_id=sequence, step_key=edition.step, subject=edition.subject, html=edition.html,
-            text=edition.text, sha256=edition.sha256, published_at=now,
+            text=edition.text, sha256=edition.sha256, published_at=now, source=source, published_by=by[:120],
         )
     )  # fmt: skip
 

@@ -1,0 +1,279 @@
+"""The letters as somebody edits them: drafts that nobody's work is lost in, what the gate says, and publishing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from nurture import log
+from nurture.letters import authoring, gate, markup
+from nurture.letters.authoring import Fix, Parts, Piece
+from nurture.letters.compiler import compile_letter
+from nurture.letters.gate import Finding
+from nurture.letters.reading import Measure
+from nurture.letters.source import Letter, LetterRefused, read_letter
+from nurture.runtime import Runtime
+from nurture.services import samples
+from nurture.services.accounts import Account
+from nurture.store import drafts, new_letters, publications, sequences, users
+from nurture.store.drafts import Draft
+from nurture.store.publications import Publication
+from nurture.store.sequences import StoredSequence
+from nurture.words import EditionId, NurtureError, StepKey, UserId
+
+_log = log.get(__name__)
+
+
+class NoSuchLetter(NurtureError):
+    """There is no letter of that name (any more)."""
+
+
+class EditRefused(NurtureError):
+    """A letter cannot be saved or published as it is; the message says what to do, and nothing was changed."""
+
+
+class Conflict(NurtureError):
+    """Somebody else saved the letter meanwhile; `theirs` is how it is now."""
+
+    def __init__(self, theirs: "Open") -> None:
+        """`theirs`: the letter as they left it."""
+        super().__init__("Somebody else changed this letter while you worked on it.")
+        self.theirs = theirs
+
+
+@dataclass(frozen=True)
+class Open:
+    """A letter on the desk."""
+
+    sequence: str
+    letter: Letter
+    version: int
+    """How often it was saved since it was last published; 0: it is as readers get it."""
+    published: str
+    """The file of the edition that goes out now; empty: it was never published."""
+    saved: datetime | None
+    by: UserId | None
+
+    @property
+    def parts(self) -> Parts:
+        """What is edited."""
+        return authoring.parts_of(self.letter)
+
+    @property
+    def key(self) -> StepKey:
+        """Of its step."""
+        return self.letter.key
+
+    @property
+    def changed(self) -> bool:
+        """Whether it says anything other than what readers get."""
+        return self.letter.text != self.published
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A finding as it stands beside the text. `line`: of the text, from 1; None: of the letter as a whole."""
+
+    finding: Finding
+    line: int | None
+    fix: Fix | None
+
+    @property
+    def stops(self) -> bool:
+        """Whether the letter cannot go out like this."""
+        return self.finding.stops
+
+
+@dataclass(frozen=True)
+class Look:
+    """What there is to say about a letter as it is now."""
+
+    remarks: list[Remark]
+    measure: Measure
+    refused: str = ""
+    """Why it cannot be shown at all."""
+
+    @property
+    def stops(self) -> bool:
+        """Whether it cannot be published."""
+        return bool(self.refused) or any(remark.stops for remark in self.remarks)
+
+
+def _load(db: Connection, key: str) -> StoredSequence:
+    stored = sequences.load(db, key)
+    if stored is None:
+        raise NoSuchLetter("There is no such sequence.")
+    return stored
+
+
+def all_letters(rt: Runtime, key: str | None = None) -> tuple[str, list[Open]]:
+    """Every letter of a sequence, drafts that were never published last. Empty without any sequence."""
+    with rt.database.read() as db:
+        keys = sequences.all_keys(db)
+        if not keys:
+            return "", []
+        stored = _load(db, key or keys[0])
+        begun = drafts.of_sequence(db, stored.id)
+    found = []
+    for step in stored.steps:
+        found.append(_opened(stored.key, step.file_name, step.source, begun.pop(step.key, None)))
+    listed = {step.key for step in stored.listed}
+    new = [_opened(stored.key, _file(draft.step), "", draft) for draft in begun.values() if draft.step not in listed]
+    return stored.key, found + new
+
+
+def _file(step: StepKey) -> str:
+    """The file of a letter that has no place yet."""
+    return f"99-{step}.md"
+
+
+def _opened(sequence: str, file_name: str, published: str, draft: Draft | None) -> Open:
+    text = draft.text if draft else published
+    return Open(
+        sequence, read_letter(file_name, text), draft.version if draft else 0, published, draft.saved if draft else None,
+        draft.by if draft else None,
+    )  # fmt: skip
+
+
+def open_letter(rt: Runtime, sequence: str, step: StepKey) -> Open:
+    """A letter as it was last saved. Raises NoSuchLetter."""
+    with rt.database.read() as db:
+        return _open(db, _load(db, sequence), step)
+
+
+def _open(db: Connection, stored: StoredSequence, step: StepKey) -> Open:
+    draft = drafts.get(db, stored.id, step)
+    known = next((each for each in stored.steps if each.key == step), None)
+    if known is None and draft is None:
+        raise NoSuchLetter("There is no letter of that name.")
+    return _opened(stored.key, known.file_name if known else _file(step), known.source if known else "", draft)
+
+
+def save(rt: Runtime, sequence: str, step: StepKey, parts: Parts, version: int, by: UserId) -> Open:
+    """Save a letter that was at `version` when it was opened. Raises Conflict, EditRefused, NoSuchLetter."""
+    with rt.database.read() as db:
+        now = _open(db, _load(db, sequence), step)
+    try:
+        text = authoring.composed(now.letter.file_name, now.letter.text, parts)
+    except LetterRefused as refused:
+        raise EditRefused(refused.advice) from None
+    if now.version == version and text == now.letter.text:
+        return now
+    return _keep(rt, sequence, step, text, version, by)
+
+
+def _keep(rt: Runtime, sequence: str, step: StepKey, text: str, version: int, by: UserId) -> Open:
+    with rt.database.begin() as db:
+        stored = _load(db, sequence)
+        kept = drafts.save(db, stored.id, Draft(step, version + 1, text, rt.clock.wall(), by))
+        now = _open(db, stored, step)
+    if not kept:
+        raise Conflict(now)
+    return now
+
+
+def put_back(rt: Runtime, sequence: str, step: StepKey, edition: EditionId, version: int, by: UserId) -> Open:
+    """Make a draft of an earlier edition; its wait stays as the schedule says. Raises Conflict, EditRefused."""
+    past = next((one for one in editions(rt, sequence, step) if one.id == edition and one.source), None)
+    if past is None:
+        raise EditRefused("This edition is older than the desk and cannot be put back. Its text can be copied.")
+    old = read_letter(_file(step), past.source)
+    now = open_letter(rt, sequence, step)
+    text = authoring.composed(now.letter.file_name, now.letter.text, authoring.parts_of(old))
+    return _keep(rt, sequence, step, text, version, by)
+
+
+def reviewed(rt: Runtime, sequence: str, step: StepKey, version: int, by: UserId) -> Open:
+    """Note that the facts of a letter were looked at again today. Raises Conflict, EditRefused."""
+    now = open_letter(rt, sequence, step)
+    try:
+        text = authoring.reviewed(now.letter.file_name, now.letter.text, rt.clock.now().date())
+    except LetterRefused as refused:
+        raise EditRefused(refused.advice) from None
+    return _keep(rt, sequence, step, text, version, by)
+
+
+def discard(rt: Runtime, sequence: str, step: StepKey, version: int) -> None:
+    """Throw changes away: the letter is as readers get it; one that was never published is gone. Raises Conflict."""
+    with rt.database.begin() as db:
+        stored = _load(db, sequence)
+        if not any(known.key == step for known in stored.listed):
+            new_letters.discard(db, stored.id, step)
+        elif not drafts.drop(db, stored.id, step, version) and drafts.get(db, stored.id, step):
+            raise Conflict(_open(db, stored, step))
+
+
+def look(rt: Runtime, letter: Letter) -> Look:
+    """What the gate says about a letter, by line."""
+    try:
+        compile_letter(letter)
+    except LetterRefused as refused:
+        return Look([], gate.measure(letter, rt.constant["practice"]), refused.advice)
+    facts = rt.constant["practice"]
+    findings = gate.check(letter, today=rt.clock.now().date(), facts=facts) + markup.check_letter(letter, samples.values(rt))
+    remarks = [
+        Remark(finding, _line(letter, finding), authoring.fix_of(letter, finding))
+        for finding in findings
+        if finding.waived is None
+    ]
+    return Look(sorted(remarks, key=lambda one: (not one.stops, one.line or 0)), gate.measure(letter, facts))
+
+
+def _line(letter: Letter, finding: Finding) -> int | None:
+    if finding.line is None or finding.line < letter.body_line:
+        return None
+    return finding.line - letter.body_line + 1
+
+
+def editions(rt: Runtime, sequence: str, step: StepKey) -> list[drafts.Past]:
+    """What was published of a letter, newest first."""
+    with rt.database.read() as db:
+        return drafts.editions_of(db, _load(db, sequence).id, step)
+
+
+def compare(old: str, new: str) -> list[list[Piece]]:
+    """Two files of a letter, as people read them: subject, preheader and text."""
+    return authoring.compared(_readable(old), _readable(new))
+
+
+def _readable(text: str) -> str:
+    if not text:
+        return ""
+    letter = read_letter("01-letter.md", text)
+    return f"{letter.subject}\n\n{letter.preheader}\n\n{letter.body}"
+
+
+def publish(rt: Runtime, sequence: str, step: StepKey, version: int, by: Account) -> int:
+    """Leave a draft to be tried on every living reader, and published; returns the publication's number.
+
+    Raises EditRefused while the gate stops it, and Conflict if it is not at `version` any more.
+    """
+    now = open_letter(rt, sequence, step)
+    if now.version != version:
+        raise Conflict(now)
+    seen = look(rt, now.letter)
+    if seen.stops:
+        count = sum(remark.stops for remark in seen.remarks) + bool(seen.refused)
+        raise EditRefused(f"{count} {'thing' if count == 1 else 'things'} must be changed before this letter can go out.")
+    with rt.database.begin() as db:
+        return publications.ask(
+            db, sequence, {now.letter.file_name: now.letter.text}, f"user {by.id}", rt.clock.wall(), partial=True
+        )
+
+
+def publication(rt: Runtime, number: int) -> Publication | None:
+    """How far a publication is."""
+    with rt.database.read() as db:
+        return publications.get(db, number)
+
+
+def names(rt: Runtime) -> Mapping[str, str]:
+    """What to call whoever wrote: by account, and as publications name them."""
+    with rt.database.read() as db:
+        known = users.everyone(db)
+    found = dict[str, str]()
+    for user in known:
+        called = rt.sealer.open(user.name, users.place("name", user.id)) if user.name else "the first owner"
+        found |= {user.id: called, f"user {user.id}": called}
+    return found

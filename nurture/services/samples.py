@@ -1,0 +1,94 @@
+"""How a letter looks to somebody: filled for a sample reader or a real one, and sent to oneself to try it."""
+
+from dataclasses import dataclass, replace
+
+from nurture import log
+from nurture.delivery.fill import about_reader, public_links
+from nurture.domain.delivery import Kind
+from nurture.letters.compiler import compile_letter
+from nurture.letters.filling import Content, Unfillable, Values, fill
+from nurture.letters.source import Letter, LetterRefused
+from nurture.runtime import Runtime
+from nurture.services.accounts import Account
+from nurture.services.addresses import Address
+from nurture.store import drafts, ledger, subscribers
+from nurture.store.drafts import Trial
+from nurture.store.ledger import NewDelivery
+from nurture.words import ConsultationId, NurtureError, SubscriberId, new_id
+
+_log = log.get(__name__)
+
+NAMED, NAMELESS = "named", "nameless"
+"""Two readers who do not exist: one who gave a first name, and one who did not."""
+
+
+class CannotShow(NurtureError):
+    """A letter cannot be shown as it is; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """What an inbox, or a telephone that is locked, shows of a letter."""
+
+    sender: str
+    subject: str
+    preheader: str
+
+
+def values(rt: Runtime, who: str = NAMED) -> Values:
+    """What a letter is filled with for a sample reader, or for a subscriber by id."""
+    links = public_links(rt.settings.base_url) | {"unsubscribe": rt.settings.base_url, "confirm": "", "desk": ""}
+    today = rt.clock.now()
+    about = {"first_name": "Robin" if who == NAMED else "", "signed_up_on": f"{today.day} {today:%B %Y}"}
+    if who not in (NAMED, NAMELESS):
+        with rt.database.read() as db:
+            person = subscribers.peek(db, SubscriberId(who))
+        if person is not None:
+            about = about_reader(rt, person.id, person.first_name, person.confirmed or today, person.time_zone)
+    return {**rt.constant, "reader": about, "links": links}
+
+
+def shown(rt: Runtime, letter: Letter, who: str = NAMED) -> Content:
+    """A letter as somebody would get it. Raises CannotShow."""
+    try:
+        return fill(compile_letter(letter), values(rt, who))
+    except LetterRefused as refused:
+        raise CannotShow(refused.advice) from None
+    except Unfillable as refused:
+        raise CannotShow(f"{refused}.") from None
+
+
+def inbox(rt: Runtime, letter: Letter, who: str = NAMED) -> Inbox:
+    """The line an inbox shows. Raises CannotShow."""
+    head = replace(letter, body="-\n")
+    subject = shown(rt, head, who).subject
+    preheader = shown(rt, replace(head, subject=letter.preheader or " "), who).subject
+    return Inbox(rt.sender.name or rt.sender.email, subject, preheader)
+
+
+def find_reader(rt: Runtime, address: Address) -> SubscriberId | None:
+    """The subscriber with an address, to look at a letter with their eyes."""
+    with rt.database.read() as db:
+        person = subscribers.find(db, rt.sealer.blind_index(address.canonical))
+    return person.id if person else None
+
+
+def send_to_self(rt: Runtime, letters: list[Letter], me: Account, who: str = NAMED) -> str:
+    """Mail letters to whoever is at the desk, as a sample reader gets them; returns where they go. Raises CannotShow.
+
+    They go through the ledger like any mail, and hold nobody's link for leaving.
+    """
+    to = me.email or rt.settings.notices_to
+    if not to:
+        raise CannotShow("There is no address to send it to yet. Protect your desk first: it asks for one.")
+    wall, now = rt.clock.wall(), rt.clock.now()
+    trials = []
+    for letter in letters:
+        content = shown(rt, letter, who)
+        trials.append(Trial(ConsultationId(new_id()), me.id, content.subject, content.html, content.text))
+    with rt.database.begin() as db:
+        for trial in trials:
+            drafts.add_trial(db, trial, wall)
+        ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=trial.id) for trial in trials], now)
+    _log.info("letters_tried", count=len(trials), user=me.id)
+    return to

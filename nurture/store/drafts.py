@@ -1,0 +1,116 @@
+"""Letters somebody works on, what was published before, and mails by which somebody tries them out."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from nurture.sealing import Sealed
+from nurture.store.desk_schema import trials, users
+from nurture.store.schema import drafts, editions
+from nurture.words import ConsultationId, EditionId, SequenceId, StepKey, UserId
+
+R, E, T = drafts.c, editions.c, trials.c
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A letter as a file, on its way. `version` counts its saves."""
+
+    step: StepKey
+    version: int
+    text: str
+    saved: datetime
+    by: UserId | None
+
+
+_COLUMNS = (R.step_key, R.version, R.text, R.saved_at, R.saved_by)
+
+
+def get(db: Connection, sequence: SequenceId, step: StepKey) -> Draft | None:
+    """The draft of a letter."""
+    row = db.execute(select(*_COLUMNS).where(R.sequence_id == sequence, R.step_key == step)).first()
+    return Draft(*row) if row else None
+
+
+def of_sequence(db: Connection, sequence: SequenceId) -> dict[StepKey, Draft]:
+    """All drafts of a sequence."""
+    rows = db.execute(select(*_COLUMNS).where(R.sequence_id == sequence))
+    return {row[0]: Draft(*row) for row in rows}
+
+
+def save(db: Connection, sequence: SequenceId, draft: Draft) -> bool:
+    """Write a draft's next `version`; False, and nothing written, if it is not at the one before any more."""
+    mine = (R.sequence_id == sequence, R.step_key == draft.step, R.version == draft.version - 1)
+    values = {"version": draft.version, "text": draft.text, "saved_at": draft.saved, "saved_by": draft.by}
+    if db.execute(update(drafts).where(*mine).values(values)).rowcount:
+        return True
+    if draft.version > 1:
+        return False
+    try:
+        with db.begin_nested():
+            db.execute(insert(drafts).values(sequence_id=sequence, step_key=draft.step, **values))
+    except IntegrityError:  # somebody else began one this moment
+        return False
+    return True
+
+
+def drop(db: Connection, sequence: SequenceId, step: StepKey, version: int) -> bool:
+    """Forget a draft that is still at `version`: it is published, or thrown away."""
+    mine = (R.sequence_id == sequence, R.step_key == step, R.version == version)
+    return bool(db.execute(delete(drafts).where(*mine)).rowcount)
+
+
+@dataclass(frozen=True)
+class Past:
+    """An edition as it was published. `source`: the letter's file; empty in editions older than the desk."""
+
+    id: EditionId
+    published: datetime
+    by: str
+    source: str
+    html: str
+    text: str
+
+
+def editions_of(db: Connection, sequence: SequenceId, step: StepKey, limit: int = 100) -> list[Past]:
+    """What was published of a letter, newest first."""
+    columns = (E.id, E.published_at, E.published_by, E.source, E.html, E.text)
+    query = select(*columns).where(E.sequence_id == sequence, E.step_key == step)
+    rows = db.execute(query.order_by(E.published_at.desc(), E.id.desc()).limit(limit))
+    return [Past(row[0], row[1], row[2] or "", row[3] or "", row[4], row[5]) for row in rows]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A letter as one person at the desk tries it out in their own inbox."""
+
+    id: ConsultationId
+    user: UserId
+    subject: str
+    html: str
+    text: str
+    email: Sealed | None = None
+
+
+def add_trial(db: Connection, trial: Trial, wall: datetime) -> None:
+    """Keep what a trial mail will say."""
+    db.execute(
+        insert(trials).values(
+            id=trial.id, user_id=trial.user, subject=trial.subject, html=trial.html, text=trial.text, made_at=wall
+        )
+    )
+
+
+def trials_of(db: Connection, ids: Collection[ConsultationId]) -> dict[ConsultationId, Trial]:
+    """Those of `ids` that are trials; the others are about something else."""
+    columns = (T.id, T.user_id, T.subject, T.html, T.text, users.c.email_sealed)
+    rows = db.execute(select(*columns).join(users, users.c.id == T.user_id).where(T.id.in_(ids)))
+    return {row[0]: Trial(*row) for row in rows}
+
+
+def forget_trials(db: Connection, before: datetime) -> None:
+    """Delete trials made before then: they have been sent."""
+    db.execute(delete(trials).where(T.made_at < before))
