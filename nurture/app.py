@@ -4,7 +4,7 @@ from flask import Flask
 
 from nurture.runtime import Runtime, shipped
 from nurture.web import api, ops, pages, public, reading, subscriber, webhooks
-from nurture.web.desk import access, account, dashboard, entry
+from nurture.web.desk import access, account, dashboard, entry, letters
 
 
 def create_app(rt: Runtime) -> Flask:
@@ -14,7 +14,7 @@ def create_app(rt: Runtime) -> Flask:
     pages.prepare(app)
     for blueprint in (
         public.pages, reading.pages, subscriber.pages, ops.pages, entry.pages, account.pages, access.pages, dashboard.pages,
-        api.api, webhooks.webhooks,
+        letters.pages, api.api, webhooks.webhooks,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
     return app

@@ -1,6 +1,7 @@
 """Whose letters these are: the facts of the practice, its colour and its logo, as letters and their layout ask for them."""
 
 import struct
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -29,6 +30,11 @@ class Logo:
     subtype: str
     width: int
     height: int
+
+    @property
+    def address(self) -> str:
+        """The picture itself as a data: address, for a preview (RFC 2397)."""
+        return f"data:image/{self.subtype};base64,{b64encode(self.content).decode()}"
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Mail:
     @property
     def logo(self) -> Picture | None:
         """The picture this mail shows: letters have one, other mail is bare."""
-        return self.sender.logo if self.kind is Kind.LETTER else None
+        return self.sender.logo if f"cid:{LOGO}" in self.html else None
 
     @property
     def message_id(self) -> str:

@@ -16,7 +16,7 @@ from nurture.letters.source import Letter, LetterRefused, read_letter
 from nurture.runtime import Runtime
 from nurture.services import samples
 from nurture.services.accounts import Account
-from nurture.store import drafts, new_letters, publications, sequences, users
+from nurture.store import drafts, new_letters, publications, sequences, subscribers, users
 from nurture.store.drafts import Draft
 from nurture.store.publications import Publication
 from nurture.store.sequences import StoredSequence
@@ -235,6 +235,19 @@ def editions(rt: Runtime, sequence: str, step: StepKey) -> list[drafts.Past]:
 def compare(old: str, new: str) -> list[list[Piece]]:
     """Two files of a letter, as people read them: subject, preheader and text."""
     return authoring.compared(_readable(old), _readable(new))
+
+
+def compare_parts(old: Parts, new: Parts) -> list[list[Piece]]:
+    """The same of what two people have on their screens."""
+    return authoring.compared(
+        f"{old.subject}\n\n{old.preheader}\n\n{old.body}", f"{new.subject}\n\n{new.preheader}\n\n{new.body}"
+    )
+
+
+def living(rt: Runtime) -> int:
+    """On how many readers a letter is tried before it is published."""
+    with rt.database.read() as db:
+        return subscribers.count_living(db)
 
 
 def _readable(text: str) -> str:

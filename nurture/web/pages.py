@@ -32,6 +32,7 @@ MAIL_CSP = (
 
 DESK_SECTIONS = (
     ("home", "Home", "/desk/"),
+    ("letters", "Letters", "/desk/letters/"),
     ("access", "People with access", "/desk/access/"),
 )
 """The desk's sections: key, name, address."""
