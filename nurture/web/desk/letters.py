@@ -1,14 +1,17 @@
 """The letters: the list of them, and the page on which one is written."""
 
+from typing import Any
+
 from flask import Blueprint, Response, abort, g, make_response, request, url_for
 from markupsafe import escape
 
 from nurture.domain.user import Need
 from nurture.letters import registry
+from nurture.letters.authoring import Parts
 from nurture.mailers.base import LOGO
 from nurture.services import editing, samples
 from nurture.services.addresses import InputRefused, parse_address
-from nurture.services.editing import Conflict, EditRefused, Look, NoSuchLetter, Open, Parts
+from nurture.services.editing import Conflict, EditRefused, Look, NoSuchLetter, Open
 from nurture.services.samples import NAMED, NAMELESS, CannotShow
 from nurture.web.desk.guard import needs_login, see
 from nurture.web.pages import FRAMED_CSP, MAIL_CSP, message, page, rt
@@ -78,7 +81,7 @@ def _editor(now: Open, status: int = 200, parts: Parts | None = None, refused: s
     return response
 
 
-def _seen(now: Open) -> dict[str, object]:
+def _seen(now: Open) -> dict[str, Any]:
     """What the page says about a letter as it stands."""
     look: Look = editing.look(rt(), now.letter)
     try:
@@ -195,6 +198,10 @@ def send_to_self(sequence: str, step: str) -> Response:
     return message(status, "Your test mail", said, url_for("letters.edit", sequence=sequence, step=step), "Back to the letter")
 
 
+def _sorry(heading: str, refused: Exception, sequence: str, step: str) -> Response:
+    return message(409, heading, str(refused), url_for("letters.edit", sequence=sequence, step=step), "To the letter")
+
+
 @pages.post("/<sequence>/<step>/reviewed")
 @needs_login
 def reviewed(sequence: str, step: str) -> Response:
@@ -202,7 +209,7 @@ def reviewed(sequence: str, step: str) -> Response:
     try:
         editing.reviewed(rt(), sequence, StepKey(step), _version(), g.me.id)
     except (EditRefused, Conflict) as refused:
-        return message(409, "Not noted", str(refused), url_for("letters.edit", sequence=sequence, step=step), "To the letter")
+        return _sorry("Not noted", refused, sequence, step)
     return see(url_for("letters.edit", sequence=sequence, step=step))
 
 
@@ -213,9 +220,7 @@ def discard(sequence: str, step: str) -> Response:
     try:
         editing.discard(rt(), sequence, StepKey(step), _version())
     except Conflict as refused:
-        return message(
-            409, "Nothing was thrown away", str(refused), url_for("letters.edit", sequence=sequence, step=step), "See it"
-        )
+        return _sorry("Nothing was thrown away", refused, sequence, step)
     return see(url_for("letters.overview"))
 
 
@@ -240,9 +245,7 @@ def put_back(sequence: str, step: str) -> Response:
         edition = EditionId(request.form.get("edition", ""))
         editing.put_back(rt(), sequence, StepKey(step), edition, _version(), g.me.id)
     except (EditRefused, Conflict) as refused:
-        return message(
-            409, "Not put back", str(refused), url_for("letters.edit", sequence=sequence, step=step), "To the letter"
-        )
+        return _sorry("Not put back", refused, sequence, step)
     return see(url_for("letters.edit", sequence=sequence, step=step))
 
 

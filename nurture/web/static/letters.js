@@ -16,7 +16,6 @@
   let saving = null;
   let dirty = false;
 
-  form.querySelector("[data-plain]").hidden = true;
   form.querySelector(".toolbar").hidden = false;
 
   // ---- Saving ----
@@ -147,7 +146,7 @@
       taken.set(line, beside + 1);
       if (beside) continue;
       const dot = document.createElement("span");
-      dot.textContent = remark.querySelector(".mark").textContent;
+      dot.textContent = remark.querySelector(".dot").textContent;
       dot.className = remark.classList.contains("bad") ? "bad" : "";
       dot.style.top = `${line.offsetTop + 2}px`;
       gutter.append(dot);
