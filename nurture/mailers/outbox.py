@@ -3,7 +3,7 @@
 import asyncio
 import os
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -89,6 +89,11 @@ class Outbox:
         """One mail, or None."""
         path = self.folder / f"{delivery}.eml"
         return self._read(path) if delivery.isalnum() and path.is_file() else None
+
+    def forget(self, deliveries: Iterable[DeliveryId]) -> None:
+        """Delete these mails, if they are here."""
+        for delivery in deliveries:
+            (self.folder / f"{delivery}.eml").unlink(missing_ok=True)
 
     def _read(self, path: Path) -> Stored:
         raw = path.read_bytes()

@@ -45,7 +45,8 @@ class Received:
     details: Request
 
 
-def _place(consultation: str) -> Place:
+def details_place(consultation: str) -> Place:
+    """Where the details of a request are sealed."""
     return Place("consultations", "details", consultation)
 
 
@@ -55,7 +56,7 @@ def request_consultation(rt: Runtime, request: Request, address: Address, who: S
     The reader is `who`, from their letter's link, or whoever on the list has the address they typed.
     """
     consultation = ConsultationId(new_id())
-    details = rt.sealer.seal(json.dumps(asdict(request)), _place(consultation))
+    details = rt.sealer.seal(json.dumps(asdict(request)), details_place(consultation))
     with rt.database.begin() as db:
         now = rt.clock.now()
         person = subscribers.get(db, who) if who else None
@@ -85,7 +86,7 @@ def read_request(rt: Runtime, consultation: ConsultationId) -> Received | None:
 
 
 def _open(rt: Runtime, row: consultations.Row) -> Received:
-    details = Request(**json.loads(rt.sealer.open(row.details, _place(row.id))))
+    details = Request(**json.loads(rt.sealer.open(row.details, details_place(row.id))))
     return Received(row.id, row.created, row.state, details)
 
 

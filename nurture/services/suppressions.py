@@ -163,7 +163,7 @@ def _tell_anew(rt: Runtime, who: SubscriberId) -> None:
     """
     with rt.database.begin() as db:
         person = subscribers.get(db, who)
-        if person is not None:
+        if person is not None and person.state is not SubscriberState.ERASED:
             gone = subscribers.suppression(db, person.email_bidx) is not None
             suppression_pushes.enqueue(db, who, Act.ADD if gone else Act.REMOVE, rt.clock.wall())
 

@@ -1,0 +1,95 @@
+"""What the law calls access and erasure: everything stored about one person as one document, and forgetting it."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from nurture import log
+from nurture.delivery.stop import stop
+from nurture.domain.subscriber import SubscriberState, Suppression
+from nurture.mailers.outbox import Outbox
+from nurture.runtime import Runtime
+from nurture.sealing import Unreadable
+from nurture.services import goals
+from nurture.services.addresses import InputRefused, parse_address
+from nurture.services.people import opened
+from nurture.services.person import Nobody
+from nurture.store import consultations, dossier, erasing, ledger, people, subscribers, suppression_pushes
+from nurture.words import SubscriberId
+
+_log = log.get(__name__)
+
+
+def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
+    """Everything stored about a person, opened, by plain names. Raises Nobody."""
+    with rt.database.read() as db:
+        rows, person = people.some(db, [who]), subscribers.peek(db, who)
+        if not rows or person is None or person.state is SubscriberState.ERASED:
+            raise Nobody("There is nobody here, or not any more.")
+        row = rows[0]
+        return {
+            "about": "Everything stored about one person. Times are UTC.",
+            "person": {
+                "id": row.id, "address": opened(rt, row.email, subscribers.email_place(who)),
+                "first_name": opened(rt, row.first_name, subscribers.first_name_place(who)), "time_zone": row.time_zone,
+                "state": row.state, "signed_up": row.joined, "confirmed": row.confirmed, "left": row.left,
+                "chose_the_plainer_sender": bool(row.plain_sender),
+                "must_not_be_written_to": subscribers.suppression(db, person.email_bidx),
+            },
+            "consents": [asdict(each) for each in dossier.consents_of(db, who)],
+            **dossier.everything(db, who),
+            "requests_for_a_call": [
+                {"id": each.id, "state": each.state, "at": each.at, "details": _details(rt, each.id, each.details)}
+                for each in dossier.requests_of(db, who)
+            ],
+            "notes": [
+                {"at": note.at, "text": opened(rt, note.text, dossier.note_place(note.id))}
+                for note in dossier.notes_of(db, who)
+            ],
+            "tags": people.tags_of(db, [who]).get(who, []),
+        }  # fmt: skip
+
+
+def _details(rt: Runtime, request: str, sealed: Any) -> Any:
+    text = opened(rt, sealed, goals.details_place(request))
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def erase(rt: Runtime, who: SubscriberId) -> bool:
+    """Forget a person: their values, notes, tags and requests for a call. Returns whether something may still be on its way.
+
+    The hash of their address stays among the suppressions, so that nobody writes to them by mistake, and the ledger's rows
+    stay without anything that leads to a person. After this commit nothing of theirs passes the ledger's `mark`: what was
+    claimed is cancelled, and what is in doubt can no longer be sent again. Raises Nobody.
+    """
+    with rt.database.begin() as db:
+        person = subscribers.get(db, who)
+        if person is None or person.state is SubscriberState.ERASED:
+            raise Nobody("There is nobody here, or not any more.")
+        stop(rt, db, person, Suppression.ERASED)
+        subscribers.set_state(db, who, SubscriberState.ERASED, left=rt.clock.now())
+        arriving = ledger.may_still_arrive(db, who)
+        suppression_pushes.forget(db, who)  # the provider is told nothing more about them
+        theirs = [row.id for row in consultations.unassigned(db) if _is_of(rt, row, person.email_bidx)]
+        notices = consultations.remove(db, who, theirs)
+        erasing.cancel_notices(db, notices, rt.clock.wall())
+        mails = [mail.id for mail in dossier.mails_of(db, who, most=100_000)]
+        empty = rt.sealer.seal("", subscribers.email_place(who))
+        erasing.forget(db, who, empty)
+    if isinstance(rt.mailer, Outbox):
+        rt.mailer.forget(mails)
+    _log.info("person_erased")
+    return arriving
+
+
+def _is_of(rt: Runtime, row: consultations.Row, email_bidx: bytes) -> bool:
+    """Whether a request that nobody on the list made was theirs: made before they signed up, from the same address."""
+    try:
+        details = json.loads(rt.sealer.open(row.details, goals.details_place(row.id)))
+        address = parse_address(str(details["email"]), test_names=True)
+    except (Unreadable, ValueError, KeyError, InputRefused):
+        return False
+    return rt.sealer.blind_index(address.canonical) == email_bidx

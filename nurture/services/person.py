@@ -1,0 +1,237 @@
+"""One person: what they agreed to, everything sent to them as they read it, what comes next, notes and tags."""
+
+import unicodedata
+from base64 import b64encode
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from nurture import log
+from nurture.delivery.fill import UNFIT, about_reader, own_mail, public_links
+from nurture.domain.delivery import OPEN, Kind, State
+from nurture.domain.subscriber import SubscriberState, Suppression
+from nurture.letters.compiler import Edition
+from nurture.letters.filling import fill
+from nurture.runtime import Runtime
+from nurture.services.addresses import InputRefused
+from nurture.services.people import Catalogue, Named, Summary, opened, summaries
+from nurture.store import dossier, people, sequences, subscribers
+from nurture.store.dossier import Consent, Mailed
+from nurture.words import DeliveryId, EnrollmentId, NurtureError, SubscriberId, UserId, new_id
+
+_log = log.get(__name__)
+
+MOST_NOTE, MOST_NOTES = 4000, 200
+MOST_TAG, MOST_TAGS = 40, 20
+
+_LEFT_THE_HOUSE = (State.ACCEPTED, State.DELIVERED, State.BOUNCED, State.DROPPED, State.COMPLAINED)
+
+
+class Nobody(NurtureError):
+    """There is no such person, or they have been erased."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One mail to a person. `letter`: which of the sequence, if any; `readable`: whether it can be shown as they read it."""
+
+    id: DeliveryId
+    kind: Kind
+    state: State
+    letter: Named | None
+    planned: datetime
+    due: datetime
+    accepted: datetime | None
+    reason: str
+    readable: bool
+
+
+@dataclass(frozen=True)
+class Note:
+    """What the therapist wrote down, opened."""
+
+    id: str
+    text: str
+    at: datetime
+
+    def __repr__(self) -> str:
+        """Never the text."""
+        return f"Note({self.id})"
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person, opened, with all that is known of them."""
+
+    summary: Summary
+    consents: tuple[Consent, ...]
+    sent: tuple[Letter, ...]
+    """What left the house, or was tried to, newest first."""
+    ahead: tuple[Named, ...]
+    """The letters after the one that waits for them."""
+    notes: tuple[Note, ...]
+    requests: tuple[tuple[str, str, datetime], ...]
+    """Requests for a call: id, state, when."""
+    suppressed: Suppression | None
+    known_tags: tuple[str, ...]
+
+
+def read(rt: Runtime, who: SubscriberId) -> Person:
+    """One person. Raises Nobody."""
+    with rt.database.read() as db:
+        rows = people.some(db, [who])
+        stored = subscribers.peek(db, who)
+        if not rows or stored is None:
+            raise Nobody("There is nobody here, or not any more.")
+        catalogue = Catalogue(people.letters(db))
+        mails = dossier.mails_of(db, who)
+        return Person(
+            summaries(rt, db, rows, sources=True)[0],
+            tuple(dossier.consents_of(db, who)),
+            tuple(_letter(mail, catalogue) for mail in mails if mail.state not in OPEN),
+            tuple(_ahead(mails, catalogue)),
+            tuple(Note(n.id, opened(rt, n.text, dossier.note_place(n.id)), n.at) for n in dossier.notes_of(db, who)),
+            tuple((each.id, each.state, each.at) for each in dossier.requests_of(db, who)),
+            subscribers.suppression(db, stored.email_bidx),
+            tuple(people.all_tags(db)),
+        )
+
+
+def enrollment_of(rt: Runtime, who: SubscriberId) -> EnrollmentId:
+    """Where their letters are: the sequence that says most of them. Raises Nobody if they are in none."""
+    with rt.database.read() as db:
+        course = people.courses(db, [who]).get(who)
+    if course is None:
+        raise Nobody("They are in no sequence.")
+    return course.enrollment
+
+
+def _letter(mail: Mailed, catalogue: Catalogue) -> Letter:
+    named = catalogue.find(mail.sequence, mail.step) if mail.sequence else None
+    left = mail.state in _LEFT_THE_HOUSE
+    readable = left and (mail.kind is not Kind.LETTER or mail.edition is not None)
+    return Letter(
+        mail.id, mail.kind, mail.state, named, mail.planned, mail.due, mail.accepted, mail.reason or "", readable
+    )  # fmt: skip
+
+
+def _ahead(mails: list[Mailed], catalogue: Catalogue) -> list[Named]:
+    waiting = next((mail for mail in reversed(mails) if mail.kind is Kind.LETTER and mail.state in OPEN), None)
+    if waiting is None or waiting.sequence is None:
+        return []
+    letters = catalogue.letters(waiting.sequence)
+    at = next((place for place, each in enumerate(letters) if each.key == waiting.step), len(letters))
+    return letters[at + 1 :]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A mail as its reader got it; `html` is finished."""
+
+    subject: str
+    html: str
+    sent: datetime
+    letter: Named | None
+    kind: Kind
+
+    def __repr__(self) -> str:
+        """Never the text: it may greet its reader by name."""
+        return "Shown(‹sealed›)"
+
+
+def as_read(rt: Runtime, who: SubscriberId, delivery: DeliveryId) -> Shown:
+    """One mail in the very edition that went out. Its links lead to public pages, not to what only its reader may do.
+
+    Raises Nobody where there is no such mail, or it never left.
+    """
+    with rt.database.read() as db:
+        rows = people.some(db, [who])
+        mail = dossier.mail_of(db, who, delivery)
+        if not rows or mail is None or mail.state not in _LEFT_THE_HOUSE:
+            raise Nobody("There is no such mail.")
+        edition = _edition(db, mail)
+        catalogue = Catalogue(people.letters(db))
+    base, row = rt.settings.base_url, rows[0]
+    links = public_links(base) | {"unsubscribe": base, "confirm": base, "desk": base}
+    try:
+        reader = about_reader(rt, who, None if mail.kind is Kind.CONFIRMATION else row.first_name, row.confirmed, row.time_zone)
+        content = fill(edition, {**rt.constant, "reader": reader, "links": links})
+    except UNFIT:
+        raise Nobody("This mail can no longer be put together.") from None
+    html = content.html.replace("<head>", '<head><base target="_blank">', 1)
+    if rt.practice.logo:
+        data = b64encode(rt.practice.logo.content).decode()
+        html = html.replace("cid:logo", f"data:image/{rt.practice.logo.subtype};base64,{data}")
+    named = catalogue.find(mail.sequence, mail.step) if mail.sequence else None
+    return Shown(content.subject, html, mail.accepted or mail.due, named, mail.kind)
+
+
+def _edition(db: Connection, mail: Mailed) -> Edition:
+    if mail.kind is not Kind.LETTER:
+        return own_mail(mail.kind)
+    found = sequences.read_editions(db, [mail.edition] if mail.edition else [])
+    if mail.edition not in found:
+        raise Nobody("The edition of this letter is gone.")
+    stored = found[mail.edition]
+    return Edition(stored.subject, stored.html, stored.text)
+
+
+def _living(db: Connection, who: SubscriberId) -> None:
+    person = subscribers.get(db, who)
+    if person is None or person.state is SubscriberState.ERASED:
+        raise Nobody("There is nobody here, or not any more.")
+
+
+def add_note(rt: Runtime, who: SubscriberId, typed: str, by: UserId | None) -> None:
+    """Write a note about a person. Raises InputRefused, Nobody."""
+    text = typed.replace("\r\n", "\n").strip()
+    if not text:
+        raise InputRefused("Please write something first.")
+    if len(text) > MOST_NOTE:
+        raise InputRefused(f"Please use at most {MOST_NOTE:,} characters; this is {len(text):,}.")
+    note = new_id()
+    with rt.database.begin() as db:
+        _living(db, who)
+        if dossier.count_notes(db, who) >= MOST_NOTES:
+            raise InputRefused(f"There are {MOST_NOTES} notes already. Please delete some first.")
+        dossier.add_note(db, note, who, rt.sealer.seal(text, dossier.note_place(note)), by, rt.clock.wall())
+    _log.info("note_added")
+
+
+def delete_note(rt: Runtime, who: SubscriberId, note: str) -> bool:
+    """Delete a note for good; False if there is none."""
+    with rt.database.begin() as db:
+        gone = dossier.delete_note(db, who, note)
+    if gone:
+        _log.info("note_deleted")
+    return gone
+
+
+def parse_tag(typed: str) -> str:
+    """A tag as it is kept: lower case, one space between words. Raises InputRefused."""
+    tag = " ".join(unicodedata.normalize("NFC", typed).lower().split())
+    if not tag:
+        raise InputRefused("Please type a tag, for example: workshop in spring.")
+    if len(tag) > MOST_TAG:
+        raise InputRefused(f"Please use at most {MOST_TAG} characters.")
+    if any(mark not in " -" and unicodedata.category(mark)[0] not in "LMN" for mark in tag):
+        raise InputRefused("Please use only letters, digits, spaces and hyphens. A tag must name nobody, so no addresses.")
+    return tag
+
+
+def add_tag(rt: Runtime, who: SubscriberId, tag: str) -> None:
+    """Give a person a tag (`parse_tag`). Raises InputRefused if they have too many, Nobody."""
+    with rt.database.begin() as db:
+        _living(db, who)
+        if len(people.tags_of(db, [who]).get(who, ())) >= MOST_TAGS:
+            raise InputRefused(f"{MOST_TAGS} tags are the most. Please take one off first.")
+        people.add_tag(db, [who], tag)
+    _log.info("tags_changed", count=1)
+
+
+def remove_tag(rt: Runtime, who: SubscriberId, tag: str) -> None:
+    """Take a tag off a person; fine if they do not have it."""
+    with rt.database.begin() as db:
+        people.remove_tag(db, [who], tag)
+    _log.info("tags_changed", count=1)

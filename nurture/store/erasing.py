@@ -1,0 +1,40 @@
+"""Forgetting a person: what names them goes, the rows of the ledger stay without anything that leads to them."""
+
+import os
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, update
+
+from nurture.domain.delivery import OPEN, Kind, State
+from nurture.sealing import Sealed
+from nurture.store import history
+from nurture.store.desk_schema import act_people, imports
+from nurture.store.history import is_in
+from nurture.store.schema import deliveries, notes, subscribers, tags
+from nurture.words import ConsultationId, SubscriberId
+
+D = deliveries.c
+
+
+def forget(db: Connection, who: SubscriberId, empty: Sealed) -> None:
+    """Take a person's values away; `empty` is sealed in place of their address. Files of people to add go as a whole."""
+    db.execute(
+        update(subscribers)
+        .where(subscribers.c.id == who)
+        .values(
+            email_sealed=empty, email_bidx=os.urandom(32), first_name_sealed=None, time_zone="UTC", plain_sender=None
+        )  # the hash among the suppressions must lead to no row
+    )  # fmt: skip
+    db.execute(update(deliveries).where(D.subscriber_id == who).values(email_bidx=None, provider_message=None))
+    db.execute(delete(notes).where(notes.c.subscriber_id == who))
+    db.execute(delete(tags).where(tags.c.subscriber_id == who))
+    db.execute(delete(act_people).where(act_people.c.target_id == who))
+    db.execute(delete(imports))
+
+
+def cancel_notices(db: Connection, about: Collection[ConsultationId], wall: datetime) -> None:
+    """Stop notices about requests that are gone."""
+    if about:
+        mine = (D.kind == Kind.NOTICE, D.about_id.in_(about), is_in(*OPEN))
+        history.move(db, State.CANCELLED, "desk", wall, "erased", *mine, lease_until=None, batch_id=None)

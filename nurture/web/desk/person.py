@@ -1,0 +1,320 @@
+"""One person's page: consent, what they were sent and read, what comes next, notes, tags, their data."""
+
+import json
+import re
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
+from markupsafe import Markup
+
+from nurture.domain.delivery import Kind
+from nurture.domain.standing import Standing
+from nurture.domain.timeline import NeverOpens
+from nurture.services import enrollments, erasure, person
+from nurture.services.addresses import InputRefused
+from nurture.services.enrollments import Act, ActRefused
+from nurture.services.person import Letter, Nobody, Person
+from nurture.web.desk import words
+from nurture.web.desk.account import needs_login
+from nurture.web.pages import FRAMED_CSP, MAIL_CSP, page, rt
+from nurture.words import DeliveryId, SubscriberId, UserId
+
+pages = Blueprint("person", __name__, url_prefix="/desk/people/<who>")
+
+_ID = re.compile("[0-9a-f]{32}")
+
+
+def _known(who: str) -> SubscriberId:
+    return SubscriberId(who) if _ID.fullmatch(who) else abort(404)
+
+
+def back_to(who: SubscriberId, part: str = "", **did: str) -> Response:
+    """Back to the person's page, at one of its parts."""
+    values: dict[str, Any] = {"who": who, "_anchor": part or None, **did}
+    onward: Response = redirect(url_for("person.show", **values), 303)  # type: ignore[assignment]
+    return onward
+
+
+def by() -> UserId:
+    """Whoever is at the desk."""
+    me: UserId = g.me.id
+    return me
+
+
+@pages.get("/")
+@needs_login
+def show(who: str) -> Response:
+    """Everything about one person."""
+    return show_person(_known(who))
+
+
+def show_person(
+    who: SubscriberId, status: int = 200, errors: dict[str, str] | None = None, typed: dict[str, str] | None = None
+) -> Response:
+    """The page, with what is wrong with a form of it and what was typed there."""
+    try:
+        found = person.read(rt(), who)
+    except Nobody:
+        abort(404)
+    if found.summary.standing is Standing.ERASED:
+        return page(
+            "desk/person_erased.html", tab="people", csrf=g.csrf, erased=words.day(found.summary.left or found.summary.joined)
+        )
+    return page(
+        "desk/person.html", status, tab="people", csrf=g.csrf, errors=errors or {}, typed=typed or {}, **_shown(found)
+    )  # fmt: skip
+
+
+def _shown(found: Person) -> dict[str, object]:
+    summary = found.summary
+    zone = ZoneInfo(summary.time_zone)
+    return {
+        "id": summary.id, "name": summary.name, "email": summary.email, "called": words.person(summary),
+        "standing": summary.standing, "state_words": words.STANDINGS[summary.standing], "where": words.whereabouts(summary),
+        "facts": _facts(found, zone), "letters": [_mail(each, zone) for each in found.sent],
+        "ahead": [(words.called(each), each.subject) for each in found.ahead],
+        "next": summary.where.next if summary.where else None, "joined": words.day(summary.joined),
+        "receipt": [
+            {"act": words.ACTS[each.act], "at": words.moment(each.at), "from": _from(each.source), "wording": each.wording,
+             "version": each.version, "answered": _ANSWERS[each.act]}
+            for each in found.consents
+        ],
+        "notes": [{"id": each.id, "text": each.text, "at": words.moment(each.at)} for each in found.notes],
+        "tags": summary.tags, "known_tags": [tag for tag in found.known_tags if tag not in summary.tags],
+        "requests": [(key, state, words.moment(at)) for key, state, at in found.requests],
+        "running": summary.standing in (Standing.READING, Standing.PAUSED), "did": _did(summary.where is not None),
+        "zone": summary.time_zone.replace("_", " "), "stopped": bool(summary.where and summary.where.why == "desk"),
+    }  # fmt: skip
+
+
+_ANSWERS = {
+    "given": "Ticked the box beside these words",
+    "confirmed": "Pressed the button in the mail that asked to confirm",
+    "withdrawn": "Left by the link in a letter",
+    "restored": "Took the leaving back",
+}
+
+
+def _from(source: str) -> str:
+    if source.startswith("import: "):
+        return f"a list that was added here: {words.origin(source)}"
+    return {"/": "the sign-up page", "/confirm": "the page to confirm on"}.get(source, f"the page {source}")
+
+
+def _facts(found: Person, zone: ZoneInfo) -> list[tuple[str, str]]:
+    summary = found.summary
+    facts = [
+        ("Address", summary.email),
+        ("Signed up", f"{words.day(summary.joined)}, by {words.origin(summary.source) or 'a page that was not noted'}"),
+        ("Confirmed", words.day(summary.confirmed) if summary.confirmed else "not yet"),
+        ("Their clock", f"{rt().clock.now().astimezone(zone):%H:%M} now ({summary.time_zone.replace('_', ' ')})"),
+    ]
+    if summary.plain_sender:
+        facts.append(("Sender they see", f"the plainer name, {rt().plain_sender.name}"))
+    if found.suppressed:
+        facts.append(("Must not be written to", f"{_SUPPRESSED[found.suppressed.value]}"))
+    return facts
+
+
+_SUPPRESSED = {
+    "unsubscribed": "they left", "bounced": "mail to this address came back", "complained": "they reported a letter as spam",
+    "erased": "they were erased",
+}  # fmt: skip
+
+
+def _mail(mail: Letter, zone: ZoneInfo) -> dict[str, object]:
+    name = (
+        words.called(mail.letter) if mail.letter else words.KINDS.get(mail.kind, "A letter that is no longer in the sequence")
+    )
+    why = words.WHYS.get(mail.reason, "") if mail.state.value == "cancelled" else ""
+    return {
+        "id": mail.id, "name": name[0].upper() + name[1:], "subject": mail.letter.subject if mail.letter else "",
+        "state": words.STATES[mail.state] + (f": {why}" if why else ""), "good": mail.readable,
+        "at": words.moment(mail.accepted or mail.due, zone), "readable": mail.readable,
+    }  # fmt: skip
+
+
+_DID = {
+    "pause": ("Paused. Nothing goes out until you let them go on.", "resume", "Undo"),
+    "resume": ("They go on where they were.", "pause", "Undo"),
+    "stop": ("Stopped. They stay on the list, and get no more letters.", "put-back", "Undo"),
+    "put-back": ("They go on where they stopped.", "stop", "Undo"),
+    "send-now": ("The next letter goes out within minutes.", "send-later", "Undo"),
+    "send-later": ("The letter goes out when it would have.", "", ""),
+    "note": ("The note is kept.", "", ""),
+    "note-gone": ("The note is deleted.", "", ""),
+    "tag": ("The tags are changed.", "", ""),
+}
+
+
+def _did(enrolled: bool) -> dict[str, str] | None:
+    told = _DID.get(request.args.get("did", "")) if request.method == "GET" else None
+    if told is None:
+        return None
+    said, undo, label = told
+    return {"said": said, "undo": undo if enrolled else "", "label": label, "before": request.args.get("before", "")[:40]}
+
+
+_DO = {
+    Act.PAUSE: enrollments.pause, Act.RESUME: enrollments.resume, Act.STOP: enrollments.stop,
+    Act.PUT_BACK: enrollments.put_back, Act.SEND_NOW: enrollments.send_next_now,
+}  # fmt: skip
+
+
+@pages.post("/letters")
+@needs_login
+def letters(who: str) -> Response:
+    """Pause their letters, let them go on, stop them, send the next one now; or take that back."""
+    someone, wanted = _known(who), request.form.get("act", "")
+    if wanted not in set(Act):
+        abort(400)
+    try:
+        place = person.enrollment_of(rt(), someone)
+        if wanted == Act.SEND_LATER:
+            done = enrollments.send_later(rt(), place, _instant(request.form.get("before", "")), by())
+        else:
+            done = _DO[Act(wanted)](rt(), place, by())
+    except Nobody:
+        abort(404)
+    except (ActRefused, NeverOpens) as refused:
+        return show_person(someone, 409, {"letters": str(refused)})
+    told = {"did": done.act.value} | ({"before": done.before.isoformat()} if done.before else {})
+    return back_to(someone, **told)
+
+
+def _instant(typed: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(typed)
+    except ValueError:
+        abort(400)
+    return found if found.tzinfo else abort(400)
+
+
+@pages.post("/notes")
+@needs_login
+def add_note(who: str) -> Response:
+    """Write a note."""
+    someone, text = _known(who), request.form.get("text", "")
+    try:
+        person.add_note(rt(), someone, text, by())
+    except InputRefused as refused:
+        return show_person(someone, 422, {"text": str(refused)}, {"text": text})
+    except Nobody:
+        abort(404)
+    return back_to(someone, "notes", did="note")
+
+
+@pages.post("/notes/<note>")
+@needs_login
+def delete_note(who: str, note: str) -> Response:
+    """Delete a note."""
+    someone = _known(who)
+    if not _ID.fullmatch(note) or not person.delete_note(rt(), someone, note):
+        abort(404)
+    return back_to(someone, "notes", did="note-gone")
+
+
+@pages.post("/tags")
+@needs_login
+def change_tags(who: str) -> Response:
+    """Give a tag, or take one off."""
+    someone, typed = _known(who), request.form.get("tag", "")[:300]
+    try:
+        if gone := request.form.get("remove"):
+            person.remove_tag(rt(), someone, gone[: person.MOST_TAG])
+        else:
+            person.add_tag(rt(), someone, person.parse_tag(typed))
+    except InputRefused as refused:
+        return show_person(someone, 422, {"tag": str(refused)}, {"tag": typed})
+    except Nobody:
+        abort(404)
+    return back_to(someone, "tags", did="tag")
+
+
+@pages.get("/mails/<delivery>")
+@needs_login
+def mail(who: str, delivery: str) -> Response:
+    """A mail as they read it."""
+    shown = _read(who, delivery)
+    name = words.called(shown.letter) if shown.letter else words.KINDS.get(shown.kind, "a letter")
+    response = page(
+        "desk/person_mail.html", tab="people", csrf=g.csrf, who=who, delivery=delivery, subject=shown.subject,
+        name=name, sent=words.moment(shown.sent), fixed=shown.kind is Kind.LETTER,
+    )  # fmt: skip
+    response.headers["Content-Security-Policy"] = FRAMED_CSP
+    return response
+
+
+@pages.get("/mails/<delivery>/html")
+@needs_login
+def mail_html(who: str, delivery: str) -> Response:
+    """The mail itself, for the sandboxed frame."""
+    response = make_response(Markup(_read(who, delivery).html))  # noqa: S704 - an edition, filled with escaped values
+    response.headers["Content-Security-Policy"] = MAIL_CSP
+    return response
+
+
+def _read(who: str, delivery: str) -> person.Shown:
+    someone = _known(who)
+    try:
+        return person.as_read(rt(), someone, DeliveryId(delivery) if _ID.fullmatch(delivery) else abort(404))
+    except Nobody:
+        abort(404)
+
+
+@pages.get("/export.json")
+@needs_login
+def export(who: str) -> Response:
+    """Everything stored about them, as a file."""
+    someone = _known(who)
+    try:
+        found = erasure.export(rt(), someone)
+    except Nobody:
+        abort(404)
+    response = make_response(json.dumps(found, ensure_ascii=False, indent=2, default=_plain))
+    response.headers["Content-Type"] = "application/json; charset=utf-8"
+    response.headers["Content-Disposition"] = 'attachment; filename="everything-stored.json"'
+    return response
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@pages.get("/erase")
+@needs_login
+def ask_erase(who: str) -> Response:
+    """What erasing does, and the word to type."""
+    return _ask_erase(_known(who))
+
+
+def _ask_erase(who: SubscriberId, error: str = "") -> Response:
+    try:
+        found = person.read(rt(), who)
+    except Nobody:
+        abort(404)
+    if found.summary.standing is Standing.ERASED:
+        return back_to(who)
+    return page(
+        "desk/person_erase.html", 422 if error else 200, tab="people", csrf=g.csrf, id=who,
+        called=words.person(found.summary), error_said=error, word=_WORD,
+    )  # fmt: skip
+
+
+_WORD = "ERASE"
+
+
+@pages.post("/erase")
+@needs_login
+def erase(who: str) -> Response:
+    """Erase somebody, once the word is typed."""
+    someone = _known(who)
+    if request.form.get("word", "").strip() != _WORD:
+        return _ask_erase(someone, f"Please type {_WORD} in capital letters. Nothing was erased.")
+    try:
+        arriving = erasure.erase(rt(), someone)
+    except Nobody:
+        abort(404)
+    return page("desk/person_erased.html", tab="people", csrf=g.csrf, erased="", arriving=arriving)

@@ -1,0 +1,132 @@
+"""How the desk says things: times on somebody's clock, where a person stands, what became of a mail."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from nurture.domain.delivery import Kind, State
+from nurture.domain.standing import Standing
+from nurture.services.people import Named, Summary
+from nurture.web.pages import rt
+
+STANDINGS = {
+    Standing.WAITING: "Not confirmed yet",
+    Standing.READING: "Getting letters",
+    Standing.PAUSED: "Paused",
+    Standing.FINISHED: "Had every letter",
+    Standing.ENDED: "Ended early",
+    Standing.LEFT: "Left",
+    Standing.BOUNCED: "Address does not work",
+    Standing.COMPLAINED: "Reported as spam",
+    Standing.ERASED: "Erased",
+}
+
+STATES = {
+    State.SCHEDULED: "will go out",
+    State.CLAIMED: "is going out now",
+    State.SENDING: "is going out now",
+    State.ACCEPTED: "sent",
+    State.DELIVERED: "delivered",
+    State.BOUNCED: "came back: not delivered",
+    State.DROPPED: "not delivered: the mail service held it back",
+    State.COMPLAINED: "delivered, and reported as spam",
+    State.UNKNOWN: "may have been sent; we are finding out",
+    State.HELD: "may have been sent; it needs a look",
+    State.FAILED: "could not be sent; it needs a look",
+    State.CANCELLED: "not sent",
+}
+
+KINDS = {
+    Kind.CONFIRMATION: "The mail that asks to confirm",
+    Kind.ALREADY_SUBSCRIBED: "A line saying they are on the list already",
+}
+
+WHYS = {
+    "consultation": "they asked for a call",
+    "booked": "a call is booked",
+    "desk": "you stopped them",
+    "unsubscribed": "they left",
+    "bounced": "the address does not work",
+    "complained": "they reported a letter as spam",
+    "paused": "paused",
+    "edit": "the letters changed",
+}
+"""Why letters ended, were paused or cancelled."""
+
+ACTS = {
+    "given": "Asked for the letters",
+    "confirmed": "Confirmed the address",
+    "withdrawn": "Left",
+    "restored": "Came back",
+}
+
+
+def practice_zone() -> ZoneInfo:
+    """The zone whose clock the therapist reads."""
+    return ZoneInfo(rt().settings.time_zone)
+
+
+def day(at: datetime, zone: ZoneInfo | None = None) -> str:
+    """A day, such as `3 March 2026`, on the practice's clock unless another is named."""
+    local = at.astimezone(zone or practice_zone())
+    return f"{local.day} {local:%B %Y}"
+
+
+def moment(at: datetime, zone: ZoneInfo | None = None) -> str:
+    """A moment, such as `Tuesday 3 March, 10:00`, with the year unless it is this one."""
+    zone = zone or practice_zone()
+    local, now = at.astimezone(zone), rt().clock.now().astimezone(zone)
+    year = "" if local.year == now.year else f" {local.year}"
+    return f"{local:%A} {local.day} {local:%B}{year}, {local:%H:%M}"
+
+
+def called(letter: Named) -> str:
+    """What a letter is called: `the welcome`, or `letter 3`."""
+    if letter.number is None:
+        return "a letter taken out since"
+    return f"letter {letter.number}" if letter.number else "the welcome"
+
+
+def person(summary: Summary) -> str:
+    """What to call somebody on a page."""
+    return summary.name or summary.email
+
+
+def origin(source: str) -> str:
+    """By which page or list somebody came, in words."""
+    if source == "/":
+        return "the sign-up page"
+    return source.removeprefix("import: ") if source.startswith("import: ") else source
+
+
+def whereabouts(summary: Summary) -> str:
+    """Where somebody is in the letters, as one phrase."""
+    where, zone = summary.where, ZoneInfo(summary.time_zone)
+    after = f"after {called(where.last)}" if where and where.last else "before the first letter"
+    match summary.standing:
+        case Standing.WAITING:
+            return "has not pressed the button in the first mail"
+        case Standing.LEFT:
+            return f"left on {day(summary.left)}, {after}" if summary.left else f"left {after}"
+        case Standing.BOUNCED | Standing.COMPLAINED:
+            return f"no more letters, {after}"
+        case Standing.PAUSED:
+            return f"paused {after}"
+        case Standing.FINISHED:
+            return "has had every letter"
+        case Standing.ENDED:
+            return f"ended {after}: {WHYS.get(where.why, where.why)}" if where and where.why else "is in no sequence"
+        case Standing.ERASED:
+            return ""
+    if where is None or where.next is None or where.due is None:
+        return f"between letters, {after}"
+    letter = called(where.next)
+    if where.state is not State.SCHEDULED:
+        return f"{letter} {STATES[where.state]}" if where.state else f"waiting for {letter}"
+    if where.due <= rt().clock.now():
+        return f"waiting for {letter}, goes out within minutes"
+    return f"waiting for {letter}, goes out {moment(where.due, zone)} on their clock"
+
+
+def people(count: int) -> str:
+    """`1 person`, `214 people`."""
+    return "1 person" if count == 1 else f"{count:,} people"
