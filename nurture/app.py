@@ -5,6 +5,7 @@ from flask import Flask
 from nurture.runtime import Runtime, shipped
 from nurture.web import api, ops, pages, public, reading, subscriber, webhooks
 from nurture.web.desk import access, account, dashboard, entry, letters
+from nurture.web.desk import access, account, dashboard, entry, importing, many, people, person
 
 
 def create_app(rt: Runtime) -> Flask:
@@ -15,6 +16,8 @@ def create_app(rt: Runtime) -> Flask:
     for blueprint in (
         public.pages, reading.pages, subscriber.pages, ops.pages, entry.pages, account.pages, access.pages, dashboard.pages,
         letters.pages, api.api, webhooks.webhooks,
+        people.pages, many.pages, importing.pages, person.pages,
+        api.api, webhooks.webhooks,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
     return app

@@ -111,13 +111,14 @@ def confirm(rt: Runtime, token: str) -> None:
         subscribers.record_consent(db, who, "confirmed", wording, CONSENT_VERSION, "/confirm", now)
         lifted = subscribers.lift_suppression(db, person.email_bidx)
         begins = suppressions.tell_back(rt, db, who) if lifted else now
-        enrollment = sequences.enroll(db, who, _sequence(db), begins)
+        enrollment = sequences.enroll(db, who, first_sequence(db), begins)
         plan_first(db, enrollment, person.email_bidx, now)
     crash.point("T0.after_commit")
     _log.info("confirmed", enrollment=enrollment)
 
 
-def _sequence(db: Connection) -> SequenceId:
+def first_sequence(db: Connection) -> SequenceId:
+    """The sequence that whoever joins begins. Raises NothingToSend."""
     keys = sequences.all_keys(db)
     stored = sequences.load(db, keys[0]) if keys else None
     if stored is None:

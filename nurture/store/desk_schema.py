@@ -133,3 +133,36 @@ desk_sessions = Table(
 )  # fmt: skip
 """Sessions of the desk, kept by the server. `half`: the second factor is still to come; `proved_at`: when they last showed who
 they are, for what asks for it again. Real time."""
+
+acts = Table(
+    "acts", metadata,
+    Column("id", Id, primary_key=True),
+    Column("act", String(16), nullable=False),
+    Column("detail", String(40), nullable=False),
+    Column("people", Integer, nullable=False),
+    Column("done_at", Instant, nullable=False),
+    Column("done_by", Id),
+    Column("undone_at", Instant),
+    Index("ix_acts_done_at", "done_at"),  # retention
+)  # fmt: skip
+"""One thing done to many people at once; `detail` is the tag, if it is about one. Real time."""
+
+act_people = Table(
+    "act_people", metadata,
+    Column("act_id", Id, ForeignKey("acts.id", ondelete="CASCADE"), primary_key=True),
+    Column("target_id", Id, primary_key=True),
+)  # fmt: skip
+"""To whom exactly, so that undoing touches nobody else: enrollments, or subscribers where the act is about a tag."""
+
+imports = Table(
+    "imports", metadata,
+    Column("id", Id, primary_key=True),
+    Column("made_at", Instant, nullable=False),
+    Column("made_by", Id),
+    Column("content_sealed", SealedColumn, nullable=False),
+    Column("choices", Text, nullable=False),
+    Column("counts", Text),
+    Column("report_sealed", SealedColumn),
+    Index("ix_imports_made_at", "made_at"),  # retention
+)  # fmt: skip
+"""A file of people to add, on its way: kept for a day. `choices` and `counts` are JSON and hold nothing personal. Real time."""

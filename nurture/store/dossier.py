@@ -9,7 +9,8 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from nurture.domain.delivery import Kind, State
 from nurture.sealing import Place, Sealed
-from nurture.store.schema import consents, consultations, deliveries, delivery_history, enrollments, events, notes, sequences
+from nurture.store.desk_schema import notes
+from nurture.store.schema import consents, consultations, deliveries, delivery_history, enrollments, events, sequences
 from nurture.words import DeliveryId, EditionId, SequenceId, StepKey, SubscriberId, UserId
 
 C, D, N, E, V = consents.c, deliveries.c, notes.c, enrollments.c, events.c

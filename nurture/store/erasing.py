@@ -9,9 +9,9 @@ from sqlalchemy import Connection, delete, update
 from nurture.domain.delivery import OPEN, Kind, State
 from nurture.sealing import Sealed
 from nurture.store import history
-from nurture.store.desk_schema import act_people, imports
+from nurture.store.desk_schema import act_people, imports, notes, tags
 from nurture.store.history import is_in
-from nurture.store.schema import deliveries, notes, subscribers, tags
+from nurture.store.schema import deliveries, subscribers
 from nurture.words import ConsultationId, SubscriberId
 
 D = deliveries.c

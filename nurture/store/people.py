@@ -27,8 +27,9 @@ from nurture.domain.subscriber import SubscriberState
 from nurture.sealing import Sealed
 from nurture.store import given
 from nurture.store.columns import Id, Instant
+from nurture.store.desk_schema import tags
 from nurture.store.history import is_in
-from nurture.store.schema import consents, deliveries, enrollments, steps, subscribers, tags
+from nurture.store.schema import consents, deliveries, enrollments, steps, subscribers
 from nurture.words import EnrollmentId, SequenceId, StepKey, SubscriberId
 
 S, E, D, C, T = subscribers.c, enrollments.c, deliveries.c, consents.c, tags.c
@@ -125,7 +126,8 @@ def _stands(standing: Standing) -> list[ColumnElement[bool]]:
     return [S.state == SubscriberState.ACTIVE, _newest_is(places[standing])]
 
 
-def _conditions(which: Filter) -> list[ColumnElement[bool]]:
+def conditions(which: Filter) -> list[ColumnElement[bool]]:
+    """What a filter asks of a row of subscribers."""
     found = _stands(which.standing) if which.standing else [S.state != SubscriberState.ERASED]
     if which.place:
         at = E.last_step == which.place.step if which.place.step is not None else E.last_step.is_(None)
@@ -148,12 +150,12 @@ def _conditions(which: Filter) -> list[ColumnElement[bool]]:
 
 def count(db: Connection, which: Filter) -> int:
     """How many people a filter finds."""
-    return db.execute(select(func.count()).select_from(subscribers).where(*_conditions(which))).scalar_one()
+    return db.execute(select(func.count()).select_from(subscribers).where(*conditions(which))).scalar_one()
 
 
 def page(db: Connection, which: Filter, limit: int, after: Mark | None = None, before: Mark | None = None) -> list[Row]:
     """The next people after a place in the list, or the last ones before it; always in the list's order, newest first."""
-    query = select(*_COLUMNS).where(*_conditions(which)).limit(limit)
+    query = select(*_COLUMNS).where(*conditions(which)).limit(limit)
     here = tuple_(S.created_at, S.id)
     if before is not None:
         there = tuple_(literal(before.joined, Instant), literal(before.who, Id))
@@ -178,7 +180,7 @@ def by_address(db: Connection, email_bidx: bytes) -> SubscriberId | None:
 
 def ids(db: Connection, which: Filter, limit: int) -> list[SubscriberId]:
     """The ids of the first `limit` people a filter finds."""
-    query = select(S.id).where(*_conditions(which)).order_by(S.created_at.desc(), S.id.desc()).limit(limit)
+    query = select(S.id).where(*conditions(which)).order_by(S.created_at.desc(), S.id.desc()).limit(limit)
     return [SubscriberId(row) for row in db.scalars(query)]
 
 

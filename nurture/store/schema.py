@@ -65,6 +65,8 @@ subscribers = Table(
     Column("left_at", Instant),
     one_of("state", SubscriberState),
     Index("ix_subscribers_unconfirmed", "created_at", **where("state = 'pending'")),  # retention
+    Index("ix_subscribers_created_at", "created_at", "id", "state"),  # the list of people, page by page; its counts
+    Index("ix_subscribers_left_at", "left_at", "confirmed_at", **where("state = 'unsubscribed'")),  # how long people stay
 )  # fmt: skip
 """`plain_sender`: whether the reader chose the plainer sender's name at sign-up."""
 
@@ -79,6 +81,7 @@ consents = Table(
     Column("at", Instant, nullable=False),
     CheckConstraint("act IN ('given', 'confirmed', 'withdrawn', 'restored')", name="act_known"),
     Index("ix_consents_subscriber_id", "subscriber_id"),  # the reader's own record, erasure
+    Index("ix_consents_act", "act", "at", "source", "subscriber_id"),  # sign-ups over time and by source; the list's filter
 )  # fmt: skip
 """Append-only: what was shown, what was answered, when, from where."""
 
@@ -203,6 +206,8 @@ enrollments = Table(
     ),
     Index("ix_enrollments_active", "sequence_id", **where("state = 'active'")),  # plan: who has no next row
     Index("ix_enrollments_paused", "sequence_id", **where("state = 'paused'")),  # the desk's list of who is held
+    Index("ix_enrollments_place", "sequence_id", "last_step", "state", "subscriber_id"),  # the list's filters
+    Index("ix_enrollments_started_at", "started_at", "sequence_id", "last_step", "state", "why"),  # the funnel
 )  # fmt: skip
 """One reader in one sequence. `anchor_at`: from when the next wait counts (domain.timeline). `paused_at`: since when what is
 left of the wait is frozen. `schedule_id`: the schedule they are pinned to; empty: the sequence as it is. `next_step`: where
@@ -242,6 +247,11 @@ deliveries = Table(
     Index("ix_deliveries_in_flight", "lease_until", **where("state IN ('claimed', 'sending')")),  # reconcile
     Index("ix_deliveries_attention", "state", **where("state IN ('unknown', 'held', 'failed')")),  # tick --status
     Index("ix_deliveries_subscriber_id", "subscriber_id"),  # leaving cancels; confirmations asked before
+    Index("ix_deliveries_accepted_at", "accepted_at", **where("accepted_at IS NOT NULL")),  # mails sent in a span of time
+    Index(  # and those that came back
+        "ix_deliveries_returned", "accepted_at", "state", "step_key", "enrollment_id",
+        **where("state IN ('bounced', 'dropped', 'complained')"),
+    ),
     Index("uq_deliveries_step", "enrollment_id", "step_key", unique=True, **where("enrollment_id IS NOT NULL")),
     # Claimed rows churn: room on the page and early vacuum keep the due index short (reference: queue-like tables).
     postgresql_with={"fillfactor": 80, "autovacuum_vacuum_scale_factor": 0.01},

@@ -10,7 +10,7 @@ from nurture.runtime import Runtime
 from nurture.services import person, preferences
 from nurture.services.preferences import Exit
 from tests.clocks import ManualClock
-from tests.desks import enter, post
+from tests.desk import enter, post
 from tests.people import a_subscriber, run_tick, sign_up
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import select, text, update
 
 from nurture.domain.delivery import State
 from nurture.domain.subscriber import SubscriberState, Suppression
+from nurture.domain.user import Role
 from nurture.runtime import Runtime
 from nurture.services import goals, person
 from nurture.services.addresses import parse_address
@@ -17,7 +18,7 @@ from nurture.store import subscribers as stored
 from nurture.store.schema import deliveries, editions, metadata, subscribers
 from nurture.words import UserId
 from tests.clocks import ManualClock
-from tests.desks import enter, post
+from tests.desk import enter, post
 from tests.people import Reader, a_subscriber, confirm, due, inbox, rows, run_tick, sign_up, subjects
 
 
@@ -281,3 +282,33 @@ def test_the_next_letter_is_sent_now_or_it_says_why_not(desk: FlaskClient, rt: R
     assert "Letter 1: where it came from" in subjects(rt, reader)
     for wrong in ({"act": "dance"}, {"act": "send-later", "before": "soon"}, {"act": "send-later", "before": "2026-03-03"}):
         assert post(desk, f"/desk/people/{reader.id}/letters", **wrong).status_code == 400
+
+
+def test_a_viewer_looks_an_editor_changes_and_only_an_owner_exports_and_erases(client: FlaskClient, rt: Runtime) -> None:
+    reader = a_subscriber(rt)
+    url = f"/desk/people/{reader.id}"
+    for role, changes, owns in ((Role.VIEWER, 403, 403), (Role.EDITOR, 303, 403), (Role.OWNER, 303, 200)):
+        enter(client, rt, role)
+        shown = client.get(f"{url}/").text
+        assert reader.email in shown
+        assert ("Keep the note" in shown) == (changes == 303)
+        assert ("Erase them" in shown) == (owns == 200)
+        assert post(client, f"{url}/notes", text="A note.").status_code == changes
+        for path in (f"{url}/export.json", f"{url}/erase", "/desk/people/export.csv"):
+            assert client.get(path).status_code == owns, (role, path)
+        assert client.get("/desk/people/import/").status_code == (403 if changes == 403 else 200)
+    enter(client, rt, Role.EDITOR)
+    assert post(client, f"{url}/erase", word="ERASE").status_code == 403
+    assert reader.email in client.get(f"{url}/").text
+
+
+def test_who_has_not_lately_shown_who_they_are_is_asked_before_data_leave_or_go(
+    desk: FlaskClient, rt: Runtime, clock: ManualClock
+) -> None:
+    reader = a_subscriber(rt)
+    clock.advance(minutes=11)
+    for path in ("export.json", "erase"):
+        assert desk.get(f"/desk/people/{reader.id}/{path}").status_code == 303
+    assert desk.get("/desk/people/export.csv").status_code == 303
+    assert post(desk, f"/desk/people/{reader.id}/erase", word="ERASE").status_code == 303
+    assert reader.email in page(desk, reader)

@@ -2,7 +2,6 @@
 
 from alembic import context
 
-import nurture.store.desk_schema  # noqa: F401 - its tables are part of the metadata
 from nurture.store.schema import metadata
 
 context.configure(

@@ -4,17 +4,18 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, g, redirect, request, url_for
+from flask import Blueprint, Response, request, url_for
 from werkzeug.datastructures import MultiDict
 
 from nurture.domain.standing import Standing
-from nurture.services import people
+from nurture.domain.user import Need
+from nurture.services import exporting, people
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.people import Choices
 from nurture.store.columns import EPOCH, MICROSECOND
 from nurture.store.people import Filter, Mark, Place
 from nurture.web.desk import words
-from nurture.web.desk.account import needs_login
+from nurture.web.desk.guard import needs_login, see
 from nurture.web.pages import page, rt
 from nurture.words import SequenceId, StepKey, SubscriberId
 
@@ -124,8 +125,9 @@ def show_list(
         for each in listed.people
     ]  # fmt: skip
     return page(
-        "desk/people.html", 422 if wrong and status == 200 else status, tab="people", csrf=g.csrf, rows=rows, typed=typed,
+        "desk/people.html", 422 if wrong and status == 200 else status, tab="people", rows=rows, typed=typed, **words.rights(),
         errors=wrong, found=words.people(listed.found), count=listed.found, search=search, said=said, ticked=ticked,
+        many={name: given.get(name, "") for name in ("for", "do", "tag_for_them", "after", "before")},
         filtered=any(typed.values()), query=query_of(typed), letters=letters_of(choices),
         sources=[(source, words.origin(source)) for source in choices.sources], tags=choices.tags,
         standings=[(each.value, label) for each, label in words.STANDINGS.items()],
@@ -134,8 +136,20 @@ def show_list(
     )  # fmt: skip
 
 
+@pages.get("/export.csv")
+@needs_login(need=Need.OWN, recent=True)
+def export() -> Response:
+    """Those the filter finds, as a file."""
+    which, _, wrong = filter_of(request.args, people.choices(rt()))
+    if wrong:
+        return show_list(request.args)
+    response = Response(exporting.pieces(rt(), which, words.practice_zone()), content_type="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = 'attachment; filename="people.csv"'
+    return response
+
+
 @pages.post("/find")
-@needs_login
+@needs_login(need=Need.LOOK)
 def find() -> Response:
     """Somebody by their exact address. It comes as a form, so that it stands in no address bar, history or log."""
     typed = request.form.get("email", "")[:300]
@@ -145,8 +159,7 @@ def find() -> Response:
         return show_list(MultiDict(), 422, typed, {"email": str(refused)})
     known = people.find(rt(), address)
     if known.who is not None:
-        onward: Response = redirect(url_for("person.show", who=known.who), 303)  # type: ignore[assignment]
-        return onward
+        return see(url_for("person.show", who=known.who))
     said = "Nobody on the list has this address."
     if known.suppressed:
         said += " It is kept locked as one that must not be written to, because " + _SUPPRESSED[known.suppressed.value] + "."

@@ -6,18 +6,19 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
+from flask import Blueprint, Response, abort, g, make_response, request, url_for
 from markupsafe import Markup
 
 from nurture.domain.delivery import Kind
 from nurture.domain.standing import Standing
 from nurture.domain.timeline import NeverOpens
+from nurture.domain.user import Need
 from nurture.services import enrollments, erasure, person
 from nurture.services.addresses import InputRefused
 from nurture.services.enrollments import Act, ActRefused
 from nurture.services.person import Letter, Nobody, Person
 from nurture.web.desk import words
-from nurture.web.desk.account import needs_login
+from nurture.web.desk.guard import needs_login, see
 from nurture.web.pages import FRAMED_CSP, MAIL_CSP, page, rt
 from nurture.words import DeliveryId, SubscriberId, UserId
 
@@ -33,8 +34,7 @@ def _known(who: str) -> SubscriberId:
 def back_to(who: SubscriberId, part: str = "", **did: str) -> Response:
     """Back to the person's page, at one of its parts."""
     values: dict[str, Any] = {"who": who, "_anchor": part or None, **did}
-    onward: Response = redirect(url_for("person.show", **values), 303)  # type: ignore[assignment]
-    return onward
+    return see(url_for("person.show", **values))
 
 
 def by() -> UserId:
@@ -59,11 +59,9 @@ def show_person(
     except Nobody:
         abort(404)
     if found.summary.standing is Standing.ERASED:
-        return page(
-            "desk/person_erased.html", tab="people", csrf=g.csrf, erased=words.day(found.summary.left or found.summary.joined)
-        )
+        return page("desk/person_erased.html", tab="people", erased=words.day(found.summary.left or found.summary.joined))
     return page(
-        "desk/person.html", status, tab="people", csrf=g.csrf, errors=errors or {}, typed=typed or {}, **_shown(found)
+        "desk/person.html", status, tab="people", errors=errors or {}, typed=typed or {}, **_shown(found)
     )  # fmt: skip
 
 
@@ -71,7 +69,7 @@ def _shown(found: Person) -> dict[str, object]:
     summary = found.summary
     zone = ZoneInfo(summary.time_zone)
     return {
-        "id": summary.id, "name": summary.name, "email": summary.email, "called": words.person(summary),
+        **words.rights(), "id": summary.id, "name": summary.name, "email": summary.email, "called": words.person(summary),
         "standing": summary.standing, "state_words": words.STANDINGS[summary.standing], "where": words.whereabouts(summary),
         "facts": _facts(found, zone), "letters": [_mail(each, zone) for each in found.sent],
         "ahead": [(words.called(each), each.subject) for each in found.ahead],
@@ -240,7 +238,7 @@ def mail(who: str, delivery: str) -> Response:
     shown = _read(who, delivery)
     name = words.called(shown.letter) if shown.letter else words.KINDS.get(shown.kind, "a letter")
     response = page(
-        "desk/person_mail.html", tab="people", csrf=g.csrf, who=who, delivery=delivery, subject=shown.subject,
+        "desk/person_mail.html", tab="people", who=who, delivery=delivery, subject=shown.subject,
         name=name, sent=words.moment(shown.sent), fixed=shown.kind is Kind.LETTER,
     )  # fmt: skip
     response.headers["Content-Security-Policy"] = FRAMED_CSP
@@ -265,7 +263,7 @@ def _read(who: str, delivery: str) -> person.Shown:
 
 
 @pages.get("/export.json")
-@needs_login
+@needs_login(need=Need.OWN, recent=True)
 def export(who: str) -> Response:
     """Everything stored about them, as a file."""
     someone = _known(who)
@@ -284,7 +282,7 @@ def _plain(value: object) -> str:
 
 
 @pages.get("/erase")
-@needs_login
+@needs_login(need=Need.OWN, recent=True)
 def ask_erase(who: str) -> Response:
     """What erasing does, and the word to type."""
     return _ask_erase(_known(who))
@@ -298,7 +296,7 @@ def _ask_erase(who: SubscriberId, error: str = "") -> Response:
     if found.summary.standing is Standing.ERASED:
         return back_to(who)
     return page(
-        "desk/person_erase.html", 422 if error else 200, tab="people", csrf=g.csrf, id=who,
+        "desk/person_erase.html", 422 if error else 200, tab="people", id=who,
         called=words.person(found.summary), error_said=error, word=_WORD,
     )  # fmt: skip
 
@@ -307,7 +305,7 @@ _WORD = "ERASE"
 
 
 @pages.post("/erase")
-@needs_login
+@needs_login(need=Need.OWN, recent=True)
 def erase(who: str) -> Response:
     """Erase somebody, once the word is typed."""
     someone = _known(who)
@@ -317,4 +315,4 @@ def erase(who: str) -> Response:
         arriving = erasure.erase(rt(), someone)
     except Nobody:
         abort(404)
-    return page("desk/person_erased.html", tab="people", csrf=g.csrf, erased="", arriving=arriving)
+    return page("desk/person_erased.html", tab="people", erased="", arriving=arriving)

@@ -3,8 +3,11 @@
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from flask import g
+
 from nurture.domain.delivery import Kind, State
 from nurture.domain.standing import Standing
+from nurture.domain.user import Need, allows
 from nurture.services.people import Named, Summary
 from nurture.web.pages import rt
 
@@ -125,6 +128,11 @@ def whereabouts(summary: Summary) -> str:
     if where.due <= rt().clock.now():
         return f"waiting for {letter}, goes out within minutes"
     return f"waiting for {letter}, goes out {moment(where.due, zone)} on their clock"
+
+
+def rights() -> dict[str, bool]:
+    """What whoever is at the desk may do, for pages that show a form only to whom it serves."""
+    return {"may_change": allows(g.me.role, Need.CHANGE), "may_own": allows(g.me.role, Need.OWN)}
 
 
 def people(count: int) -> str:

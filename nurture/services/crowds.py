@@ -1,0 +1,137 @@
+"""One thing done to many people: counted before, recorded while it is done, and taken back for exactly those it changed."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from nurture import log
+from nurture.domain.timeline import NeverOpens
+from nurture.runtime import Runtime
+from nurture.services import enrollments
+from nurture.services.enrollments import ActRefused
+from nurture.store import crowds, people
+from nurture.store.crowds import ABOUT_TAGS, Act, Chosen, Done
+from nurture.words import EnrollmentId, NurtureError, SubscriberId, UserId, new_id
+
+_log = log.get(__name__)
+
+MOST_LETTERS = 2_000
+"""Whose letters can be changed at once: each is a transaction of its own, and the page waits for the last of them."""
+MOST_TAGS = 100_000
+UNDO_WITHIN = timedelta(hours=1)
+_KEPT = timedelta(days=1)
+_CHUNK = 100
+
+
+class CrowdRefused(NurtureError):
+    """Too many at once, or too late to undo. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """How many an act would change, and why it cannot be done to all of them, if it cannot."""
+
+    count: int
+    refused: str
+
+
+def outlook(rt: Runtime, chosen: Chosen, act: Act, tag: str, most: int | None = None) -> Outlook:
+    """Look before doing. `most`: how many at once, MOST_TAGS or MOST_LETTERS unless told."""
+    with rt.database.read() as db:
+        count = crowds.count(db, chosen, act, tag)
+    return Outlook(count, _too_many(count, most or _most(act)))
+
+
+def _most(act: Act) -> int:
+    return MOST_TAGS if act in ABOUT_TAGS else MOST_LETTERS
+
+
+def _too_many(count: int, most: int) -> str:
+    return f"This would change {count:,} people, and {most:,} at once are the most. Please narrow the choice." * (count > most)
+
+
+def do(rt: Runtime, chosen: Chosen, act: Act, tag: str, by: UserId, most: int | None = None) -> str:
+    """Do it to all whom it changes; returns the id of its record. Raises CrowdRefused before anything is done."""
+    key, wall, most = new_id(), rt.clock.wall(), most or _most(act)
+    with rt.database.begin() as db:
+        targets = crowds.targets(db, chosen, act, tag, most + 1)
+        if refused := _too_many(len(targets), most):
+            raise CrowdRefused(refused)
+        crowds.forget(db, wall - _KEPT)
+        crowds.begin(db, key, act, tag, by, wall)
+        if act in ABOUT_TAGS:
+            mark = people.add_tag if act is Act.TAG else people.remove_tag
+            crowds.add(db, key, mark(db, [SubscriberId(each) for each in targets], tag))
+    if act not in ABOUT_TAGS:
+        for chunk in _chunks(targets):
+            changed = [each for each in chunk if _change(rt, _DO[act], each, by)]
+            with rt.database.begin() as db:
+                crowds.add(db, key, changed)
+    _log.info("many_changed", kind=act.value, count=_read(rt, key).people)
+    return key
+
+
+_T = TypeVar("_T")
+
+
+def _chunks(found: list[_T]) -> Iterable[list[_T]]:
+    return (found[at : at + _CHUNK] for at in range(0, len(found), _CHUNK))
+
+
+_Change = Callable[[Runtime, EnrollmentId, UserId], enrollments.Done]
+_DO: dict[Act, _Change] = {Act.PAUSE: enrollments.pause, Act.RESUME: enrollments.resume, Act.STOP: enrollments.stop}
+_UNDO: dict[Act, _Change] = {Act.PAUSE: enrollments.resume, Act.RESUME: enrollments.pause, Act.STOP: enrollments.put_back}
+
+
+def _change(rt: Runtime, change: _Change, enrollment: str, by: UserId) -> bool:
+    """Whether it changed anything: somebody may have left since they were counted."""
+    try:
+        return change(rt, EnrollmentId(enrollment), by).changed
+    except (ActRefused, NeverOpens):
+        return False
+
+
+def _read(rt: Runtime, key: str) -> Done:
+    with rt.database.read() as db:
+        found = crowds.read(db, key)
+    if found is None:
+        raise CrowdRefused("This was too long ago: what was done is remembered for a day.")
+    return found
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was done, and whether it can still be undone."""
+
+    done: Done
+    undoable: bool
+
+
+def tell(rt: Runtime, key: str) -> Told:
+    """What was done to many. Raises CrowdRefused if nobody remembers."""
+    done = _read(rt, key)
+    fresh = done.undone is None and done.people > 0 and rt.clock.wall() - done.at < UNDO_WITHIN
+    return Told(done, fresh)
+
+
+def undo(rt: Runtime, key: str, by: UserId) -> int:
+    """Put back exactly those it changed, where nothing else has happened to them since; returns how many.
+
+    Raises CrowdRefused after an hour, or when it has been undone.
+    """
+    told = tell(rt, key)
+    act, tag = told.done.act, told.done.tag
+    if not told.undoable:
+        raise CrowdRefused("This can no longer be undone: it was more than an hour ago, or has been undone already.")
+    with rt.database.begin() as db:
+        targets = crowds.take_back(db, key, rt.clock.wall())
+        if targets is None:
+            raise CrowdRefused("This has been undone already.")
+        if act in ABOUT_TAGS:
+            mark = people.remove_tag if act is Act.TAG else people.add_tag
+            count = len(mark(db, [SubscriberId(each) for each in targets], tag))
+    if act not in ABOUT_TAGS:
+        count = sum(_change(rt, _UNDO[act], each, by) for each in targets)
+    _log.info("many_put_back", kind=act.value, count=count)
+    return count

@@ -1,0 +1,107 @@
+"""What is done to many people at once: whom it changes, and a record of exactly whom it did, to take it back."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, func, insert, not_, select, update
+
+from nurture.domain.sequence import EnrollmentState
+from nurture.domain.subscriber import SubscriberState
+from nurture.store import given, people
+from nurture.store.desk_schema import act_people, acts, tags
+from nurture.store.people import Filter
+from nurture.store.schema import enrollments, subscribers
+from nurture.words import SubscriberId, UserId
+
+S, E, T, A, P = subscribers.c, enrollments.c, tags.c, acts.c, act_people.c
+
+
+class Act(StrEnum):
+    """What can be done to many at once."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+    TAG = "tag"
+    UNTAG = "untag"
+
+
+_FROM = {
+    Act.PAUSE: (EnrollmentState.ACTIVE,),
+    Act.RESUME: (EnrollmentState.PAUSED,),
+    Act.STOP: (EnrollmentState.ACTIVE, EnrollmentState.PAUSED),
+}
+ABOUT_TAGS = (Act.TAG, Act.UNTAG)
+
+Chosen = Filter | tuple[SubscriberId, ...]
+"""Everybody a filter finds, or these people."""
+
+
+def _targets(db: Connection, chosen: Chosen, act: Act, tag: str) -> Select[Any]:
+    """Whom the act would change: enrollments, or subscribers where it is about a tag."""
+    if isinstance(chosen, Filter):
+        who = people.conditions(chosen)
+    else:
+        who = [given.among(db.dialect.name, S.id, "chosen", given.ids(db, chosen)), S.state != SubscriberState.ERASED]
+    if act in ABOUT_TAGS:
+        have = S.id.in_(select(T.subscriber_id).where(T.tag == tag))
+        return select(S.id).where(*who, not_(have) if act is Act.TAG else have)
+    there = (S.state == SubscriberState.ACTIVE, E.state.in_(_FROM[act]))
+    return select(E.id).join(subscribers, S.id == E.subscriber_id).where(*who, *there)
+
+
+def count(db: Connection, chosen: Chosen, act: Act, tag: str) -> int:
+    """How many the act would change."""
+    return db.execute(select(func.count()).select_from(_targets(db, chosen, act, tag).subquery())).scalar_one()
+
+
+def targets(db: Connection, chosen: Chosen, act: Act, tag: str, most: int) -> list[str]:
+    """The first `most` whom the act would change."""
+    return list(db.scalars(_targets(db, chosen, act, tag).limit(most)))
+
+
+@dataclass(frozen=True)
+class Done:
+    """One thing done to many. Real time."""
+
+    act: Act
+    tag: str
+    people: int
+    at: datetime
+    undone: datetime | None
+
+
+def begin(db: Connection, key: str, act: Act, tag: str, by: UserId, wall: datetime) -> None:
+    """Note that something is done to many; whom it changed is added with `add`."""
+    db.execute(insert(acts).values(id=key, act=act.value, detail=tag, people=0, done_at=wall, done_by=by))
+
+
+def add(db: Connection, key: str, changed: Collection[str]) -> None:
+    """Note whom it changed."""
+    if changed:
+        db.execute(insert(act_people), [{"act_id": key, "target_id": target} for target in changed])
+        db.execute(update(acts).where(A.id == key).values(people=A.people + len(changed)))
+
+
+def read(db: Connection, key: str) -> Done | None:
+    """One thing done to many."""
+    row = db.execute(select(A.act, A.detail, A.people, A.done_at, A.undone_at).where(A.id == key)).first()
+    return Done(Act(row[0]), *row[1:]) if row else None
+
+
+def take_back(db: Connection, key: str, wall: datetime) -> list[str] | None:
+    """Mark it as undone; returns whom it changed, or None if somebody has undone it already."""
+    first = update(acts).where(A.id == key, A.undone_at.is_(None)).values(undone_at=wall)
+    if not db.execute(first).rowcount:
+        return None
+    return list(db.scalars(select(P.target_id).where(P.act_id == key)))
+
+
+def forget(db: Connection, before: datetime) -> None:
+    """Delete the records of what was done before then (real time)."""
+    old = select(A.id).where(A.done_at < before)
+    db.execute(delete(act_people).where(P.act_id.in_(old)))
+    db.execute(delete(acts).where(A.done_at < before))
