@@ -6,6 +6,7 @@ from nurture.runtime import Runtime, shipped
 from nurture.web import api, ops, pages, public, reading, subscriber, webhooks
 from nurture.web.desk import access, account, dashboard, entry, letters
 from nurture.web.desk import access, account, dashboard, entry, importing, many, people, person
+from nurture.web.desk import access, account, dashboard, entry, importing, many, people, person, requests
 
 
 def create_app(rt: Runtime) -> Flask:
@@ -17,6 +18,7 @@ def create_app(rt: Runtime) -> Flask:
         public.pages, reading.pages, subscriber.pages, ops.pages, entry.pages, account.pages, access.pages, dashboard.pages,
         letters.pages, api.api, webhooks.webhooks,
         people.pages, many.pages, importing.pages, person.pages,
+        requests.pages,
         api.api, webhooks.webhooks,
     ):  # fmt: skip
         app.register_blueprint(blueprint)

@@ -1,10 +1,12 @@
 """What ends a sequence well: a request for a consultation."""
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from nurture import log
+from nurture.domain.consultation import RequestState
 from nurture.domain.delivery import Kind
 from nurture.runtime import Runtime
 from nurture.sealing import Place
@@ -15,7 +17,8 @@ from nurture.words import ConsultationId, SubscriberId, new_id
 
 _log = log.get(__name__)
 
-CONSULTATION = "consultation"
+CONSULTATION, BOOKED = "consultation", "booked"
+"""Why a reader's letters ended: they asked for a call; it has led to a booking."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,10 @@ class Received:
 
     id: ConsultationId
     received: datetime
-    state: str
+    state: RequestState
     details: Request
+    who: SubscriberId | None = None
+    """The person on the list who made it."""
 
 
 def details_place(consultation: str) -> Place:
@@ -72,10 +77,34 @@ def request_consultation(rt: Runtime, request: Request, address: Address, who: S
     return consultation
 
 
-def list_requests(rt: Runtime, most: int = 200) -> list[Received]:
-    """Requests for a call, newest first."""
+def list_requests(rt: Runtime, most: int = 200, states: Collection[RequestState] = ()) -> list[Received]:
+    """Requests for a call of some states, or of all, newest first."""
     with rt.database.read() as db:
-        return [_open(rt, row) for row in consultations.newest(db, most)]
+        return [_open(rt, row) for row in consultations.newest(db, most, states)]
+
+
+def count_requests(rt: Runtime) -> dict[RequestState, int]:
+    """How many requests for a call there are of each state."""
+    with rt.database.read() as db:
+        return consultations.counts(db)
+
+
+def move_request(rt: Runtime, consultation: ConsultationId, to: RequestState) -> RequestState | None:
+    """Note how far a request has come; returns where it was, or None if it is gone.
+
+    A booking is the goal: the letters of its reader then ended because of it, and no longer only because they asked.
+    """
+    with rt.database.begin() as db:
+        row = consultations.get(db, consultation, lock=True)
+        if row is None:
+            return None
+        if row.state is not to:
+            consultations.set_state(db, consultation, to, rt.clock.wall())
+            if row.who and RequestState.BOOKED in (row.state, to):
+                was, now = (CONSULTATION, BOOKED) if to is RequestState.BOOKED else (BOOKED, CONSULTATION)
+                consultations.change_why(db, row.who, was, now)
+    _log.info("consultation_moved", request=consultation, status=to.value)
+    return row.state
 
 
 def read_request(rt: Runtime, consultation: ConsultationId) -> Received | None:
@@ -87,7 +116,7 @@ def read_request(rt: Runtime, consultation: ConsultationId) -> Received | None:
 
 def _open(rt: Runtime, row: consultations.Row) -> Received:
     details = Request(**json.loads(rt.sealer.open(row.details, details_place(row.id))))
-    return Received(row.id, row.created, row.state, details)
+    return Received(row.id, row.created, row.state, details, row.who)
 
 
 def who_asks(rt: Runtime, who: SubscriberId | None) -> tuple[str, str]:

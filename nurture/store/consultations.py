@@ -7,8 +7,9 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from nurture.domain.consultation import RequestState
+from nurture.domain.sequence import EnrollmentState
 from nurture.sealing import Sealed
-from nurture.store.schema import consultations
+from nurture.store.schema import consultations, enrollments
 from nurture.words import ConsultationId, SubscriberId
 
 C = consultations.c
@@ -57,6 +58,12 @@ def counts(db: Connection) -> dict[RequestState, int]:
 def set_state(db: Connection, consultation: ConsultationId, state: RequestState, wall: datetime) -> None:
     """Move a request."""
     db.execute(update(consultations).where(C.id == consultation).values(state=state, changed_at=wall))
+
+
+def change_why(db: Connection, who: SubscriberId, was: str, now: str) -> None:
+    """Say anew why the letters of a person ended, where they ended for the reason it was."""
+    mine = (enrollments.c.subscriber_id == who, enrollments.c.state == EnrollmentState.EXITED, enrollments.c.why == was)
+    db.execute(update(enrollments).where(*mine).values(why=now))
 
 
 def unassigned(db: Connection) -> list[Row]:

@@ -33,6 +33,8 @@ MAIL_CSP = (
 DESK_SECTIONS = (
     ("home", "Home", "/desk/"),
     ("letters", "Letters", "/desk/letters/"),
+    ("people", "People", "/desk/people/"),
+    ("requests", "Requests", "/desk/requests"),
     ("access", "People with access", "/desk/access/"),
 )
 """The desk's sections: key, name, address."""
