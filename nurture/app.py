@@ -7,6 +7,7 @@ from nurture.web import api, ops, pages, public, reading, subscriber, webhooks
 from nurture.web.desk import access, account, dashboard, entry, letters
 from nurture.web.desk import access, account, dashboard, entry, importing, many, people, person
 from nurture.web.desk import access, account, dashboard, entry, importing, many, people, person, requests
+from nurture.web.desk import access, account, dashboard, entry, importing, many, numbers, people, person, requests
 
 
 def create_app(rt: Runtime) -> Flask:
@@ -18,7 +19,7 @@ def create_app(rt: Runtime) -> Flask:
         public.pages, reading.pages, subscriber.pages, ops.pages, entry.pages, account.pages, access.pages, dashboard.pages,
         letters.pages, api.api, webhooks.webhooks,
         people.pages, many.pages, importing.pages, person.pages,
-        requests.pages,
+        requests.pages, numbers.pages,
         api.api, webhooks.webhooks,
     ):  # fmt: skip
         app.register_blueprint(blueprint)

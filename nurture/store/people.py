@@ -15,6 +15,7 @@ from sqlalchemy import (
     insert,
     literal,
     not_,
+    or_,
     select,
     tuple_,
 )
@@ -123,7 +124,13 @@ def _stands(standing: Standing) -> list[ColumnElement[bool]]:
     if standing is Standing.WAITING:
         return [S.state == SubscriberState.PENDING]
     places = {word: state for state, word in PLACES.items()}
-    return [S.state == SubscriberState.ACTIVE, _newest_is(places[standing])]
+    there = and_(S.state == SubscriberState.ACTIVE, _newest_is(places[standing]))
+    if standing is Standing.PAUSED:
+        return [or_(there, S.state == SubscriberState.PAUSED)]
+    if standing is Standing.ENDED:
+        nowhere = and_(S.state == SubscriberState.ACTIVE, not_(_in(select(E.subscriber_id))))
+        return [or_(there, nowhere)]
+    return [there]
 
 
 def conditions(which: Filter) -> list[ColumnElement[bool]]:

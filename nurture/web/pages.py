@@ -35,6 +35,7 @@ DESK_SECTIONS = (
     ("letters", "Letters", "/desk/letters/"),
     ("people", "People", "/desk/people/"),
     ("requests", "Requests", "/desk/requests"),
+    ("numbers", "Numbers", "/desk/numbers"),
     ("access", "People with access", "/desk/access/"),
 )
 """The desk's sections: key, name, address."""
