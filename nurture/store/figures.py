@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, bindparam, case, func, select, text, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Connection, bindparam, case, exists, func, select, text, type_coerce
 
 from nurture.domain.delivery import State
 from nurture.domain.sequence import EnrollmentState
@@ -76,16 +76,17 @@ def standings(db: Connection, span: Span) -> list[Standing]:
 
 
 def undelivered(db: Connection, span: Span) -> dict[tuple[SequenceId, StepKey], int]:
-    """How many letters to those who began in a span of time came back, by letter."""
-    mine = (
-        _came_back(),
-        D.state != State.COMPLAINED,
-        D.accepted_at >= span[0],
-        E.started_at >= span[0],
-        E.started_at < span[1],
-    )
-    query = select(E.sequence_id, D.step_key, func.count()).join(enrollments, E.id == D.enrollment_id).where(*mine)
-    return {(row[0], row[1]): row[2] for row in db.execute(query.group_by(E.sequence_id, D.step_key)).all()}
+    """How many letters to those who began in a span of time came back, by letter.
+
+    The few that came back are walked, and each one's reader looked up: never the other way round.
+    """
+    theirs = E.id == D.enrollment_id
+    sequence = select(E.sequence_id).where(theirs).scalar_subquery()
+    began = exists().where(theirs, E.started_at >= span[0], E.started_at < span[1])
+    mine = (_came_back(), D.state != State.COMPLAINED, D.accepted_at >= span[0], D.step_key.is_not(None), began)
+    inner = select(sequence.label("sequence"), D.step_key.label("step")).where(*mine).subquery()
+    query = select(inner.c.sequence, inner.c.step, func.count()).group_by(inner.c.sequence, inner.c.step)
+    return {(row[0], row[1]): row[2] for row in db.execute(query).all()}
 
 
 def stays(db: Connection, span: Span, edges: Sequence[timedelta]) -> list[int]:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Select,
     and_,
     delete,
+    exists,
     func,
     insert,
     literal,
@@ -145,7 +146,8 @@ def conditions(which: Filter) -> list[ColumnElement[bool]]:
         if which.place.waits and which.standing is None:
             found.append(S.state == SubscriberState.ACTIVE)
     if which.source:
-        found.append(_in(select(C.subscriber_id).where(C.act == "given", C.source == which.source)))
+        # one look-up a row: nearly everybody may have come by the same page, and a list of them all is slow to make
+        found.append(exists().where(C.act == "given", C.source == which.source, C.subscriber_id == S.id))
     if which.tag:
         found.append(_in(select(T.subscriber_id).where(T.tag == which.tag)))
     if which.since:
@@ -236,19 +238,27 @@ def letters(db: Connection) -> Letters:
 
 def sources(db: Connection) -> list[str]:
     """Every page and list people came by."""
-    return list(db.scalars(select(C.source).where(C.act == "given").distinct().order_by(C.source).limit(100)))
+    return _steps_of(db, C.source, C.act == "given")
 
 
 def all_tags(db: Connection) -> list[str]:
-    """Every tag in use: found one after the other, each by a step of its own down the index, however many people carry it."""
+    """Every tag in use."""
+    return _steps_of(db, T.tag)
+
+
+def _steps_of(db: Connection, column: ColumnElement[str], *where: ColumnElement[bool]) -> list[str]:
+    """The first values of a column, each found by a step of its own down an index, however many rows carry it."""
     found: list[str] = []
-    while len(found) < 200:
-        following = select(func.min(T.tag)).where(T.tag > found[-1]) if found else select(func.min(T.tag))
-        tag = db.scalar(following)
-        if tag is None:
+    while len(found) < _MOST_CHOICES:
+        further = (column > found[-1],) if found else ()
+        value = db.scalar(select(func.min(column)).where(*where, *further))
+        if value is None:
             break
-        found.append(tag)
+        found.append(value)
     return found
+
+
+_MOST_CHOICES = 200
 
 
 def tags_of(db: Connection, people: Collection[SubscriberId]) -> dict[SubscriberId, list[str]]:

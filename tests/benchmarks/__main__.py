@@ -1,6 +1,6 @@
 """`make bench`: what the main path costs, as ratios in one run. Medians of several rounds; benchmarks.json beside the table.
 
-python -m tests.benchmarks [--quick] [--full] [--only letters,tls,latency,workers,claims,memory,filling,events,signups]
+python -m tests.benchmarks [--quick] [--full] [--only letters,tls,latency,workers,claims,memory,filling,events,signups,desk]
 """
 
 import argparse
@@ -330,6 +330,16 @@ def events(bench: Bench) -> None:
         bench.note(each.row(f"events, {kind}, bundles of 1,000", "", "≥ 5,000", "events/s"))
 
 
+def desk(bench: Bench) -> None:
+    """Each page about people, and the numbers, among 100,000 subscribers and a million deliveries."""
+    count = 10_000 if bench.quick else 100_000
+    for kind in BOTH:
+        found = bench.program("desk", bench.database(kind), bench.folder(), count)
+        held = found.pop("deliveries")
+        for name, milliseconds in found.items():
+            bench.note(Row(f"desk: {name}, {held:,.0f} deliveries, {kind}", milliseconds, "ms", "", "≤ 300 ms"))
+
+
 def signups(bench: Bench) -> None:
     """Visitors."""
     for kind in BOTH:
@@ -359,7 +369,7 @@ def workers(bench: Bench) -> None:
             )
 
 
-PARTS = {part.__name__: part for part in (letters, tls, latency, workers, claims, memory, filling, events, signups)}
+PARTS = {part.__name__: part for part in (letters, tls, latency, workers, claims, memory, filling, events, signups, desk)}
 
 
 def machine(bench: Bench) -> dict[str, str]:

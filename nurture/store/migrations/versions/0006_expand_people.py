@@ -59,7 +59,8 @@ def upgrade() -> None:
     op.create_index("ix_subscribers_left_at", "subscribers", ["left_at", "confirmed_at"], **_LEFT)
     op.create_index("ix_enrollments_place", "enrollments", ["sequence_id", "last_step", "state", "subscriber_id"])
     op.create_index("ix_enrollments_started_at", "enrollments", ["started_at", "sequence_id", "last_step", "state", "why"])
-    op.create_index("ix_consents_act", "consents", ["act", "at", "source", "subscriber_id"])
+    op.create_index("ix_consents_act", "consents", ["act", "at", "source"])
+    op.create_index("ix_consents_source", "consents", ["act", "source", "subscriber_id"])
     op.create_index("ix_deliveries_accepted_at", "deliveries", ["accepted_at"], **_ACCEPTED)
     op.create_index("ix_deliveries_returned", "deliveries", ["accepted_at", "state", "step_key", "enrollment_id"], **_RETURNED)
 
@@ -67,7 +68,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Back to 0005; what was done to many at once cannot be undone any more."""
     for table, index in (
-        ("deliveries", "returned"), ("deliveries", "accepted_at"), ("consents", "act"), ("enrollments", "started_at"),
+        ("deliveries", "returned"), ("deliveries", "accepted_at"), ("consents", "source"), ("consents", "act"), ("enrollments", "started_at"),
         ("enrollments", "place"), ("subscribers", "left_at"), ("subscribers", "created_at"),
     ):  # fmt: skip
         op.drop_index(f"ix_{table}_{index}", table_name=table)
