@@ -82,6 +82,7 @@ class Whereabouts:
     """Of the next one's delivery."""
     why: str
     """Why the letters ended early."""
+    ended: datetime | None
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def _whereabouts(course: Course, catalogue: Catalogue) -> Whereabouts:
     find = catalogue.find
     return Whereabouts(
         course.enrollment, find(course.sequence, course.last_step), find(course.sequence, course.next_step), course.due,
-        course.next_state, course.why or "",
+        course.next_state, course.why or "", course.ended,
     )  # fmt: skip
 
 

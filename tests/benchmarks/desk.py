@@ -86,12 +86,12 @@ def _deliveries(rt: Runtime) -> None:
     day = "86400000000" if sqlite else "interval '1 day'"
     chance = "abs(random() % 1000)" if sqlite else "floor(random() * 1000)"
     became = (
-        f"CASE WHEN {chance} < 970 THEN 'delivered' WHEN {chance} < 700 THEN 'bounced' WHEN {chance} < 50 THEN 'complained' "
-        "ELSE 'accepted' END"
+        f"CASE WHEN {chance} < 970 THEN 'delivered' WHEN {chance} < 700 THEN 'bounced' "
+        f"WHEN {chance} < 50 THEN 'complained' ELSE 'accepted' END"
     )
     into = (
-        "INSERT INTO deliveries (id, kind, state, subscriber_id, email_bidx, enrollment_id, step_key, planned_at, due_at, sent_at, "
-        f"accepted_at, created_at) SELECT {fresh}, "
+        "INSERT INTO deliveries (id, kind, state, subscriber_id, email_bidx, enrollment_id, step_key, planned_at, due_at, "
+        f"sent_at, accepted_at, created_at) SELECT {fresh}, "
     )
     at = f"e.started_at + p.position * 4 * {day}"
     places = (
@@ -100,8 +100,8 @@ def _deliveries(rt: Runtime) -> None:
     )
     six_times = " UNION ALL ".join(f"SELECT {number}" for number in range(6))
     statements = [
-        f"INSERT INTO consents (id, subscriber_id, act, wording, wording_version, source, at) SELECT {fresh}, id, act, 'words', "
-        "'1', '/', created_at FROM subscribers, (SELECT 'given' AS act UNION ALL SELECT 'confirmed') AS acts",
+        f"INSERT INTO consents (id, subscriber_id, act, wording, wording_version, source, at) SELECT {fresh}, id, act, "
+        "'words', '1', '/', created_at FROM subscribers, (SELECT 'given' AS act UNION ALL SELECT 'confirmed') AS acts",
         f"{into} 'letter', {became}, e.subscriber_id, s.email_bidx, e.id, p.key, {', '.join([at] * 5)} {places} "
         "WHERE p.position <= l.position",
         f"{into} 'letter', 'scheduled', e.subscriber_id, s.email_bidx, e.id, p.key, :now, :now, NULL, NULL, :now {places} "

@@ -250,8 +250,8 @@ def test_letters_are_paused_let_go_on_stopped_and_put_back_each_with_its_undo(de
     run_tick(rt)
     before = due(rt, reader)
     for act, undo, there in (
-        ("pause", "resume", "Paused after the welcome."), ("resume", "pause", "waiting for letter 1".capitalize()),
-        ("stop", "put-back", "Ended after the welcome: you stopped them."), ("put-back", "stop", "Waiting for letter 1"),
+        ("pause", "resume", "After the welcome."), ("resume", "pause", "waiting for letter 1".capitalize()),
+        ("stop", "put-back", "After the welcome: you stopped them."), ("put-back", "stop", "Waiting for letter 1"),
     ):  # fmt: skip
         done = post(desk, f"/desk/people/{reader.id}/letters", act=act)
         assert done.status_code == 303

@@ -35,7 +35,7 @@ def nice(most: int) -> int:
     """A round number at or above `most` for the top of a scale."""
     size = 1
     while True:
-        for step in (1, 2, 5):
+        for step in (1, 2, 3, 4, 5):
             if size * step * 2 >= most:
                 return size * step * 2
         size *= 10

@@ -126,9 +126,12 @@ def _mail(mail: Letter, zone: ZoneInfo) -> dict[str, object]:
     name = (
         words.called(mail.letter) if mail.letter else words.KINDS.get(mail.kind, "A letter that is no longer in the sequence")
     )
+    subject = mail.letter.subject if mail.letter else ""
+    if subject.lower().startswith(f"{name.lower()}:"):
+        name, subject = subject.split(":", 1)[0], subject.split(":", 1)[1].strip()
     why = words.WHYS.get(mail.reason, "") if mail.state.value == "cancelled" else ""
     return {
-        "id": mail.id, "name": name[0].upper() + name[1:], "subject": mail.letter.subject if mail.letter else "",
+        "id": mail.id, "name": name[0].upper() + name[1:], "subject": subject,
         "state": words.STATES[mail.state] + (f": {why}" if why else ""), "good": mail.readable,
         "at": words.moment(mail.accepted or mail.due, zone), "readable": mail.readable,
     }  # fmt: skip

@@ -86,19 +86,19 @@ def _reply(name: str) -> str:
         for part in (
             facts.call_length and f"The call takes about {facts.call_length}.",
             facts.fee and f"What it costs: {facts.fee}.",
-            "You need not prepare anything, and nothing is decided in it.",
+            "You need not prepare anything, and nothing is decided in the call.",
         )
         if part
     )
     return (
         f"Dear {name},\n\n"
-        "thank you for your message. I would be glad to talk with you.\n\n"
+        "Thank you for your message. I would be glad to talk with you.\n\n"
         "Of the times you named, which one suits you best? If none of them does any more, please name another.\n\n"
         f"{call}\n\n"
         f"E-mail is not fully private, so please keep anything personal for our conversation.{days}\n\n"
         "If something cannot wait, please do not wait for me: call your local emergency number. In the US you can call or text "
         "988 at any hour.\n\n"
-        f"Kind regards\n{facts.name or rt().settings.from_name}"
+        f"Kind regards,\n{facts.name or rt().settings.from_name}"
     ).rstrip() + "\n"
 
 

@@ -109,15 +109,15 @@ def whereabouts(summary: Summary) -> str:
         case Standing.WAITING:
             return "has not pressed the button in the first mail"
         case Standing.LEFT:
-            return f"left on {day(summary.left)}, {after}" if summary.left else f"left {after}"
+            return f"on {day(summary.left)}, {after}" if summary.left else after
         case Standing.BOUNCED | Standing.COMPLAINED:
             return f"no more letters, {after}"
         case Standing.PAUSED:
-            return f"paused {after}"
+            return after
         case Standing.FINISHED:
-            return "has had every letter"
+            return f"the last on {day(where.ended)}" if where and where.ended else "the last one too"
         case Standing.ENDED:
-            return f"ended {after}: {WHYS.get(where.why, where.why)}" if where and where.why else "is in no sequence"
+            return f"{after}: {WHYS.get(where.why, where.why)}" if where and where.why else "in no sequence"
         case Standing.ERASED:
             return ""
     if where is None or where.next is None or where.due is None:
