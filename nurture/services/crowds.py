@@ -20,7 +20,7 @@ MOST_LETTERS = 2_000
 """Whose letters can be changed at once: each is a transaction of its own, and the page waits for the last of them."""
 MOST_TAGS = 100_000
 UNDO_WITHIN = timedelta(hours=1)
-_KEPT = timedelta(days=1)
+KEPT = timedelta(days=1)
 _CHUNK = 100
 
 
@@ -58,7 +58,7 @@ def do(rt: Runtime, chosen: Chosen, act: Act, tag: str, by: UserId, most: int | 
         targets = crowds.targets(db, chosen, act, tag, most + 1)
         if refused := _too_many(len(targets), most):
             raise CrowdRefused(refused)
-        crowds.forget(db, wall - _KEPT)
+        crowds.forget(db, wall - KEPT)
         crowds.begin(db, key, act, tag, by, wall)
         if act in ABOUT_TAGS:
             mark = people.add_tag if act is Act.TAG else people.remove_tag

@@ -18,6 +18,7 @@ from nurture.services.addresses import InputRefused
 from nurture.services.people import Catalogue, Named, Summary, opened, summaries
 from nurture.store import dossier, people, sequences, subscribers
 from nurture.store.dossier import Consent, Mailed
+from nurture.store.people import Course
 from nurture.words import DeliveryId, EnrollmentId, NurtureError, SubscriberId, UserId, new_id
 
 _log = log.get(__name__)
@@ -68,8 +69,8 @@ class Person:
     consents: tuple[Consent, ...]
     sent: tuple[Letter, ...]
     """What left the house, or was tried to, newest first."""
-    ahead: tuple[Named, ...]
-    """The letters after the one that waits for them."""
+    to_come: tuple[Named, ...]
+    """The letters they are still to get, the next one first."""
     notes: tuple[Note, ...]
     requests: tuple[tuple[str, str, datetime], ...]
     """Requests for a call: id, state, when."""
@@ -90,7 +91,7 @@ def read(rt: Runtime, who: SubscriberId) -> Person:
             summaries(rt, db, rows, sources=True)[0],
             tuple(dossier.consents_of(db, who)),
             tuple(_letter(mail, catalogue) for mail in mails if mail.state not in OPEN),
-            tuple(_ahead(mails, catalogue)),
+            tuple(_to_come(people.courses(db, [who]).get(who), catalogue)),
             tuple(Note(n.id, opened(rt, n.text, dossier.note_place(n.id)), n.at) for n in dossier.notes_of(db, who)),
             tuple((each.id, each.state, each.at) for each in dossier.requests_of(db, who)),
             subscribers.suppression(db, stored.email_bidx),
@@ -116,13 +117,15 @@ def _letter(mail: Mailed, catalogue: Catalogue) -> Letter:
     )  # fmt: skip
 
 
-def _ahead(mails: list[Mailed], catalogue: Catalogue) -> list[Named]:
-    waiting = next((mail for mail in reversed(mails) if mail.kind is Kind.LETTER and mail.state in OPEN), None)
-    if waiting is None or waiting.sequence is None:
+def _to_come(course: Course | None, catalogue: Catalogue) -> list[Named]:
+    """What is still to come for somebody in the middle of a sequence, paused or not; by the plain order of the letters."""
+    if course is None or course.state not in sequences.RUNNING:
         return []
-    letters = catalogue.letters(waiting.sequence)
-    at = next((place for place, each in enumerate(letters) if each.key == waiting.step), len(letters))
-    return letters[at + 1 :]
+    letters = catalogue.letters(course.sequence)
+    keys = [each.key for each in letters]
+    if course.next_step in keys:
+        return letters[keys.index(course.next_step) :]
+    return letters[keys.index(course.last_step) + 1 :] if course.last_step in keys else letters
 
 
 @dataclass(frozen=True)

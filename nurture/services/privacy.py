@@ -6,8 +6,10 @@ from nurture import log
 from nurture.delivery.vigil import look
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.runtime import Runtime
+from nurture.services import crowds as remembered
+from nurture.services import importing
 from nurture.services.accounts import HISTORY_KEPT
-from nurture.store import access, drafts, events, subscribers, users
+from nurture.store import access, crowds, drafts, events, imports, subscribers, users
 
 _log = log.get(__name__)
 
@@ -20,7 +22,7 @@ TRIALS_KEPT = timedelta(days=7)
 
 
 def retain(rt: Runtime) -> int:
-    """Delete sign-ups nobody confirmed in time, ended desk sessions, and reports and accounts' history that are old enough.
+    """Delete sign-ups nobody confirmed in time, ended desk sessions, files of people to add, and reports and history that are old enough.
 
     Returns how many sign-ups.
     """
@@ -31,6 +33,8 @@ def retain(rt: Runtime) -> int:
         access.forget(db, rt.clock.wall())
         events.forget(db, rt.clock.wall() - REPORTS_KEPT)
         drafts.forget_trials(db, rt.clock.wall() - TRIALS_KEPT)
+        imports.forget(db, rt.clock.wall() - importing.KEPT)
+        crowds.forget(db, rt.clock.wall() - remembered.KEPT)
         users.forget(db, rt.clock.wall() - HISTORY_KEPT)
     if deleted:
         _log.info("unconfirmed_deleted", count=deleted)

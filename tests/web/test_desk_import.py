@@ -12,9 +12,10 @@ from nurture.domain.delivery import Kind
 from nurture.domain.standing import Standing
 from nurture.domain.subscriber import Suppression
 from nurture.runtime import Runtime
-from nurture.services import people, preferences
+from nurture.services import people, preferences, privacy
 from nurture.services.preferences import Exit
 from nurture.services.sheets import MOST_BYTES
+from nurture.store import imports
 from nurture.store import subscribers as stored
 from nurture.store.people import Filter
 from nurture.store.schema import consents
@@ -204,3 +205,24 @@ def test_a_file_is_sealed_and_forgotten(desk: FlaskClient, rt: Runtime, clock: M
     for wrong in ("x", "0" * 32):
         assert desk.get(f"/desk/people/import/{wrong}").status_code == 404
         assert desk.get(f"/desk/people/import/{wrong}/report.csv").status_code == 404
+
+
+def test_a_file_nobody_finishes_is_gone_after_a_day(desk: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
+    upload(desk, "new@example.org\n")
+    clock.advance(hours=23)
+    privacy.retain(rt)
+    with rt.database.read() as db:
+        assert db.exec_driver_sql("SELECT count(*) FROM imports").scalar() == 1
+    clock.advance(hours=2)
+    privacy.retain(rt)
+    with rt.database.read() as db:
+        assert db.exec_driver_sql("SELECT count(*) FROM imports").scalar() == 0
+
+
+def test_while_people_are_being_added_the_page_says_so(desk: FlaskClient, rt: Runtime) -> None:
+    path = upload(desk, "new@example.org\n").headers["Location"]
+    with rt.database.begin() as db:
+        imports.claim(db, path.rsplit("/", 1)[1], '{"address": 0}', "{}")
+    assert "They are being added" in desk.get(path).text
+    assert post(desk, path, **choices(name="")).status_code == 303
+    assert standings(rt) == {}

@@ -258,6 +258,7 @@ def test_letters_are_paused_let_go_on_stopped_and_put_back_each_with_its_undo(de
         shown = desk.get(done.headers["Location"]).text
         assert f'name="act" value="{undo}">Undo' in shown
         assert there in shown
+        assert ("Letter 1: where it came from" in shown) == (act != "stop")  # what comes next, paused or not
     assert due(rt, reader) == before
 
 

@@ -155,7 +155,7 @@ def _done(key: str, draft: Draft) -> Response:
     added = draft.counts.get(Becomes.ADDED, 0)
     others = [(becomes.value, count) for becomes, count in draft.counts.items() if becomes is not Becomes.ADDED]
     return page(
-        "desk/import_done.html", tab="people", key=key, added=added, others=others,
+        "desk/import_done.html", tab="people", key=key, added=added, others=others, under_way=not draft.counts,
         confirmed=draft.choices.confirmed,
     )  # fmt: skip
 

@@ -72,8 +72,8 @@ def _shown(found: Person) -> dict[str, object]:
         **words.rights(), "id": summary.id, "name": summary.name, "email": summary.email, "called": words.person(summary),
         "standing": summary.standing, "state_words": words.STANDINGS[summary.standing], "where": words.whereabouts(summary),
         "facts": _facts(found, zone), "letters": [_mail(each, zone) for each in found.sent],
-        "ahead": [(words.called(each), each.subject) for each in found.ahead],
-        "next": summary.where.next if summary.where else None, "joined": words.day(summary.joined),
+        "ahead": [(words.called(each), each.subject) for each in found.to_come[1:]],
+        "next": found.to_come[0] if found.to_come else None, "joined": words.day(summary.joined),
         "receipt": [
             {"act": words.ACTS[each.act], "at": words.moment(each.at), "from": _from(each.source), "wording": each.wording,
              "version": each.version, "answered": _ANSWERS[each.act]}
