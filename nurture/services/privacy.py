@@ -22,7 +22,7 @@ TRIALS_KEPT = timedelta(days=7)
 
 
 def retain(rt: Runtime) -> int:
-    """Delete sign-ups nobody confirmed in time, ended desk sessions, files of people to add, and reports and history that are old enough.
+    """Delete sign-ups nobody confirmed in time, ended desk sessions, files of people to add, and history that is old enough.
 
     Returns how many sign-ups.
     """
