@@ -4,10 +4,19 @@ from flask import Flask
 
 from nurture.runtime import Runtime, shipped
 from nurture.web import api, ops, pages, public, reading, subscriber, webhooks
-from nurture.web.desk import access, account, dashboard, entry, letters
-from nurture.web.desk import access, account, dashboard, entry, importing, many, people, person
-from nurture.web.desk import access, account, dashboard, entry, importing, many, people, person, requests
-from nurture.web.desk import access, account, dashboard, entry, importing, many, numbers, people, person, requests
+from nurture.web.desk import (
+    access,
+    account,
+    dashboard,
+    entry,
+    importing,
+    letters,
+    many,
+    numbers,
+    people,
+    person,
+    requests,
+)
 
 
 def create_app(rt: Runtime) -> Flask:
@@ -17,9 +26,7 @@ def create_app(rt: Runtime) -> Flask:
     pages.prepare(app)
     for blueprint in (
         public.pages, reading.pages, subscriber.pages, ops.pages, entry.pages, account.pages, access.pages, dashboard.pages,
-        letters.pages, api.api, webhooks.webhooks,
-        people.pages, many.pages, importing.pages, person.pages,
-        requests.pages, numbers.pages,
+        letters.pages, people.pages, many.pages, importing.pages, person.pages, requests.pages, numbers.pages,
         api.api, webhooks.webhooks,
     ):  # fmt: skip
         app.register_blueprint(blueprint)

@@ -355,7 +355,7 @@ def publish(rt: Runtime, step: StepKey) -> None:
         letter = read_letter(f"00-{step}.md", draft.text)
         edition = compile_letter(letter)
         stored = StoredEdition(EditionId(new_id()), step, edition.subject, edition.html, edition.text, edition.sha256)
-        sequences.publish(db, old.id, stored, rt.clock.now())
+        sequences.publish(db, old.id, stored, letter.text, ME, rt.clock.now())
         fresh = StoredStep(step, 0, letter.file_name, letter.text, letter.wait, stored.id)
         listed = schedule.placed(old.listed, fresh, new_letters.place_of(db, old.id, step))
         moving.put(rt, db, old, replace(old, listed=listed), Choice.EVERYONE, ME)

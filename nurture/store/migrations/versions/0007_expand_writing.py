@@ -5,8 +5,8 @@ from alembic import op
 
 from nurture.store.columns import Id, Instant
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
@@ -32,5 +32,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back to 0005."""
+    """Back to 0006."""
     op.drop_table("trials")
