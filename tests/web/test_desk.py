@@ -3,13 +3,17 @@
 import re
 
 from flask.testing import FlaskClient
+from sqlalchemy import update
 
+from nurture.domain.delivery import State
+from nurture.domain.user import Role
 from nurture.runtime import Runtime
 from nurture.services import access, goals
 from nurture.services.addresses import parse_address
+from nurture.store.schema import deliveries
 from tests.clocks import ManualClock
-from tests.desk import log_in, path_of
-from tests.people import a_subscriber, run_tick
+from tests.desk import a_colleague, log_in, log_in_as, path_of, post
+from tests.people import a_subscriber, due, run_tick, subjects
 
 
 def test_nobody_gets_in_without_a_link(client: FlaskClient) -> None:
@@ -54,20 +58,73 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(client: FlaskClient, rt
     assert "SameSite=Strict" in cookie
 
 
-def test_the_desk_shows_requests_letters_and_counts(client: FlaskClient, rt: Runtime) -> None:
-    a_subscriber(rt)
+def test_today_in_one_look(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
+    reader = a_subscriber(rt, first_name="Zoë")
     run_tick(rt)
+    coming = due(rt, reader)
+    assert coming is not None
+    clock.advance(seconds=(coming - clock.now()).total_seconds() - 3600)
     asked = goals.Request("Robin Quill", "robin@example.org", "Oregon", "email", "", False, "Tuesdays")
     consultation = goals.request_consultation(rt, asked, parse_address(asked.email), None)
     log_in(client, rt)
     page = client.get("/desk/").text
-    assert "Letter 4" in page
-    assert f"/desk/consultations/{consultation}" in page
+    assert "One person asks for a call" in page
+    assert re.search(r'class="big">1</p>\s*<p class="light">letter goes out', page)
+    assert ">Z.</a>" in page
+    assert f"/desk/people/{reader.id}" in page
     detail = client.get(f"/desk/consultations/{consultation}").text
     assert "Robin Quill" in detail
     assert "robin@example.org" in detail
     assert client.get("/desk/consultations/" + "0" * 32).status_code == 404
     assert client.get("/desk/consultations/x").status_code == 404
+
+
+def test_the_stop_switch_stops_everything_and_is_undone_by_one_press(client: FlaskClient, rt: Runtime) -> None:
+    reader = a_subscriber(rt)
+    log_in(client, rt)
+    assert post(client, "/desk/sending", act="stop").status_code == 303
+    run_tick(rt)
+    assert subjects(rt, reader) == []
+    page = client.get("/desk/?said=stopped").text
+    assert "All sending is stopped" in page
+    assert "Undo: start again" in page
+    assert "Stop all sending" not in page
+    assert post(client, "/desk/sending", act="start").status_code == 303
+    run_tick(rt)
+    assert subjects(rt, reader)
+
+
+def test_what_needs_a_person_is_said_with_one_thing_to_do(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
+    reader = a_subscriber(rt)
+    log_in(client, rt)
+    assert "not running" in client.get("/desk/").text
+    run_tick(rt)
+    assert "Nothing needs you" in client.get("/desk/").text
+    with rt.database.begin() as db:
+        db.execute(update(deliveries).where(deliveries.c.state == State.SCHEDULED).values(state=State.HELD))
+    assert "One mail may have been sent" in client.get("/desk/").text
+    listed = client.get("/desk/mails").text
+    found = re.search(r'action="(/desk/mails/[0-9a-f]{32})"', listed)
+    assert found
+    assert post(client, found[1], act="again").status_code == 303
+    assert post(client, found[1], act="again").status_code == 409
+    assert "No mail needs a look" in client.get("/desk/mails").text
+    assert due(rt, reader) is not None
+    clock.advance(days=420)
+    run_tick(rt)
+    log_in(client, rt)
+    said = client.get("/desk/").text
+    assert "are due for another look" in said
+    assert client.get("/desk/letter/history").headers["Location"].endswith("/history")
+
+
+def test_a_viewer_sees_today_and_stops_nothing(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
+    a_colleague(rt)
+    viewer = a_colleague(rt, "vic@example.org", Role.VIEWER)
+    clock.advance(seconds=61)
+    log_in_as(client, rt, viewer)
+    assert "Stop all sending" not in client.get("/desk/").text
+    assert post(client, "/desk/sending", act="stop").status_code == 403
 
 
 def test_logging_out_needs_the_page_s_own_token_and_ends_the_session(client: FlaskClient, rt: Runtime) -> None:

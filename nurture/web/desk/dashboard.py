@@ -1,25 +1,104 @@
-"""The desk's first page: who asked for a call, the letters in their order, how many readers."""
+"""The desk's first page: today in one look, what needs a person, and the switch that stops all sending."""
 
-from flask import Blueprint, Response
+from collections.abc import Mapping
 
-from nurture.services import goals, overview
-from nurture.web.desk.guard import needs_login
-from nurture.web.pages import page, rt
+from flask import Blueprint, Response, g, request, url_for
+
+from nurture.domain.delivery import State
+from nurture.services import deliveries, goals, home, switch
+from nurture.services.deliveries import NotInDoubt
+from nurture.services.home import Need, Trouble
+from nurture.web.desk import words
+from nurture.web.desk.guard import needs_login, see
+from nurture.web.pages import message, page, rt
+from nurture.words import DeliveryId, StepKey
 
 pages = Blueprint("dashboard", __name__, url_prefix="/desk")
 
 
-@pages.get("/")
+@pages.get("/", endpoint="home")
 @needs_login
-def home() -> Response:
-    """What needs the therapist, and how things stand."""
-    requests = [
-        {"id": each.id, "received": f"{each.received:%Y-%m-%d %H:%M} UTC", "state": each.state}
-        for each in goals.list_requests(rt())
-    ]
-    seen = overview.overview(rt())
-    letters = [
-        {"position": n, "subject": letter.subject, "wait": letter.wait, "slug": letter.key}
-        for n, letter in enumerate(seen.letters)
-    ]
-    return page("desk/home.html", tab="home", requests=requests, letters=letters, counts=seen.counts)
+def show() -> Response:
+    """Today in one look."""
+    seen = home.look(rt(), home.requests_waiting(goals.count_requests(rt())), words.practice_zone())
+    needs = [_said(need, seen.titles) for need in seen.needs]
+    return page("desk/home.html", tab="home", seen=seen, needs=needs, restart=request.args.get("said") == "stopped")
+
+
+_ASK = "Ask whoever runs the service to look at it."
+
+
+def _said(need: Need, titles: Mapping[StepKey, str]) -> dict[str, str]:
+    """A thing that needs a person: a sentence, and one thing to do."""
+    many = need.count != 1
+    mails = f"{need.count} mails" if many else "One mail"
+    match need.trouble:
+        case Trouble.STOPPED:
+            return {"said": "All sending is stopped. Nobody gets a letter until you start it again.", "act": "start"}
+        case Trouble.REFUSED:
+            return {"said": f"Your mail service refuses all mail at the moment. It is tried again by itself. {_ASK}", "act": ""}
+        case Trouble.CLOCK:
+            return {"said": f"The service's clock or records jumped, so nothing is sent, to be safe. {_ASK}", "act": ""}
+        case Trouble.SILENT:
+            return {"said": f"The part that sends letters is not running, so nothing goes out. {_ASK}", "act": ""}
+        case Trouble.LATE:
+            return {"said": "Some letters are late. They go out by themselves; look again in a quarter of an hour.", "act": ""}
+        case Trouble.HELD:
+            said = f"{mails} may have been sent, and nobody can tell. You decide whether to send again."
+            return {"said": said, "act": "Decide", "url": url_for("dashboard.mails")}
+        case Trouble.FAILED:
+            return {"said": f"{mails} could not be sent.", "act": "Look at it", "url": url_for("dashboard.mails")}
+        case Trouble.BOUNCES:
+            return _numbers("More than 2 in 100 mails of the last 30 days came back.")
+        case Trouble.COMPLAINTS:
+            return _numbers("More than 1 in 1,000 mails of the last 30 days were reported as spam.")
+        case Trouble.REVIEW:
+            title = titles.get(StepKey(need.about), need.about)
+            url = url_for("dashboard.letter", step=need.about)
+            return {"said": f"The facts in “{title}” are due for another look.", "act": "Open the letter", "url": url}
+        case Trouble.WAITING:
+            who = f"{need.count} people wait" if many else "One person waits"
+            said = f"{who} for you to let them go on, since the letters changed."
+            return {"said": said, "act": "See who", "url": "/desk/sequence/"}
+
+
+def _numbers(said: str) -> dict[str, str]:
+    return {"said": said, "act": "See numbers", "url": url_for("numbers.show")}
+
+
+@pages.get("/letter/<step>")
+@needs_login
+def letter(step: str) -> Response:
+    """On to the page on which a letter of the first sequence is written."""
+    return see(url_for("letters.edit", sequence=home.first_sequence(rt()), step=step))
+
+
+@pages.post("/sending")
+@needs_login
+def sending() -> Response:
+    """The stop switch, and its undo."""
+    if request.form.get("act") == "stop":
+        switch.stop_sending(rt(), "stopped at the desk", f"user {g.me.id}")
+        return see(url_for("dashboard.home", said="stopped"))
+    switch.start_sending(rt())
+    return see(url_for("dashboard.home"))
+
+
+@pages.get("/mails")
+@needs_login
+def mails() -> Response:
+    """Mail that may have been sent, or could not be: a person decides."""
+    held = [(each, True) for each in deliveries.list_doubts(rt(), State.HELD, 200)]
+    failed = [(each, False) for each in deliveries.list_doubts(rt(), State.FAILED, 200)]
+    return page("desk/mails.html", tab="home", mails=held + failed, words=words)
+
+
+@pages.post("/mails/<delivery>")
+@needs_login
+def decide(delivery: str) -> Response:
+    """It arrived, or it is sent again."""
+    try:
+        deliveries.resolve(rt(), DeliveryId(delivery), request.form.get("act") == "arrived", f"user {g.me.id}")
+    except NotInDoubt:
+        return message(409, "Settled already", "This mail needs nothing any more.", url_for("dashboard.mails"), "To the others")
+    return see(url_for("dashboard.mails"))

@@ -1,0 +1,186 @@
+"""The desk's first page: what happens around today, and what needs a person, each with one thing to do about it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from nurture.domain.consultation import WAITING, RequestState
+from nurture.domain.delivery import State
+from nurture.domain.timeline import ON_TIME
+from nurture.letters.source import Letter, read_letter
+from nurture.runtime import Runtime
+from nurture.sealing import Sealed
+from nurture.services import health, people, schedule
+from nurture.store import figures, gates, sequences, subscribers, today
+from nurture.store.gates import Gate, Shut
+from nurture.store.sequences import StoredSequence
+from nurture.words import StepKey, SubscriberId
+
+_MOST_NAMED = 60
+_MOST_JOINED = 6
+_LOOK_BACK = timedelta(days=30)
+_FEW = 100
+"""With fewer mails than this a share of them says nothing."""
+BOUNCES, COMPLAINTS = 0.02, 0.001
+"""Shares of mail above which mail services distrust a sender: bounces, and Gmail's wish for complaints."""
+_REVIEW_SOON = timedelta(days=30)
+
+
+class Trouble(StrEnum):
+    """What may need a person."""
+
+    STOPPED = "stopped"
+    REFUSED = "refused"
+    CLOCK = "clock"
+    SILENT = "silent"
+    LATE = "late"
+    HELD = "held"
+    FAILED = "failed"
+    BOUNCES = "bounces"
+    COMPLAINTS = "complaints"
+    REVIEW = "review"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing that needs a person; `count`: of mails, letters or people; `about`: a letter's key, or who stopped sending."""
+
+    trouble: Trouble
+    count: int = 0
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Due:
+    """A letter that goes out soon."""
+
+    subscriber: SubscriberId
+    initials: str
+    step: StepKey
+    at: datetime
+
+    def __repr__(self) -> str:
+        """Never initials."""
+        return f"Due({self.subscriber}, {self.step})"
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day's letters: how many, and the first of them."""
+
+    count: int
+    first: list[Due]
+
+
+@dataclass(frozen=True)
+class Newcomer:
+    """Somebody who signed up lately."""
+
+    subscriber: SubscriberId
+    called: str
+    confirmed: bool
+
+    def __repr__(self) -> str:
+        """Never a name."""
+        return f"Newcomer({self.subscriber})"
+
+
+@dataclass(frozen=True)
+class Home:
+    """Everything on the page."""
+
+    needs: list[Need]
+    requests: int
+    today: Day
+    tomorrow: Day
+    newcomers: list[Newcomer]
+    joined: int
+    """In the last seven days."""
+    stopped: Shut | None
+    """The stop switch, if somebody threw it."""
+    titles: dict[StepKey, str]
+
+
+def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
+    """How things stand now, its days by the clock of `zone`."""
+    now, wall = rt.clock.now(), rt.clock.wall()
+    midnight = datetime.combine(now.astimezone(zone).date() + timedelta(days=1), time(), zone)
+    first, second = midnight.astimezone(UTC), (midnight + timedelta(days=1)).astimezone(UTC)
+    with rt.database.read() as db:
+        shut = gates.shut_gates(db)
+        keys = sequences.all_keys(db)
+        letters = _letters(sequences.load(db, key) for key in keys[:1])
+        day, following = (today.coming(db, since, until, _MOST_NAMED) for since, until in ((None, first), (first, second)))
+        came, week = today.joined(db, _MOST_JOINED), today.joined_since(db, now - timedelta(days=7))
+        oldest, attention = today.oldest_due(db, now), today.attention(db)
+        span = (now - _LOOK_BACK, now)
+        sent, back = figures.sent(db, span), figures.returned(db, span)
+    held = len(schedule.waiting(rt, keys[0])) if keys else 0
+    needs = [_gate(each) for each in shut if each.gate is not Gate.PROVIDER or each.stops(wall)]
+    if health.readiness(rt)["scheduler"] != "ok":
+        needs.append(Need(Trouble.SILENT))
+    elif oldest is not None and not shut and now - oldest > rt.clock.stretch(ON_TIME):
+        needs.append(Need(Trouble.LATE))
+    needs += [Need(trouble, attention[state]) for state, trouble in _ATTENTION.items() if attention.get(state)]
+    needs += [Need(Trouble.WAITING, held)] * bool(held)
+    for state, limit, trouble in (
+        (State.BOUNCED, BOUNCES, Trouble.BOUNCES),
+        (State.COMPLAINED, COMPLAINTS, Trouble.COMPLAINTS),
+    ):
+        if sent >= _FEW and back.get(state, 0) > limit * sent:
+            needs.append(Need(trouble, back[state]))
+    due = now.date() + _REVIEW_SOON
+    needs += [Need(Trouble.REVIEW, about=each.key) for each in letters if each.review_by is not None and each.review_by <= due]
+    titles = {each.key: each.subject for each in letters}
+    newcomers = [Newcomer(each.subscriber, _called(rt, each), each.confirmed is not None) for each in came]
+    stopped = next((each for each in shut if each.gate is Gate.STOP), None)
+    return Home(needs, requests_waiting, _day(rt, *day), _day(rt, *following), newcomers, week, stopped, titles)
+
+
+_SHARES = ((State.BOUNCED, BOUNCES, Trouble.BOUNCES), (State.COMPLAINED, COMPLAINTS, Trouble.COMPLAINTS))
+_ATTENTION = {State.HELD: Trouble.HELD, State.FAILED: Trouble.FAILED}
+
+
+def _gate(shut: Shut) -> Need:
+    match shut.gate:
+        case Gate.STOP:
+            return Need(Trouble.STOPPED)
+        case Gate.PROVIDER:
+            return Need(Trouble.REFUSED)
+        case _:
+            return Need(Trouble.CLOCK)
+
+
+def _letters(stored: Iterable[StoredSequence | None]) -> list[Letter]:
+    return [read_letter(step.file_name, step.source) for one in stored if one is not None for step in one.steps]
+
+
+def _day(rt: Runtime, count: int, rows: list[today.Coming]) -> Day:
+    first = [Due(row.subscriber, _initials(rt, row.subscriber, row.first_name, row.email), row.step, row.due) for row in rows]
+    return Day(count, first)
+
+
+def _initials(rt: Runtime, who: SubscriberId, name: Sealed | None, email: Sealed) -> str:
+    """So little that somebody who looks over a shoulder knows nobody: `R.`."""
+    known = people.opened(rt, name, subscribers.first_name_place(who)) or people.opened(rt, email, subscribers.email_place(who))
+    return ".".join(part[0].upper() for part in known.split()[:2] if part) + "." if known else "?"
+
+
+def _called(rt: Runtime, row: today.Joined) -> str:
+    who = row.subscriber
+    name = people.opened(rt, row.first_name, subscribers.first_name_place(who))
+    return name or people.opened(rt, row.email, subscribers.email_place(who))
+
+
+def requests_waiting(counts: Mapping[RequestState, int]) -> int:
+    """How many requests for a call are somebody's turn to act."""
+    return sum(counts.get(state, 0) for state in WAITING)
+
+
+def first_sequence(rt: Runtime) -> str:
+    """The key of the sequence that a sign-up starts; empty if there is none."""
+    with rt.database.read() as db:
+        return next(iter(sequences.all_keys(db)), "")
