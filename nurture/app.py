@@ -16,6 +16,8 @@ from nurture.web.desk import (
     people,
     person,
     requests,
+    sequence,
+    simulator,
 )
 
 
@@ -27,6 +29,7 @@ def create_app(rt: Runtime) -> Flask:
     for blueprint in (
         public.pages, reading.pages, subscriber.pages, ops.pages, entry.pages, account.pages, access.pages, dashboard.pages,
         letters.pages, people.pages, many.pages, importing.pages, person.pages, requests.pages, numbers.pages,
+        sequence.pages, simulator.pages,
         api.api, webhooks.webhooks,
     ):  # fmt: skip
         app.register_blueprint(blueprint)

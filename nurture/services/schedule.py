@@ -215,7 +215,7 @@ class Waiting:
     since: datetime
 
 
-def waiting(rt: Runtime, key: str, most: int = 200) -> list[Waiting]:
+def waiting(rt: Runtime, key: str, most: int = 100) -> list[Waiting]:
     """Who waits since an edit until a person lets them go on."""
     with rt.database.read() as db:
         old, _ = _load(db, key)

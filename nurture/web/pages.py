@@ -33,10 +33,11 @@ MAIL_CSP = (
 DESK_SECTIONS = (
     ("home", "Home", "/desk/"),
     ("letters", "Letters", "/desk/letters/"),
+    ("sequence", "The plan", "/desk/sequence/"),
     ("people", "People", "/desk/people/"),
     ("requests", "Requests", "/desk/requests"),
     ("numbers", "Numbers", "/desk/numbers"),
-    ("access", "People with access", "/desk/access/"),
+    ("access", "Access", "/desk/access/"),
 )
 """The desk's sections: key, name, address."""
 

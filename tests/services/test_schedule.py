@@ -13,13 +13,15 @@ from nurture.domain.delivery import Kind, Outcome, State
 from nurture.domain.edit import NOBODY, Choice
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.timeline import NeverOpens, Quiet, Rules, Window
-from nurture.letters.source import folder_files, read_folder
+from nurture.letters.compiler import compile_letter
+from nurture.letters.source import folder_files, read_folder, read_letter
 from nurture.mailers.base import Mail
 from nurture.runtime import Runtime, shipped
-from nurture.services import enrollments, preferences, publishing, schedule
+from nurture.services import enrollments, preferences, publishing, releasing, schedule
 from nurture.services.preferences import Exit
 from nurture.services.schedule import Edited, ScheduleConflict, ScheduleRefused, Slot
 from nurture.store import new_letters, schema, sequences
+from nurture.store.schedules import hold_alone
 from nurture.words import BatchId, EnrollmentId, StepKey, UserId
 from tests.clocks import ManualClock
 from tests.people import Reader, a_subscriber, due, enrollment_of, rows, run_tick, subjects
@@ -339,26 +341,14 @@ def test_a_new_letter_reaches_nobody_before_it_is_published(rt: Runtime, clock: 
 
 
 def publish(rt: Runtime, step: StepKey) -> None:
-    """What the desk's editor does with a new letter: compile it, and put it in its place."""
-    from nurture.letters.compiler import compile_letter
-    from nurture.letters.source import read_letter
-    from nurture.services import moving
-    from nurture.store.schedules import hold_alone
-    from nurture.store.sequences import StoredEdition, StoredStep
-    from nurture.words import EditionId, new_id
-
+    """What the letters' page does, once every living reader has been tried."""
     with rt.database.begin() as db:
         hold_alone(db)
         old = sequences.load(db, KEY)
         assert old
         draft = next(each for each in new_letters.read(db, old.id) if each.step == step)
-        letter = read_letter(f"00-{step}.md", draft.text)
-        edition = compile_letter(letter)
-        stored = StoredEdition(EditionId(new_id()), step, edition.subject, edition.html, edition.text, edition.sha256)
-        sequences.publish(db, old.id, stored, letter.text, ME, rt.clock.now())
-        fresh = StoredStep(step, 0, letter.file_name, letter.text, letter.wait, stored.id)
-        listed = schedule.placed(old.listed, fresh, new_letters.place_of(db, old.id, step))
-        moving.put(rt, db, old, replace(old, listed=listed), Choice.EVERYONE, ME)
+        letter = read_letter(f"{step}.md", draft.text)
+        releasing.release(rt, db, KEY, [read_letter(f"00-{step}.md", draft.text)], {step: compile_letter(letter)}, ME)
 
 
 def test_drafts_move_with_an_edit_and_can_be_thrown_away(rt: Runtime) -> None:
