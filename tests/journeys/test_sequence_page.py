@@ -110,6 +110,7 @@ def test_taking_out_and_putting_back_and_dragging(page: Page, site: tuple[Runtim
     expect(page.get_by_text("5 letters in 14 days")).to_be_visible()
     page.get_by_role("button", name="Put back Letter 4").click()
     expect(page.get_by_text("6 letters in 18 days")).to_be_visible()
+    page.set_viewport_size({"width": 1280, "height": 2000})  # both ends in view: the page must not scroll under the pointer
     page.locator("[data-step=invitation] .place").drag_to(page.locator("[data-step=welcome] .place"))
     assert titles(page)[0] == "Letter 5: the last one, and an open door"
     page.get_by_role("button", name="Take out Letter 4").click()
