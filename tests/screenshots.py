@@ -27,6 +27,12 @@ from tests.people import a_subscriber, due, inbox, run_tick
 
 KEY = "ketamine-and-talk-therapy"
 LOGO = Logo(png(200, 48), "png", 200, 48)
+DESK = {
+    "desk": "/desk/", "desk-letters": "/desk/letters/", "desk-letter": f"/desk/letters/{KEY}/history",
+    "desk-editions": f"/desk/letters/{KEY}/history/editions", "desk-plan": "/desk/sequence/", "desk-simulator": "/desk/simulator",
+    "desk-people": "/desk/people/", "desk-requests": "/desk/requests", "desk-numbers": "/desk/numbers",
+    "desk-access": "/desk/access/", "desk-protect": "/desk/account/protect",
+}  # fmt: skip
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -105,7 +111,12 @@ def _take(rt: Runtime, clock: ManualClock, browser: Browser, url: str, folder: P
             shot("resubscribed")
             page.goto(re.sub(r"^https?://[^/]+", url, access.login_link(rt)))
             page.get_by_role("button").click()
-            shot("desk")
+            for name, path in DESK.items():
+                page.goto(url + path)
+                page.wait_for_load_state("networkidle")
+                shot(name)
+            page.goto(f"{url}/desk/people/{leaving.id}")
+            shot("desk-person")
             context.close()
 
 
