@@ -108,6 +108,7 @@ def test_what_needs_a_person_is_said_with_one_thing_to_do(client: FlaskClient, r
     assert found
     assert post(client, found[1], act="again").status_code == 303
     assert post(client, found[1], act="again").status_code == 409
+    assert post(client, "/desk/mails/x", act="again").status_code == 404
     assert "No mail needs a look" in client.get("/desk/mails").text
     assert due(rt, reader) is not None
     clock.advance(days=420)

@@ -1,8 +1,9 @@
 """The desk's first page: today in one look, what needs a person, and the switch that stops all sending."""
 
+import re
 from collections.abc import Mapping
 
-from flask import Blueprint, Response, g, request, url_for
+from flask import Blueprint, Response, abort, g, request, url_for
 
 from nurture.domain.delivery import State
 from nurture.services import deliveries, goals, home, switch
@@ -97,6 +98,8 @@ def mails() -> Response:
 @needs_login
 def decide(delivery: str) -> Response:
     """It arrived, or it is sent again."""
+    if not re.fullmatch("[0-9a-f]{32}", delivery):
+        abort(404)
     try:
         deliveries.resolve(rt(), DeliveryId(delivery), request.form.get("act") == "arrived", f"user {g.me.id}")
     except NotInDoubt:

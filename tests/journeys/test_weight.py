@@ -1,0 +1,63 @@
+"""What the desk's pages weigh, how fast they come, and that nothing of them comes from elsewhere."""
+
+import re
+import threading
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+from werkzeug.serving import make_server
+
+from nurture import runtime
+from nurture.app import create_app
+from nurture.services import access, publishing
+from tests.conftest import settings_for
+from tests.people import a_subscriber, run_tick
+
+KEY = "ketamine-and-talk-therapy"
+MOST_BYTES = 200_000
+PAGES = (
+    "/desk/", "/desk/letters/", f"/desk/letters/{KEY}/history", f"/desk/letters/{KEY}/history/editions",
+    f"/desk/letters/{KEY}/history/publish", "/desk/sequence/", "/desk/simulator", "/desk/people/", "/desk/requests",
+    "/desk/numbers", "/desk/access/", "/desk/account/", "/desk/account/protect", "/desk/mails",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def desk(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    rt = runtime.build(settings_for(tmp_path_factory.mktemp("site"), from_name="Dana from Oak Street"), migrate=True)
+    publishing.load_shipped(rt)
+    for _ in range(60):
+        a_subscriber(rt)
+    run_tick(rt)
+    server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    context = browser.new_context(base_url=f"http://127.0.0.1:{server.server_port}")
+    page = context.new_page()
+    page.goto(re.sub(r"^https?://[^/]+", "", access.login_link(rt)))
+    page.get_by_role("button").click()
+    page.wait_for_url("**/desk/")
+    yield page
+    context.close()
+    server.shutdown()
+    server.server_close()
+    rt.close()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_of_the_desk_is_light_and_all_of_it_is_ours(desk: Page, path: str) -> None:
+    fresh = desk.context.browser.new_context(storage_state=desk.context.storage_state()) if desk.context.browser else None
+    assert fresh is not None
+    page = fresh.new_page()
+    origin = "/".join(desk.url.split("/")[:3])
+    came: list[tuple[str, int]] = []
+    page.on("requestfinished", lambda request: came.append((request.url, request.sizes()["responseBodySize"])))
+    answer = page.goto(origin + path)
+    assert answer is not None
+    assert answer.status == 200
+    page.wait_for_load_state("networkidle")
+    policy = answer.headers["content-security-policy"]
+    fresh.close()
+    assert "unsafe" not in policy
+    assert [url for url, _ in came if not url.startswith((origin, "data:"))] == []
+    assert sum(size for _, size in came) <= MOST_BYTES, sorted(came, key=lambda each: -each[1])[:5]

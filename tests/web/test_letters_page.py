@@ -1,0 +1,76 @@
+"""The letters' pages without a script: what odd addresses and forms get."""
+
+import pytest
+from flask.testing import FlaskClient
+
+from nurture.domain.user import Role
+from nurture.runtime import Runtime
+from tests.clocks import ManualClock
+from tests.desk import a_colleague, log_in, log_in_as, post
+
+HISTORY = "/desk/letters/ketamine-and-talk-therapy/history"
+
+
+@pytest.mark.parametrize("path", ["/desk/letters/none/history", "/desk/letters/ketamine-and-talk-therapy/none"])
+@pytest.mark.parametrize("page", ["", "/preview", "/editions", "/publish"])
+def test_a_letter_that_is_not_there_is_said_to_be_gone(client: FlaskClient, rt: Runtime, path: str, page: str) -> None:
+    log_in(client, rt)
+    answer = client.get(path + page)
+    assert answer.status_code == 404
+    assert "no such letter" in answer.text
+
+
+@pytest.mark.parametrize("query", ["who=x", "who=" + "z" * 32, "view=none", "who=named&view=plain", "who=" + "0" * 32])
+def test_any_preview_that_is_asked_for_is_a_letter(client: FlaskClient, rt: Runtime, query: str) -> None:
+    log_in(client, rt)
+    answer = client.get(f"{HISTORY}/preview?{query}")
+    assert answer.status_code == 200
+    assert "Letter 1 of 5" in answer.text
+    policy = answer.headers["Content-Security-Policy"]
+    assert "sandbox" in policy
+    assert "script-src" not in policy
+
+
+@pytest.mark.parametrize("version", ["", "-1", "x", "9" * 12])
+def test_a_save_without_its_version_is_refused_and_changes_nothing(client: FlaskClient, rt: Runtime, version: str) -> None:
+    log_in(client, rt)
+    given = {"subject": "Other", "preheader": "", "body": "", "version": version}
+    assert post(client, HISTORY, **given).status_code == 400
+    assert "changes not published" not in client.get("/desk/letters/").text
+
+
+def test_what_a_form_sends_without_a_subject_comes_back(client: FlaskClient, rt: Runtime) -> None:
+    log_in(client, rt)
+    answer = post(client, HISTORY, subject=" ", preheader="", body="# Typed for an hour", version="0")
+    assert answer.status_code == 422
+    assert "needs a subject line" in answer.text
+    assert "# Typed for an hour" in answer.text
+
+
+def test_editions_that_are_none_are_not_put_back(client: FlaskClient, rt: Runtime) -> None:
+    log_in(client, rt)
+    assert post(client, f"{HISTORY}/editions", edition="x", version="0").status_code == 409
+    assert client.get(f"{HISTORY}/editions?edition=x").status_code == 200
+
+
+def test_a_viewer_reads_letters_and_changes_none(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
+    a_colleague(rt)
+    viewer = a_colleague(rt, "vic@example.org", Role.VIEWER)
+    clock.advance(seconds=61)
+    log_in_as(client, rt, viewer)
+    assert client.get(HISTORY).status_code == 200
+    for path in ("", "/trial", "/publish", "/discard", "/reviewed", "/editions"):
+        assert post(client, HISTORY + path, version="0").status_code == 403
+
+
+def test_whose_eyes_are_chosen_by_address_and_shown_by_a_random_id(client: FlaskClient, rt: Runtime) -> None:
+    from tests.people import a_subscriber
+
+    reader = a_subscriber(rt, first_name="Zoë")
+    log_in(client, rt)
+    answer = post(client, f"{HISTORY}/who", email=reader.email)
+    assert answer.status_code == 303
+    assert reader.email not in answer.headers["Location"]
+    assert reader.id in answer.headers["Location"]
+    assert "Hello Zoë" in client.get(f"{HISTORY}/preview?who={reader.id}").text
+    assert post(client, f"{HISTORY}/who", email="nobody@example.org").status_code == 404
