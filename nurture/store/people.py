@@ -110,12 +110,16 @@ def _in(people: Select[Any]) -> ColumnElement[bool]:
     return S.id.in_(people)
 
 
+def _has(*states: EnrollmentState) -> ColumnElement[bool]:
+    """They are, or were, in a sequence at one of these states: one look-up a row, since a list of all such is slow to make."""
+    return exists().where(E.subscriber_id == S.id, E.state.in_(states))
+
+
 def _newest_is(state: EnrollmentState) -> ColumnElement[bool]:
     """Their course is at `state`: what comes first in PLACES hides what comes after it, as in `courses`."""
     order = list(PLACES)
     hiding = order[: order.index(state)]
-    mine = _in(select(E.subscriber_id).where(E.state == state))
-    return and_(mine, not_(_in(select(E.subscriber_id).where(E.state.in_(hiding))))) if hiding else mine
+    return and_(_has(state), not_(_has(*hiding))) if hiding else _has(state)
 
 
 def _stands(standing: Standing) -> list[ColumnElement[bool]]:
@@ -125,13 +129,11 @@ def _stands(standing: Standing) -> list[ColumnElement[bool]]:
     if standing is Standing.WAITING:
         return [S.state == SubscriberState.PENDING]
     places = {word: state for state, word in PLACES.items()}
+    if standing is Standing.ENDED:  # or never in a sequence at all
+        others = [state for state, word in PLACES.items() if word is not standing]
+        return [S.state == SubscriberState.ACTIVE, not_(_has(*others))]
     there = and_(S.state == SubscriberState.ACTIVE, _newest_is(places[standing]))
-    if standing is Standing.PAUSED:
-        return [or_(there, S.state == SubscriberState.PAUSED)]
-    if standing is Standing.ENDED:
-        nowhere = and_(S.state == SubscriberState.ACTIVE, not_(_in(select(E.subscriber_id))))
-        return [or_(there, nowhere)]
-    return [there]
+    return [or_(there, S.state == SubscriberState.PAUSED) if standing is Standing.PAUSED else there]
 
 
 def conditions(which: Filter) -> list[ColumnElement[bool]]:

@@ -207,6 +207,7 @@ enrollments = Table(
     ),
     Index("ix_enrollments_active", "sequence_id", **where("state = 'active'")),  # plan: who has no next row
     Index("ix_enrollments_paused", "sequence_id", **where("state = 'paused'")),  # the desk's list of who is held
+    Index("ix_enrollments_standing", "subscriber_id", "state"),  # the list of people, by where they stand
     Index("ix_enrollments_place", "sequence_id", "last_step", "state", "subscriber_id"),  # the list's filters
     Index("ix_enrollments_started_at", "started_at", "sequence_id", "last_step", "state", "why"),  # the funnel
 )  # fmt: skip

@@ -131,6 +131,7 @@ def measure(rt: Runtime, who: str) -> dict[str, float]:
     letters = [part.split('"')[0] for part in listed.split('<option value="')[1:] if part.startswith(("got.", "waits."))]
     paths = {
         "the list": base, "its second page": older, "those getting letters": f"{base}?standing=reading",
+        "those who had every letter": f"{base}?standing=finished",
         "those paused": f"{base}?standing=paused", "those reported as spam": f"{base}?standing=complained",
         "those who ended early": f"{base}?standing=ended", "waiting for a letter": f"{base}?letter={letters[2]}",
         "got a letter last": f"{base}?letter={letters[-2]}", "by source": f"{base}?source=%2F", "by tag": f"{base}?tag=tag+3",

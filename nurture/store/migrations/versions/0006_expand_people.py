@@ -57,6 +57,7 @@ def upgrade() -> None:
     op.create_index("ix_imports_made_at", "imports", ["made_at"])
     op.create_index("ix_subscribers_created_at", "subscribers", ["created_at", "id", "state"])
     op.create_index("ix_subscribers_left_at", "subscribers", ["left_at", "confirmed_at"], **_LEFT)
+    op.create_index("ix_enrollments_standing", "enrollments", ["subscriber_id", "state"])
     op.create_index("ix_enrollments_place", "enrollments", ["sequence_id", "last_step", "state", "subscriber_id"])
     op.create_index("ix_enrollments_started_at", "enrollments", ["started_at", "sequence_id", "last_step", "state", "why"])
     op.create_index("ix_consents_act", "consents", ["act", "at", "source"])
@@ -69,7 +70,7 @@ def downgrade() -> None:
     """Back to 0005; what was done to many at once cannot be undone any more."""
     for table, index in (
         ("deliveries", "returned"), ("deliveries", "accepted_at"), ("consents", "source"), ("consents", "act"), ("enrollments", "started_at"),
-        ("enrollments", "place"), ("subscribers", "left_at"), ("subscribers", "created_at"),
+        ("enrollments", "place"), ("enrollments", "standing"), ("subscribers", "left_at"), ("subscribers", "created_at"),
     ):  # fmt: skip
         op.drop_index(f"ix_{table}_{index}", table_name=table)
     for table in ("imports", "act_people", "acts"):
