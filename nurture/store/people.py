@@ -110,9 +110,13 @@ def _in(people: Select[Any]) -> ColumnElement[bool]:
     return S.id.in_(people)
 
 
+_places = enrollments.alias("places")
+"""Under a name of its own: a filter may stand in a statement about enrollments."""
+
+
 def _has(*states: EnrollmentState) -> ColumnElement[bool]:
     """They are, or were, in a sequence at one of these states: one look-up a row, since a list of all such is slow to make."""
-    return exists().where(E.subscriber_id == S.id, E.state.in_(states))
+    return exists().where(_places.c.subscriber_id == S.id, _places.c.state.in_(states))
 
 
 def _newest_is(state: EnrollmentState) -> ColumnElement[bool]:
@@ -140,11 +144,12 @@ def conditions(which: Filter) -> list[ColumnElement[bool]]:
     """What a filter asks of a row of subscribers."""
     found = _stands(which.standing) if which.standing else [S.state != SubscriberState.ERASED]
     if which.place:
-        at = E.last_step == which.place.step if which.place.step is not None else E.last_step.is_(None)
-        where = [E.sequence_id == which.place.sequence, at]
+        p = _places.c
+        at = p.last_step == which.place.step if which.place.step is not None else p.last_step.is_(None)
+        where = [p.sequence_id == which.place.sequence, at]
         if which.place.waits:
-            where.append(E.state.in_(_RUNNING))
-        found.append(_in(select(E.subscriber_id).where(*where)))
+            where.append(p.state.in_(_RUNNING))
+        found.append(_in(select(p.subscriber_id).where(*where)))
         if which.place.waits and which.standing is None:
             found.append(S.state == SubscriberState.ACTIVE)
     if which.source:

@@ -78,6 +78,28 @@ def test_a_filter_says_who(desk: FlaskClient, rt: Runtime) -> None:
     assert (standings(rt)[one.email], standings(rt)[two.email]) == (Standing.PAUSED, Standing.READING)
 
 
+def test_every_filter_can_say_who(desk: FlaskClient, rt: Runtime) -> None:
+    reader, other = a_subscriber(rt), a_subscriber(rt)
+    run_tick(rt)
+    person.add_tag(rt, other.id, "spring")
+    enrollments.pause(rt, enrollment_of(rt, other), ME)
+    letter = re.search(r'<option value="(got[^"]+)">Got the welcome last', desk.get("/desk/people/").text)
+    assert letter
+    for filters, act, count in (
+        ({"standing": "reading"}, "pause", 1), ({"standing": "paused"}, "pause", 0), ({"standing": "paused"}, "resume", 1),
+        ({"standing": "ended"}, "stop", 0), ({"letter": letter[1]}, "stop", 2), ({"source": "/"}, "stop", 2),
+        ({"tag": "spring"}, "stop", 1), ({"tag": "spring", "standing": "paused", "letter": letter[1]}, "resume", 1),
+        ({"since": "2026-03-02", "until": "2026-03-02"}, "pause", 1), ({"since": "2026-03-03"}, "pause", 0),
+        ({"standing": "waiting"}, "stop", 0), ({"standing": "finished"}, "stop", 0),
+    ):  # fmt: skip
+        shown = post(desk, "/desk/people/many/", **{"for": "all", "do": act, **filters}).text
+        heading = re.search(r"<h1>([^<]+)</h1>", shown)
+        assert heading
+        said = {0: "changes nobody", 1: "1 person", 2: "2 people"}[count]
+        assert said in heading[1], (filters, act)
+    assert reader.id != other.id
+
+
 def test_a_tag_is_given_and_taken_off_and_undoing_leaves_those_who_had_it(desk: FlaskClient, rt: Runtime) -> None:
     had, new = a_subscriber(rt), a_subscriber(rt)
     person.add_tag(rt, had.id, "spring")
