@@ -15,10 +15,10 @@ import structlog
 ALLOWED = frozenset(
     {
         "event", "level", "timestamp", "logger",
-        "attempt", "batch", "claimed", "count", "deliveries", "delivery", "edition", "enrollment", "entries", "error",
-        "facts", "fresh", "held", "hint", "kind", "letters", "listen", "mailer", "milliseconds", "orphans", "outcome",
+        "account", "attempt", "batch", "claimed", "count", "deliveries", "delivery", "edition", "enrollment", "entries",
+        "error", "facts", "fresh", "held", "hint", "kind", "letters", "listen", "mailer", "milliseconds", "orphans", "outcome",
         "place", "planned", "process", "reason", "released", "request", "resent", "seconds", "sent", "sequence", "setting",
-        "settled", "signal", "speed", "status", "step", "stopped", "unknown", "unreadable", "user", "version", "workers",
+        "settled", "signal", "speed", "status", "step", "stopped", "unknown", "unreadable", "version", "workers",
     }
 )  # fmt: skip
 

@@ -80,8 +80,8 @@ class Mail:
 
     @property
     def logo(self) -> Picture | None:
-        """The picture this mail shows: letters have one, other mail is bare."""
-        return self.sender.logo if f"cid:{LOGO}" in self.html else None
+        """The picture this mail shows: letters have one, also those that somebody tries out; other mail is bare."""
+        return self.sender.logo if self.kind is Kind.LETTER or f"cid:{LOGO}" in self.html else None
 
     @property
     def message_id(self) -> str:

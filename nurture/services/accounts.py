@@ -63,7 +63,7 @@ def opened(rt: Runtime, user: User) -> Account:
 def note(rt: Runtime, db: Connection, who: UserId | None, kind: str) -> None:
     """Write down, and log, what happened to an account."""
     users.note(db, who, kind, rt.clock.wall())
-    _log.info("security_event", kind=kind, user=who)
+    _log.info("security_event", kind=kind, account=who)
 
 
 def first_owner(rt: Runtime, db: Connection) -> UserId:

@@ -90,5 +90,5 @@ def send_to_self(rt: Runtime, letters: list[Letter], me: Account, who: str = NAM
         for trial in trials:
             drafts.add_trial(db, trial, wall)
         ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=trial.id) for trial in trials], now)
-    _log.info("letters_tried", count=len(trials), user=me.id)
+    _log.info("letters_tried", count=len(trials), account=me.id)
     return to

@@ -1,12 +1,16 @@
 """Letters edited at the desk: nothing typed is lost, nothing goes out that the gate stops, and only what was meant changes."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 
 from nurture.domain.sequence import PublicationState
 from nurture.domain.user import Role
 from nurture.letters.authoring import Parts, compared, composed, differs, fix_of, parts_of
+from nurture.letters.practice import Logo
 from nurture.letters.source import LetterRefused, read_letter
+from nurture.mailers.base import Picture
 from nurture.runtime import Runtime
 from nurture.services import accounts, editing, publishing, samples
 from nurture.services.accounts import Account
@@ -17,6 +21,7 @@ from nurture.services.samples import NAMELESS
 from nurture.store.schema import steps
 from nurture.words import StepKey
 from tests.clocks import ManualClock
+from tests.letters.test_practice import png
 from tests.people import a_subscriber, due, inbox, run_tick, subjects
 
 KEY = "ketamine-and-talk-therapy"
@@ -246,3 +251,14 @@ def test_letters_loaded_from_files_and_from_the_desk_are_the_same_letters(rt: Ru
     loaded = load_folder(rt, folder)
     assert loaded is not None
     assert loaded.published == 0
+
+
+def test_a_trial_shows_the_practice_s_logo_as_a_letter_does(rt: Runtime, me: Account) -> None:
+    logo = Logo(png(200, 48), "png", 200, 48)
+    rt.practice = replace(rt.practice, logo=logo)
+    rt.constant = rt.practice.values()
+    rt.sender = replace(rt.sender, logo=Picture(logo.content, logo.subtype))
+    samples.send_to_self(rt, [editing.open_letter(rt, KEY, HISTORY).letter], me)
+    run_tick(rt)
+    (mail,) = inbox(rt)
+    assert mail.logo() == logo.address
