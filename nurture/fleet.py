@@ -48,7 +48,7 @@ class Here:
         """Hand a batch to the office. One that has died of a fault of ours is like a killed process: a new one takes its place,
         and what it held comes back with its lease. Raises what it died of, once.
         """
-        office = self._office
+        office = self._current()
         try:
             office.carry(batch)
         except Exception as error:
@@ -57,6 +57,14 @@ class Here:
                 if self._office is office:
                     self._office = Office(self._rt)
             raise
+
+    def _current(self) -> Office:
+        """The office; a new one where the desk's settings have changed since it was opened."""
+        with self._renewing:
+            if self._office.version != self._rt.version:
+                self._office.close()
+                self._office = Office(self._rt)
+            return self._office
 
     def finish(self) -> None:
         """Wait until everything that was to be sent here is settled or given back."""

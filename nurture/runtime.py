@@ -5,12 +5,16 @@ import os
 import secrets
 import signal
 import threading
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from nurture import log
@@ -25,8 +29,8 @@ from nurture.mailers.sendgrid.events import KeyRefused, read_keys
 from nurture.mailers.sendgrid.lists import Lists
 from nurture.mailers.smtp import Smtp
 from nurture.sealing import Sealer, derive
-from nurture.settings import PREFIX, SettingRefused, Settings
-from nurture.store import instance
+from nurture.settings import PREFIX, SettingRefused, Settings, chooses_mailer, is_loopback, with_facts
+from nurture.store import facts, instance
 from nurture.store.database import Database
 from nurture.tokens import Purpose, Tokens
 from nurture.words import DeliveryId
@@ -34,6 +38,8 @@ from nurture.words import DeliveryId
 _log = log.get(__name__)
 
 SECRET_FILE = "secret.key"  # noqa: S105 - a file name
+LOGO_FACT = "logo"
+"""Under which the desk keeps the logo's bytes as Base64; the environment names a file instead."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +85,25 @@ class Memory:
 class Runtime:
     """What an act needs to run: handed to every service and stage, never global."""
 
+    given: Settings
+    """What the environment says."""
     settings: Settings
+    """The same, with what the desk says over it."""
     clock: Clock
     database: Database
     mailer: Mailer
     sealer: Sealer
     tokens: Tokens
+    version: int
+    """Of the desk's settings, as this process knows them."""
     sender: Sender
     plain_sender: Sender
     """For readers who chose a plainer name in their inbox."""
     practice: Practice
     constant: Mapping[str, dict[str, str]]
     """What letters are filled with and is the same for every reader."""
+    needs_live: bool
+    """Whether mail to readers waits until somebody at the desk has said that it may leave (services.setup)."""
     patience: Patience
     guards: Guards
     lists: Callable[[], Lists] | None
@@ -135,15 +148,15 @@ def _ring(settings: Settings, key: bytes) -> list[bytes]:
     return ring
 
 
-def _mailer(settings: Settings, clock: Clock) -> Mailer:
+def mailer_of(settings: Settings, clock: Clock) -> Mailer:
+    """What carries mail, as the settings say. Raises SettingRefused."""
     match settings.mailer:
         case "outbox":
             return Outbox(settings.instance_dir / "outbox")
         case "sendgrid":
-            key = settings.sendgrid_api_key.get_secret_value() if settings.sendgrid_api_key else ""
-            return SendGrid(key, settings.sendgrid_host, clock.wall)
+            return SendGrid(_revealed(settings.sendgrid_api_key), settings.sendgrid_host, clock.wall)
         case "smtp":
-            return Smtp(settings.smtp_url.get_secret_value() if settings.smtp_url else "")
+            return Smtp(_revealed(settings.smtp_url))
 
 
 def _check_webhook_key(settings: Settings) -> None:
@@ -157,8 +170,11 @@ def _check_webhook_key(settings: Settings) -> None:
             ) from None
 
 
-def practice_of(settings: Settings) -> Practice:
-    """What letters may say of the practice, and how they look. Raises SettingRefused."""
+def practice_of(settings: Settings, logo_at_the_desk: str | None = None) -> Practice:
+    """What letters may say of the practice, and how they look. Raises SettingRefused.
+
+    `logo_at_the_desk`: the picture as Base64, empty for none; None: as the environment says.
+    """
     try:
         practice.check_colour(settings.colour)
     except PracticeRefused as refused:
@@ -166,17 +182,20 @@ def practice_of(settings: Settings) -> Practice:
             f"{PREFIX}COLOUR is {settings.colour!r}, which {refused}. Set it to a darker one, such as #1f5f5b."
         ) from None
     try:
-        logo = practice.read_logo(settings.logo) if settings.logo else None
+        if logo_at_the_desk is not None:
+            logo = practice.as_logo(b64decode(logo_at_the_desk)) if logo_at_the_desk else None
+        else:
+            logo = practice.read_logo(settings.logo) if settings.logo else None
     except PracticeRefused as refused:
         raise SettingRefused(
             f"{PREFIX}LOGO is {str(settings.logo)!r}, which {refused}. Set it to the path of a small picture, or leave it out."
         ) from None
-    facts = Facts(
+    known = Facts(
         settings.practice_name or settings.from_name, settings.practice_credential, settings.practice_licence,
         settings.practice_state, settings.practice_fee, settings.practice_call_length, settings.practice_prescriber,
         str(settings.reply_days or ""), settings.postal_address,
     )  # fmt: skip
-    return Practice(facts, settings.colour, logo)
+    return Practice(known, settings.colour, logo)
 
 
 def stop_when_told(rt: Runtime) -> None:
@@ -227,13 +246,63 @@ def _clock(db: Connection, speed: float) -> Clock:
     return FastClock(origin)
 
 
+def _said_at_the_desk(db: Connection, sealer: Sealer) -> dict[str, str]:
+    return {
+        name: sealer.open(fact.sealed, facts.place(name)) if fact.sealed is not None else fact.value
+        for name, fact in facts.everything(db).items()
+    }
+
+
+def waits_for_the_desk(given: Settings, settings: Settings) -> bool:
+    """Whether mail to readers waits for the desk's word that everything is ready.
+
+    Not with the outbox, from which nothing leaves; nor with a provider on this very machine that the environment names: that
+    is a try, or a relay whose host has chosen it.
+    """
+    if settings.mailer == "outbox":
+        return False
+    url = settings.sendgrid_host if settings.mailer == "sendgrid" else _revealed(settings.smtp_url)
+    return not (chooses_mailer(given) and is_loopback(urlsplit(url).hostname))
+
+
+def _revealed(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""
+
+
+def _changing(given: Settings, said: Mapping[str, str], version: int, clock: Clock, stopping: threading.Event) -> dict[str, Any]:
+    """The parts that follow the desk's settings. Raises SettingRefused."""
+    settings = with_facts(given, said)
+    whose = practice_of(settings, said.get(LOGO_FACT))
+    logo = Picture(whose.logo.content, whose.logo.subtype) if whose.logo else None
+    sender = Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url, logo)
+    return {
+        "settings": settings, "version": version, "mailer": mailer_of(settings, clock), "sender": sender,
+        "plain_sender": replace(sender, name=settings.plain_from_name), "practice": whose, "constant": whose.values(),
+        "needs_live": waits_for_the_desk(given, settings), "lists": _lists(settings, clock, stopping),
+    }  # fmt: skip
+
+
+def keep_up(rt: Runtime) -> None:
+    """Take over what the desk's settings say, if they have changed. Whatever is cut short goes on with the old ones."""
+    with rt.database.read() as db:
+        version = facts.version(db)
+        if version == rt.version:
+            return
+        said = _said_at_the_desk(db, rt.sealer)
+    try:
+        changed = _changing(rt.given, said, version, rt.clock, rt.stopping)
+    except SettingRefused as refused:  # saved by a newer version of the service, or beside a changed environment
+        _log.error("settings_refused", reason=str(refused))
+        changed = {"version": version}
+    for name, value in changed.items():
+        setattr(rt, name, value)
+
+
 def build(settings: Settings, migrate: bool = False) -> Runtime:
     """Build every part. `migrate`: bring the schema up first. Raises SettingRefused or DatabaseRefused with a remedy."""
     log.configure()
     _check_webhook_key(settings)
-    whose = practice_of(settings)
-    logo = Picture(whose.logo.content, whose.logo.subtype) if whose.logo else None
-    sender = Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url, logo)
+    practice_of(settings)
     key = secret(settings)
     sealer = Sealer(_ring(settings, key))
     database = Database(settings.database, pool_size=max(8, settings.send_concurrency // 4))
@@ -243,22 +312,18 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
     with database.begin() as db:
         _check_key(db, sealer)
         clock = _clock(db, settings.clock_speed)
+        said, version = _said_at_the_desk(db, sealer), facts.version(db)
     stopping = threading.Event()
     return Runtime(
-        settings=settings,
+        given=settings,
         clock=clock,
         database=database,
-        mailer=_mailer(settings, clock),
         sealer=sealer,
         tokens=Tokens({purpose: derive(key, f"token|{purpose.name}") for purpose in Purpose}),
-        sender=sender,
-        plain_sender=replace(sender, name=settings.plain_from_name),
-        practice=whose,
-        constant=whose.values(),
         patience=Patience(timedelta(seconds=settings.lease_seconds)),
         guards=Guards(timedelta(hours=settings.min_gap_hours), settings.max_letters_per_day, settings.max_other_mails_per_day),
-        lists=_lists(settings, clock, stopping),
         stopping=stopping,
+        **_changing(settings, said, version, clock, stopping),
     )
 
 

@@ -1,6 +1,7 @@
 """Every NURTURE_ variable once: name, type, default, meaning, remedy. Read from the environment and from `.env`."""
 
 import os
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -265,6 +266,30 @@ def load(**given: Any) -> Settings:
         return Settings(**given)
     except ValidationError as refused:
         raise SettingRefused("\n".join(_explain(problem) for problem in refused.errors())) from None
+
+
+AT_THE_DESK = frozenset({
+    "from_email", "from_name", "reply_to", "postal_address", "plain_from_name", "practice_name", "practice_credential",
+    "practice_licence", "practice_state", "practice_fee", "practice_call_length", "practice_prescriber", "reply_days", "colour",
+    "time_zone",
+})  # fmt: skip
+"""Settings whose last word is the desk's."""
+MAIL_AT_THE_DESK = frozenset({"mailer", "sendgrid_api_key", "sendgrid_webhook_key", "smtp_url"})
+"""Settings that are the desk's unless whoever hosts the service has chosen a mailer in the environment."""
+
+
+def chooses_mailer(settings: Settings) -> bool:
+    """Whether the environment says what carries mail, rather than leave it to the desk."""
+    return "mailer" in settings.model_fields_set
+
+
+def with_facts(settings: Settings, facts: Mapping[str, str]) -> Settings:
+    """The settings of the environment, with what the desk says over them; an empty fact is none. Raises SettingRefused."""
+    desk = AT_THE_DESK if chooses_mailer(settings) else AT_THE_DESK | MAIL_AT_THE_DESK
+    values = {name: getattr(settings, name) for name in Settings.model_fields}
+    for name in facts.keys() & desk:
+        values[name] = facts[name] or Settings.model_fields[name].default
+    return load(_env_file=None, **values)
 
 
 def unknown_variables() -> list[str]:

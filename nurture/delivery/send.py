@@ -26,7 +26,7 @@ from nurture.delivery.settle import Request, keep, settle
 from nurture.delivery.tray import Batch, Tray, Window, open_batch
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused
 from nurture.runtime import Runtime
-from nurture.store import claims, gates, ledger, pace
+from nurture.store import claims, gates, ledger, live, pace
 from nurture.store.claims import Claimed
 from nurture.store.database import process_name
 from nurture.store.ledger import Offered
@@ -38,6 +38,8 @@ SEND_WITHIN_SECONDS = 10.0
 """A request starts at most this long after its rows were marked; a process that slept in between lets go instead."""
 REQUEST_SECONDS = 30.0
 """And is over, whatever happens, after this long."""
+NOT_LIVE = "the set-up at the desk is not finished"
+"""Why mail to readers was given back."""
 _BATCHES_WAITING = 2
 _MARKED_FOR_A_LANE = 2
 _LINGER_SECONDS, _LONGEST_LINGER_SECONDS = 0.0001, 0.005
@@ -62,8 +64,13 @@ class Office:
     """Sends what it is handed, in a thread of its own, until closed."""
 
     def __init__(self, rt: Runtime) -> None:
-        """`rt`: this process's parts. Lanes: NURTURE_SEND_CONCURRENCY."""
-        self._rt = rt
+        """`rt`: this process's parts, kept as they are now: what the desk sets later is for the next office.
+        Lanes: NURTURE_SEND_CONCURRENCY.
+        """
+        self._rt = rt = replace(rt)
+        self.version = rt.version
+        """Of the desk's settings that this office works by."""
+        self._may_write_to_readers = not rt.needs_live
         self._lanes = rt.settings.send_concurrency
         self._most = self._all = _MARKED_FOR_A_LANE * self._lanes  # marked at once; fewer while the provider is on trial
         self._linger = min(_LINGER_SECONDS * self._lanes, _LONGEST_LINGER_SECONDS)
@@ -282,9 +289,11 @@ class Office:
             for batch, whys in window.unfit.items():
                 claims.unfit(db, batch, whys, by, wall)
             stopped = gates.stopped(gates.shut_gates(db), wall) if trial or _refused(done) else None
-            if stopped or self._failed or self._stopping:
+            too_early = self._is_too_early(db, window.requests)
+            if stopped or too_early or self._failed or self._stopping:
+                why = stopped.why if stopped else NOT_LIVE if too_early else "given back"
                 for each in batches:
-                    claims.release(db, each.id, by, wall, stopped.why if stopped else "given back")
+                    claims.release(db, each.id, by, wall, why)
                 written = _Written(smaller, [], given_back=True)
             else:
                 self._extend(db, batches, began)
@@ -301,6 +310,13 @@ class Office:
         if any(isinstance(outcome, Accepted) for _, outcome in done):
             self._most = min(self._all, 2 * self._most)
         return written
+
+    def _is_too_early(self, db: Connection, requests: list[Request]) -> bool:
+        """Whether some of these are for readers, and nobody at the desk has said yet that mail may leave. A claim leaves such
+        rows alone; these were claimed when there was another mailer.
+        """
+        self._may_write_to_readers = self._may_write_to_readers or live.since(db) is not None
+        return not self._may_write_to_readers and bool(_people(requests))
 
     def _mark(self, db: Connection, requests: list[Request]) -> list[Request]:
         """T2 of a window. What is turned away for coming too soon gets a new promise."""

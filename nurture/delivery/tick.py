@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nurture import crash, log
 from nurture.delivery.vigil import look
 from nurture.runtime import Runtime
-from nurture.store import gates, heartbeats, ledger
+from nurture.store import gates, heartbeats, ledger, live
 from nurture.store.database import process_name
 from nurture.words import BatchId, new_id
 
@@ -46,7 +46,9 @@ def _claim(rt: Runtime, batch: BatchId) -> int:
         heartbeats.beat(db, heartbeats.TICK, wall)
         if gates.stopped(gates.shut_gates(db), wall):
             return 0
-        taken = len(ledger.claim(db, batch, process_name(), now, wall, wall + rt.patience.lease, rt.settings.batch_size))
+        lease, most = wall + rt.patience.lease, rt.settings.batch_size
+        readers_too = not rt.needs_live or live.since(db) is not None
+        taken = len(ledger.claim(db, batch, process_name(), now, wall, lease, most, readers_too))
         crash.point("T1.before_commit")
     crash.point("T1.after_commit")
     return taken

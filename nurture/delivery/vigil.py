@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from nurture import log
 from nurture.delivery.plan import SET_BACK
 from nurture.domain.clockwork import jump, jumped
-from nurture.runtime import Runtime, Seen
-from nurture.store import doubts, gates, heartbeats, instance
+from nurture.runtime import Runtime, Seen, keep_up
+from nurture.store import doubts, facts, gates, heartbeats, instance
 from nurture.store.database import process_name
 from nurture.store.gates import Gate
 from nurture.words import new_id
@@ -27,16 +27,19 @@ WITNESS_FILE = "witness.json"
 
 
 def look(rt: Runtime) -> bool:
-    """Look at the clock and at the database's age. Returns whether neither stops the work."""
+    """Look at the clock, at the database's age, and at what the desk has set. Returns whether nothing stops the work."""
     with rt.memory.looking:
         before = rt.memory.seen
         with rt.database.begin() as db:
             seen = _look_at_clock(rt, db, before)
             seen = _look_at_database(rt, db, seen)
             shut = {gate.gate for gate in gates.shut_gates(db)}
+            changed = facts.version(db) != rt.version
         rt.memory.seen = seen  # not before the commit: what the database never got, it cannot have forgotten
         if seen.counted != before.counted:
             _bear_witness(rt, seen)
+    if changed:
+        keep_up(rt)
     return not shut & {Gate.CLOCK, Gate.EPOCH}
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
-from nurture.mailers.base import Mail, as_message
+from nurture.mailers.base import Mail, Sender, as_message
 from nurture.settings import SettingRefused, is_loopback
 
 REPLY_SECONDS = 30.0
@@ -93,11 +93,11 @@ class Smtp:
             server = self._take()
             outcome = _envelope(server, mail)
         except smtplib.SMTPAuthenticationError:
-            return Refused("the SMTP server refused user or password", timedelta(minutes=5), alarm=True)
+            return _LOG_IN_REFUSED
         except OSError as error:  # SMTPException is one
             if server is not None:
                 server.close()
-            return Refused(f"no SMTP conversation ({type(error).__name__})", wait=None)
+            return _no_conversation(error)
         if outcome is None:
             outcome = _payload(server, payload)
         if isinstance(outcome, Accepted):
@@ -106,11 +106,33 @@ class Smtp:
             server.close()
         return outcome
 
+    async def check(self, sender: Sender, within: float) -> Outcome:
+        """Whether mail could leave: connect, log in, and say good-bye. Nothing is sent; `within` is not needed: each reply is
+        waited for as always.
+        """
+        return await asyncio.to_thread(self._check)
+
+    def _check(self) -> Outcome:
+        try:
+            self._connect().close()
+        except smtplib.SMTPAuthenticationError:
+            return _LOG_IN_REFUSED
+        except OSError as error:
+            return _no_conversation(error)
+        return Accepted()
+
     async def rest(self) -> None:
         """Close kept connections."""
         with self._lock:
             while self._idle:
                 self._idle.pop()[0].close()
+
+
+_LOG_IN_REFUSED = Refused("the SMTP server refused user or password", timedelta(minutes=5), alarm=True)
+
+
+def _no_conversation(error: OSError) -> Refused:
+    return Refused(f"no SMTP conversation ({type(error).__name__})", wait=None)
 
 
 def _envelope(server: smtplib.SMTP, mail: Mail) -> Outcome | None:

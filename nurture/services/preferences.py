@@ -13,7 +13,6 @@ from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.domain.timeline import first_opening
 from nurture.runtime import Runtime
 from nurture.services import suppressions
-from nurture.services.signup import CONSENT_VERSION, consent_wording
 from nurture.store import ledger, schedules, sequences, subscribers
 from nurture.store.subscribers import Person
 from nurture.words import SubscriberId
@@ -45,8 +44,7 @@ def unsubscribe(rt: Runtime, who: SubscriberId, how: Exit) -> bool:
             now = rt.clock.now()
             stop(rt, db, person, Suppression.UNSUBSCRIBED)
             suppressions.tell_left(rt, db, who)
-            wording = consent_wording(rt.settings.from_name)
-            subscribers.record_consent(db, who, "withdrawn", wording, CONSENT_VERSION, f"/unsubscribe ({how})", now)
+            subscribers.record_consent(db, who, "withdrawn", *subscribers.agreed_to(db, who), f"/unsubscribe ({how})", now)
             _log.info("unsubscribed", reason=how.value)
         return ledger.may_still_arrive(db, who)
 
@@ -66,8 +64,7 @@ def undo_unsubscribe(rt: Runtime, who: SubscriberId) -> bool:
         subscribers.lift_suppression(db, person.email_bidx)
         back = SubscriberState.ACTIVE if person.confirmed else SubscriberState.PENDING
         subscribers.set_state(db, who, back)
-        wording = consent_wording(rt.settings.from_name)
-        subscribers.record_consent(db, who, "restored", wording, CONSENT_VERSION, "/unsubscribe (undo)", now)
+        subscribers.record_consent(db, who, "restored", *subscribers.agreed_to(db, who), "/unsubscribe (undo)", now)
         _resume(rt, db, person, suppressions.tell_back(rt, db, who))
     _log.info("unsubscribe_undone")
     return True

@@ -1,6 +1,8 @@
 """How a letter looks to somebody: filled for a sample reader or a real one, and sent to oneself to try it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from nurture import log
 from nurture.delivery.fill import about_reader, public_links
@@ -14,7 +16,7 @@ from nurture.services.addresses import Address
 from nurture.store import drafts, ledger, subscribers
 from nurture.store.drafts import Trial
 from nurture.store.ledger import NewDelivery
-from nurture.words import ConsultationId, NurtureError, SubscriberId, new_id
+from nurture.words import ConsultationId, EditionId, NurtureError, SubscriberId, new_id
 
 _log = log.get(__name__)
 
@@ -78,17 +80,37 @@ def send_to_self(rt: Runtime, letters: list[Letter], me: Account, who: str = NAM
 
     They go through the ledger like any mail, and hold nobody's link for leaving.
     """
+    to = address_of(rt, me)
+    plan_trials(rt, me, [(shown(rt, letter, who), None) for letter in letters])
+    return to
+
+
+def address_of(rt: Runtime, me: Account) -> str:
+    """Where mail to whoever is at the desk goes. Raises CannotShow."""
     to = me.email or rt.settings.notices_to
     if not to:
         raise CannotShow("There is no address to send it to yet. Protect your desk first: it asks for one.")
-    wall, now = rt.clock.wall(), rt.clock.now()
-    trials = []
-    for letter in letters:
-        content = shown(rt, letter, who)
-        trials.append(Trial(ConsultationId(new_id()), me.id, content.subject, content.html, content.text))
-    with rt.database.begin() as db:
-        for trial in trials:
-            drafts.add_trial(db, trial, wall)
-        ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=trial.id) for trial in trials], now)
-    _log.info("letters_tried", count=len(trials), account=me.id)
     return to
+
+
+_BETWEEN = timedelta(seconds=2)
+"""Between two mails to oneself, so that they arrive in their order."""
+
+
+def plan_trials(rt: Runtime, me: Account, mails: Sequence[tuple[Content, EditionId | None]]) -> list[ConsultationId]:
+    """Mail finished content to whoever is at the desk, one after the other, each with the edition it shows if it is one."""
+    wall, now = rt.clock.wall(), rt.clock.now()
+    trials = [
+        (Trial(ConsultationId(new_id()), me.id, content.subject, content.html, content.text), edition)
+        for content, edition in mails
+    ]
+    with rt.database.begin() as db:
+        for trial, edition in trials:
+            drafts.add_trial(db, trial, rt.mailer.name, wall, edition)
+        rows = [
+            NewDelivery(Kind.NOTICE, now + rt.clock.stretch(number * _BETWEEN), about=trial.id)
+            for number, (trial, _) in enumerate(trials)
+        ]
+        ledger.plan(db, rows, now)
+    _log.info("letters_tried", count=len(trials), account=me.id)
+    return [trial.id for trial, _ in trials]

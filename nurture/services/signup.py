@@ -10,7 +10,7 @@ from nurture.delivery.plan import plan_first
 from nurture.domain.delivery import Kind
 from nurture.domain.subscriber import REMIND_AGAIN_AFTER, SubscriberState, Suppression, may_ask_to_confirm
 from nurture.runtime import Runtime
-from nurture.services import suppressions
+from nurture.services import suppressions, wordings
 from nurture.services.addresses import Address
 from nurture.store import ledger, sequences, subscribers
 from nurture.store.ledger import NewDelivery
@@ -20,20 +20,9 @@ from nurture.words import NurtureError, SequenceId, SubscriberId, new_id
 
 _log = log.get(__name__)
 
-CONSENT_VERSION = "2026-11"
-
 
 class NothingToSend(NurtureError):
     """There is no sequence to enrol a reader in."""
-
-
-def consent_wording(practice: str) -> str:
-    """The words beside the checkbox, recorded as shown. A change of words is a change of CONSENT_VERSION."""
-    who = practice or "the practice behind this page"
-    return (
-        f"I am 18 or over. I ask {who} to e-mail me a welcome and five letters about ketamine therapy and talk therapy. "
-        "I know that e-mail is not fully private, and that I can stop at any time by the link in each letter."
-    )
 
 
 @dataclass(frozen=True)
@@ -47,6 +36,8 @@ class SignUp:
     """Path of the page that showed the form."""
     plain_sender: bool = False
     """Whether their inbox should show the plainer sender's name."""
+    wording: str = ""
+    """The version of the wording that the form showed (services.wordings)."""
 
 
 def subscribe(rt: Runtime, request: SignUp) -> None:
@@ -86,8 +77,8 @@ def _ask(rt: Runtime, db: Connection, person: Person, request: SignUp, now: date
         return "asked before"
     if again:
         subscribers.ask_again(db, _sealed(rt, person.id, person.email_bidx, request), now)
-    wording = consent_wording(rt.settings.from_name)
-    subscribers.record_consent(db, person.id, "given", wording, CONSENT_VERSION, request.source, now)
+    said = wordings.shown(rt, db, request.wording)
+    subscribers.record_consent(db, person.id, "given", said.text, said.version, request.source, now)
     ledger.plan(db, [NewDelivery(Kind.CONFIRMATION, now, person.id, person.email_bidx)], now)
     return "asked"
 
@@ -107,8 +98,8 @@ def confirm(rt: Runtime, token: str) -> None:
             return
         now = rt.clock.now()
         subscribers.set_state(db, who, SubscriberState.ACTIVE, confirmed=now)
-        wording = consent_wording(rt.settings.from_name)
-        subscribers.record_consent(db, who, "confirmed", wording, CONSENT_VERSION, "/confirm", now)
+        said = subscribers.agreed_to(db, who)  # the words they saw, whatever the form shows by now
+        subscribers.record_consent(db, who, "confirmed", *said, "/confirm", now)
         lifted = subscribers.lift_suppression(db, person.email_bidx)
         begins = suppressions.tell_back(rt, db, who) if lifted else now
         enrollment = sequences.enroll(db, who, first_sequence(db), begins)

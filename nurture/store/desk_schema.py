@@ -68,10 +68,11 @@ facts = Table(
     "facts", metadata,
     Column("name", String(40), primary_key=True),
     Column("value", Text, nullable=False),
+    Column("sealed", SealedColumn),
     Column("set_at", Instant, nullable=False),
     Column("set_by", Id),
 )  # fmt: skip
-"""What the desk's settings say; a name that is missing is as the environment says. Real time."""
+"""What the desk's settings say; a name that is missing is as the environment says. Secrets are sealed. Real time."""
 
 wordings = Table(
     "wordings", metadata,
@@ -81,6 +82,14 @@ wordings = Table(
     Column("written_by", Id),
 )  # fmt: skip
 """Every wording of the consent that the form has shown, newest by `written_at`. Append-only. Real time."""
+
+readings = Table(
+    "readings", metadata,
+    Column("edition_id", Id, primary_key=True),
+    Column("read_at", Instant, nullable=False),
+    Column("read_by", Id),
+)  # fmt: skip
+"""Editions that somebody at the desk says they have read, before the first go out. Real time."""
 
 notes = Table(
     "notes", metadata,
@@ -109,9 +118,12 @@ trials = Table(
     Column("html", Text, nullable=False),
     Column("text", Text, nullable=False),
     Column("made_at", Instant, nullable=False),
+    Column("mailer", String(20)),
+    Column("edition_id", Id),
     Index("ix_trials_made_at", "made_at"),  # retention
 )  # fmt: skip
-"""Letters that somebody at the desk sends to themselves, filled for a sample reader. A notice of the ledger is about one."""
+"""Mails that somebody at the desk sends to themselves, filled for a sample reader. A notice of the ledger is about one.
+`mailer`: what carried mail when it was asked for; `edition_id`: the edition it shows, if it is a published one. Real time."""
 
 login_links = Table(
     "login_links", metadata,

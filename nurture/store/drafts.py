@@ -7,12 +7,13 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from nurture.domain.delivery import State
 from nurture.sealing import Sealed
 from nurture.store.desk_schema import trials, users
-from nurture.store.schema import drafts, editions
+from nurture.store.schema import deliveries, drafts, editions
 from nurture.words import ConsultationId, EditionId, SequenceId, StepKey, UserId
 
-R, E, T = drafts.c, editions.c, trials.c
+R, E, T, D = drafts.c, editions.c, trials.c, deliveries.c
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,34 @@ class Trial:
     email: Sealed | None = None
 
 
-def add_trial(db: Connection, trial: Trial, wall: datetime) -> None:
-    """Keep what a trial mail will say."""
+def add_trial(db: Connection, trial: Trial, mailer: str, wall: datetime, edition: EditionId | None = None) -> None:
+    """Keep what a trial mail will say. `mailer`: what carries mail now; `edition`: which published one it shows."""
     db.execute(
         insert(trials).values(
-            id=trial.id, user_id=trial.user, subject=trial.subject, html=trial.html, text=trial.text, made_at=wall
+            id=trial.id, user_id=trial.user, subject=trial.subject, html=trial.html, text=trial.text, made_at=wall,
+            mailer=mailer, edition_id=edition,
         )
-    )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of a trial mail. Times are real."""
+
+    id: ConsultationId
+    edition: EditionId | None
+    mailer: str
+    made: datetime
+    state: State
+    why: str
+    """What the provider or the ledger has against it."""
+
+
+def tried(db: Connection) -> list[Tried]:
+    """Every trial mail that is still kept, newest first."""
+    columns = (T.id, T.edition_id, T.mailer, T.made_at, D.state, D.reason)
+    rows = db.execute(select(*columns).join(deliveries, D.about_id == T.id).order_by(T.made_at.desc(), D.planned_at.desc()))
+    return [Tried(row[0], row[1], row[2] or "", row[3], row[4], row[5] or "") for row in rows]
 
 
 def trials_of(db: Connection, ids: Collection[ConsultationId]) -> dict[ConsultationId, Trial]:

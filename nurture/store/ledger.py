@@ -117,7 +117,7 @@ def plan_next(db: Connection, following: Mapping[DeliveryId, tuple[StepKey, date
 
 
 @cache
-def _claim(dialect: str) -> Executable:
+def _claim(dialect: str, readers_too: bool) -> Executable:
     edition = (
         select(steps.c.edition_id)
         .join(enrollments, E.sequence_id == steps.c.sequence_id)
@@ -130,6 +130,8 @@ def _claim(dialect: str) -> Executable:
             "deliveries.rowid"
         )  # the due index holds it: no look-up by id for each row (sqlite.org/rowidtable)
     due = select(key).where(is_in(State.SCHEDULED), D.due_at <= bindparam("now")).order_by(D.due_at, D.id)
+    if not readers_too:
+        due = due.where(D.kind == Kind.NOTICE)
     due = due.limit(bindparam("most"))
     if dialect == "postgresql":
         # SKIP LOCKED: another claimer's rows are not waited for. MATERIALIZED: LIMIT holds, the sub-query runs once.
@@ -147,14 +149,22 @@ def _claim(dialect: str) -> Executable:
 
 
 def claim(
-    db: Connection, batch: BatchId, owner: str, now: datetime, wall: datetime, lease_until: datetime, limit: int
+    db: Connection,
+    batch: BatchId,
+    owner: str,
+    now: datetime,
+    wall: datetime,
+    lease_until: datetime,
+    limit: int,
+    readers_too: bool = True,
 ) -> list[DeliveryId]:
     """T1: take up to `limit` rows due by `now` (timeline) for `batch`, oldest first, until `lease_until` (real, as `wall`).
 
-    The edition that goes out is fixed here, so that a letter published a moment later cannot mix with it.
+    The edition that goes out is fixed here, so that a letter published a moment later cannot mix with it. `readers_too`:
+    otherwise only notices to whoever runs the service.
     """
     values = {"now": now, "most": limit, "batch": batch, "by": owner, "wall": wall, "lease": lease_until}
-    return [DeliveryId(row) for row in db.scalars(_claim(db.dialect.name), values)]
+    return [DeliveryId(row) for row in db.scalars(_claim(db.dialect.name, readers_too), values)]
 
 
 _LIFTED = (Suppression.UNSUBSCRIBED, Suppression.ERASED)

@@ -254,6 +254,7 @@ deliveries = Table(
         "ix_deliveries_returned", "accepted_at", "state", "step_key", "enrollment_id",
         **where("state IN ('bounced', 'dropped', 'complained')"),
     ),
+    Index("ix_deliveries_about_id", "about_id", **where("about_id IS NOT NULL")),  # what became of a notice, erasure
     Index("uq_deliveries_step", "enrollment_id", "step_key", unique=True, **where("enrollment_id IS NOT NULL")),
     # Claimed rows churn: room on the page and early vacuum keep the due index short (reference: queue-like tables).
     postgresql_with={"fillfactor": 80, "autovacuum_vacuum_scale_factor": 0.01},

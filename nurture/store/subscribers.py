@@ -143,6 +143,15 @@ def record_consent(
     )
 
 
+def agreed_to(db: Connection, who: SubscriberId) -> tuple[str, str]:
+    """The wording, and its version, of the last yes a person gave; empty if none is on record."""
+    said = select(consents.c.wording, consents.c.wording_version).where(
+        consents.c.subscriber_id == who, consents.c.act == "given"
+    )
+    row = db.execute(said.order_by(consents.c.at.desc(), consents.c.id.desc()).limit(1)).first()
+    return (row[0], row[1]) if row else ("", "")
+
+
 def last_yes(db: Connection, who: SubscriberId) -> datetime | None:
     """When a person last asked for letters: signed up, confirmed, or took back an unsubscribe (timeline)."""
     said = consents.c.act.in_(("given", "confirmed", "restored"))

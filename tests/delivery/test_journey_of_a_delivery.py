@@ -305,9 +305,9 @@ def test_after_a_fault_of_ours_the_next_batch_goes_out_all_the_same(rt: Runtime,
     rt.settings = rt.settings.model_copy(update={"batch_size": 1})
     batches: list[BatchId] = []
     tick(rt, batches.append)
+    rt.mailer = Faulty(lambda _: Accepted("m"))  # type: ignore[assignment]
     here = fleet.join(rt)
     try:
-        rt.mailer = Faulty(lambda _: Accepted("m"))  # type: ignore[assignment]
         here.carry(batches[0])
         with pytest.raises(ZeroDivisionError):
             here.finish()

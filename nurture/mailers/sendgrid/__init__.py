@@ -26,8 +26,10 @@ from sendgrid.helpers.mail import (
     From,
     Ganalytics,
     Header,
+    MailSettings,
     OpenTracking,
     ReplyTo,
+    SandBoxMode,
     Subject,
     SubscriptionTracking,
     To,
@@ -166,6 +168,17 @@ class SendGrid:
         except orjson.JSONEncodeError:  # half a surrogate pair, which is no text
             return Rejected("the mail holds something that is no text")
         return await self._send(content, within)
+
+    async def check(self, sender: Sender, within: float) -> Outcome:
+        """Whether mail could leave: a mail to the sender itself in SendGrid's sandbox, which reads it and sends none
+        (SendGrid docs, "Sandbox Mode"). At most `within` seconds.
+        """
+        sample = Mail(
+            DeliveryId("0" * 32), RequestId("0" * 32), Kind.NOTICE, sender.email, "-", "<p>-</p>", "-", sender, {}, _ANY_TIME
+        )
+        tried = body(sample)
+        tried.mail_settings = MailSettings(sandbox_mode=SandBoxMode(True))
+        return await self._send(orjson.dumps(tried.get()), within)
 
     async def _send(self, content: bytes, within: float) -> Outcome:
         try:

@@ -1,0 +1,270 @@
+"""The desk's settings: what the practice is, who letters come from, how they look, what carries them. Saved here, used by
+every process within seconds (runtime.keep_up).
+"""
+
+import re
+import unicodedata
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from urllib.parse import quote, unquote, urlsplit
+from zoneinfo import available_timezones
+
+from nurture import log
+from nurture.letters import dialect, gate
+from nurture.letters.practice import PracticeRefused, as_logo, check_colour
+from nurture.letters.source import read_letter
+from nurture.mailers.sendgrid.events import KeyRefused, read_keys
+from nurture.runtime import LOGO_FACT, Runtime, keep_up
+from nurture.sealing import Sealed
+from nurture.services.accounts import note
+from nurture.services.addresses import InputRefused, parse_address
+from nurture.settings import MAIL_AT_THE_DESK, SettingRefused, chooses_mailer, with_facts
+from nurture.store import facts, sequences
+from nurture.words import NurtureError, UserId
+
+_log = log.get(__name__)
+
+PRACTICE = (
+    "practice_name", "practice_credential", "practice_licence", "practice_state", "practice_fee", "practice_call_length",
+    "practice_prescriber", "reply_days",
+)  # fmt: skip
+SENDER = ("from_name", "plain_from_name", "from_email", "reply_to", "postal_address")
+_SECRET = frozenset({"sendgrid_api_key", "smtp_url"})
+_MOST = {"from_name": 60, "plain_from_name": 60, "postal_address": 200}
+_MOST_ELSE = 120
+_IN_LETTERS = {
+    "practice_name": "name", "practice_credential": "credential", "practice_licence": "licence", "practice_state": "state",
+    "practice_fee": "fee", "practice_call_length": "call_length", "practice_prescriber": "prescriber",
+    "reply_days": "reply_days", "postal_address": "postal_address",
+}  # fmt: skip
+"""By which name letters ask for a setting."""
+
+
+class FactsRefused(NurtureError):
+    """Settings that cannot be taken; `errors`: what is wrong and what to do, by field."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        """`errors`: at least one."""
+        super().__init__(" ".join(errors.values()))
+        self.errors = dict(errors)
+
+
+def save(rt: Runtime, typed: Mapping[str, str], by: UserId | None, test_names: bool = False) -> bool:
+    """Check and keep settings; returns whether any changed. `test_names`: whether addresses under .test are taken.
+
+    What is typed as it was stays as it was: a setting nobody changed at the desk goes on following the environment.
+    Raises FactsRefused; then nothing is kept.
+    """
+    read, errors = _read(typed, test_names)
+    now = rt.settings
+    changes = {name: value for name, value in read.items() if name not in errors and value != _text(getattr(now, name))}
+    for name, letter in _missed(rt, {name for name, value in changes.items() if not value}).items():
+        errors[name] = f"“{letter}” says this. Take it out of that letter first, or leave it here."
+    if errors:
+        raise FactsRefused(errors)
+    return _keep(rt, changes, by)
+
+
+def save_logo(rt: Runtime, content: bytes | None, by: UserId | None) -> None:
+    """Another logo, or none. Raises FactsRefused."""
+    try:
+        picture = b64encode(as_logo(content).content).decode() if content is not None else ""
+    except PracticeRefused as refused:
+        raise FactsRefused({"logo": f"This picture {refused}."}) from None
+    _keep(rt, {LOGO_FACT: picture}, by)
+
+
+def save_mailer(rt: Runtime, chosen: Mapping[str, str], by: UserId) -> None:
+    """What carries mail from now on. Raises FactsRefused: also where whoever hosts the service has chosen already."""
+    if chooses_mailer(rt.given):
+        raise FactsRefused({"mailer": "Whoever hosts this service has chosen what carries mail, so it cannot be changed here."})
+    changes = {name: value for name, value in chosen.items() if name in MAIL_AT_THE_DESK}
+    check_mailer(rt, changes)
+    _keep(rt, changes, by, "mail_settings_changed")
+
+
+def check_mailer(rt: Runtime, changes: Mapping[str, str]) -> None:
+    """Raise FactsRefused unless mail could be carried like that."""
+    if changes.get("sendgrid_webhook_key"):
+        try:
+            read_keys(changes["sendgrid_webhook_key"])
+        except KeyRefused:
+            raise FactsRefused({"sendgrid_webhook_key": "This is not the key SendGrid shows. Copy all of it."}) from None
+    with rt.database.read() as db:
+        said = {name: fact.value for name, fact in facts.everything(db).items() if name not in MAIL_AT_THE_DESK}
+    now = {name: _text(getattr(rt.settings, name)) for name in MAIL_AT_THE_DESK}
+    try:
+        with_facts(rt.given, said | now | changes)
+    except SettingRefused as refused:
+        raise FactsRefused({"mailer": _in_plain_words(str(refused))}) from None
+
+
+def _in_plain_words(said: str) -> str:
+    """What the settings have against a mailer, for somebody who knows no variables."""
+    if "FROM_EMAIL" in said or "POSTAL_ADDRESS" in said:
+        return "A mail service needs the address letters come from, and your postal address. Fill in the page “Sender” first."
+    if "BASE_URL" in said:
+        return (
+            "Links in letters would lead to an address that is not protected (https). Whoever hosts this service has to "
+            "give it one first (NURTURE_BASE_URL)."
+        )
+    return "Something is missing. Please fill in every field."
+
+
+def smtp_url(host: str, port: str, user: str, password: str, at_once: bool) -> str:
+    """The address of a mail server as one setting. `at_once`: encrypted from the first byte (port 465). Raises FactsRefused."""
+    errors = {}
+    if not re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]", host):
+        errors["smtp_host"] = "Please type the name of the mail server, such as smtp.example.org."
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        errors["smtp_port"] = "Please type a port: 587 for most services, or 465."
+    if errors:
+        raise FactsRefused(errors)
+    who = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
+    return f"{'smtps' if at_once else 'smtp'}://{who}{host}:{port}"
+
+
+def smtp_parts(rt: Runtime) -> dict[str, str]:
+    """The mail server as a form shows it; never its password."""
+    url = urlsplit(_text(rt.settings.smtp_url))
+    return {
+        "smtp_host": url.hostname or "", "smtp_port": str(url.port or (465 if url.scheme == "smtps" else 587)),
+        "smtp_user": unquote(url.username or ""), "smtp_secure": "at once" if url.scheme == "smtps" else "",
+    }  # fmt: skip
+
+
+def smtp_password(rt: Runtime) -> str:
+    """The password that is kept, for a form that leaves it as it is."""
+    return unquote(urlsplit(_text(rt.settings.smtp_url)).password or "")
+
+
+def current(rt: Runtime, *names: str) -> dict[str, str]:
+    """Settings as a form shows them."""
+    return {name: _text(getattr(rt.settings, name)) for name in names}
+
+
+def _text(value: object) -> str:
+    reveal = getattr(value, "get_secret_value", None)
+    return "" if value is None else str(reveal() if reveal else value)
+
+
+def _keep(rt: Runtime, changes: Mapping[str, str], by: UserId | None, kind: str = "settings_changed") -> bool:
+    if not changes:
+        return False
+    written: dict[str, str | Sealed] = {
+        name: rt.sealer.seal(value, facts.place(name)) if name in _SECRET and value else value for name, value in changes.items()
+    }
+    with rt.database.begin() as db:
+        facts.put(db, written, by, rt.clock.wall())
+        note(rt, db, by, kind)
+    keep_up(rt)
+    _log.info("settings_changed", names=sorted(changes))
+    return True
+
+
+def _missed(rt: Runtime, cleared: set[str]) -> dict[str, str]:
+    """Settings among `cleared` that a letter which goes out now says plainly, with that letter's subject."""
+    asked = {_IN_LETTERS[name]: name for name in cleared & _IN_LETTERS.keys()}
+    found: dict[str, str] = {}
+    if not asked:
+        return found
+    with rt.database.read() as db:
+        stored = [sequences.load(db, key) for key in sequences.all_keys(db)]
+    for step in (step for one in stored if one is not None for step in one.steps):
+        letter = read_letter(step.file_name, step.source)
+        for text in (letter.subject, letter.preheader, letter.body):
+            for group, name, _ in dialect.uncertain(text):
+                if group == "practice" and name in asked:
+                    found.setdefault(asked[name], letter.subject)
+    return found
+
+
+def _read(typed: Mapping[str, str], test_names: bool) -> tuple[dict[str, str], dict[str, str]]:
+    read: dict[str, str] = {}
+    errors: dict[str, str] = {}
+    for name, value in typed.items():
+        try:
+            read[name] = _READERS.get(name, _line)(_tidy(value, name), test_names)
+        except InputRefused as refused:
+            errors[name] = str(refused)
+    return read, errors
+
+
+def _tidy(value: str, name: str) -> str:
+    """One line without control characters; the lines of a postal address become its parts."""
+    text = unicodedata.normalize("NFC", value).strip()
+    text = re.sub(r"\s*[\r\n]+\s*", ", " if name == "postal_address" else " ", text)
+    text = " ".join("".join(mark for mark in text if unicodedata.category(mark) != "Cc").split())
+    most = _MOST.get(name, _MOST_ELSE)
+    if len(text) > most:
+        raise InputRefused(f"Please use at most {most} characters.")
+    return text
+
+
+def _line(text: str, test_names: bool) -> str:
+    return text
+
+
+def _wanted(said: str) -> Callable[[str, bool], str]:
+    def read(text: str, test_names: bool) -> str:
+        if not text:
+            raise InputRefused(said)
+        return text
+
+    return read
+
+
+def _discreet(said: str) -> Callable[[str, bool], str]:
+    """A name that an inbox shows to whoever looks over a shoulder."""
+
+    def read(text: str, test_names: bool) -> str:
+        found = [each for each in gate.check_text(_wanted(said)(text, test_names), "from-name") if each.stops]
+        if found:
+            raise InputRefused(
+                f"Whoever sees a reader’s inbox would see “{found[0].words}”. Being on this list is private: choose a name that says "
+                "nothing about it."
+            )
+        return text
+
+    return read
+
+
+def _address(text: str, test_names: bool) -> str:
+    return parse_address(text, test_names).send_to if text else ""
+
+
+def _wanted_address(text: str, test_names: bool) -> str:
+    return parse_address(text, test_names).send_to
+
+
+def _days(text: str, test_names: bool) -> str:
+    if text and not (text.isdigit() and 1 <= int(text) <= 60):
+        raise InputRefused("Please type a number of working days from 1 to 60, or leave it empty.")
+    return str(int(text)) if text else ""
+
+
+def _colour(text: str, test_names: bool) -> str:
+    try:
+        check_colour(text)
+    except PracticeRefused as refused:
+        raise InputRefused(f"This colour {refused}. Please choose a darker one.") from None
+    return text.lower()
+
+
+def _zone(text: str, test_names: bool) -> str:
+    if text not in available_timezones():
+        raise InputRefused("Please choose a place from the list, such as America/New_York.")
+    return text
+
+
+_READERS: dict[str, Callable[[str, bool], str]] = {
+    "practice_name": _wanted("Please type your full name: readers must know who writes to them."),
+    "from_name": _discreet("Please type the name that inboxes show."),
+    "plain_from_name": _discreet("Please type a plainer name, such as “Letters”."),
+    "from_email": _wanted_address,
+    "reply_to": _address,
+    "postal_address": _wanted("Please type a postal address: the law wants it in every mail. A PO box is fine."),
+    "reply_days": _days,
+    "colour": _colour,
+    "time_zone": _zone,
+}

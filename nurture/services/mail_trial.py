@@ -1,0 +1,116 @@
+"""Does mail leave? Found out before a mailer is kept, and by a real mail to oneself after that."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nurture.delivery.fill import own_mail
+from nurture.domain.delivery import Accepted, Kind, Outcome, State
+from nurture.letters.filling import fill
+from nurture.mailers.sendgrid import SendGrid
+from nurture.mailers.smtp import Smtp
+from nurture.runtime import Runtime, mailer_of
+from nurture.services import samples
+from nurture.services.accounts import Account
+from nurture.services.facts import check_mailer, current
+from nurture.settings import MAIL_AT_THE_DESK, with_facts
+from nurture.store import drafts
+from nurture.store.drafts import Tried
+from nurture.words import ConsultationId
+
+CHECK_SECONDS = 15.0
+
+_MEANINGS = (
+    (r"refused user or password", "The mail server does not accept this user name and password. Please type them again; some "
+     "services want a password made for apps, not the one you log in with."),
+    (r"gaierror", "There is no mail server by that name. Please check it."),
+    (r"ConnectionRefused", "The server is there, but takes no mail at this port. Most use 587, some 465."),
+    (r"Timeout", "The server did not answer. Is the port right? Some networks let no mail out by themselves; whoever hosts this "
+     "service can tell."),
+    (r"SSLCertVerification", "The server could not prove who it is: its certificate does not fit its name. Please check the name."),
+    (r"SSLError|SMTPServerDisconnected", "The server and we did not understand each other. With port 465 choose “encrypted from the "
+     "start”, with 587 do not."),
+    (r"SMTPNotSupported", "The server offers no encryption. Letters of this kind must not travel in the open: please choose another "
+     "port, or another service."),
+    (r"^401\b", "SendGrid does not know this key. Please copy all of it, or make a new one there."),
+    (r"^403\b", "SendGrid knows this key, but does not let it send. Give the key the right “Mail Send”, and check that your sender "
+     "address, or its domain, is verified there."),
+    (r"^429\b", "Your mail service asks us to wait. It goes on by itself in a few minutes."),
+    (r"^400\b.*\bfrom\b", "SendGrid does not take mail from your sender address. Please check it on the page “Sender”."),
+    (r"^400\b.*\bto\b|SMTP 55[0-4]", "The mail service refused this mail. Most often it does not know your sender address as yours."),
+    (r"no connection to SendGrid", "SendGrid cannot be reached from here. Whoever hosts this service can tell why."),
+    (r"from SendGrid", "SendGrid did not say whether it took the mail. Look into your inbox; if nothing has come, try again."),
+    (r"no SMTP conversation", "We could not talk with the mail server. Please check its name, its port and the encryption."),
+    (r"no SMTP reply", "The mail server did not say whether it took the mail. Look into your inbox; if nothing has come, try again."),
+)  # fmt: skip
+
+
+def explain(why: str) -> str:
+    """What a mailer's or the ledger's reason means, and what to do, in plain words."""
+    said = next((words for pattern, words in _MEANINGS if re.search(pattern, why)), "")
+    return said or f"The mail service says: {why}."
+
+
+def check(rt: Runtime, changes: Mapping[str, str]) -> str:
+    """Whether mail could leave with another mailer: nothing if so, otherwise why not, in plain words. Sends nothing.
+
+    Takes up to half a minute. Raises FactsRefused where something is missing.
+    """
+    check_mailer(rt, changes)
+    kept = {name: value for name, value in current(rt, *MAIL_AT_THE_DESK).items() if value}
+    mine = current(rt, "from_email", "postal_address", "from_name", "reply_to")
+    mailer = mailer_of(with_facts(rt.given, mine | kept | changes), rt.clock)
+    if not isinstance(mailer, SendGrid | Smtp):
+        return ""
+
+    async def ask() -> Outcome:
+        try:
+            return await mailer.check(rt.sender, CHECK_SECONDS)
+        finally:
+            await mailer.rest()
+
+    match asyncio.run(ask()):
+        case Accepted():
+            return ""
+        case failed:
+            return explain(failed.why)
+
+
+@dataclass(frozen=True)
+class Became:
+    """What became of a mail to oneself. `said`: in plain words, empty while nothing is wrong."""
+
+    done: bool
+    arrived: bool
+    said: str = ""
+
+
+_ARRIVED = (State.ACCEPTED, State.DELIVERED)
+_ENDED = (*_ARRIVED, State.BOUNCED, State.DROPPED, State.COMPLAINED, State.FAILED, State.HELD, State.UNKNOWN, State.CANCELLED)
+
+
+def send(rt: Runtime, me: Account) -> ConsultationId:
+    """Mail a few words to whoever is at the desk, by the way all mail goes. Raises CannotShow if they have no address."""
+    samples.address_of(rt, me)
+    content = fill(own_mail(Kind.NOTICE, "trial"), samples.values(rt))
+    return samples.plan_trials(rt, me, [(content, None)])[0]
+
+
+def what_became(rt: Runtime, which: ConsultationId) -> Became | None:
+    """How a mail to oneself stands now; None if there is none."""
+    with rt.database.read() as db:
+        found = next((each for each in drafts.tried(db) if each.id == which), None)
+    return None if found is None else became(found)
+
+
+def became(tried: Tried) -> Became:
+    """What a row of the ledger means for whoever waits for the mail."""
+    arrived, done = tried.state in _ARRIVED, tried.state in _ENDED
+    match tried.state:
+        case State.BOUNCED | State.DROPPED:
+            return Became(done, arrived, "It came back: your own address did not take it.")
+        case _ if not arrived and tried.why and tried.why != "given back":
+            return Became(done, arrived, explain(tried.why))
+        case _:
+            return Became(done, arrived)

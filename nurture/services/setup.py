@@ -1,0 +1,182 @@
+"""The first run: what has to be done before letters may leave for others, and the word that lets them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from nurture import log
+from nurture.letters.compiler import Edition
+from nurture.letters.filling import fill
+from nurture.letters.source import Letter, read_letter
+from nurture.runtime import Runtime
+from nurture.services import samples
+from nurture.services.accounts import Account, note
+from nurture.services.mail_trial import Became, became
+from nurture.services.simulation import simulate_stored
+from nurture.settings import MAIL_AT_THE_DESK, is_loopback
+from nurture.store import drafts, facts, live, readings, sequences, subscribers
+from nurture.store.drafts import Tried
+from nurture.store.sequences import StoredSequence
+from nurture.words import EditionId, NurtureError, StepKey, UserId
+
+_log = log.get(__name__)
+
+
+class Task(StrEnum):
+    """What has to be done before letters may leave."""
+
+    PROTECT = "protect"
+    PRACTICE = "practice"
+    SENDER = "sender"
+    MAIL = "mail"
+    LINKS = "links"
+    TRIAL = "trial"
+    READ = "read"
+    SERIES = "series"
+
+
+class NotReady(NurtureError):
+    """Something is still to be done before letters may leave."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One letter on its way to be read before all others: which edition, when a reader would get it, what became of it."""
+
+    step: StepKey
+    edition: EditionId
+    letter: Letter
+    at: datetime | None
+    """When somebody who signed up now would get it (timeline, UTC)."""
+    read: bool
+    sent: Became | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far the first run has come."""
+
+    live: bool
+    open: bool
+    """Whether letters leave: also before, where nothing can reach anybody else."""
+    done: frozenset[Task]
+    chapters: tuple[Chapter, ...]
+    waiting: int
+    """People on the list already, who get their letters from the moment they may leave."""
+
+    @property
+    def missing(self) -> list[Task]:
+        """What is still to be done, in order."""
+        return [task for task in Task if task not in self.done]
+
+
+def is_open(rt: Runtime) -> bool:
+    """Whether letters leave, so that people may sign up."""
+    if not rt.needs_live:
+        return True
+    with rt.database.read() as db:
+        return live.since(db) is not None
+
+
+def standing(rt: Runtime, protected: bool) -> Standing:
+    """How far the first run has come. `protected`: whether whoever looks has a password and a second proof."""
+    with rt.database.read() as db:
+        begun = live.since(db) is not None
+        stored = next((one for key in sequences.all_keys(db) if (one := sequences.load(db, key)) is not None), None)
+        steps = stored.steps if stored else []
+        read = readings.read(db, {step.edition for step in steps})
+        tried = [each for each in drafts.tried(db) if each.mailer == rt.mailer.name]
+        said = facts.everything(db)
+        waiting = subscribers.count_living(db)
+    chapters = tuple(_chapters(rt, stored, read, tried)) if stored else ()
+    changed = max((said[name].set_at for name in said.keys() & MAIL_AT_THE_DESK), default=None)
+    fresh = [each for each in tried if changed is None or each.made >= changed]
+    done = _done(rt, protected, chapters, any(became(each).arrived for each in fresh))
+    return Standing(begun, begun or not rt.needs_live, frozenset(done), chapters, waiting)
+
+
+def _done(rt: Runtime, protected: bool, chapters: Sequence[Chapter], tried: bool) -> list[Task]:
+    now, carried = rt.settings, rt.settings.mailer != "outbox"
+    holds = {
+        Task.PROTECT: protected,
+        Task.PRACTICE: bool(now.practice_name and now.practice_credential and now.practice_state),
+        Task.SENDER: bool(now.from_name and now.from_email and now.postal_address),
+        Task.MAIL: carried,
+        Task.LINKS: carried and _links_work(rt),
+        Task.TRIAL: carried and tried,
+        Task.READ: bool(chapters) and all(chapter.read for chapter in chapters),
+        Task.SERIES: carried and bool(chapters) and all(chapter.sent and chapter.sent.arrived for chapter in chapters),
+    }
+    return [task for task, is_done in holds.items() if is_done]
+
+
+def _links_work(rt: Runtime) -> bool:
+    """Whether readers can open links: not while they lead to this very machine, unless the mail stays on it as well."""
+    return not is_loopback(urlsplit(rt.settings.base_url).hostname) or stays_here(rt)
+
+
+def stays_here(rt: Runtime) -> bool:
+    """Whether what carries mail is on this very machine, as in a try."""
+    match rt.settings.mailer:
+        case "sendgrid":
+            return is_loopback(urlsplit(rt.settings.sendgrid_host).hostname)
+        case "smtp" if rt.settings.smtp_url:
+            return is_loopback(urlsplit(rt.settings.smtp_url.get_secret_value()).hostname)
+        case _:
+            return True
+
+
+def _chapters(rt: Runtime, stored: StoredSequence, read: set[EditionId], tried: list[Tried]) -> list[Chapter]:
+    zone = ZoneInfo(rt.settings.time_zone)
+    when = {each.step: each.due for each in simulate_stored(rt, stored.key, rt.clock.now(), zone).letters}
+    newest = {each.edition: each for each in reversed(tried) if each.edition}
+    return [
+        Chapter(
+            step.key, step.edition, read_letter(step.file_name, step.source), when.get(step.key), step.edition in read,
+            became(newest[step.edition]) if step.edition in newest else None,
+        )
+        for step in stored.steps
+    ]  # fmt: skip
+
+
+def mark_read(rt: Runtime, edition: EditionId, by: UserId, read: bool) -> None:
+    """Somebody has read a letter that goes out now, or takes that back. Any other edition changes nothing."""
+    with rt.database.begin() as db:
+        stored = [sequences.load(db, key) for key in sequences.all_keys(db)]
+        if edition not in {step.edition for one in stored if one is not None for step in one.steps}:
+            return
+        if read:
+            readings.note(db, edition, by, rt.clock.wall())
+        else:
+            readings.take_back(db, edition)
+
+
+def send_series(rt: Runtime, me: Account) -> tuple[int, str]:
+    """Mail every letter that goes out now to whoever is at the desk, within seconds instead of weeks; what has arrived already
+    is left out, unless all of it has. Returns how many, and where to. Raises CannotShow.
+    """
+    to = samples.address_of(rt, me)
+    chapters = standing(rt, me.protected).chapters
+    lacking = [each for each in chapters if not (each.sent and each.sent.arrived)] or list(chapters)
+    with rt.database.read() as db:
+        editions = sequences.read_editions(db, {each.edition for each in lacking})
+    values = samples.values(rt)
+    mails = []
+    for each in lacking:
+        kept = editions[each.edition]
+        mails.append((fill(Edition(kept.subject, kept.html, kept.text), values), each.edition))
+    samples.plan_trials(rt, me, mails)
+    return len(mails), to
+
+
+def go_live(rt: Runtime, me: Account) -> None:
+    """From now on letters leave for readers. Raises NotReady while something is to be done."""
+    if standing(rt, me.protected).missing:
+        raise NotReady("Something is still to be done before letters may leave.")
+    with rt.database.begin() as db:
+        live.begin(db, rt.clock.wall())
+        note(rt, db, me.id, "went_live")
+    _log.info("went_live", account=me.id)

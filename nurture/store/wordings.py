@@ -1,0 +1,43 @@
+"""The wordings of the consent that the form has shown: append-only, the newest is shown."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select
+
+from nurture.store.desk_schema import wordings
+from nurture.words import UserId
+
+W = wordings.c
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What stands beside the box that is ticked, and the name under which it is recorded."""
+
+    version: str
+    text: str
+    written: datetime | None = None
+    """Real time; None: it came with the service."""
+    by: UserId | None = None
+
+
+def everything(db: Connection) -> list[Wording]:
+    """All that were written here, newest first."""
+    rows = db.execute(select(W.version, W.text, W.written_at, W.written_by).order_by(W.written_at.desc(), W.version.desc()))
+    return [Wording(*row) for row in rows]
+
+
+def get(db: Connection, version: str) -> Wording | None:
+    """The one of that version, if it was written here."""
+    row = db.execute(select(W.version, W.text, W.written_at, W.written_by).where(W.version == version)).first()
+    return Wording(*row) if row else None
+
+
+def add(db: Connection, wording: Wording) -> None:
+    """From now on the form shows this one."""
+    db.execute(
+        insert(wordings).values(
+            version=wording.version, text=wording.text, written_at=wording.written, written_by=wording.by
+        )
+    )

@@ -1,0 +1,275 @@
+"""Settings: what the practice is, who letters come from, how they look, what carries them, when they go out, what is agreed to."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from zoneinfo import available_timezones
+
+from flask import Blueprint, Response, abort, g, redirect, request, url_for
+
+from nurture.domain.user import Need
+from nurture.letters import contrast
+from nurture.services import accounts, facts, mail_trial, samples, sender_domain, wordings
+from nurture.services.editing import all_letters
+from nurture.services.facts import FactsRefused
+from nurture.services.samples import CannotShow
+from nurture.services.wordings import WordingRefused
+from nurture.settings import chooses_mailer
+from nurture.web.desk import steps
+from nurture.web.desk.guard import needs_login, see
+from nurture.web.desk.words import day
+from nurture.web.pages import FRAMED_CSP, page, rt, takes_test_names
+from nurture.words import ConsultationId
+
+pages = Blueprint("settings", __name__, url_prefix="/desk/settings")
+
+_OWN = needs_login(need=Need.OWN)
+_OWN_NOW = needs_login(need=Need.OWN, recent=True)
+MOST_LOGO_BYTES = 5_000_000
+"""Of a file on its way in; what letters carry is far smaller."""
+CARRIERS = {
+    "outbox": ("Nothing leaves yet", "Every mail stays on this machine, in the outbox, to look at."),
+    "sendgrid": ("SendGrid", "A mail service. It says what became of each letter."),
+    "smtp": ("A mail server", "Any provider that gives you a server, a user name and a password (SMTP)."),
+}
+COLOURS = ("#1f5f5b", "#2d5a87", "#5b4a8a", "#7a3e5d", "#8a4b2a", "#4a6134")
+
+
+def _typed(*names: str) -> dict[str, str]:
+    return {name: request.form.get(name, "") for name in names}
+
+
+def _show(name: str, errors: Mapping[str, str] | None = None, status: int = 0, **values: object) -> Response:
+    wrong = dict(errors or {})
+    code = status or (422 if wrong else 200)
+    saved = request.args.get("said") == "saved"
+    return page(f"desk/settings/{name}.html", code, tab="settings", errors=wrong, saved=saved, step=steps.here(), **values)
+
+
+def _saved(endpoint: str) -> Response:
+    """On to the next step of the first run, or back to where one was."""
+    onward = steps.after()
+    return see(onward or url_for(endpoint, said="saved"))
+
+
+@pages.get("/")
+@needs_login
+def index() -> Response:
+    """Everything that can be set, and how it is set now."""
+    now = rt().settings
+    return _show(
+        "index", now=now, carriers=CARRIERS, people=len(accounts.everyone(rt())), wording=wordings.history(rt())[0],
+        checked=sender_domain.last(rt(), rt().sender.email), zone=now.time_zone.replace("_", " "), logo=rt().practice.logo,
+    )  # fmt: skip
+
+
+@pages.get("/practice")
+@_OWN
+def practice() -> Response:
+    """Who the letters are from."""
+    return _show("practice", form=facts.current(rt(), *facts.PRACTICE))
+
+
+@pages.post("/practice")
+@_OWN
+def save_practice() -> Response:
+    """Keep it."""
+    typed = _typed(*facts.PRACTICE)
+    try:
+        facts.save(rt(), typed, g.me.id)
+    except FactsRefused as refused:
+        return _show("practice", refused.errors, form=typed)
+    return _saved("settings.practice")
+
+
+@pages.get("/sender")
+@_OWN
+def sender() -> Response:
+    """What inboxes show."""
+    return _show("sender", form=facts.current(rt(), *facts.SENDER))
+
+
+@pages.post("/sender")
+@_OWN
+def save_sender() -> Response:
+    """Keep it."""
+    typed = _typed(*facts.SENDER)
+    try:
+        facts.save(rt(), typed, g.me.id, takes_test_names())
+    except FactsRefused as refused:
+        return _show("sender", refused.errors, form=typed)
+    return _saved("settings.sender")
+
+
+@pages.get("/look")
+@_OWN
+def look() -> Response:
+    """Colour and logo, with a letter that shows them."""
+    return _look(rt().settings.colour)
+
+
+def _look(colour: str, errors: Mapping[str, str] | None = None) -> Response:
+    sequence, letters = all_letters(rt())
+    first = letters[0].letter.key if letters else ""
+    response = _show(
+        "look", errors, form={"colour": colour}, logo=rt().practice.logo, colours=COLOURS, sequence=sequence, first=first,
+        enough=contrast.ENOUGH,
+    )  # fmt: skip
+    response.headers["Content-Security-Policy"] = FRAMED_CSP
+    return response
+
+
+@pages.post("/look")
+@_OWN
+def save_look() -> Response:
+    """Keep the colour, and the logo if one was chosen."""
+    request.max_content_length = MOST_LOGO_BYTES
+    colour, chosen = request.form.get("colour", "").strip(), request.files.get("logo")
+    try:
+        facts.save(rt(), {"colour": colour}, g.me.id)
+        if request.form.get("act") == "remove":
+            facts.save_logo(rt(), None, g.me.id)
+        elif chosen is not None and chosen.filename:
+            facts.save_logo(rt(), chosen.read(), g.me.id)
+    except FactsRefused as refused:
+        return _look(colour, refused.errors)
+    return see(url_for("settings.look", said="saved", **steps.kept())) if _stays() else _saved("settings.look")
+
+
+def _stays() -> bool:
+    """Whether somebody wants to see what it looks like before going on."""
+    return request.form.get("act") in ("remove", "try")
+
+
+@pages.get("/hours")
+@_OWN
+def hours() -> Response:
+    """The clock of the practice, and of readers who gave none."""
+    return _hours(rt().settings.time_zone)
+
+
+def _hours(zone: str, errors: Mapping[str, str] | None = None) -> Response:
+    zones = sorted(name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "posix/", "right/")))
+    return _show("hours", errors, form={"time_zone": zone}, zones=["UTC", *zones])
+
+
+@pages.post("/hours")
+@_OWN
+def save_hours() -> Response:
+    """Keep it."""
+    typed = _typed("time_zone")
+    try:
+        facts.save(rt(), typed, g.me.id)
+    except FactsRefused as refused:
+        return _hours(typed["time_zone"], refused.errors)
+    return _saved("settings.hours")
+
+
+@pages.get("/consent")
+@_OWN
+def consent() -> Response:
+    """What people agree to, now and before."""
+    return _consent(wordings.history(rt())[0].text)
+
+
+def _consent(text: str, errors: Mapping[str, str] | None = None) -> Response:
+    names = {each.id: each.called for each in accounts.everyone(rt())}
+    past = [(each, _when(each.written), names.get(each.by, "") if each.by else "") for each in wordings.history(rt())]
+    return _show("consent", errors, form={"wording": text}, past=past, most=wordings.MOST)
+
+
+def _when(at: datetime | None) -> str:
+    return day(at) if at else ""
+
+
+@pages.post("/consent")
+@_OWN
+def save_consent() -> Response:
+    """Show other words from now on."""
+    text = request.form.get("wording", "")
+    try:
+        wordings.change(rt(), text, g.me.id)
+    except WordingRefused as refused:
+        return _consent(text, {"wording": str(refused)})
+    return _saved("settings.consent")
+
+
+@pages.get("/mail")
+@_OWN_NOW
+def mail() -> Response:
+    """What carries mail."""
+    return _mail({"mailer": rt().settings.mailer, **facts.smtp_parts(rt()), **facts.current(rt(), "sendgrid_webhook_key")})
+
+
+_MAIL_FIELDS = ("mailer", "sendgrid_api_key", "sendgrid_webhook_key", "smtp_host", "smtp_port", "smtp_user", "smtp_password",
+                "smtp_secure")  # fmt: skip
+
+
+def _mail(form: Mapping[str, str], errors: Mapping[str, str] | None = None, doubt: str = "") -> Response:
+    now = rt().settings
+    return _show(
+        "mail", errors, status=422 if doubt else 0, form={name: form.get(name, "") for name in _MAIL_FIELDS}, doubt=doubt,
+        carriers=CARRIERS, fixed=chooses_mailer(rt().given), has_key=bool(now.sendgrid_api_key),
+        has_password=bool(facts.smtp_password(rt())), now=now, webhook=f"{now.base_url}/webhooks/sendgrid/events",
+        me_address=g.me.email or now.notices_to,
+    )  # fmt: skip
+
+
+@pages.post("/mail")
+@_OWN_NOW
+def save_mail() -> Response:
+    """Try it, and keep it if it works, or if it is wanted all the same."""
+    typed = _typed(*_MAIL_FIELDS)
+    try:
+        chosen = _chosen(typed)
+        trouble = "" if request.form.get("act") == "anyway" else mail_trial.check(rt(), chosen)
+        if trouble:
+            return _mail(typed, doubt=trouble)
+        facts.save_mailer(rt(), chosen, g.me.id)
+    except FactsRefused as refused:
+        return _mail(typed, refused.errors)
+    return see(url_for("settings.mail", said="saved", **steps.kept()))
+
+
+def _chosen(typed: Mapping[str, str]) -> dict[str, str]:
+    """A form as settings; a secret that is left empty stays what it is. Raises FactsRefused."""
+    match typed["mailer"]:
+        case "sendgrid":
+            key = typed["sendgrid_api_key"].strip()
+            if not key and not rt().settings.sendgrid_api_key:
+                raise FactsRefused({"sendgrid_api_key": "Please paste the key. SendGrid shows it once, when it is made."})
+            secret = {"sendgrid_api_key": key} if key else {}
+            return {"mailer": "sendgrid", "sendgrid_webhook_key": typed["sendgrid_webhook_key"].strip(), **secret}
+        case "smtp":
+            password = typed["smtp_password"] or facts.smtp_password(rt())
+            url = facts.smtp_url(
+                typed["smtp_host"].strip(), typed["smtp_port"].strip(), typed["smtp_user"].strip(), password,
+                typed["smtp_secure"] == "at once",
+            )  # fmt: skip
+            return {"mailer": "smtp", "smtp_url": url}
+        case "outbox":
+            return {"mailer": "outbox"}
+        case _:
+            raise FactsRefused({"mailer": "Please choose what carries your mail."})
+
+
+@pages.post("/mail/trial")
+@_OWN
+def try_mail() -> Response:
+    """A mail to oneself."""
+    try:
+        which = mail_trial.send(rt(), g.me)
+    except CannotShow as refused:
+        return _mail({"mailer": rt().settings.mailer, **facts.smtp_parts(rt())}, {"mailer": str(refused)})
+    return see(url_for("settings.tried", which=which, **steps.kept()))
+
+
+@pages.get("/mail/trial/<which>")
+@_OWN
+def tried(which: str) -> Response:
+    """What became of it."""
+    found = mail_trial.what_became(rt(), ConsultationId(which)) if len(which) == 32 and which.isalnum() else None
+    if found is None:
+        abort(404)
+    part = "tried_part" if "HX-Request" in request.headers else "tried"
+    to = samples.address_of(rt(), g.me)
+    return _show(part, found=found, which=which, to=to, is_outbox=rt().settings.mailer == "outbox")

@@ -1,0 +1,71 @@
+"""The steps of the first run: where one is, and what comes next. Settings pages are steps when they are opened as such."""
+
+from dataclasses import dataclass
+
+from flask import request
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: its key, what it is called, and its page."""
+
+    key: str
+    title: str
+    url: str
+
+    @property
+    def address(self) -> str:
+        """The page, opened as a step."""
+        return f"{self.url}?step={self.key}"
+
+
+STEPS = (
+    Step("who", "Who you are", "/desk/settings/practice"),
+    Step("sender", "What inboxes show", "/desk/settings/sender"),
+    Step("mail", "How mail leaves", "/desk/settings/mail"),
+    Step("look", "How letters look", "/desk/settings/look"),
+    Step("read", "Read your letters", "/desk/start/letters"),
+    Step("series", "Send yourself the series", "/desk/start/series"),
+    Step("live", "Let it begin", "/desk/start/"),
+)
+
+
+@dataclass(frozen=True)
+class Here:
+    """The step that a page is opened as."""
+
+    step: Step
+    number: int
+    before: Step | None
+    after: Step | None
+
+    @property
+    def of(self) -> int:
+        """How many steps there are."""
+        return len(STEPS)
+
+
+def at(key: str) -> Here | None:
+    """A step by its key."""
+    number = next((n for n, step in enumerate(STEPS) if step.key == key), None)
+    if number is None:
+        return None
+    following = STEPS[number + 1] if number + 1 < len(STEPS) else None
+    return Here(STEPS[number], number + 1, STEPS[number - 1] if number else None, following)
+
+
+def here() -> Here | None:
+    """The step this page is opened as; None outside the first run."""
+    return at(request.values.get("step", ""))
+
+
+def after() -> str:
+    """Where the step after this one is; empty outside the first run."""
+    now = here()
+    return now.after.address if now and now.after else ""
+
+
+def kept() -> dict[str, str]:
+    """What an address needs so that its page is opened as the same step."""
+    now = here()
+    return {"step": now.step.key} if now else {}
