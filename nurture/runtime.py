@@ -19,8 +19,10 @@ from nurture.domain.delivery import Guards
 from nurture.letters import practice
 from nurture.letters.practice import Facts, Practice, PracticeRefused
 from nurture.mailers.base import Mailer, Picture, Sender
+from nurture.mailers.names import Names
 from nurture.mailers.outbox import Outbox
 from nurture.mailers.sendgrid import SendGrid
+from nurture.mailers.sendgrid.domains import SignedDomain, read_domains
 from nurture.mailers.sendgrid.events import KeyRefused, read_keys
 from nurture.mailers.sendgrid.lists import Lists
 from nurture.mailers.smtp import Smtp
@@ -95,6 +97,10 @@ class Runtime:
     guards: Guards
     lists: Callable[[], Lists] | None
     """Begins a conversation about SendGrid's own suppression lists; None with any other mailer."""
+    signed_domains: Callable[[], list[SignedDomain] | None] | None
+    """Asks SendGrid for which domains it may sign; None with any other mailer."""
+    names: Names
+    """The name service, for what the sender's domain says."""
     memory: Memory = field(default_factory=Memory)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is asked to stop: what is in flight is finished, the rest is given back."""
@@ -203,6 +209,12 @@ def _lists(settings: Settings, clock: Clock, stopping: threading.Event) -> Calla
     return partial(Lists, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, clock.wall, stopping.wait)
 
 
+def _signed_domains(settings: Settings) -> Callable[[], list[SignedDomain] | None] | None:
+    if settings.mailer != "sendgrid" or settings.sendgrid_api_key is None:
+        return None
+    return partial(read_domains, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, 5.0)
+
+
 def _check_key(db: Connection, sealer: Sealer) -> None:
     if instance.agree(db, "key_fingerprint", sealer.fingerprint()) != sealer.fingerprint():
         raise SettingRefused(
@@ -258,6 +270,8 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
         patience=Patience(timedelta(seconds=settings.lease_seconds)),
         guards=Guards(timedelta(hours=settings.min_gap_hours), settings.max_letters_per_day, settings.max_other_mails_per_day),
         lists=_lists(settings, clock, stopping),
+        signed_domains=_signed_domains(settings),
+        names=Names(),
         stopping=stopping,
     )
 
