@@ -8,6 +8,7 @@ from nurture.web.desk import (
     access,
     account,
     dashboard,
+    domain,
     entry,
     importing,
     letters,
@@ -29,7 +30,7 @@ def create_app(rt: Runtime) -> Flask:
     for blueprint in (
         public.pages, reading.pages, subscriber.pages, ops.pages, entry.pages, account.pages, access.pages, dashboard.pages,
         letters.pages, people.pages, many.pages, importing.pages, person.pages, requests.pages, numbers.pages,
-        sequence.pages, simulator.pages,
+        sequence.pages, simulator.pages, domain.pages,
         api.api, webhooks.webhooks,
     ):  # fmt: skip
         app.register_blueprint(blueprint)

@@ -177,19 +177,20 @@ def _unsigned(
             if not _has_key(found.get(Question(_key(selector, case.domain), Kind.TXT), SILENT))
         )
     do = f"Add {'this' if len(records) == 1 else 'these'} {KEEPER}." if records else f"{service.where} {_SHOWN}"
-    if case.by_sendgrid:
-        do = _slip(case, found, service) or (do if records else f"{do} {_three(case)}")
+    if case.by_sendgrid and case.wanted == ():
+        do = f"{do} SendGrid has not been told of this domain yet."
+    elif case.by_sendgrid:
+        do = _slip(case, found, service) or (do if records else f"{do} {_three(case, found)}")
     return Finding(Topic.SIGNATURE, Level.TO_DO, said, do, records)
 
 
 _SHOWN = f"It shows what to add {KEEPER}."
 
 
-def _three(case: Case) -> str:
-    names = "s1._domainkey and s2._domainkey"
-    if case.wanted is None:
-        return f"There are three lines; two of them are called {names}. We may not read them with the key this service has."
-    return "SendGrid has not been told of this domain yet."
+def _three(case: Case, found: Found) -> str:
+    keys = zip(case.service.selectors if case.service else (), _keys(case, found, case.domain), strict=True)
+    missing = [f"{selector}._domainkey" for selector, answer in keys if not _has_key(answer)]
+    return f"There are three lines; missing {'is' if len(missing) == 1 else 'are'} at least {' and '.join(missing)}."
 
 
 def _slip(case: Case, found: Found, service: Service) -> str:
@@ -207,7 +208,7 @@ def _slip(case: Case, found: Found, service: Service) -> str:
                     f"The line {name} leads to {target}: the page on which you added it put your domain at the end. Type the "
                     "value with a dot at its end, and the others likewise."
                 )
-            if is_below(target, "sendgrid.net"):
+            if is_below(target, "sendgrid.net") and not _has_key(found.get(Question(name, Kind.TXT), SILENT)):
                 return (
                     f"The line {name} is there, but SendGrid does not answer for it yet. {service.where} Press Verify there. "
                     "If it says that something is wrong, copy the lines once more from that page."
