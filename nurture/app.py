@@ -8,6 +8,7 @@ from nurture.web.desk import (
     access,
     account,
     dashboard,
+    domain,
     entry,
     importing,
     letters,
@@ -17,7 +18,9 @@ from nurture.web.desk import (
     person,
     requests,
     sequence,
+    settings,
     simulator,
+    start,
 )
 
 
@@ -29,7 +32,7 @@ def create_app(rt: Runtime) -> Flask:
     for blueprint in (
         public.pages, reading.pages, subscriber.pages, ops.pages, entry.pages, account.pages, access.pages, dashboard.pages,
         letters.pages, people.pages, many.pages, importing.pages, person.pages, requests.pages, numbers.pages,
-        sequence.pages, simulator.pages,
+        sequence.pages, simulator.pages, domain.pages, settings.pages, start.pages,
         api.api, webhooks.webhooks,
     ):  # fmt: skip
         app.register_blueprint(blueprint)

@@ -23,8 +23,10 @@ from nurture.domain.delivery import Guards
 from nurture.letters import practice
 from nurture.letters.practice import Facts, Practice, PracticeRefused
 from nurture.mailers.base import Mailer, Picture, Sender
+from nurture.mailers.names import Names
 from nurture.mailers.outbox import Outbox
 from nurture.mailers.sendgrid import SendGrid
+from nurture.mailers.sendgrid.domains import SignedDomain, read_domains
 from nurture.mailers.sendgrid.events import KeyRefused, read_keys
 from nurture.mailers.sendgrid.lists import Lists
 from nurture.mailers.smtp import Smtp
@@ -108,6 +110,10 @@ class Runtime:
     guards: Guards
     lists: Callable[[], Lists] | None
     """Begins a conversation about SendGrid's own suppression lists; None with any other mailer."""
+    signed_domains: Callable[[], list[SignedDomain] | None] | None
+    """Asks SendGrid for which domains it may sign; None with any other mailer."""
+    names: Names
+    """The name service, for what the sender's domain says."""
     memory: Memory = field(default_factory=Memory)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is asked to stop: what is in flight is finished, the rest is given back."""
@@ -222,6 +228,12 @@ def _lists(settings: Settings, clock: Clock, stopping: threading.Event) -> Calla
     return partial(Lists, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, clock.wall, stopping.wait)
 
 
+def _signed_domains(settings: Settings) -> Callable[[], list[SignedDomain] | None] | None:
+    if settings.mailer != "sendgrid" or settings.sendgrid_api_key is None:
+        return None
+    return partial(read_domains, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, 5.0)
+
+
 def _check_key(db: Connection, sealer: Sealer) -> None:
     if instance.agree(db, "key_fingerprint", sealer.fingerprint()) != sealer.fingerprint():
         raise SettingRefused(
@@ -279,6 +291,7 @@ def _changing(given: Settings, said: Mapping[str, str], version: int, clock: Clo
         "settings": settings, "version": version, "mailer": mailer_of(settings, clock), "sender": sender,
         "plain_sender": replace(sender, name=settings.plain_from_name), "practice": whose, "constant": whose.values(),
         "needs_live": waits_for_the_desk(given, settings), "lists": _lists(settings, clock, stopping),
+        "signed_domains": _signed_domains(settings),
     }  # fmt: skip
 
 
@@ -322,6 +335,7 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
         tokens=Tokens({purpose: derive(key, f"token|{purpose.name}") for purpose in Purpose}),
         patience=Patience(timedelta(seconds=settings.lease_seconds)),
         guards=Guards(timedelta(hours=settings.min_gap_hours), settings.max_letters_per_day, settings.max_other_mails_per_day),
+        names=Names(),
         stopping=stopping,
         **_changing(settings, said, version, clock, stopping),
     )

@@ -12,7 +12,7 @@ from nurture.domain.timeline import ON_TIME
 from nurture.letters.source import Letter, read_letter
 from nurture.runtime import Runtime
 from nurture.sealing import Sealed
-from nurture.services import health, people, schedule
+from nurture.services import health, people, schedule, sender_domain
 from nurture.store import figures, gates, sequences, subscribers, today
 from nurture.store.gates import Gate, Shut
 from nurture.store.sequences import StoredSequence
@@ -42,6 +42,7 @@ class Trouble(StrEnum):
     COMPLAINTS = "complaints"
     REVIEW = "review"
     WAITING = "waiting"
+    DOMAIN = "domain"
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
             needs.append(Need(trouble, back[state]))
     due = now.date() + _REVIEW_SOON
     needs += [Need(Trouble.REVIEW, about=each.key) for each in letters if each.review_by is not None and each.review_by <= due]
+    checked = sender_domain.last(rt, rt.sender.email) if sender_domain.carrier(rt) else None
+    needs += [Need(Trouble.DOMAIN)] * bool(checked and checked.asks_for_something)
     titles = {each.key: each.subject for each in letters}
     newcomers = [Newcomer(each.subscriber, _called(rt, each), each.confirmed is not None) for each in came]
     stopped = next((each for each in shut if each.gate is Gate.STOP), None)

@@ -12,7 +12,7 @@ from nurture.letters.compiler import Edition
 from nurture.letters.filling import fill
 from nurture.letters.source import Letter, read_letter
 from nurture.runtime import Runtime
-from nurture.services import samples
+from nurture.services import samples, sender_domain
 from nurture.services.accounts import Account, note
 from nurture.services.mail_trial import Became, became
 from nurture.services.simulation import simulate_stored
@@ -34,6 +34,7 @@ class Task(StrEnum):
     MAIL = "mail"
     LINKS = "links"
     TRIAL = "trial"
+    DOMAIN = "domain"
     READ = "read"
     SERIES = "series"
 
@@ -107,6 +108,7 @@ def _done(rt: Runtime, protected: bool, chapters: Sequence[Chapter], tried: bool
         Task.MAIL: carried,
         Task.LINKS: carried and _links_work(rt),
         Task.TRIAL: carried and tried,
+        Task.DOMAIN: carried and (stays_here(rt) or _is_known(rt)),
         Task.READ: bool(chapters) and all(chapter.read for chapter in chapters),
         Task.SERIES: carried and bool(chapters) and all(chapter.sent and chapter.sent.arrived for chapter in chapters),
     }
@@ -116,6 +118,12 @@ def _done(rt: Runtime, protected: bool, chapters: Sequence[Chapter], tried: bool
 def _links_work(rt: Runtime) -> bool:
     """Whether readers can open links: not while they lead to this very machine, unless the mail stays on it as well."""
     return not is_loopback(urlsplit(rt.settings.base_url).hostname) or stays_here(rt)
+
+
+def _is_known(rt: Runtime) -> bool:
+    """Whether the domain of the sender's address says that letters come from here, as far as a check could tell."""
+    checked = sender_domain.last(rt, rt.sender.email)
+    return checked is not None and not checked.asks_for_something
 
 
 def stays_here(rt: Runtime) -> bool:

@@ -23,6 +23,13 @@ def agree(db: Connection, key: str, value: str, lock: bool = False) -> str:
     return stored
 
 
+def put(db: Connection, key: str, value: str) -> None:
+    """Set a fact, whether or not there is one."""
+    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
+    fresh = dialect.insert(instance).values(key=key, value=value)
+    db.execute(fresh.on_conflict_do_update(index_elements=[instance.c.key], set_={"value": value}))
+
+
 def count(db: Connection, key: str) -> None:
     """Count something that has happened."""
     number = int(agree(db, key, "0", lock=True))

@@ -1,18 +1,19 @@
 """What every page shares: the runtime, rendering, security headers, error pages."""
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, make_response, render_template, request
 from jinja2 import StrictUndefined
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from nurture import __version__, log
 from nurture.letters.layout import crisis_lines
 from nurture.mailers.outbox import Outbox
-from nurture.runtime import Runtime
+from nurture.runtime import Runtime, keep_up
 from nurture.settings import is_loopback
 
 _log = log.get(__name__)
@@ -37,7 +38,7 @@ DESK_SECTIONS = (
     ("people", "People", "/desk/people/"),
     ("requests", "Requests", "/desk/requests"),
     ("numbers", "Numbers", "/desk/numbers"),
-    ("access", "Access", "/desk/access/"),
+    ("settings", "Settings", "/desk/settings/"),
 )
 """The desk's sections: key, name, address."""
 
@@ -100,6 +101,17 @@ def is_cross_site() -> bool:
     return origin not in (None, "null") and urlsplit(origin or "").netloc != request.host
 
 
+_ALONE = ("static", "ops.healthz", "ops.readyz")
+"""What answers whatever the database does."""
+
+
+def _keep_up() -> None:
+    """Show what the desk has set a moment ago, also in another process."""
+    if request.endpoint not in _ALONE:
+        with suppress(SQLAlchemyError):  # a page that needs the database says so itself
+            keep_up(rt())
+
+
 def _secure(response: Response) -> Response:
     headers = response.headers
     headers.setdefault("Content-Security-Policy", _CSP)
@@ -144,6 +156,7 @@ def prepare(app: Flask) -> None:
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = MOST_BYTES
     app.jinja_env.undefined = StrictUndefined
+    app.before_request(_keep_up)
     app.after_request(_secure)
     app.register_error_handler(HTTPException, _refused)
     app.register_error_handler(OperationalError, _no_database)

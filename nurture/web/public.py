@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, abort, redirect, request, url_for
 
 from nurture.mailers.outbox import Outbox
-from nurture.services import goals, signup
+from nurture.services import goals, setup, signup, wordings
 from nurture.services.addresses import InputRefused, parse_address, parse_first_name, parse_time_zone
 from nurture.tokens import Purpose, TokenRefused
 from nurture.web.pages import is_cross_site, page, rt, takes_test_names
@@ -16,9 +16,12 @@ _WAYS = ("email", "phone", "video")
 
 def _home(status: int = 200, form: dict[str, object] | None = None, errors: dict[str, str] | None = None) -> Response:
     empty = {"email": "", "first_name": "", "time_zone": "", "consent": False, "sender": ""}
-    wording = signup.consent_wording(rt().settings.from_name)
+    if not setup.is_open(rt()):
+        return page("public/not_open.html", 503 if request.method == "POST" else 200)
+    with rt().database.read() as db:
+        wording = wordings.shown(rt(), db, str((form or {}).get("wording", "")))
     senders = [rt().sender.name, rt().plain_sender.name] if rt().sender.name else []
-    return page("public/home.html", status, form=form or empty, errors=errors or {}, consent_wording=wording, senders=senders)
+    return page("public/home.html", status, form=form or empty, errors=errors or {}, wording=wording, senders=senders)
 
 
 def _ticked(name: str) -> bool:
@@ -37,7 +40,9 @@ def subscribe() -> Response:
     """Take a sign-up. The answer is the same for known and unknown addresses."""
     if is_cross_site():
         abort(403)
-    typed = {name: request.form.get(name, "") for name in ("email", "first_name", "time_zone", "sender")}
+    if not setup.is_open(rt()):
+        return _home()
+    typed = {name: request.form.get(name, "") for name in ("email", "first_name", "time_zone", "sender", "wording")}
     consent = _ticked("consent")
     errors: dict[str, str] = {}
     address = first_name = None
@@ -54,7 +59,7 @@ def subscribe() -> Response:
     if errors or address is None or first_name is None:
         return _home(422, {**typed, "consent": consent}, errors)
     zone = parse_time_zone(typed["time_zone"], rt().settings.time_zone)
-    signup.subscribe(rt(), signup.SignUp(address, first_name, zone, "/", typed["sender"] == "plain"))
+    signup.subscribe(rt(), signup.SignUp(address, first_name, zone, "/", typed["sender"] == "plain", typed["wording"]))
     return redirect(url_for("public.check_your_inbox"), 303)  # type: ignore[return-value]
 
 

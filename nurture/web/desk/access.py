@@ -31,6 +31,8 @@ HAPPENED = {
     "password_refused": "A wrong password was typed", "password_right": "typed the right password",
     "proof_refused": "typed a wrong password when asked again", "proved": "showed again who they are",
     "recovery_code_used": "used a recovery code", "recovery_codes_made": "made new recovery codes",
+    "mail_settings_changed": "changed what carries mail", "settings_changed": "changed the settings",
+    "went_live": "let letters leave for readers",
     "role_changed": "may do something else now", "second_proof_refused": "typed a wrong code",
 }  # fmt: skip
 

@@ -61,6 +61,9 @@ def _said(need: Need, titles: Mapping[StepKey, str]) -> dict[str, str]:
             who = f"{need.count} people wait" if many else "One person waits"
             said = f"{who} for you to let them go on, since the letters changed."
             return {"said": said, "act": "See who", "url": "/desk/sequence/"}
+        case Trouble.DOMAIN:
+            said = "Mail services do not trust the address your letters come from as they could."
+            return {"said": said, "act": "See why", "url": url_for("domain.show")}
 
 
 def _numbers(said: str) -> dict[str, str]:
