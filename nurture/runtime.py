@@ -281,7 +281,9 @@ def _revealed(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret else ""
 
 
-def _changing(given: Settings, said: Mapping[str, str], version: int, clock: Clock, stopping: threading.Event) -> dict[str, Any]:
+def _changing(
+    given: Settings, said: Mapping[str, str], version: int, clock: Clock, stopping: threading.Event
+) -> dict[str, Any]:
     """The parts that follow the desk's settings. Raises SettingRefused."""
     settings = with_facts(given, said)
     whose = practice_of(settings, said.get(LOGO_FACT))

@@ -94,7 +94,7 @@ def check_mailer(rt: Runtime, changes: Mapping[str, str]) -> None:
         said = {name: fact.value for name, fact in facts.everything(db).items() if name not in MAIL_AT_THE_DESK}
     now = {name: _text(getattr(rt.settings, name)) for name in MAIL_AT_THE_DESK}
     try:
-        with_facts(rt.given, said | now | changes)
+        with_facts(rt.given, {**said, **now, **changes})
     except SettingRefused as refused:
         raise FactsRefused({"mailer": _in_plain_words(str(refused))}) from None
 
@@ -105,8 +105,8 @@ def _in_plain_words(said: str) -> str:
         return "A mail service needs the address letters come from, and your postal address. Fill in the page “Sender” first."
     if "BASE_URL" in said:
         return (
-            "Links in letters would lead to an address that is not protected (https). Whoever hosts this service has to "
-            "give it one first (NURTURE_BASE_URL)."
+            "Links in letters would lead to an address that is not protected (https). Ask whoever hosts this service to give "
+            "it one first."
         )
     return "Something is missing. Please fill in every field."
 
@@ -152,7 +152,8 @@ def _keep(rt: Runtime, changes: Mapping[str, str], by: UserId | None, kind: str 
     if not changes:
         return False
     written: dict[str, str | Sealed] = {
-        name: rt.sealer.seal(value, facts.place(name)) if name in _SECRET and value else value for name, value in changes.items()
+        name: rt.sealer.seal(value, facts.place(name)) if name in _SECRET and value else value
+        for name, value in changes.items()
     }
     with rt.database.begin() as db:
         facts.put(db, written, by, rt.clock.wall())
@@ -221,8 +222,8 @@ def _discreet(said: str) -> Callable[[str, bool], str]:
         found = [each for each in gate.check_text(_wanted(said)(text, test_names), "from-name") if each.stops]
         if found:
             raise InputRefused(
-                f"Whoever sees a reader’s inbox would see “{found[0].words}”. Being on this list is private: choose a name that says "
-                "nothing about it."
+                f"Whoever sees a reader’s inbox would see “{found[0].words}”. Being on this list is private: choose a name "
+                "that says nothing about it."
             )
         return text
 

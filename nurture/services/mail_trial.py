@@ -22,28 +22,76 @@ from nurture.words import ConsultationId
 CHECK_SECONDS = 15.0
 
 _MEANINGS = (
-    (r"refused user or password", "The mail server does not accept this user name and password. Please type them again; some "
-     "services want a password made for apps, not the one you log in with."),
-    (r"gaierror", "There is no mail server by that name. Please check it."),
-    (r"ConnectionRefused", "The server is there, but takes no mail at this port. Most use 587, some 465."),
-    (r"Timeout", "The server did not answer. Is the port right? Some networks let no mail out by themselves; whoever hosts this "
-     "service can tell."),
-    (r"SSLCertVerification", "The server could not prove who it is: its certificate does not fit its name. Please check the name."),
-    (r"SSLError|SMTPServerDisconnected", "The server and we did not understand each other. With port 465 choose “encrypted from the "
-     "start”, with 587 do not."),
-    (r"SMTPNotSupported", "The server offers no encryption. Letters of this kind must not travel in the open: please choose another "
-     "port, or another service."),
-    (r"^401\b", "SendGrid does not know this key. Please copy all of it, or make a new one there."),
-    (r"^403\b", "SendGrid knows this key, but does not let it send. Give the key the right “Mail Send”, and check that your sender "
-     "address, or its domain, is verified there."),
-    (r"^429\b", "Your mail service asks us to wait. It goes on by itself in a few minutes."),
-    (r"^400\b.*\bfrom\b", "SendGrid does not take mail from your sender address. Please check it on the page “Sender”."),
-    (r"^400\b.*\bto\b|SMTP 55[0-4]", "The mail service refused this mail. Most often it does not know your sender address as yours."),
-    (r"no connection to SendGrid", "SendGrid cannot be reached from here. Whoever hosts this service can tell why."),
-    (r"from SendGrid", "SendGrid did not say whether it took the mail. Look into your inbox; if nothing has come, try again."),
-    (r"no SMTP conversation", "We could not talk with the mail server. Please check its name, its port and the encryption."),
-    (r"no SMTP reply", "The mail server did not say whether it took the mail. Look into your inbox; if nothing has come, try again."),
-)  # fmt: skip
+    (
+        r"refused user or password",
+        "The mail server does not accept this user name and password. Please type them again; some services want a "
+        "password made for apps, not the one you log in with.",
+    ),
+    (
+        r"gaierror",
+        "There is no mail server by that name. Please check it.",
+    ),
+    (
+        r"ConnectionRefused",
+        "The server is there, but takes no mail at this port. Most use 587, some 465.",
+    ),
+    (
+        r"Timeout",
+        "The server did not answer. Is the port right? Some networks let no mail out by themselves; whoever hosts "
+        "this service can tell.",
+    ),
+    (
+        r"SSLCertVerification",
+        "The server could not prove who it is: its certificate does not fit its name. Please check the name.",
+    ),
+    (
+        r"SSLError|SMTPServerDisconnected",
+        "The server and we did not understand each other. With port 465 choose “encrypted from the start”, with 587 do not.",
+    ),
+    (
+        r"SMTPNotSupported",
+        "The server offers no encryption. Letters of this kind must not travel in the open: please choose another "
+        "port, or another service.",
+    ),
+    (
+        r"^401\b",
+        "SendGrid does not know this key. Please copy all of it, or make a new one there.",
+    ),
+    (
+        r"^403\b",
+        "SendGrid knows this key, but does not let it send. Give the key the right “Mail Send”, and check that your "
+        "sender address, or its domain, is verified there.",
+    ),
+    (
+        r"^429\b",
+        "Your mail service asks us to wait. It goes on by itself in a few minutes.",
+    ),
+    (
+        r"^400\b.*\bfrom\b",
+        "SendGrid does not take mail from your sender address. Please check it on the page “Sender”.",
+    ),
+    (
+        r"^400\b.*\bto\b|SMTP 55[0-4]",
+        "The mail service refused this mail. Most often it does not know your sender address as yours.",
+    ),
+    (
+        r"no connection to SendGrid",
+        "SendGrid cannot be reached from here. Whoever hosts this service can tell why.",
+    ),
+    (
+        r"from SendGrid",
+        "SendGrid did not say whether it took the mail. Look into your inbox; if nothing has come, try again.",
+    ),
+    (
+        r"no SMTP conversation",
+        "We could not talk with the mail server. Please check its name, its port and the encryption.",
+    ),
+    (
+        r"no SMTP reply",
+        "The mail server did not say whether it took the mail. Look into your inbox; if nothing has come, try again.",
+    ),
+)
+"""What a mailer's reason means, and what to do."""
 
 
 def explain(why: str) -> str:
@@ -60,7 +108,7 @@ def check(rt: Runtime, changes: Mapping[str, str]) -> str:
     check_mailer(rt, changes)
     kept = {name: value for name, value in current(rt, *MAIL_AT_THE_DESK).items() if value}
     mine = current(rt, "from_email", "postal_address", "from_name", "reply_to")
-    mailer = mailer_of(with_facts(rt.given, mine | kept | changes), rt.clock)
+    mailer = mailer_of(with_facts(rt.given, {**mine, **kept, **changes}), rt.clock)
     if not isinstance(mailer, SendGrid | Smtp):
         return ""
 

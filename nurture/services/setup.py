@@ -99,25 +99,29 @@ def standing(rt: Runtime, protected: bool) -> Standing:
     return Standing(begun, begun or not rt.needs_live, frozenset(done), chapters, waiting)
 
 
+def progress(rt: Runtime, protected: bool) -> Standing | None:
+    """How far the first run has come; None once letters leave by somebody's word."""
+    with rt.database.read() as db:
+        if live.since(db) is not None:
+            return None
+    return standing(rt, protected)
+
+
 def _done(rt: Runtime, protected: bool, chapters: Sequence[Chapter], tried: bool) -> list[Task]:
+    """What is done. Links lead to this very machine only in a try, where the mail stays on it as well."""
     now, carried = rt.settings, rt.settings.mailer != "outbox"
     holds = {
         Task.PROTECT: protected,
         Task.PRACTICE: bool(now.practice_name and now.practice_credential and now.practice_state),
         Task.SENDER: bool(now.from_name and now.from_email and now.postal_address),
         Task.MAIL: carried,
-        Task.LINKS: carried and _links_work(rt),
+        Task.LINKS: not is_loopback(urlsplit(rt.settings.base_url).hostname) or (carried and stays_here(rt)),
         Task.TRIAL: carried and tried,
         Task.DOMAIN: carried and (stays_here(rt) or _is_known(rt)),
         Task.READ: bool(chapters) and all(chapter.read for chapter in chapters),
         Task.SERIES: carried and bool(chapters) and all(chapter.sent and chapter.sent.arrived for chapter in chapters),
     }
     return [task for task, is_done in holds.items() if is_done]
-
-
-def _links_work(rt: Runtime) -> bool:
-    """Whether readers can open links: not while they lead to this very machine, unless the mail stays on it as well."""
-    return not is_loopback(urlsplit(rt.settings.base_url).hostname) or stays_here(rt)
 
 
 def _is_known(rt: Runtime) -> bool:

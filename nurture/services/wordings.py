@@ -53,7 +53,9 @@ def change(rt: Runtime, typed: str, by: UserId) -> Wording:
     """Let the form show other words from now on; what was agreed to before stays as it was. Raises WordingRefused."""
     text = " ".join(typed.split())
     if not FEWEST <= len(text) <= MOST:
-        raise WordingRefused(f"Please use {FEWEST} to {MOST} characters: enough to say what comes, and short enough to be read.")
+        raise WordingRefused(
+            f"Please use {FEWEST} to {MOST} characters: enough to say what comes, and short enough to be read."
+        )
     if not _MAIL.search(text):
         raise WordingRefused("Please say that the letters come by e-mail: that is what people agree to.")
     if not _LEAVING.search(text):

@@ -37,7 +37,5 @@ def get(db: Connection, version: str) -> Wording | None:
 def add(db: Connection, wording: Wording) -> None:
     """From now on the form shows this one."""
     db.execute(
-        insert(wordings).values(
-            version=wording.version, text=wording.text, written_at=wording.written, written_by=wording.by
-        )
+        insert(wordings).values(version=wording.version, text=wording.text, written_at=wording.written, written_by=wording.by)
     )

@@ -10,7 +10,7 @@ from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.runtime import Runtime
 from nurture.services import preferences
 from nurture.services.preferences import Exit
-from nurture.services.signup import CONSENT_VERSION, consent_wording
+from nurture.services import wordings
 from nurture.services.signup import confirm as confirm_token
 from nurture.store import subscribers
 from nurture.store.schema import consents, enrollments
@@ -36,8 +36,8 @@ def test_signing_up_sends_a_confirmation_and_nothing_else(rt: Runtime) -> None:
 
 def test_the_wording_its_version_the_time_and_the_source_are_on_record(rt: Runtime) -> None:
     a_subscriber(rt)
-    wording = consent_wording("Dana from Oak Street")
-    assert consent_acts(rt) == [("given", wording, CONSENT_VERSION, "/"), ("confirmed", wording, CONSENT_VERSION, "/confirm")]
+    (said,) = wordings.history(rt)
+    assert consent_acts(rt) == [("given", said.text, said.version, "/"), ("confirmed", said.text, said.version, "/confirm")]
 
 
 def test_confirming_starts_the_sequence_at_once_and_twice_is_the_same_as_once(rt: Runtime) -> None:

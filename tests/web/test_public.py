@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from nurture.domain.delivery import Kind, State
 from nurture.runtime import Runtime
-from nurture.services.signup import consent_wording
+from nurture.services import wordings
 from nurture.store.schema import consultations, deliveries, subscribers
 from nurture.tokens import Purpose
 from nurture.words import SubscriberId
@@ -27,9 +27,10 @@ def people(rt: Runtime) -> int:
         return db.execute(select(func.count()).select_from(subscribers)).scalar_one()
 
 
-def test_the_first_page_shows_the_form_with_an_unticked_box_and_the_recorded_wording(client: FlaskClient) -> None:
+def test_the_first_page_shows_the_form_with_an_unticked_box_and_the_recorded_wording(client: FlaskClient, rt: Runtime) -> None:
     page = unescape(client.get("/").text)
-    assert consent_wording("Dana from Oak Street") in page
+    assert "I ask Dana from Oak Street to e-mail me" in wordings.history(rt)[0].text
+    assert wordings.history(rt)[0].text in page
     box = next(part for part in page.split("<input") if 'name="consent"' in part).split(">")[0]
     assert "checked" not in box
     assert "required" in box

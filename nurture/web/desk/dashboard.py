@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from flask import Blueprint, Response, abort, g, request, url_for
 
 from nurture.domain.delivery import State
-from nurture.services import deliveries, goals, home, switch
+from nurture.services import deliveries, goals, home, setup, switch
 from nurture.services.deliveries import NotInDoubt
 from nurture.services.home import Need, Trouble
+from nurture.services.setup import Task
 from nurture.web.desk import words
 from nurture.web.desk.guard import needs_login, see
 from nurture.web.pages import message, page, rt
@@ -23,7 +24,10 @@ def show() -> Response:
     """Today in one look."""
     seen = home.look(rt(), home.requests_waiting(goals.count_requests(rt())), words.practice_zone())
     needs = [_said(need, seen.titles) for need in seen.needs]
-    return page("desk/home.html", tab="home", seen=seen, needs=needs, restart=request.args.get("said") == "stopped")
+    return page(
+        "desk/home.html", tab="home", seen=seen, needs=needs, restart=request.args.get("said") == "stopped",
+        first_run=setup.progress(rt(), g.me.protected), tasks=len(Task), leaves=rt().settings.mailer != "outbox",
+    )  # fmt: skip
 
 
 _ASK = "Ask whoever runs the service to look at it."

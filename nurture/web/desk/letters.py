@@ -9,6 +9,7 @@ from markupsafe import escape
 from nurture.domain.user import Need
 from nurture.letters import registry
 from nurture.letters.authoring import Parts
+from nurture.letters.source import read_letter
 from nurture.mailers.base import LOGO
 from nurture.services import editing, samples
 from nurture.services.addresses import InputRefused, parse_address
@@ -139,10 +140,11 @@ def _both(conflict: Conflict, mine: Parts) -> Response:
 @pages.get("/<sequence>/<step>/preview")
 @needs_login
 def preview(sequence: str, step: str) -> Response:
-    """The letter as it would arrive, for the sandboxed frame."""
+    """The letter as it would arrive, for the sandboxed frame; `published`: as it goes out now, whatever its draft says."""
     now = editing.open_letter(rt(), sequence, StepKey(step))
+    letter = read_letter(now.letter.file_name, now.published) if request.args.get("published") else now.letter
     try:
-        content = samples.shown(rt(), now.letter, _who())
+        content = samples.shown(rt(), letter, _who())
     except CannotShow as refused:
         return _framed(f'<!doctype html><html lang="en"><title>Not yet</title><p>{escape(str(refused))}</p></html>')
     if _view() == "plain":

@@ -1,10 +1,10 @@
-"""Settings: what the practice is, who letters come from, how they look, what carries them, when they go out, what is agreed to."""
+"""Settings: what the practice is, how letters look and leave, when they go out, and what people agree to."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from zoneinfo import available_timezones
 
-from flask import Blueprint, Response, abort, g, redirect, request, url_for
+from flask import Blueprint, Response, abort, g, request, url_for
 
 from nurture.domain.user import Need
 from nurture.letters import contrast
@@ -132,7 +132,7 @@ def save_look() -> Response:
             facts.save_logo(rt(), chosen.read(), g.me.id)
     except FactsRefused as refused:
         return _look(colour, refused.errors)
-    return see(url_for("settings.look", said="saved", **steps.kept())) if _stays() else _saved("settings.look")
+    return see(steps.kept("/desk/settings/look?said=saved")) if _stays() else _saved("settings.look")
 
 
 def _stays() -> bool:
@@ -227,7 +227,7 @@ def save_mail() -> Response:
         facts.save_mailer(rt(), chosen, g.me.id)
     except FactsRefused as refused:
         return _mail(typed, refused.errors)
-    return see(url_for("settings.mail", said="saved", **steps.kept()))
+    return see(steps.kept("/desk/settings/mail?said=saved"))
 
 
 def _chosen(typed: Mapping[str, str]) -> dict[str, str]:
@@ -260,7 +260,7 @@ def try_mail() -> Response:
         which = mail_trial.send(rt(), g.me)
     except CannotShow as refused:
         return _mail({"mailer": rt().settings.mailer, **facts.smtp_parts(rt())}, {"mailer": str(refused)})
-    return see(url_for("settings.tried", which=which, **steps.kept()))
+    return see(steps.kept(url_for("settings.tried", which=which)))
 
 
 @pages.get("/mail/trial/<which>")

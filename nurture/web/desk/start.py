@@ -5,7 +5,7 @@ import re
 from flask import Blueprint, Response, abort, g, request, url_for
 
 from nurture.domain.user import Need
-from nurture.services import sender_domain, setup
+from nurture.services import setup
 from nurture.services.home import first_sequence
 from nurture.services.samples import CannotShow, address_of
 from nurture.services.setup import NotReady, Standing, Task
@@ -19,15 +19,15 @@ pages = Blueprint("start", __name__, url_prefix="/desk/start")
 
 TASKS = {
     Task.PROTECT: ("The desk is protected", "Give the desk a password and a second proof", "/desk/account/protect"),
-    Task.PRACTICE: ("Readers can know who you are", "Say who you are: name, credential, state", "/desk/settings/practice?step=who"),
+    Task.PRACTICE: ("Readers can know who you are", "Say who you are: name, credential, state",
+                    "/desk/settings/practice?step=who"),
     Task.SENDER: ("Letters have a sender and a postal address", "Say what inboxes show, and your postal address",
                   "/desk/settings/sender?step=sender"),
     Task.MAIL: ("A mail service carries your letters", "Choose how mail leaves", "/desk/settings/mail?step=mail"),
     Task.LINKS: ("Links in letters work for readers",
-                 "Links in letters lead to this machine only. Whoever hosts this service gives it an address "
-                 "(NURTURE_BASE_URL in docs/operations.md)", ""),
+                 "Links in letters lead to this machine only. Ask whoever hosts this service for a public address", ""),
     Task.TRIAL: ("A mail to yourself has arrived", "Send yourself a mail to try the way", "/desk/settings/mail?step=mail"),
-    Task.DOMAIN: ("Mail services can tell that letters come from you", "Let the mail world know that letters come from you",
+    Task.DOMAIN: ("Mail services can tell that letters come from you", "Let mail services know that letters come from you",
                   "/desk/settings/domain"),
     Task.READ: ("You have read every letter", "Read every letter once", "/desk/start/letters?step=read"),
     Task.SERIES: ("The whole series has come to your own inbox", "Send yourself the series", "/desk/start/series?step=series"),
@@ -46,8 +46,8 @@ def show() -> Response:
     now = _standing()
     tasks = [(task in now.done, *TASKS[task]) for task in Task]
     return page(
-        "desk/start/index.html", tab="home", now=now, tasks=tasks, steps=steps.STEPS, step=steps.at("live"),
-        said=request.args.get("said", ""), checked=sender_domain.last(rt(), rt().sender.email),
+        "desk/start/index.html", tab="home", now=now, tasks=tasks, said=request.args.get("said", ""),
+        onward=next((TASKS[task][2] for task in now.missing if TASKS[task][2]), ""),
     )  # fmt: skip
 
 
@@ -107,7 +107,8 @@ def _series(refused: str = "") -> Response:
     under_way = any(each.sent and not each.sent.done for each in now.chapters)
     return page(
         f"desk/start/{part}.html", 422 if refused and request.method == "POST" else 200, tab="home", now=now, to=to,
-        refused=refused, under_way=under_way, step=steps.at("series"), moment=moment, is_outbox=rt().settings.mailer == "outbox",
+        refused=refused, under_way=under_way, step=steps.at("series"), moment=moment,
+        is_outbox=rt().settings.mailer == "outbox",
     )  # fmt: skip
 
 

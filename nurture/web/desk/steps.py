@@ -65,7 +65,7 @@ def after() -> str:
     return now.after.address if now and now.after else ""
 
 
-def kept() -> dict[str, str]:
-    """What an address needs so that its page is opened as the same step."""
+def kept(url: str) -> str:
+    """A page, opened as the step that this one is opened as."""
     now = here()
-    return {"step": now.step.key} if now else {}
+    return f"{url}{'&' if '?' in url else '?'}step={now.step.key}" if now else url
