@@ -159,7 +159,7 @@ def _keep(rt: Runtime, changes: Mapping[str, str], by: UserId | None, kind: str 
         facts.put(db, written, by, rt.clock.wall())
         note(rt, db, by, kind)
     keep_up(rt)
-    _log.info("settings_changed", names=sorted(changes))
+    _log.info("settings_changed", count=len(changes), version=rt.version)
     return True
 
 
@@ -239,7 +239,7 @@ def _wanted_address(text: str, test_names: bool) -> str:
 
 
 def _days(text: str, test_names: bool) -> str:
-    if text and not (text.isdigit() and 1 <= int(text) <= 60):
+    if text and not re.fullmatch(r"0?[1-9]|[1-5][0-9]|60", text):
         raise InputRefused("Please type a number of working days from 1 to 60, or leave it empty.")
     return str(int(text)) if text else ""
 

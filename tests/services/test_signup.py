@@ -8,9 +8,8 @@ from sqlalchemy import select
 from nurture.domain.delivery import Kind, State
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.runtime import Runtime
-from nurture.services import preferences
+from nurture.services import preferences, wordings
 from nurture.services.preferences import Exit
-from nurture.services import wordings
 from nurture.services.signup import confirm as confirm_token
 from nurture.store import subscribers
 from nurture.store.schema import consents, enrollments

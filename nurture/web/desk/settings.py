@@ -11,7 +11,6 @@ from nurture.letters import contrast
 from nurture.services import accounts, facts, mail_trial, samples, sender_domain, wordings
 from nurture.services.editing import all_letters
 from nurture.services.facts import FactsRefused
-from nurture.services.samples import CannotShow
 from nurture.services.wordings import WordingRefused
 from nurture.settings import chooses_mailer
 from nurture.web.desk import steps
@@ -210,7 +209,7 @@ def _mail(form: Mapping[str, str], errors: Mapping[str, str] | None = None, doub
         "mail", errors, status=422 if doubt else 0, form={name: form.get(name, "") for name in _MAIL_FIELDS}, doubt=doubt,
         carriers=CARRIERS, fixed=chooses_mailer(rt().given), has_key=bool(now.sendgrid_api_key),
         has_password=bool(facts.smtp_password(rt())), now=now, webhook=f"{now.base_url}/webhooks/sendgrid/events",
-        me_address=g.me.email or now.notices_to,
+        to=samples.address_of(rt(), g.me),
     )  # fmt: skip
 
 
@@ -256,10 +255,7 @@ def _chosen(typed: Mapping[str, str]) -> dict[str, str]:
 @_OWN
 def try_mail() -> Response:
     """A mail to oneself."""
-    try:
-        which = mail_trial.send(rt(), g.me)
-    except CannotShow as refused:
-        return _mail({"mailer": rt().settings.mailer, **facts.smtp_parts(rt())}, {"mailer": str(refused)})
+    which = mail_trial.send(rt(), g.me)
     return see(steps.kept(url_for("settings.tried", which=which)))
 
 

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, abort, g, request, url_for
 from nurture.domain.user import Need
 from nurture.services import setup
 from nurture.services.home import first_sequence
-from nurture.services.samples import CannotShow, address_of
+from nurture.services.samples import address_of
 from nurture.services.setup import NotReady, Standing, Task
 from nurture.web.desk import steps
 from nurture.web.desk.guard import needs_login, see
@@ -94,21 +94,12 @@ def mark_read() -> Response:
 @needs_login
 def series() -> Response:
     """The whole series to oneself, and how far it has come."""
-    return _series()
-
-
-def _series(refused: str = "") -> Response:
     now = _standing()
-    try:
-        to = address_of(rt(), g.me)
-    except CannotShow as cannot:
-        to, refused = "", refused or str(cannot)
     part = "series_part" if "HX-Request" in request.headers else "series"
     under_way = any(each.sent and not each.sent.done for each in now.chapters)
     return page(
-        f"desk/start/{part}.html", 422 if refused and request.method == "POST" else 200, tab="home", now=now, to=to,
-        refused=refused, under_way=under_way, step=steps.at("series"), moment=moment,
-        is_outbox=rt().settings.mailer == "outbox",
+        f"desk/start/{part}.html", tab="home", now=now, to=address_of(rt(), g.me), under_way=under_way,
+        step=steps.at("series"), moment=moment, is_outbox=rt().settings.mailer == "outbox",
     )  # fmt: skip
 
 
@@ -116,8 +107,5 @@ def _series(refused: str = "") -> Response:
 @needs_login(need=Need.CHANGE)
 def send_series() -> Response:
     """Send it."""
-    try:
-        setup.send_series(rt(), g.me)
-    except CannotShow as refused:
-        return _series(str(refused))
+    setup.send_series(rt(), g.me)
     return see(url_for("start.series", step="series"))
