@@ -311,7 +311,12 @@ def test_a_term_nobody_understands_is_quoted(term: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["v=spf1 INCLUDE:_SPF.google.com ip4:192.0.2.0/24 a:x.test/24 exp=why.test -ALL", "v=spf1 redirect=_spf.google.com"]
+    "text",
+    [
+        "v=spf1 INCLUDE:_SPF.google.com ip4:192.0.2.0/24 a:x.test/24 exp=why.test -ALL",
+        "v=spf1 redirect=_spf.google.com",
+        "v=spf1 include:_spf.google.com. ~all",
+    ],
 )
 def test_what_is_allowed_is_not_found_fault_with(text: str) -> None:
     assert spf_of(text).level is Level.GOOD
@@ -326,6 +331,8 @@ def test_look_ups_are_counted_over_all_lists_that_are_drawn_in() -> None:
     over = spf_of("v=spf1 mx include:_spf.google.com include:many.test ~all", many__test=[f"v=spf1 {inner} ~all"])
     assert over.level is Level.TO_DO
     assert "11 times" in over.said
+    onward = spf_of("v=spf1 mx include:_spf.google.com redirect=many.test", many__test=[f"v=spf1 {inner} ~all"])
+    assert "11 times" in onward.said
 
 
 def test_lists_that_draw_each_other_in_come_to_an_end() -> None:
