@@ -142,6 +142,7 @@ def test_without_its_lines_sendgrid_cannot_sign_and_says_where_they_are() -> Non
     assert found.level is Level.TO_DO
     assert "Sender Authentication" in found.do
     assert "missing are at least s1._domainkey and s2._domainkey" in found.do
+    assert "other names, and all is well" in found.do  # a selector of one's own is possible, and cannot be guessed
 
 
 def test_one_of_two_keys_is_not_enough() -> None:
