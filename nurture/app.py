@@ -11,6 +11,7 @@ from nurture.web.desk import (
     domain,
     entry,
     importing,
+    keys,
     letters,
     many,
     numbers,
@@ -32,7 +33,7 @@ def create_app(rt: Runtime) -> Flask:
     for blueprint in (
         public.pages, reading.pages, subscriber.pages, ops.pages, entry.pages, account.pages, access.pages, dashboard.pages,
         letters.pages, people.pages, many.pages, importing.pages, person.pages, requests.pages, numbers.pages,
-        sequence.pages, simulator.pages, domain.pages, settings.pages, start.pages,
+        sequence.pages, simulator.pages, settings.pages, domain.pages, keys.pages, start.pages,
         api.api, webhooks.webhooks,
     ):  # fmt: skip
         app.register_blueprint(blueprint)

@@ -85,6 +85,10 @@ class Sealer:
         """The 32 bytes by which an address is found without storing it; equal addresses give equal bytes."""
         return hmac.digest(self._index_key, f"email|v1|{canonical}".encode(), "sha256")
 
+    def keyed_hash(self, purpose: str, secret: str) -> bytes:
+        """The 32 bytes kept instead of a secret, for one purpose; they find it again, and give nothing of it away."""
+        return hmac.digest(self._index_key, f"{purpose}|v1|{secret}".encode(), "sha256")
+
     def fingerprint(self) -> str:
         """Names the index key without revealing it: kept in the database, so that a wrong key is noticed at start."""
         return hmac.digest(self._index_key, b"fingerprint", "sha256").hex()[:16]

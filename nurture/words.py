@@ -14,6 +14,7 @@ BatchId = NewType("BatchId", str)
 RequestId = NewType("RequestId", str)
 ConsultationId = NewType("ConsultationId", str)
 UserId = NewType("UserId", str)
+KeyId = NewType("KeyId", str)
 ScheduleId = NewType("ScheduleId", str)
 StepKey = NewType("StepKey", str)
 """Stable name of a step inside its sequence: the slug of its letter's file. Its position may change, this may not."""

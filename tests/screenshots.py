@@ -32,6 +32,7 @@ DESK = {
     "desk-editions": f"/desk/letters/{KEY}/history/editions", "desk-plan": "/desk/sequence/",
     "desk-simulator": "/desk/simulator", "desk-people": "/desk/people/", "desk-requests": "/desk/requests",
     "desk-numbers": "/desk/numbers", "desk-access": "/desk/access/", "desk-protect": "/desk/account/protect",
+    "desk-domain": "/desk/settings/domain", "desk-keys": "/desk/settings/keys",
 }  # fmt: skip
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 

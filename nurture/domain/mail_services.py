@@ -50,7 +50,7 @@ _SERVICES = (
         where="Log in to Proton and open Settings, Domain names.",
     ),
 )  # fmt: skip
-"""From the help pages of each, "custom domain" and "DKIM"; the rest is found by its names, or not at all."""
+"""As their help pages say; only Fastmail's and Proton's were read for this. The rest is found by its names, or not at all."""
 
 
 def service_of(carrier: str) -> Service | None:

@@ -190,7 +190,10 @@ _SHOWN = f"It shows what to add {KEEPER}."
 def _three(case: Case, found: Found) -> str:
     keys = zip(case.service.selectors if case.service else (), _keys(case, found, case.domain), strict=True)
     missing = [f"{selector}._domainkey" for selector, answer in keys if not _has_key(answer)]
-    return f"There are three lines; missing {'is' if len(missing) == 1 else 'are'} at least {' and '.join(missing)}."
+    return (
+        f"There are three lines; missing {'is' if len(missing) == 1 else 'are'} at least {' and '.join(missing)}. If that page "
+        "says that your domain is verified, your account uses other names, and all is well."
+    )
 
 
 def _slip(case: Case, found: Found, service: Service) -> str:

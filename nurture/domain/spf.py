@@ -34,7 +34,7 @@ def terms(text: str) -> list[str]:
 def _mechanism(term: str) -> tuple[str, str, str] | None:
     """Qualifier, name and argument, all but the argument in lower case; None for anything else."""
     found = _MECHANISM.fullmatch(term)
-    return (found[1], found[2].lower(), (found[3] or "").lower()) if found else None
+    return (found[1], found[2].lower(), (found[3] or "").lower().rstrip(".")) if found else None
 
 
 def unreadable(text: str) -> str:
@@ -73,7 +73,7 @@ def _redirect(text: str) -> str:
     if any(_is_all(term) for term in terms(text)):
         return ""
     found = (_MODIFIER.fullmatch(term) for term in terms(text) if _mechanism(term) is None)
-    return next((each[2].lower() for each in found if each and each[1].lower() == "redirect"), "")
+    return next((each[2].lower().rstrip(".") for each in found if each and each[1].lower() == "redirect"), "")
 
 
 @dataclass

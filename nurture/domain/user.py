@@ -28,6 +28,18 @@ def allows(role: Role, need: Need) -> bool:
     return _RIGHTS[role] >= need
 
 
+class Scope(StrEnum):
+    """What a program may do that has a key."""
+
+    READ = "read"
+    ALL = "all"
+
+
+def covers(has: Scope, asked: Scope) -> bool:
+    """Whether a key with one scope may do what asks for another."""
+    return has is Scope.ALL or asked is Scope.READ
+
+
 FREE_TRIES = 5
 """Failed log-ins before the first wait; a slip or two cost nothing."""
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=30), timedelta(minutes=15)

@@ -13,7 +13,7 @@ from nurture.sealing import Place, Unreadable
 from nurture.services.addresses import Address
 from nurture.services.passwords import check_password, fits, hash_password
 from nurture.services.second_factor import new_recovery_codes, new_secret, recovery_hash, step_of
-from nurture.store import users
+from nurture.store import keys, users
 from nurture.store.users import User
 from nurture.words import NurtureError, UserId, new_id
 
@@ -121,12 +121,19 @@ def _check_owner_stays(db: Connection, user: User) -> None:
         raise AccountRefused("This is the only owner. Make somebody else an owner first.")
 
 
+def _take_keys(rt: Runtime, db: Connection, who: UserId) -> None:
+    """Whoever may not make keys any more has none: they may have kept the secrets."""
+    if keys.revoke_of(db, who, rt.clock.wall()):
+        note(rt, db, who, "api_key_revoked")
+
+
 def set_role(rt: Runtime, who: UserId, role: Role) -> None:
     """Make somebody owner, editor or viewer. Raises AccountRefused for the last owner."""
     with rt.database.begin() as db:
         user = _known(db, who)
         if role is not Role.OWNER:
             _check_owner_stays(db, user)
+            _take_keys(rt, db, who)
         users.change(db, who, role=role)
         note(rt, db, who, "role_changed")
 
@@ -135,6 +142,7 @@ def remove(rt: Runtime, who: UserId) -> None:
     """Take an account and its sessions away. Raises AccountRefused for the last owner."""
     with rt.database.begin() as db:
         _check_owner_stays(db, _known(db, who))
+        _take_keys(rt, db, who)
         users.remove(db, who)
         note(rt, db, who, "account_removed")
 

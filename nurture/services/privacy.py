@@ -9,7 +9,7 @@ from nurture.runtime import Runtime
 from nurture.services import crowds as remembered
 from nurture.services import importing
 from nurture.services.accounts import HISTORY_KEPT
-from nurture.store import access, crowds, drafts, events, imports, subscribers, users
+from nurture.store import access, crowds, drafts, events, imports, keys, subscribers, users
 
 _log = log.get(__name__)
 
@@ -35,6 +35,7 @@ def retain(rt: Runtime) -> int:
         drafts.forget_trials(db, rt.clock.wall() - TRIALS_KEPT)
         imports.forget(db, rt.clock.wall() - importing.KEPT)
         crowds.forget(db, rt.clock.wall() - remembered.KEPT)
+        keys.forget(db, rt.clock.wall() - HISTORY_KEPT)
         users.forget(db, rt.clock.wall() - HISTORY_KEPT)
     if deleted:
         _log.info("unconfirmed_deleted", count=deleted)

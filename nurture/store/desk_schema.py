@@ -14,7 +14,7 @@ from sqlalchemy import (
     text,
 )
 
-from nurture.domain.user import Role
+from nurture.domain.user import Role, Scope
 from nurture.store.columns import Id, Instant, SealedColumn, Word
 from nurture.store.metadata import SERIAL, metadata, one_of
 
@@ -63,6 +63,22 @@ security_events = Table(
     sqlite_autoincrement=True,
 )  # fmt: skip
 """What happened to accounts, for their owner to look at. No address. Real time."""
+
+api_keys = Table(
+    "api_keys", metadata,
+    Column("id", Id, primary_key=True),
+    Column("label", String(80), nullable=False),
+    Column("prefix", String(16), nullable=False),
+    Column("secret_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("scope", Word(Scope), nullable=False),
+    Column("made_at", Instant, nullable=False),
+    Column("made_by", Id, nullable=False),
+    Column("last_used_at", Instant),
+    Column("revoked_at", Instant),
+    one_of("scope", Scope),
+)  # fmt: skip
+"""Keys with which programs prove who they are. Of the secret only a keyed hash is here, and the beginning that tells keys
+apart. Real time."""
 
 facts = Table(
     "facts", metadata,

@@ -142,6 +142,7 @@ def test_without_its_lines_sendgrid_cannot_sign_and_says_where_they_are() -> Non
     assert found.level is Level.TO_DO
     assert "Sender Authentication" in found.do
     assert "missing are at least s1._domainkey and s2._domainkey" in found.do
+    assert "other names, and all is well" in found.do  # a selector of one's own is possible, and cannot be guessed
 
 
 def test_one_of_two_keys_is_not_enough() -> None:
@@ -311,7 +312,12 @@ def test_a_term_nobody_understands_is_quoted(term: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["v=spf1 INCLUDE:_SPF.google.com ip4:192.0.2.0/24 a:x.test/24 exp=why.test -ALL", "v=spf1 redirect=_spf.google.com"]
+    "text",
+    [
+        "v=spf1 INCLUDE:_SPF.google.com ip4:192.0.2.0/24 a:x.test/24 exp=why.test -ALL",
+        "v=spf1 redirect=_spf.google.com",
+        "v=spf1 include:_spf.google.com. ~all",
+    ],
 )
 def test_what_is_allowed_is_not_found_fault_with(text: str) -> None:
     assert spf_of(text).level is Level.GOOD
@@ -326,6 +332,8 @@ def test_look_ups_are_counted_over_all_lists_that_are_drawn_in() -> None:
     over = spf_of("v=spf1 mx include:_spf.google.com include:many.test ~all", many__test=[f"v=spf1 {inner} ~all"])
     assert over.level is Level.TO_DO
     assert "11 times" in over.said
+    onward = spf_of("v=spf1 mx include:_spf.google.com redirect=many.test", many__test=[f"v=spf1 {inner} ~all"])
+    assert "11 times" in onward.said
 
 
 def test_lists_that_draw_each_other_in_come_to_an_end() -> None:

@@ -1,7 +1,8 @@
 """SendGrid's authenticated domains, beside its Mail Send.
 
 In a test:  with SendGridWithDomains() as server: server.domains.append(authenticated("practice.test"))
-Source: github.com/twilio/sendgrid-oai tsg_domain_authentication_v3.yaml, `GET /v3/whitelabel/domains`, its example.
+Source: github.com/twilio/sendgrid-oai tsg_domain_authentication_v3.yaml, `GET /v3/whitelabel/domains`:
+DomainAuthentication200 and, for records that the customer keeps, AuthenticatedDomainSpf.
 """
 
 from collections import deque
@@ -25,6 +26,7 @@ def authenticated(domain: str, automatic: bool = True) -> Json:
         dns = {
             "mail_server": ("mx", f"em77.{domain}", "mx.sendgrid.net."),
             "subdomain_spf": ("txt", f"em77.{domain}", "v=spf1 include:sendgrid.net ~all"),
+            "domain_spf": ("txt", domain, "v=spf1 include:em77.example.org -all"),
             "dkim": ("txt", f"m1._domainkey.{domain}", "k=rsa; t=s; p=AAAA"),
         }
     return {

@@ -124,7 +124,7 @@ def test_a_fact_that_a_letter_says_plainly_cannot_be_taken_away(rt: Runtime) -> 
     with rt.database.begin() as db:
         plain = '---\nsubject: "Letter 1: where it came from"\nwait: 3 days\n---\nIt costs {{ practice.fee }}.\n'
         db.execute(update(steps).where(steps.c.key == "history").values(source=plain))
-    with pytest.raises(FactsRefused, match="Letter 1: where it came from.*says this"):
+    with pytest.raises(FactsRefused, match=r"Letter 1: where it came from.*says this"):
         facts.save(rt, {"practice_fee": ""}, ME)
     assert rt.settings.practice_fee == "20 dollars"
     assert facts.save(rt, {"practice_fee": "free"}, ME)
@@ -181,8 +181,8 @@ def test_whoever_hosts_it_decides_on_the_mailer_if_they_say_so(database_url: str
 
 @pytest.mark.parametrize(
     ("host", "port", "field"),
-    [("", "587", "smtp_host"), ("evil host", "587", "smtp_host"), ("a@b", "587", "smtp_host"), ("mail.example", "0", "smtp_port"),
-     ("mail.example", "70000", "smtp_port"), ("mail.example", "x", "smtp_port")],
+    [("", "587", "smtp_host"), ("evil host", "587", "smtp_host"), ("a@b", "587", "smtp_host"),
+     ("mail.example", "0", "smtp_port"), ("mail.example", "70000", "smtp_port"), ("mail.example", "x", "smtp_port")],
 )  # fmt: skip
 def test_a_mail_server_that_cannot_be_one_is_refused(host: str, port: str, field: str) -> None:
     with pytest.raises(FactsRefused) as refused:

@@ -24,9 +24,11 @@ ROLES = {
 }
 HAPPENED = {
     "account_added": "was given access", "account_protected": "set a password and an app", "account_removed": "lost access",
-    "account_reset": "was reset", "link_made": "got a log-in link", "link_mailed": "was mailed a log-in link",
-    "link_refused": "A link was tried that does not work", "log_in_slowed": "Too many tries were slowed down",
-    "logged_in": "logged in", "logged_in_by_link": "opened a log-in link", "logged_out": "logged out",
+    "account_reset": "was reset", "api_key_made": "made a key for a program",
+    "api_key_revoked": "A program's key was taken back", "link_made": "got a log-in link",
+    "link_mailed": "was mailed a log-in link", "link_refused": "A link was tried that does not work",
+    "log_in_slowed": "Too many tries were slowed down", "logged_in": "logged in",
+    "logged_in_by_link": "opened a log-in link", "logged_out": "logged out",
     "other_sessions_ended": "logged out everywhere else", "password_changed": "changed the password",
     "password_refused": "A wrong password was typed", "password_right": "typed the right password",
     "proof_refused": "typed a wrong password when asked again", "proved": "showed again who they are",
