@@ -11,10 +11,11 @@ import click
 
 from nurture import runtime
 from nurture import settings as configuration
+from nurture.delivery.send import NOT_LIVE
 from nurture.domain.delivery import State
 from nurture.runtime import Runtime
 from nurture.services import deliveries as service
-from nurture.services import switch
+from nurture.services import setup, switch
 from nurture.words import DeliveryId
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -147,12 +148,14 @@ def status(as_json: bool) -> None:
     """Say whether anything stops the sending, and what."""
     with _runtime() as rt:
         shut = switch.what_stops(rt)
-        wall = rt.clock.wall()
+        wall, waits = rt.clock.wall(), not setup.is_open(rt)
     found: list[dict[str, Any]] = [
         {"gate": gate.gate, "why": gate.why, "by": gate.by, "since": gate.since.isoformat(),
          "until": gate.until.isoformat() if gate.until else None, "stops": gate.stops(wall)}
         for gate in shut
     ]  # fmt: skip
+    if waits:
+        found.append({"gate": "first run", "why": NOT_LIVE, "by": "", "since": None, "until": None, "stops": True})
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -160,5 +163,7 @@ def status(as_json: bool) -> None:
         until = f"until {_at(gate.until)}" if gate.until else "until `nurture sending start`"
         state = f"stopped {until}" if gate.stops(wall) else "on trial: the next mails show whether it works again"
         click.echo(f"{gate.gate.value:<9} {state}: {gate.why} (by {gate.by}, since {_at(gate.since)})")
-    if not shut:
+    if waits:
+        click.echo("first run mail to readers waits until the first run at the desk (/desk/start/) is done")
+    if not found:
         click.echo("Nothing stops the sending.")

@@ -11,7 +11,7 @@ from nurture.cli import data, demonstration, mail, server, simulation, users
 from nurture.delivery import tick as ticks
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.runtime import Runtime
-from nurture.services import health, publishing, suppressions
+from nurture.services import health, publishing, setup, suppressions
 from nurture.settings import SettingRefused, Settings
 from nurture.store.database import DatabaseRefused
 from nurture.words import NurtureError
@@ -112,7 +112,11 @@ def _standing(rt: Runtime) -> dict[str, Any]:
     found: dict[str, Any] = {state: rows.states.get(state, 0) for state in health.STATES}
     found |= {"due_now": rows.due, "oldest_due_seconds": round(rows.oldest_due_seconds)}
     found |= {"last_tick": standing.last_tick.isoformat() if standing.last_tick else None}
-    return found | {"duplicates_confirmed": standing.duplicates_confirmed, "stopped_by": [g.gate.value for g in standing.shut]}
+    return found | {"duplicates_confirmed": standing.duplicates_confirmed, "stopped_by": _stops(rt, standing)}
+
+
+def _stops(rt: Runtime, standing: health.LedgerStanding) -> list[str]:
+    return [each.gate.value for each in standing.shut] + ([] if setup.is_open(rt) else ["first run"])
 
 
 @cli.command(epilog="Example:  nurture demo")

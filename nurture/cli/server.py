@@ -13,7 +13,7 @@ from nurture.app import create_app
 from nurture.fleet import Here
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
-from nurture.services import access
+from nurture.services import access, setup
 from nurture.settings import SettingRefused, Settings
 
 _log = log.get(__name__)
@@ -53,7 +53,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             self._rt.close()
 
 
-def _announce(rt: Runtime, link: str) -> None:
+def _announce(rt: Runtime, link: str, waits: bool) -> None:
     base = rt.settings.base_url
     click.echo(f"\n  Sign-up page   {base}/")
     click.echo(f"  Desk           {base}/desk/")
@@ -61,6 +61,8 @@ def _announce(rt: Runtime, link: str) -> None:
         click.echo(f"  Outbox         {base}/outbox")
     click.echo(f"  API docs       {base}/api/v1/openapi.json")
     click.echo(f"\n  Log in to the desk once, within ten minutes:\n  {link}\n")
+    if waits:
+        click.echo(f"  Mail to readers waits until the first run is done: {base}/desk/start/\n")
     if rt.settings.clock_speed != 1:
         click.echo(f"  The clock runs at {rt.settings.clock_speed:g} times real time (NURTURE_CLOCK_SPEED).\n")
 
@@ -80,7 +82,7 @@ def run(settings: Settings, workers: int, threads: int, ticking: bool) -> None:
     """Serve until told to stop. Refuses to start, with the remedy, when a setting or the database is not right."""
     _check_free(settings.listen)
     rt = runtime.build(settings)  # in the parent only to refuse early and to announce; no worker inherits it
-    link = access.login_link(rt)
+    link, waits = access.login_link(rt), not setup.is_open(rt)
     rt.close()
     options = {
         "bind": settings.listen,
@@ -95,7 +97,7 @@ def run(settings: Settings, workers: int, threads: int, ticking: bool) -> None:
         "proc_name": "nurture",
         "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
         "control_socket_disable": True,
-        "when_ready": lambda _server: _announce(rt, link),
+        "when_ready": lambda _server: _announce(rt, link, waits),
         "limit_request_line": 4094,
     }
     _log.info("serving", listen=settings.listen, workers=workers, mailer=settings.mailer)

@@ -12,7 +12,7 @@ from nurture.domain.timeline import ON_TIME
 from nurture.letters.source import Letter, read_letter
 from nurture.runtime import Runtime
 from nurture.sealing import Sealed
-from nurture.services import health, people, schedule, sender_domain
+from nurture.services import health, people, schedule, sender_domain, setup
 from nurture.store import figures, gates, sequences, subscribers, today
 from nurture.store.gates import Gate, Shut
 from nurture.store.sequences import StoredSequence
@@ -123,7 +123,7 @@ def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
     needs = [_gate(each) for each in shut if each.gate is not Gate.PROVIDER or each.stops(wall)]
     if health.readiness(rt)["scheduler"] != "ok":
         needs.append(Need(Trouble.SILENT))
-    elif oldest is not None and not shut and now - oldest > rt.clock.stretch(ON_TIME):
+    elif oldest is not None and not shut and setup.is_open(rt) and now - oldest > rt.clock.stretch(ON_TIME):
         needs.append(Need(Trouble.LATE))
     needs += [Need(trouble, attention[state]) for state, trouble in _ATTENTION.items() if attention.get(state)]
     needs += [Need(Trouble.WAITING, held)] * bool(held)

@@ -27,6 +27,17 @@ def rt(tmp_path: Path) -> Iterator[Runtime]:
     built.close()
 
 
+def test_that_readers_wait_for_the_first_run_is_said(rt: Runtime, tmp_path: Path) -> None:
+    env = environment(
+        tmp_path, mailer="smtp", smtp_url="smtp://mail.oak.example", from_email="dana@oak.example", postal_address="PO Box 12",
+        base_url="https://letters.oak.example",
+    )  # fmt: skip
+    assert "until the first run at the desk" in nurture("sending", "status", env=env).stdout
+    (found,) = json.loads(nurture("sending", "status", "--json", env=env).stdout)
+    assert (found["gate"], found["stops"]) == ("first run", True)
+    assert json.loads(nurture("tick", "--status", "--json", env=env).stdout)["stopped_by"] == ["first run"]
+
+
 def a_held_mail(rt: Runtime) -> str:
     """A confirmation of which nobody can say whether it left, by a mailer that will never know."""
     sign_up(rt)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -167,7 +168,7 @@ def test_links_to_the_desk_come_also_before(rt: Runtime, smtp: SmtpServer) -> No
         ({"mailer": "smtp", "smtp_url": "smtp://mail.example.org:587"}, True),
     ],
 )
-def test_only_mail_that_can_reach_somebody_waits_for_the_desk(tmp_path: Path, given: dict[str, object], waits: bool) -> None:
+def test_only_mail_that_can_reach_somebody_waits_for_the_desk(tmp_path: Path, given: dict[str, Any], waits: bool) -> None:
     settings = settings_for(tmp_path, from_email="dana@oak.example", postal_address="PO Box 12", **given)
     assert waits_for_the_desk(settings, settings) is waits
 

@@ -133,9 +133,9 @@ def test_a_mail_server_is_tried_before_it_is_kept_and_its_password_is_never_show
         assert "does not accept this user name and password" in wrong.text
         assert "Keep it all the same" in wrong.text
         assert 'value="127.0.0.1"' in wrong.text
-        assert rt.settings.mailer == "outbox"
+        assert rt.mailer.name == "outbox"
         assert post(desk, f"{SETTINGS}/mail", **by_smtp(server.port, "hush now")).status_code == 303
-        assert rt.settings.mailer == "smtp"
+        assert rt.mailer.name == "smtp"
         assert "hush now" not in said(desk, f"{SETTINGS}/mail")
         assert post(desk, f"{SETTINGS}/mail", **by_smtp(server.port, "")).status_code == 303, "the password is kept"
         trial = post(desk, f"{SETTINGS}/mail/trial").location
