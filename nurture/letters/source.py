@@ -79,6 +79,11 @@ class Letter:
         """The stable key of its step: the file name without number and ending."""
         return StepKey(Path(self.file_name).stem.split("-", 1)[-1])
 
+    def head_line(self, name: str) -> int | None:
+        """The line of the file on which the front matter names something."""
+        lines = self.text.splitlines()[: self.body_line - 1]
+        return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{name}:")), None)
+
     @property
     def reviewed_on(self) -> date | None:
         """The day its facts were last looked at."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import replace as replaced
+from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -173,35 +174,33 @@ def _missing_facts(rt: Runtime, draft: _Draft) -> list[str]:
     """What the letters say of the practice, and nobody has told us."""
     troubles = []
     for letter in draft.letters:
-        for group, name, line in _uncertain(letter):
-            if group == "practice" and not rt.constant["practice"][name]:
-                variable = PREFIX + _FACTS.get(name, f"PRACTICE_{name.upper()}")
-                troubles.append(
-                    f"{letter.file_name}, line {line}: `practice.{name}` is empty, so the letter would have a hole there. "
-                    f"Set {variable} (docs/reference.md, Environment), or write {{% if practice.{name} %}} around it."
-                )
+        for hole in dialect.holes_of(letter, {"practice": rt.constant["practice"]}):
+            variable = PREFIX + _FACTS.get(hole.name, f"PRACTICE_{hole.name.upper()}")
+            troubles.append(
+                f"{letter.file_name}, line {hole.line}: `practice.{hole.name}` is empty, so the letter would have a hole "
+                f"there. Set {variable} (docs/reference.md, Environment), or write {{% if practice.{hole.name} %}} around it."
+            )
     return troubles
-
-
-def _uncertain(letter: Letter) -> list[tuple[str, str, int]]:
-    head = [(group, name, 1) for part in (letter.subject, letter.preheader) for group, name, _ in dialect.uncertain(part)]
-    return head + dialect.uncertain(letter.body, letter.body_line)
 
 
 def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) -> list[str]:
     """Fill every letter for every living reader, and count what is wrong."""
     with rt.database.read() as db:
         total = subscribers.count_living(db)
-    wants = {letter.file_name: _uncertain(letter) for letter in draft.letters}
     found: Counter[str] = Counter()
     done, last = 0, None
+
+    @cache  # readers differ in what they lack, and that in few ways
+    def holes(lacking: frozenset[str]) -> list[str]:
+        return _holes_of(rt, draft, lacking)
+
     while True:
         with rt.database.read() as db:
             readers = subscribers.living(db, last, _AT_ONCE)
         if not readers:
             break
         for reader in readers:
-            found.update(_troubles_of(rt, reader, draft, wants))
+            found.update(_troubles_of(rt, reader, draft, holes))
         done, last = done + len(readers), SubscriberId(readers[-1].id)
         tell(done, max(total, done))
         with rt.database.begin() as db:
@@ -211,7 +210,20 @@ def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) 
     return [f"{count} of {done} readers {what}" for what, count in found.most_common()]
 
 
-def _troubles_of(rt: Runtime, reader: Living, draft: _Draft, wants: Mapping[str, list[tuple[str, str, int]]]) -> list[str]:
+def _holes_of(rt: Runtime, draft: _Draft, lacking: frozenset[str]) -> list[str]:
+    """What somebody would see of whom we know everything but `lacking`."""
+    reader = {name: "" if name in lacking else "known" for name in dialect.NAMES["reader"]}
+    known = {"practice": rt.constant["practice"], "reader": reader}
+    return [
+        f"would see a hole where {letter.file_name}, line {hole.line}, names `reader.{hole.name}`. "
+        f"Write {{% if reader.{hole.name} %}} around it."
+        for letter in draft.letters
+        for hole in dialect.holes_of(letter, known)
+        if hole.group == "reader"
+    ]
+
+
+def _troubles_of(rt: Runtime, reader: Living, draft: _Draft, holes: Callable[[frozenset[str]], list[str]]) -> list[str]:
     confirmed = reader.confirmed or rt.clock.now()  # who has not confirmed yet would do so before the first letter
     try:
         about = about_reader(rt, reader.id, reader.first_name, confirmed, reader.time_zone)
@@ -225,13 +237,7 @@ def _troubles_of(rt: Runtime, reader: Living, draft: _Draft, wants: Mapping[str,
             fill(draft.compiled[letter.key], values)
         except Unfillable as broken:
             troubles.append(f"would not get {letter.file_name}: {broken}.")
-        for group, name, line in wants[letter.file_name]:
-            if group == "reader" and not about[name]:
-                troubles.append(
-                    f"would see a hole where {letter.file_name}, line {line}, names `reader.{name}`. "
-                    f"Write {{% if reader.{name} %}} around it."
-                )
-    return troubles
+    return troubles + holes(frozenset(name for name, value in about.items() if not value))
 
 
 def _publish(rt: Runtime, db: Connection, draft: _Draft, by: str) -> Loaded:
