@@ -79,7 +79,7 @@ def editions_of(db: Connection, sequence: SequenceId, step: StepKey, limit: int 
     """What was published of a letter, newest first."""
     columns = (E.id, E.published_at, E.published_by, E.source, E.html, E.text)
     query = select(*columns).where(E.sequence_id == sequence, E.step_key == step)
-    rows = db.execute(query.order_by(E.published_at.desc(), E.id.desc()).limit(limit))
+    rows = db.execute(query.order_by(E.number.desc().nulls_first(), E.published_at.desc()).limit(limit))
     return [Past(row[0], row[1], row[2] or "", row[3] or "", row[4], row[5]) for row in rows]
 
 

@@ -146,10 +146,11 @@ editions = Table(
     Column("published_at", Instant, nullable=False),
     Column("source", Text),
     Column("published_by", String(120)),
+    Column("number", Integer),
     Index("ix_editions_sequence_id_step_key", "sequence_id", "step_key"),  # history of a letter
 )  # fmt: skip
 """Immutable published versions: finished subject, HTML and text templates, and the letter's file they were made of (empty in
-editions older than the desk)."""
+editions older than the desk). `number`: the how-manieth of its letter, from 1; `published_at` may jump with the clock."""
 
 drafts = Table(
     "drafts", metadata,

@@ -179,6 +179,20 @@ def test_an_earlier_edition_comes_back_as_a_draft_and_keeps_the_wait_of_today(
     assert [piece.text.strip() for paragraph in pieces for piece in paragraph if piece.kind == "removed"] == ["first"]
 
 
+def test_editions_are_in_the_order_in_which_they_were_published_also_when_the_clock_was_set_back(
+    rt: Runtime, clock: ManualClock, me: Account
+) -> None:
+    said = []
+    for words in ("One more line.", "Another line.", "A third line."):
+        now = editing.open_letter(rt, KEY, HISTORY)
+        parts = Parts(now.letter.subject, now.letter.preheader, f"{now.letter.body}\n{words}\n")
+        now = editing.save(rt, KEY, HISTORY, parts, now.version, me.id)
+        assert finish(rt, editing.publish(rt, KEY, HISTORY, now.version, me))[0] is PublicationState.PUBLISHED
+        said.append(now.letter.text)
+        clock.advance(days=-1)
+    assert [one.source for one in editing.editions(rt, KEY, HISTORY)][:3] == said[::-1]
+
+
 def test_a_trial_arrives_at_whoever_asked_as_a_reader_would_get_it_and_holds_nobody_s_links(rt: Runtime, me: Account) -> None:
     letter = editing.open_letter(rt, KEY, HISTORY).letter
     assert samples.send_to_self(rt, [letter], me) == "dana@example.org"

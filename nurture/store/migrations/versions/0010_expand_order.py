@@ -1,0 +1,24 @@
+"""The editions of a letter are numbered."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add; editions are numbered in the order of the clock they were published by."""
+    op.add_column("editions", sa.Column("number", sa.Integer(), nullable=True))
+    op.execute(
+        "UPDATE editions SET number = (SELECT count(*) FROM editions AS earlier "
+        "WHERE earlier.sequence_id = editions.sequence_id AND earlier.step_key = editions.step_key "
+        "AND (earlier.published_at, earlier.id) <= (editions.published_at, editions.id))"
+    )
+
+
+def downgrade() -> None:
+    """Back to what was before."""
+    op.drop_column("editions", "number")
