@@ -21,11 +21,12 @@ from nurture.letters.source import LetterRefused, read_letter, read_sequence
 from nurture.runtime import Runtime
 from nurture.services import moving
 from nurture.services.enrollments import BY_EDIT, ActRefused, resume
-from nurture.store import moves, new_letters, schedules, sequences, subscribers
+from nurture.services.people import opened
+from nurture.store import moves, new_letters, people, schedules, sequences, subscribers
 from nurture.store.moves import Held
 from nurture.store.new_letters import NewLetter
 from nurture.store.sequences import StoredSequence, StoredStep
-from nurture.words import EnrollmentId, NurtureError, StepKey, UserId
+from nurture.words import EnrollmentId, NurtureError, StepKey, SubscriberId, UserId
 
 _log = log.get(__name__)
 
@@ -210,16 +211,24 @@ class Waiting:
     """A reader whose next letter an edit holds back."""
 
     enrollment: EnrollmentId
+    subscriber: SubscriberId
     name: str
-    """Their first name; their address if they gave none."""
+    email: str
     since: datetime
+    """Since when; by the timeline."""
+
+    def __repr__(self) -> str:
+        """Never a name or an address."""
+        return f"Waiting({self.enrollment})"
 
 
 def waiting(rt: Runtime, key: str, most: int = 100) -> list[Waiting]:
     """Who waits since an edit until a person lets them go on."""
     with rt.database.read() as db:
         old, _ = _load(db, key)
-        return [_opened(rt, db, held) for held in moves.held(db, old.id, BY_EDIT, None, most)]
+        held = {each.subscriber: each for each in moves.held(db, old.id, BY_EDIT, None, most)}
+        rows = {row.id: row for row in people.some(db, list(held))}
+    return [_waiting(rt, each, rows[each.subscriber]) for each in held.values()]
 
 
 def release(rt: Runtime, key: str, by: UserId, only: EnrollmentId | None = None) -> int:
@@ -343,13 +352,9 @@ def _text(title: str, wait: str) -> str:
     return f'---\nsubject: {subject}\npreheader: ""\nwait: {wait}\n---\n\n{greeting}\n\nThis letter is still to be written.\n'
 
 
-def _opened(rt: Runtime, db: Connection, held: Held) -> Waiting:
-    person = subscribers.peek(db, held.subscriber)
-    if person is None:
-        return Waiting(held.enrollment, "somebody", held.since)
-    if person.first_name is not None:
-        return Waiting(held.enrollment, rt.sealer.open(person.first_name, subscribers.first_name_place(person.id)), held.since)
-    return Waiting(held.enrollment, rt.sealer.open(person.email, subscribers.email_place(person.id)), held.since)
+def _waiting(rt: Runtime, held: Held, row: people.Row) -> Waiting:
+    name = opened(rt, row.first_name, subscribers.first_name_place(row.id))
+    return Waiting(held.enrollment, row.id, name, opened(rt, row.email, subscribers.email_place(row.id)), held.since)
 
 
 def _read_wait(wait: str, title: str) -> None:

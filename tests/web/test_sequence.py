@@ -192,8 +192,10 @@ def test_people_are_held_named_and_let_go(desk: FlaskClient, rt: Runtime, clock:
     saved = send(desk, "save", fields(looked), choice="hold")
     page = desk.get(saved.location)
     assert "2 people wait for you" in said(page)
-    assert "Ana since 2 March" in said(page)
-    assert readers[1].email in said(page)
+    assert f"Ana {readers[0].email}, since 2 March 2026" in said(page)
+    assert f"{readers[1].email} since 2 March 2026" in said(page)
+    for reader, name in zip(readers, ("Ana", readers[1].email), strict=True):
+        assert f'<a href="/desk/people/{reader.id}/">{name}</a>' in page.text
     one = re.findall(r'name="enrollment" value="([0-9a-f]{32})"', page.text)[0]
     form = {"csrf": csrf(desk), "sequence": KEY}
     assert desk.post("/desk/sequence/release", data=form | {"enrollment": one}).status_code == 303

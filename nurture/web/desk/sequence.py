@@ -10,6 +10,7 @@ from nurture.domain.user import Need, allows
 from nurture.services import schedule
 from nurture.services.enrollments import ActRefused
 from nurture.services.schedule import Preview, ScheduleConflict, ScheduleRefused
+from nurture.web.desk import words
 from nurture.web.desk.guard import needs_login, see
 from nurture.web.desk.schedule_form import Form, digest, form_from, form_of
 from nurture.web.pages import message, page, rt
@@ -38,7 +39,7 @@ def _show(form: Form, status: int = 200, found: Preview | None = None, wrong: st
         "desk/sequence.html", status, tab="sequence", form=form, found=found, seen=seen, wrong=wrong.splitlines(), note=note,
         choices=list(Choice), picked=request.form.get("choice", Choice.EVERYONE.value), weekdays=_DAYS,
         held=schedule.waiting(rt(), form.key, _MOST_HELD + 1), most_held=_MOST_HELD, may_change=allows(g.me.role, Need.CHANGE),
-        new_title=request.form.get("new_title", ""),
+        new_title=request.form.get("new_title", ""), words=words,
     )  # fmt: skip
 
 
