@@ -84,6 +84,20 @@ def editions_of(db: Connection, sequence: SequenceId, step: StepKey, limit: int 
 
 
 @dataclass(frozen=True)
+class Released:
+    """When (timeline) an edition was published, and by whom: `user` and an account's id, or who typed a command."""
+
+    at: datetime
+    by: str
+
+
+def released(db: Connection, ids: Collection[EditionId]) -> dict[EditionId, Released]:
+    """Of editions."""
+    rows = db.execute(select(E.id, E.published_at, E.published_by).where(E.id.in_(ids)))
+    return {row[0]: Released(row[1], row[2] or "") for row in rows}
+
+
+@dataclass(frozen=True)
 class Trial:
     """A letter as one person at the desk tries it out in their own inbox."""
 

@@ -89,7 +89,7 @@ def test_a_draft_changes_nothing_for_readers_until_it_is_published(rt: Runtime, 
     past = editing.editions(rt, KEY, HISTORY)
     (mine,) = [one for one in past if one.source == after.letter.text]
     assert len(past) == 2
-    assert editing.names(rt)[mine.by] == "Dana"
+    assert accounts.names(rt)[mine.by] == "Dana"
 
 
 def test_two_people_who_edit_one_letter_lose_nothing(rt: Runtime, me: Account) -> None:

@@ -1,12 +1,20 @@
 """The letters' pages without a script: what odd addresses and forms get."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 from flask.testing import FlaskClient
 
 from nurture.domain.user import Role
 from nurture.runtime import Runtime
+from nurture.services import accounts
+from nurture.services.addresses import parse_address
+from nurture.store import sequences
+from nurture.store.sequences import StoredEdition
+from nurture.words import EditionId, new_id
 from tests.clocks import ManualClock
-from tests.desk import a_colleague, log_in, log_in_as, post
+from tests.desk import a_colleague, enter, log_in, log_in_as, post
 
 HISTORY = "/desk/letters/ketamine-and-talk-therapy/history"
 
@@ -74,3 +82,26 @@ def test_whose_eyes_are_chosen_by_address_and_shown_by_a_random_id(client: Flask
     assert reader.id in answer.headers["Location"]
     assert "Hello Zoë" in client.get(f"{HISTORY}/preview?who={reader.id}").text
     assert post(client, f"{HISTORY}/who", email="nobody@example.org").status_code == 404
+
+
+def test_when_a_letter_was_last_published_and_by_whom_is_said_on_the_practices_clock(
+    client: FlaskClient, rt: Runtime, clock: ManualClock
+) -> None:
+    vera = accounts.add(rt, parse_address("vera@example.org"), "Vera", Role.OWNER)
+    enter(client, rt)
+    assert "by whoever runs the service" in client.get("/desk/letters/").text
+    rt.settings = rt.settings.model_copy(update={"time_zone": "America/New_York"})
+    clock.at = datetime(2026, 3, 5, 3, 30, tzinfo=UTC)  # still the 4th in New York
+    with rt.database.begin() as db:
+        sequence = sequences.load(db, "ketamine-and-talk-therapy")
+        assert sequence
+        (now,) = [step for step in sequence.steps if step.key == "history"]
+        edition = StoredEdition(EditionId(new_id()), now.key, "", "", "", "")
+        sequences.publish(db, sequence.id, edition, now.source, f"user {vera}", clock.now())
+        listed = tuple(replace(step, edition=edition.id) if step is now else step for step in sequence.listed)
+        sequences.put(db, replace(sequence, listed=listed))
+    assert "Published 4 March 2026 by Vera" in client.get("/desk/letters/").text
+    assert "Last published Wednesday 4 March, 22:30, by Vera" in client.get(HISTORY).text
+    assert "Wednesday 4 March, 22:30, by Vera" in client.get(f"{HISTORY}/editions").text
+    accounts.remove(rt, vera)
+    assert "by somebody who has no access any more" in client.get(HISTORY).text

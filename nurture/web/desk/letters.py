@@ -10,10 +10,11 @@ from nurture.domain.user import Need
 from nurture.letters import registry
 from nurture.letters.authoring import Parts
 from nurture.mailers.base import LOGO
-from nurture.services import editing, samples
+from nurture.services import accounts, editing, samples
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.editing import Conflict, EditRefused, Look, NoSuchLetter, Open
 from nurture.services.samples import NAMED, NAMELESS, CannotShow
+from nurture.web.desk import words
 from nurture.web.desk.guard import needs_login, see
 from nurture.web.pages import FRAMED_CSP, MAIL_CSP, message, page, rt
 from nurture.words import EditionId, StepKey
@@ -48,7 +49,9 @@ def overview() -> Response:
     """All letters in their order, and what each needs."""
     sequence, letters = editing.all_letters(rt())
     cards = [(letter, editing.look(rt(), letter.letter)) for letter in letters]
-    return page("desk/letters/index.html", tab="letters", sequence=sequence, cards=cards)
+    return page(
+        "desk/letters/index.html", tab="letters", sequence=sequence, cards=cards, names=accounts.names(rt()), words=words
+    )
 
 
 @pages.post("/trial")
@@ -75,8 +78,8 @@ def edit(sequence: str, step: str) -> Response:
 def _editor(now: Open, status: int = 200, parts: Parts | None = None, refused: str = "") -> Response:
     response = page(
         "desk/letters/edit.html", status, tab="letters", now=now, parts=parts or now.parts, refused=refused, fields=_FIELDS,
-        works=list(registry.shipped().values()), who=_who(), view=_view(), views=_VIEWS, names=editing.names(rt()),
-        **_seen(now),
+        works=list(registry.shipped().values()), who=_who(), view=_view(), views=_VIEWS, names=accounts.names(rt()),
+        words=words, **_seen(now),
     )  # fmt: skip
     response.headers["Content-Security-Policy"] = FRAMED_CSP
     return response
@@ -123,7 +126,7 @@ def save(sequence: str, step: str) -> Response:
     except Conflict as conflict:
         return _both(conflict, parts)
     if _is_live():
-        return page("desk/letters/seen.html", now=now, names=editing.names(rt()), who=_who(), view=_view(), **_seen(now))
+        return page("desk/letters/seen.html", now=now, names=accounts.names(rt()), who=_who(), view=_view(), **_seen(now))
     return see(url_for("letters.edit", sequence=sequence, step=step))
 
 
@@ -131,7 +134,7 @@ def _both(conflict: Conflict, mine: Parts) -> Response:
     """What two people wrote, side by side."""
     theirs = conflict.theirs
     pieces = editing.compare_parts(mine, theirs.parts)
-    name = editing.names(rt()).get(theirs.by or "", "Somebody")
+    name = accounts.names(rt()).get(theirs.by or "", "Somebody")
     template = "desk/letters/conflict_part.html" if _is_live() else "desk/letters/conflict.html"
     return page(template, 409, tab="letters", theirs=theirs, mine=mine, pieces=pieces, name=name)
 
@@ -234,8 +237,9 @@ def editions(sequence: str, step: str) -> Response:
     chosen = next((one for one in past if one.id == request.args.get("edition")), past[0] if past else None)
     pieces = editing.compare(chosen.source, now.letter.text) if chosen and chosen.source else None
     return page(
-        "desk/letters/editions.html", tab="letters", now=now, past=past, chosen=chosen, pieces=pieces, names=editing.names(rt())
-    )
+        "desk/letters/editions.html", tab="letters", now=now, past=past, chosen=chosen, pieces=pieces,
+        names=accounts.names(rt()), words=words,
+    )  # fmt: skip
 
 
 @pages.post("/<sequence>/<step>/editions")

@@ -1,5 +1,7 @@
 """How the desk says things: times on somebody's clock, where a person stands, what became of a mail."""
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -80,6 +82,15 @@ def moment(at: datetime, zone: ZoneInfo | None = None) -> str:
     local, now = at.astimezone(zone), rt().clock.now().astimezone(zone)
     year = "" if local.year == now.year else f" {local.year}"
     return f"{local:%A} {local.day} {local:%B}{year}, {local:%H:%M}"
+
+
+def whom(by: str | None, names: Mapping[str, str]) -> str:
+    """Who did something (`services.accounts.names`)."""
+    if by is not None and by in names:
+        return names[by]
+    if not by or by.startswith("user ") or re.fullmatch("[0-9a-f]{32}", by):
+        return "somebody who has no access any more"
+    return "whoever runs the service"
 
 
 def called(letter: Named) -> str:
