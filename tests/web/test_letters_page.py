@@ -92,6 +92,7 @@ def test_when_a_letter_was_last_published_and_by_whom_is_said_on_the_practices_c
     assert "by whoever runs the service" in client.get("/desk/letters/").text
     rt.settings = rt.settings.model_copy(update={"time_zone": "America/New_York"})
     clock.at = datetime(2026, 3, 5, 3, 30, tzinfo=UTC)  # still the 4th in New York
+    enter(client, rt)
     with rt.database.begin() as db:
         sequence = sequences.load(db, "ketamine-and-talk-therapy")
         assert sequence

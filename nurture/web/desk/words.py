@@ -11,6 +11,7 @@ from nurture.domain.delivery import Kind, State
 from nurture.domain.standing import Standing
 from nurture.domain.user import Need, allows
 from nurture.services.people import Named, Summary
+from nurture.store.crowds import Act, Done
 from nurture.web.pages import rt
 
 STANDINGS = {
@@ -139,6 +140,18 @@ def whereabouts(summary: Summary) -> str:
     if where.due <= rt().clock.now():
         return f"waiting for {letter}, goes out within minutes"
     return f"waiting for {letter}, goes out {moment(where.due, zone)} on their clock"
+
+
+_DONE_TO_MANY = {
+    Act.PAUSE: "The letters of {} are paused.", Act.RESUME: "{} go on where they were.",
+    Act.STOP: "The letters of {} are stopped.", Act.TAG: "{} have the tag “{}” now.",
+    Act.UNTAG: "{} no longer have the tag “{}”.",
+}  # fmt: skip
+
+
+def done_to_many(done: Done) -> str:
+    """What was done to several people at once, as a sentence."""
+    return _DONE_TO_MANY[done.act].format(people(done.people), done.tag)
 
 
 def rights() -> dict[str, bool]:
