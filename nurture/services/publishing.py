@@ -22,7 +22,7 @@ from nurture.letters.filling import Unfillable, fill
 from nurture.letters.source import SEQUENCE_FILE, Letter, SequenceFile, folder_files, read_files, read_letter
 from nurture.runtime import Runtime, shipped
 from nurture.sealing import Unreadable
-from nurture.services import moving, releasing
+from nurture.services import releasing, schedule
 from nurture.services.releasing import Loaded
 from nurture.settings import PREFIX
 from nurture.store import publications, schedules, sequences, subscribers
@@ -258,7 +258,7 @@ def _publish(rt: Runtime, db: Connection, draft: _Draft, by: str) -> Loaded:
         steps.append(StoredStep(letter.key, position, letter.file_name, letter.text, letter.wait, stored.id, letter.if_late))
     listed = tuple(with_removed(old.listed if old else (), steps))
     new = StoredSequence(sequence, described.key, described.title, described.text, listed, old.version if old else 0)
-    moving.put(rt, db, old, new, Choice.EVERYONE, by)
+    schedule.carry_through(rt, db, old, new, Choice.EVERYONE, by)
     for stored, source in fresh:
         sequences.publish(db, sequence, stored, source, by, now)
     return Loaded(described.key, len(draft.letters), len(fresh))

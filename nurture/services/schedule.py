@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from nurture import log
-from nurture.domain.edit import NOBODY, Choice, sentences
+from nurture.domain.edit import NOBODY, Choice, Impact, sentences
 from nurture.domain.sequence import WaitRefused, parse_wait
 from nurture.domain.timeline import Rules, first_opening
 from nurture.letters.rewriting import with_rules, with_wait
@@ -151,7 +151,7 @@ def save(rt: Runtime, key: str, new: Edited, choice: Choice, by: UserId, expecte
             )
         _check(rt, old, unpublished, new)
         edited = _applied(old, new)
-        found = moving.put(rt, db, old, edited, choice, by)
+        found = carry_through(rt, db, old, edited, choice, by)
         _keep_drafts(rt, db, old, unpublished, new)
         stored = sequences.load(db, key)
     version = stored.version if stored else 0
@@ -159,6 +159,18 @@ def save(rt: Runtime, key: str, new: Edited, choice: Choice, by: UserId, expecte
     if changed:
         _log.info("schedule_changed", sequence=key, kind=choice.value, version=version, held=found.held)
     return Saved(choice, version, sentences(found, _titles(old)), changed or _moves_drafts(unpublished, new), found.held)
+
+
+def carry_through(
+    rt: Runtime, db: Connection, old: StoredSequence | None, new: StoredSequence, choice: Choice, by: str
+) -> Impact:
+    """`moving.put`, for every change of a sequence: the plan as it was is kept, to go back to (services.earlier)."""
+    found = moving.put(rt, db, old, new, choice, by)
+    if old is not None:
+        before, after = moving.schedule_of(old), moving.schedule_of(new)
+        if not moving.is_same(moving.version_of(before), moving.version_of(after)):
+            schedules.keep(db, old.id, before, by, rt.clock.wall())
+    return found
 
 
 def insert_step(rt: Runtime, key: str, title: str, wait: str, after: StepKey | None, by: UserId) -> StepKey:
@@ -199,7 +211,7 @@ def discard_step(rt: Runtime, key: str, step: StepKey) -> bool:
 
 def placed(listed: Sequence[StoredStep], new: StoredStep, after: StepKey | None) -> tuple[StoredStep, ...]:
     """The steps of a sequence with a letter that is published for the first time in its place, as its draft says it:
-    after `after`; "" before all others; None, or a step that is gone, last. Hand the sequence to `moving.put`.
+    after `after`; "" before all others; None, or a step that is gone, last. Hand the sequence to `carry_through`.
     """
     keys = [step.key for step in listed]
     place = 0 if after == "" else keys.index(after) + 1 if after in keys else len(keys)
@@ -249,11 +261,17 @@ def release(rt: Runtime, key: str, by: UserId, only: EnrollmentId | None = None)
                 done += resume(rt, held.enrollment, by).changed
 
 
-def _load(db: Connection, key: str | None) -> tuple[StoredSequence, list[NewLetter]]:
+def find(db: Connection, key: str | None) -> StoredSequence:
+    """A sequence by key; None: the one that a sign-up starts. Raises ScheduleRefused."""
     keys = sequences.all_keys(db)
-    old = sequences.load(db, key or keys[0]) if keys else None
-    if old is None:
+    found = sequences.load(db, key or keys[0]) if keys else None
+    if found is None:
         raise ScheduleRefused("There is no such sequence. Open the page again, and choose one that is there.")
+    return found
+
+
+def _load(db: Connection, key: str | None) -> tuple[StoredSequence, list[NewLetter]]:
+    old = find(db, key)
     return old, new_letters.read(db, old.id)
 
 

@@ -130,9 +130,11 @@ schedules = Table(
     Column("steps", Text, nullable=False),
     Column("made_at", Instant, nullable=False),
     Column("made_by", String(120), nullable=False),
+    Column("version", Integer),
 )  # fmt: skip
 """A sequence as it was before an edit, for readers whom the edit does not reach: the text of its rules, and as JSON each step's
-key, wait, lateness and whether it was removed, in order. The letters themselves are the steps' current editions. Real time."""
+key, wait, lateness and whether it was removed, in order. The letters themselves are the steps' current editions. With a
+`version` it is no reader's: the sequence as it was at that version, kept to go back to. Real time."""
 
 editions = Table(
     "editions", metadata,

@@ -1,4 +1,4 @@
-"""The editions of a letter are numbered."""
+"""The editions of a letter are numbered, and earlier plans are kept."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Add; editions are numbered in the order of the clock they were published by."""
+    op.add_column("schedules", sa.Column("version", sa.Integer(), nullable=True))
     op.add_column("editions", sa.Column("number", sa.Integer(), nullable=True))
     op.execute(
         "UPDATE editions SET number = (SELECT count(*) FROM editions AS earlier "
@@ -22,3 +23,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Back to what was before."""
     op.drop_column("editions", "number")
+    op.execute("DELETE FROM schedules WHERE version IS NOT NULL")
+    op.drop_column("schedules", "version")
