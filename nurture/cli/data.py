@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from nurture import runtime
+from nurture import log, runtime
 from nurture import settings as configuration
 from nurture.cli.mail import who
 from nurture.clock import SystemClock
@@ -41,6 +41,7 @@ def import_(folder: Path, background: bool, remove: bool) -> None:
     if background and remove:
         raise click.UsageError("--remove does not go with --background: be there when letters are taken out.")
     rt = runtime.build(configuration.load())
+    log.quiet()
     try:
         if background:
             publishing.ask(rt, folder, who())
