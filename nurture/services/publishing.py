@@ -16,10 +16,21 @@ from nurture.delivery.fill import about_reader, public_links
 from nurture.domain.edit import Choice
 from nurture.domain.sequence import PublicationState
 from nurture.domain.timeline import first_opening
+from nurture.domain.trouble import Trouble, What
 from nurture.letters import dialect
 from nurture.letters.compiler import Edition, compile_letter
+from nurture.letters.dialect import Hole
 from nurture.letters.filling import Unfillable, fill
-from nurture.letters.source import SEQUENCE_FILE, Letter, SequenceFile, folder_files, read_files, read_letter
+from nurture.letters.source import (
+    SEQUENCE_FILE,
+    Letter,
+    LetterRefused,
+    SequenceFile,
+    folder_files,
+    read_files,
+    read_letter,
+    step_of,
+)
 from nurture.runtime import Runtime, shipped
 from nurture.sealing import Unreadable
 from nurture.services import releasing, schedule
@@ -48,6 +59,11 @@ class ImportRefused(NurtureError):
 
 class PublishingRefused(NurtureError):
     """Letters would break for somebody; nothing was published. The message names each trouble."""
+
+    def __init__(self, *troubles: Trouble) -> None:
+        """`troubles`: a sentence each."""
+        super().__init__("\n".join(each.said for each in troubles))
+        self.troubles = troubles
 
 
 @dataclass(frozen=True)
@@ -136,7 +152,7 @@ def _carry_out(rt: Runtime, taken: Publication, tell: Tell, remove: bool = False
     try:
         return _try_and_publish(rt, taken, _draft_of(rt, taken), tell, remove)
     except NurtureError as refused:
-        said = str(refused).splitlines()
+        said = _troubles(taken, refused)
         with rt.database.begin() as db:
             publications.finish(db, taken.id, process_name(), PublicationState.REFUSED, said, rt.clock.wall())
         _log.warning("letters_refused", sequence=taken.sequence, count=len(said))
@@ -157,7 +173,7 @@ def _draft_of(rt: Runtime, taken: Publication) -> _Draft:
 def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell, remove: bool) -> Loaded:
     troubles = _missing_facts(rt, draft) + _try_on_readers(rt, taken, draft, tell)
     if troubles:
-        raise PublishingRefused("\n".join(troubles))
+        raise PublishingRefused(*troubles)
     with rt.database.begin() as db:
         schedules.hold_alone(db)
         if taken.partial:
@@ -170,28 +186,45 @@ def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell,
     return loaded
 
 
-def _missing_facts(rt: Runtime, draft: _Draft) -> list[str]:
+def _troubles(taken: Publication, refused: NurtureError) -> list[Trouble]:
+    """What a refusal says, as it is kept."""
+    if isinstance(refused, PublishingRefused):
+        return list(refused.troubles)
+    if isinstance(refused, LetterRefused):
+        name = next((name for name in taken.files if refused.where.startswith(name)), "")
+        step = step_of(name) if name else None
+        return [Trouble(str(refused), What.LETTER, step, advice=refused.advice)]
+    return [Trouble(line) for line in str(refused).splitlines()]
+
+
+def _at(letter: Letter, hole: Hole, what: What, said: str) -> Trouble:
+    line = hole.line - letter.body_line + 1 if hole.part == "line" else None
+    return Trouble(said, what, letter.key, hole.part, line, hole.name)
+
+
+def _missing_facts(rt: Runtime, draft: _Draft) -> list[Trouble]:
     """What the letters say of the practice, and nobody has told us."""
     troubles = []
     for letter in draft.letters:
         for hole in dialect.holes_of(letter, {"practice": rt.constant["practice"]}):
             variable = PREFIX + _FACTS.get(hole.name, f"PRACTICE_{hole.name.upper()}")
-            troubles.append(
+            said = (
                 f"{letter.file_name}, line {hole.line}: `practice.{hole.name}` is empty, so the letter would have a hole "
                 f"there. Set {variable} (docs/reference.md, Environment), or write {{% if practice.{hole.name} %}} around it."
             )
+            troubles.append(_at(letter, hole, What.FACT, said))
     return troubles
 
 
-def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) -> list[str]:
+def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) -> list[Trouble]:
     """Fill every letter for every living reader, and count what is wrong."""
     with rt.database.read() as db:
         total = subscribers.count_living(db)
-    found: Counter[str] = Counter()
+    found: Counter[Trouble] = Counter()
     done, last = 0, None
 
     @cache  # readers differ in what they lack, and that in few ways
-    def holes(lacking: frozenset[str]) -> list[str]:
+    def holes(lacking: frozenset[str]) -> list[Trouble]:
         return _holes_of(rt, draft, lacking)
 
     while True:
@@ -206,29 +239,38 @@ def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) 
         with rt.database.begin() as db:
             lease = rt.clock.wall() + rt.patience.lease
             if not publications.progress(db, taken.id, process_name(), done, max(total, done), lease):
-                raise PublishingRefused("Another process has taken this over; see `nurture emails published`.")
-    return [f"{count} of {done} readers {what}" for what, count in found.most_common()]
+                raise PublishingRefused(Trouble("Another process has taken this over; see `nurture emails published`."))
+    return [
+        replaced(trouble, said=f"{count} of {done} readers {trouble.said}", readers=count, tried=done)
+        for trouble, count in found.most_common()
+    ]
 
 
-def _holes_of(rt: Runtime, draft: _Draft, lacking: frozenset[str]) -> list[str]:
+def _holes_of(rt: Runtime, draft: _Draft, lacking: frozenset[str]) -> list[Trouble]:
     """What somebody would see of whom we know everything but `lacking`."""
     reader = {name: "" if name in lacking else "known" for name in dialect.NAMES["reader"]}
     known = {"practice": rt.constant["practice"], "reader": reader}
     return [
-        f"would see a hole where {letter.file_name}, line {hole.line}, names `reader.{hole.name}`. "
-        f"Write {{% if reader.{hole.name} %}} around it."
+        _at(
+            letter,
+            hole,
+            What.HOLE,
+            f"would see a hole where {letter.file_name}, line {hole.line}, names `reader.{hole.name}`. "
+            f"Write {{% if reader.{hole.name} %}} around it.",
+        )
         for letter in draft.letters
         for hole in dialect.holes_of(letter, known)
         if hole.group == "reader"
     ]
 
 
-def _troubles_of(rt: Runtime, reader: Living, draft: _Draft, holes: Callable[[frozenset[str]], list[str]]) -> list[str]:
+def _troubles_of(rt: Runtime, reader: Living, draft: _Draft, holes: Callable[[frozenset[str]], list[Trouble]]) -> list[Trouble]:
     confirmed = reader.confirmed or rt.clock.now()  # who has not confirmed yet would do so before the first letter
     try:
         about = about_reader(rt, reader.id, reader.first_name, confirmed, reader.time_zone)
     except Unreadable:
-        return ["cannot be written to: what is stored of them cannot be read. Is it the right NURTURE_SECRET_KEY?"]
+        said = "cannot be written to: what is stored of them cannot be read. Is it the right NURTURE_SECRET_KEY?"
+        return [Trouble(said, What.UNREADABLE)]
     links = public_links(rt.settings.base_url) | {"unsubscribe": rt.settings.base_url, "confirm": "", "desk": ""}
     values = {**rt.constant, "reader": about, "links": links}
     troubles = []
@@ -236,7 +278,7 @@ def _troubles_of(rt: Runtime, reader: Living, draft: _Draft, holes: Callable[[fr
         try:
             fill(draft.compiled[letter.key], values)
         except Unfillable as broken:
-            troubles.append(f"would not get {letter.file_name}: {broken}.")
+            troubles.append(Trouble(f"would not get {letter.file_name}: {broken}.", What.LETTER, letter.key))
     return troubles + holes(frozenset(name for name, value in about.items() if not value))
 
 

@@ -186,7 +186,7 @@ publications = Table(
     Index("ix_publications_waiting", "id", **where("state = 'checking'")),  # what is still to be tried
 )  # fmt: skip
 """Letters on their way to becoming editions: `files` is the folder as JSON, tried on every living reader first. `done` of
-`total` readers are through; `troubles` is a JSON list of sentences. `partial`: `files` are only the letters that change.
+`total` readers are through; `troubles` is a JSON list (domain.trouble). `partial`: `files` are only the letters that change.
 Real time; `owner` is at it until `lease_until`."""
 
 enrollments = Table(

@@ -44,7 +44,7 @@ def finish(rt: Runtime, number: int) -> tuple[PublicationState, tuple[str, ...]]
         pass
     found = editing.publication(rt, number)
     assert found is not None
-    return found.state, found.troubles
+    return found.state, tuple(trouble.said for trouble in found.troubles)
 
 
 def sources(rt: Runtime) -> dict[str, str]:

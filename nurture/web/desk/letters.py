@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, Response, abort, g, make_response, request, url_for
 from markupsafe import escape
 
+from nurture.domain.trouble import Trouble, What
 from nurture.domain.user import Need
 from nurture.letters import registry
 from nurture.letters.authoring import Parts
@@ -14,6 +15,7 @@ from nurture.services import accounts, editing, samples
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.editing import Conflict, EditRefused, Look, NoSuchLetter, Open
 from nurture.services.samples import NAMED, NAMELESS, CannotShow
+from nurture.store.publications import Publication
 from nurture.web.desk import words
 from nurture.web.desk.guard import needs_login, see
 from nurture.web.pages import FRAMED_CSP, MAIL_CSP, message, page, rt
@@ -293,4 +295,46 @@ def published(sequence: str, step: str, number: int) -> Response:
     if found is None or found.sequence != sequence:
         abort(404)
     template = "desk/letters/progress.html" if _is_live() else "desk/letters/published.html"
-    return page(template, tab="letters", found=found, sequence=sequence, step=step)
+    troubles = [_plainly(each, found) for each in found.troubles]
+    return page(template, tab="letters", found=found, sequence=sequence, step=step, troubles=troubles)
+
+
+_FACTS = {
+    "name": "the name of your practice", "credential": "your credential", "licence": "your license number",
+    "state": "the state you are licensed in", "fee": "what a call costs", "call_length": "how long a call is",
+    "prescriber": "who prescribes", "reply_days": "within how many days you answer", "postal_address": "your postal address",
+}  # fmt: skip
+_LACKED = {"first_name": "first name", "signed_up_on": "day of sign-up"}
+_SETTINGS = "/desk/settings/practice"
+
+
+def _plainly(trouble: Trouble, found: Publication) -> dict[str, str]:
+    """A trouble in a therapist's words, and one link to where it is mended."""
+    mend = {}
+    if trouble.step:
+        mend = {"url": url_for("letters.edit", sequence=found.sequence, step=trouble.step), "act": "Open the letter"}
+    count = words.people(trouble.readers)
+    has = "has" if trouble.readers == 1 else "have"
+    match trouble.what:
+        case What.FACT:
+            said = f"{_place(trouble)} says {_FACTS.get(trouble.name, 'a fact of your practice')}, which is not filled in yet: "
+            return {"said": f"{said}readers would see a gap there.", "url": _SETTINGS, "act": "Fill it in"}
+        case What.HOLE:
+            lacked = _LACKED.get(trouble.name, trouble.name)
+            said = f"{count} on your list {has} no {lacked}, and would see a gap: {_place(trouble, first=False)} names it. "
+            return {"said": f"{said}Choose the {lacked} anew from “Personal field”: it leaves no gap.", **mend}
+        case What.LETTER:
+            said = trouble.advice or f"The letter cannot be put together for {count} on your list."
+            return {"said": said, **mend}
+        case What.UNREADABLE:
+            return {
+                "said": f"What is kept of {count} on your list cannot be opened. Ask whoever runs the service to look at it."
+            }
+        case What.OTHER:
+            return {"said": trouble.said}
+
+
+def _place(trouble: Trouble, first: bool = True) -> str:
+    places = {"subject": "the subject line", "preheader": "the line below the subject"}
+    said = places.get(trouble.part, f"line {trouble.line} of the letter" if trouble.line else "the letter")
+    return said[0].upper() + said[1:] if first else said
