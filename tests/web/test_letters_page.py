@@ -124,9 +124,9 @@ def test_what_stops_publishing_is_said_in_plain_words_with_a_link_to_where_it_is
     path = f"{HISTORY}/published/{number}"
     shown = unescape(client.get(path).text)
     assert "Line 3 of the letter says what a call costs, which is not filled in yet: readers would see a gap there." in shown
-    assert '<a class="go" href="/desk/settings/practice">Fill it in</a>' in shown
+    assert '<a href="/desk/settings/practice">Fill it in</a>' in shown
     assert "1 person on your list has no first name, and would see a gap: line 1 of the letter names it." in shown
-    assert f'<a class="go" href="{HISTORY}">Open the letter</a>' in shown
+    assert f'<a href="{HISTORY}">Open the letter</a>' in shown
     assert not re.search("NURTURE_|{%|docs/|[.]md", shown)
     assert "Set NURTURE_PRACTICE_FEE" in publishing.under_way(rt)[0].troubles[0].said, "the command line names the variable"
     with rt.database.begin() as db:
@@ -145,4 +145,4 @@ def test_a_fact_that_is_missing_is_one_press_away_while_writing(client: FlaskCli
     log_in(client, rt)
     answer = post(client, HISTORY, subject="Letter 1: where it came from", preheader="", body="{{ practice.fee }}", version="0")
     for path in (answer.headers["Location"], f"{HISTORY}/publish"):
-        assert '<a class="go" href="/desk/settings/practice">Fill it in</a>' in client.get(path).text
+        assert '<a href="/desk/settings/practice">Fill it in</a>' in client.get(path).text
