@@ -23,6 +23,9 @@ Point = Literal[
 """T0 plan · T1 claim · T2 mark, the point of no return · post: the request · T3 outcome · T4 reclaim · T5 event ·
 T6 decision on a doubt."""
 
+Desk = Literal["many.before_commit", "many.after_commit"]
+"""The desk does something to many people, or takes it back: one of them after the other, a transaction each."""
+
 POINTS: tuple[Point, ...] = get_args(Point)
 
 _chosen, _, _act = os.environ.get("NURTURE_CRASH_AT", "").partition("=")
@@ -36,7 +39,7 @@ def chosen(name: Point) -> bool:
     return name == _chosen
 
 
-def point(name: Point) -> None:
+def point(name: Point | Desk) -> None:
     """Pass by; die here if the environment says so."""
     if name == _chosen:
         _meet()

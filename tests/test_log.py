@@ -3,12 +3,15 @@
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import pytest
 import structlog
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES
+from apscheduler.schedulers.background import BackgroundScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -170,3 +173,26 @@ def test_a_library_with_levels_of_its_own_is_heard_and_comes_to_no_harm(level: i
         logging.getLogger("some.library").log(level, "to %s", ADDRESS)
     assert lines.only["reason"] == "to %s"
     assert ADDRESS not in lines.text
+
+
+def test_a_job_that_is_still_at_it_is_no_news_but_one_that_breaks_is() -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        began.set()
+        go_on.wait(10)
+        raise LookupError(ADDRESS)
+
+    with written() as lines:
+        scheduler, skipped = BackgroundScheduler(timezone="UTC"), threading.Event()
+        scheduler.add_listener(lambda _: skipped.set(), EVENT_JOB_MAX_INSTANCES)
+        scheduler.add_job(slow, "interval", seconds=0.05, max_instances=1)
+        scheduler.start()
+        assert began.wait(10)
+        assert skipped.wait(10)
+        assert lines.text == ""
+        scheduler.pause()
+        go_on.set()
+        scheduler.shutdown(wait=True)
+        assert lines.only["logger"] == "apscheduler.executors.default"
+        assert lines.only["error"] == "LookupError"

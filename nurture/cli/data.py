@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from nurture import runtime
+from nurture import log, runtime
 from nurture import settings as configuration
 from nurture.cli.mail import who
 from nurture.clock import SystemClock
@@ -20,6 +20,7 @@ from nurture.letters.reading import Measure
 from nurture.letters.source import SEQUENCE_FILE, Letter, read_folder
 from nurture.services import publishing
 from nurture.settings import Settings
+from nurture.store.publications import Publication
 
 
 @click.group(epilog="Example:  nurture emails export ketamine-and-talk-therapy ./letters")
@@ -41,6 +42,7 @@ def import_(folder: Path, background: bool, remove: bool) -> None:
     if background and remove:
         raise click.UsageError("--remove does not go with --background: be there when letters are taken out.")
     rt = runtime.build(configuration.load())
+    log.quiet()
     try:
         if background:
             publishing.ask(rt, folder, who())
@@ -72,15 +74,20 @@ def published(as_json: bool) -> None:
     rt.close()
     if as_json:
         keys = ("id", "sequence", "state", "asked", "by", "done", "total", "troubles", "finished")
-        click.echo(json.dumps([{key: getattr(each, key) for key in keys} for each in found], default=_plain, indent=2))
+        told = [{key: getattr(each, key) for key in keys} | {"troubles": _said(each)} for each in found]
+        click.echo(json.dumps(told, default=_plain, indent=2))
         return
     for each in found:
         how_far = f"{each.done:,} of {each.total:,} readers tried" if each.total else "no reader to try it on"
         click.echo(f"{each.asked:%Y-%m-%d %H:%M}  {each.state.value:<9}  {each.sequence}, by {each.by}; {how_far}")
-        for trouble in each.troubles:
+        for trouble in _said(each):
             click.echo(f"                  {trouble}")
     if not found:
         click.echo("Nothing has been published yet. `nurture init` loads the letters that come with the service.")
+
+
+def _said(publication: Publication) -> list[str]:
+    return [trouble.said for trouble in publication.troubles]
 
 
 def _plain(value: object) -> str:

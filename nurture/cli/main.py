@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nurture import __version__, fleet, runtime, scheduler
+from nurture import __version__, fleet, log, runtime, scheduler
 from nurture import settings as configuration
 from nurture.cli import data, demonstration, mail, server, simulation, users
 from nurture.delivery import tick as ticks
@@ -47,6 +47,7 @@ def _settings() -> Settings:
 def init() -> None:
     """Create or upgrade the database, and load the shipped letters where they are missing. Safe to repeat."""
     rt = runtime.build(_settings(), migrate=True)
+    log.quiet()
     loaded = publishing.load_shipped(rt)
     for each in loaded:
         click.echo(f"Loaded {each.letters} letters of {each.sequence}.")

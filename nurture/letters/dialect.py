@@ -5,7 +5,7 @@ comparisons, the `default` filter, and four macros that are worked out when a le
 no other calls.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from nurture.letters.source import LetterRefused
+from nurture.letters.source import Letter, LetterRefused
 
 NAMES: dict[str, frozenset[str]] = {
     "reader": frozenset({"first_name", "signed_up_on"}),
@@ -103,52 +103,86 @@ def _known(group: str, names: Mapping[str, frozenset[str]]) -> str:
     return ", ".join(f"{found}.{name}" for found in groups for name in sorted(names[found]))
 
 
-def uncertain(source: str, first_line: int = 1) -> list[tuple[str, str, int]]:
-    """What a checked source shows without making sure that it is there: group, name, line, for readers and the practice.
+Known = Mapping[str, Mapping[str, str]]
+"""What is known of some groups: their values by name; one that is missing is empty. Of a group that is missing, nothing."""
 
-    Sure is what stands in `{% if reader.first_name %}`, and what has a `default(…, true)`.
+
+def truth(test: nodes.Node, known: Known) -> bool | None:
+    """What the known values decide about a condition; None: nothing."""
+    match test:
+        case nodes.Getattr(node=nodes.Name(name=group), attr=name) if group in known:
+            return bool(known[group].get(name))
+        case nodes.Const():
+            return bool(test.value)
+        case nodes.Not():
+            inner = truth(test.node, known)
+            return None if inner is None else not inner
+        case nodes.And() | nodes.Or():
+            decides = isinstance(test, nodes.Or)
+            both = [truth(test.left, known), truth(test.right, known)]
+            return decides if decides in both else None if None in both else not decides
+    return None
+
+
+def replaces_empty(default: nodes.Filter) -> bool:
+    """Whether a `default` shows something else for an empty value, too: `default("there", true)`. Without it, it replaces
+    nothing at all: every name has a value.
     """
-    return [
-        (group, name, line + first_line - 1)
-        for group, name, line in _uncertain(PLAIN.parse(source), frozenset(), 1)
-        if group in ("reader", "practice")
+    given = [*default.args[1:], *(pair.value for pair in default.kwargs if pair.key == "boolean")]
+    return any(isinstance(each, nodes.Const) and bool(each.value) for each in given)
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Something a letter shows although it is empty. `part`: subject, preheader, or line (of the body); `line`: of its file."""
+
+    part: str
+    line: int
+    group: str
+    name: str
+
+
+def holes_of(letter: Letter, known: Known) -> list[Hole]:
+    """What a letter that keeps to the dialect shows although it is empty, each once a line; of the known groups.
+
+    A condition that the known values do not decide may come out either way.
+    """
+    parts = (
+        ("subject", letter.subject, letter.head_line("subject") or 1),
+        ("preheader", letter.preheader, letter.head_line("preheader") or 1),
+        ("line", letter.body, letter.body_line),
+    )
+    found = [
+        Hole(part, line + first - 1, group, name)
+        for part, source, first in parts
+        for group, name, line in _holes(PLAIN.parse(source), known, 1)
     ]
+    return list(dict.fromkeys(found))
 
 
-def _uncertain(node: nodes.Node, sure: frozenset[tuple[str, str]], line: int) -> Iterator[tuple[str, str, int]]:
+def _holes(node: nodes.Node, known: Known, line: int) -> Iterator[tuple[str, str, int]]:
     line = node.lineno or line
+    arms: list[tuple[nodes.Node, Sequence[nodes.Node]]]
     match node:
         case nodes.If():
-            for part in node.body:
-                yield from _uncertain(part, sure | _implied(node.test, True), line)
-            for part in [*node.elif_, *node.else_]:
-                yield from _uncertain(part, sure | _implied(node.test, False), line)
+            arms = [(node.test, node.body), *((arm.test, arm.body) for arm in node.elif_), (nodes.Const(True), node.else_)]
         case nodes.CondExpr():
-            yield from _uncertain(node.expr1, sure | _implied(node.test, True), line)
-            if node.expr2 is not None:
-                yield from _uncertain(node.expr2, sure | _implied(node.test, False), line)
-        case nodes.Filter(args=[_, nodes.Const(value=True)]):
-            return
+            arms = [(node.test, [node.expr1]), (nodes.Const(True), [node.expr2] if node.expr2 else [])]
+        case nodes.Filter(node=nodes.Expr() as value) if replaces_empty(node):
+            arms = [(value, [value]), (nodes.Const(True), node.args[:1])]
         case nodes.Getattr(node=nodes.Name(name=group), attr=name):
-            if (group, name) not in sure:
+            if group in known and not known[group].get(name):
                 yield group, name, line
+            return
         case _:
-            for child in node.iter_child_nodes():
-                yield from _uncertain(child, sure, line)
-
-
-def _implied(test: nodes.Node, holds: bool) -> frozenset[tuple[str, str]]:
-    """What is not empty wherever a test holds, or wherever it does not."""
-    match test:
-        case nodes.Getattr(node=nodes.Name(name=group), attr=name) if holds:
-            return frozenset({(group, name)})
-        case nodes.Not():
-            return _implied(test.node, not holds)
-        case nodes.And() if holds:
-            return _implied(test.left, True) | _implied(test.right, True)
-        case nodes.Or() if not holds:
-            return _implied(test.left, False) | _implied(test.right, False)
-    return frozenset()
+            arms = [(nodes.Const(True), list(node.iter_child_nodes()))]
+    for test, shown in arms:
+        decided = truth(test, known)
+        if decided is not False:
+            for part in shown:
+                yield from _holes(part, known, line)
+        if decided:
+            return
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,11 @@ class Waiver:
     because: str
 
 
+def step_of(file_name: str) -> StepKey:
+    """The stable key of a letter's step: its file's name without number and ending."""
+    return StepKey(Path(file_name).stem.split("-", 1)[-1])
+
+
 @dataclass(frozen=True)
 class Letter:
     """One letter: what its file says. `text` is the whole file."""
@@ -77,7 +82,12 @@ class Letter:
     @property
     def key(self) -> StepKey:
         """The stable key of its step: the file name without number and ending."""
-        return StepKey(Path(self.file_name).stem.split("-", 1)[-1])
+        return step_of(self.file_name)
+
+    def head_line(self, name: str) -> int | None:
+        """The line of the file on which the front matter names something."""
+        lines = self.text.splitlines()[: self.body_line - 1]
+        return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{name}:")), None)
 
     @property
     def reviewed_on(self) -> date | None:

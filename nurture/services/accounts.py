@@ -82,6 +82,15 @@ def everyone(rt: Runtime) -> list[Account]:
         return [opened(rt, user) for user in users.everyone(db)]
 
 
+def names(rt: Runtime) -> dict[str, str]:
+    """What to call whoever did something: by account, and as what is published names them."""
+    found = dict[str, str]()
+    for account in everyone(rt):
+        called = account.name or "the first owner"
+        found |= {account.id: called, f"user {account.id}": called}
+    return found
+
+
 def happened(rt: Runtime, limit: int = 50) -> list[tuple[UserId | None, str, datetime]]:
     """What happened to accounts (UTC, real time), newest first."""
     with rt.database.read() as db:

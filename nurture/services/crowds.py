@@ -1,15 +1,16 @@
 """One thing done to many people: counted before, recorded while it is done, and taken back for exactly those it changed."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Protocol
 
-from nurture import log
+from sqlalchemy import Connection
+
+from nurture import crash, log
 from nurture.domain.timeline import NeverOpens
 from nurture.runtime import Runtime
 from nurture.services import enrollments
-from nurture.services.enrollments import ActRefused
+from nurture.services.enrollments import ActRefused, With
 from nurture.store import crowds, people
 from nurture.store.crowds import ABOUT_TAGS, Act, Chosen, Done
 from nurture.words import EnrollmentId, NurtureError, SubscriberId, UserId, new_id
@@ -21,7 +22,7 @@ MOST_LETTERS = 2_000
 MOST_TAGS = 100_000
 UNDO_WITHIN = timedelta(hours=1)
 KEPT = timedelta(days=1)
-_CHUNK = 100
+_MOST_NAMED = 5
 
 
 class CrowdRefused(NurtureError):
@@ -52,7 +53,10 @@ def _too_many(count: int, most: int) -> str:
 
 
 def do(rt: Runtime, chosen: Chosen, act: Act, tag: str, by: UserId, most: int | None = None) -> str:
-    """Do it to all whom it changes; returns the id of its record. Raises CrowdRefused before anything is done."""
+    """Do it to all whom it changes; returns the id of its record. Raises CrowdRefused before anything is done.
+
+    Whoever is changed is noted in the same transaction: should the process die, exactly those who were changed can be put back.
+    """
     key, wall, most = new_id(), rt.clock.wall(), most or _most(act)
     with rt.database.begin() as db:
         targets = crowds.targets(db, chosen, act, tag, most + 1)
@@ -64,32 +68,50 @@ def do(rt: Runtime, chosen: Chosen, act: Act, tag: str, by: UserId, most: int | 
             mark = people.add_tag if act is Act.TAG else people.remove_tag
             crowds.add(db, key, mark(db, [SubscriberId(each) for each in targets], tag))
     if act not in ABOUT_TAGS:
-        for chunk in _chunks(targets):
-            changed = [each for each in chunk if _change(rt, _DO[act], each, by)]
-            with rt.database.begin() as db:
-                crowds.add(db, key, changed)
+        for each in targets:
+            _change(rt, _DO[act], each, by, _noting(key, each))
     _log.info("many_changed", kind=act.value, count=_read(rt, key).people)
     return key
 
 
-_T = TypeVar("_T")
+class _Change(Protocol):
+    def __call__(self, rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With) -> enrollments.Done: ...
 
 
-def _chunks(found: list[_T]) -> Iterable[list[_T]]:
-    return (found[at : at + _CHUNK] for at in range(0, len(found), _CHUNK))
-
-
-_Change = Callable[[Runtime, EnrollmentId, UserId], enrollments.Done]
 _DO: dict[Act, _Change] = {Act.PAUSE: enrollments.pause, Act.RESUME: enrollments.resume, Act.STOP: enrollments.stop}
 _UNDO: dict[Act, _Change] = {Act.PAUSE: enrollments.resume, Act.RESUME: enrollments.pause, Act.STOP: enrollments.put_back}
 
 
-def _change(rt: Runtime, change: _Change, enrollment: str, by: UserId) -> bool:
+class _Late(CrowdRefused):
+    """Somebody else was faster: nothing more is done, or it is taken back already."""
+
+
+def _noting(key: str, target: str) -> With:
+    def note(db: Connection) -> None:
+        if not crowds.add(db, key, [target]):
+            raise _Late("This is being undone.")
+        crash.point("many.before_commit")
+
+    return note
+
+
+def _striking(key: str, target: str) -> With:
+    def strike(db: Connection) -> None:
+        if not crowds.taken_back(db, key, [target]):
+            raise _Late("This is taken back already.")
+        crash.point("many.before_commit")
+
+    return strike
+
+
+def _change(rt: Runtime, change: _Change, enrollment: str, by: UserId, also: With) -> bool:
     """Whether it changed anything: somebody may have left since they were counted."""
     try:
-        return change(rt, EnrollmentId(enrollment), by).changed
-    except (ActRefused, NeverOpens):
+        changed = change(rt, EnrollmentId(enrollment), by, also).changed
+    except (ActRefused, NeverOpens, _Late):
         return False
+    crash.point("many.after_commit")
+    return changed
 
 
 def _read(rt: Runtime, key: str) -> Done:
@@ -110,28 +132,40 @@ class Told:
 
 def tell(rt: Runtime, key: str) -> Told:
     """What was done to many. Raises CrowdRefused if nobody remembers."""
-    done = _read(rt, key)
-    fresh = done.undone is None and done.people > 0 and rt.clock.wall() - done.at < UNDO_WITHIN
-    return Told(done, fresh)
+    return _told(rt, _read(rt, key))
+
+
+def _told(rt: Runtime, done: Done) -> Told:
+    return Told(done, done.left > 0 and rt.clock.wall() - done.at < UNDO_WITHIN)
+
+
+def latest(rt: Runtime) -> list[tuple[str, Told]]:
+    """What was done to many within the last hour and can still be undone, with its id, newest first."""
+    with rt.database.read() as db:
+        return [(key, _told(rt, done)) for key, done in crowds.latest(db, rt.clock.wall() - UNDO_WITHIN, _MOST_NAMED)]
 
 
 def undo(rt: Runtime, key: str, by: UserId) -> int:
     """Put back exactly those it changed, where nothing else has happened to them since; returns how many.
 
-    Raises CrowdRefused after an hour, or when it has been undone.
+    Whoever is put back is struck off in the same transaction: should the process die, a second undo goes on where this one
+    stopped. Raises CrowdRefused after an hour, or when it has been undone.
     """
     told = tell(rt, key)
     act, tag = told.done.act, told.done.tag
     if not told.undoable:
         raise CrowdRefused("This can no longer be undone: it was more than an hour ago, or has been undone already.")
     with rt.database.begin() as db:
-        targets = crowds.take_back(db, key, rt.clock.wall())
-        if targets is None:
+        targets = crowds.begin_taking_back(db, key, rt.clock.wall())
+        if not targets:
             raise CrowdRefused("This has been undone already.")
         if act in ABOUT_TAGS:
             mark = people.remove_tag if act is Act.TAG else people.add_tag
             count = len(mark(db, [SubscriberId(each) for each in targets], tag))
+            crowds.taken_back(db, key, targets)
     if act not in ABOUT_TAGS:
-        count = sum(_change(rt, _UNDO[act], each, by) for each in targets)
+        count = sum(_change(rt, _UNDO[act], each, by, _striking(key, each)) for each in targets)
+        with rt.database.begin() as db:
+            crowds.taken_back(db, key, targets)  # whoever could not be put back stays as they are for good
     _log.info("many_put_back", kind=act.value, count=count)
     return count

@@ -1,6 +1,5 @@
 """The letters as somebody edits them: drafts that nobody's work is lost in, what the gate says, and publishing."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,8 +15,8 @@ from nurture.letters.source import Letter, LetterRefused, read_letter
 from nurture.runtime import Runtime
 from nurture.services import samples
 from nurture.services.accounts import Account
-from nurture.store import drafts, new_letters, publications, sequences, subscribers, users
-from nurture.store.drafts import Draft
+from nurture.store import drafts, new_letters, publications, sequences, subscribers
+from nurture.store.drafts import Draft, Released
 from nurture.store.publications import Publication
 from nurture.store.sequences import StoredSequence
 from nurture.words import EditionId, NurtureError, StepKey, UserId
@@ -54,6 +53,8 @@ class Open:
     """The file of the edition that goes out now; empty: it was never published."""
     saved: datetime | None
     by: UserId | None
+    released: Released | None = None
+    """When that edition was published, and by whom."""
 
     @property
     def parts(self) -> Parts:
@@ -115,9 +116,11 @@ def all_letters(rt: Runtime, key: str | None = None) -> tuple[str, list[Open]]:
             return "", []
         stored = _load(db, key or keys[0])
         begun = drafts.of_sequence(db, stored.id)
+        released = drafts.released(db, [step.edition for step in stored.steps])
     found = []
     for step in stored.steps:
-        found.append(_opened(stored.key, step.file_name, step.source, begun.pop(step.key, None)))
+        draft = begun.pop(step.key, None)
+        found.append(_opened(stored.key, step.file_name, step.source, draft, released[step.edition]))
     listed = {step.key for step in stored.listed}
     new = [_opened(stored.key, _file(draft.step), "", draft) for draft in begun.values() if draft.step not in listed]
     return stored.key, found + new
@@ -128,11 +131,11 @@ def _file(step: StepKey) -> str:
     return f"99-{step}.md"
 
 
-def _opened(sequence: str, file_name: str, published: str, draft: Draft | None) -> Open:
+def _opened(sequence: str, file_name: str, published: str, draft: Draft | None, released: Released | None = None) -> Open:
     text = draft.text if draft else published
     return Open(
         sequence, read_letter(file_name, text), draft.version if draft else 0, published, draft.saved if draft else None,
-        draft.by if draft else None,
+        draft.by if draft else None, released,
     )  # fmt: skip
 
 
@@ -147,7 +150,9 @@ def _open(db: Connection, stored: StoredSequence, step: StepKey) -> Open:
     known = next((each for each in stored.steps if each.key == step), None)
     if known is None and draft is None:
         raise NoSuchLetter("There is no letter of that name.")
-    return _opened(stored.key, known.file_name if known else _file(step), known.source if known else "", draft)
+    if known is None:
+        return _opened(stored.key, _file(step), "", draft)
+    return _opened(stored.key, known.file_name, known.source, draft, drafts.released(db, [known.edition])[known.edition])
 
 
 def save(rt: Runtime, sequence: str, step: StepKey, parts: Parts, version: int, by: UserId) -> Open:
@@ -279,14 +284,3 @@ def publication(rt: Runtime, number: int) -> Publication | None:
     """How far a publication is."""
     with rt.database.read() as db:
         return publications.get(db, number)
-
-
-def names(rt: Runtime) -> Mapping[str, str]:
-    """What to call whoever wrote: by account, and as publications name them."""
-    with rt.database.read() as db:
-        known = users.everyone(db)
-    found = dict[str, str]()
-    for user in known:
-        called = rt.sealer.open(user.name, users.place("name", user.id)) if user.name else "the first owner"
-        found |= {user.id: called, f"user {user.id}": called}
-    return found

@@ -1,5 +1,6 @@
 """What the desk does to one reader's place in a sequence: pause, go on, stop, send the next letter now; and take it back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -31,6 +32,14 @@ class ActRefused(NurtureError):
     """Something that cannot be done to a reader as they stand. The message says why, and what can."""
 
 
+With = Callable[[Connection], object]
+"""Is done in the transaction of an act, if the act changes anything; what it raises takes the act back."""
+
+
+def _nothing(_: Connection) -> None:
+    return
+
+
 class Act(StrEnum):
     """What was done."""
 
@@ -57,7 +66,7 @@ class Done:
     """When it would have gone: what `send_later` wants to be told."""
 
 
-def pause(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> Done:
+def pause(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing) -> Done:
     """Freeze what is left of the wait. A letter on its way arrives; the one after it waits for `resume`.
 
     Raises ActRefused for somebody who is not in the middle of the sequence.
@@ -70,10 +79,11 @@ def pause(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> Done:
         if changed:
             sequences.pause(db, [enrollment], BY_DESK, rt.clock.now())
             ledger.cancel_open(db, "paused", person.id, rt.clock.wall(), enrollment, by)
+            also(db)
     return _done(Done(Act.PAUSE, enrollment, changed, Act.RESUME if changed else None))
 
 
-def resume(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> Done:
+def resume(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing) -> Done:
     """Let a paused reader go on: the rest of the wait, then the first opening. Who is held since an edit gets the letter when
     that edit says, or at the next opening. Raises ActRefused for somebody who has left, and NeverOpens.
     """
@@ -87,11 +97,12 @@ def resume(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> Done:
             sequences.unpause(db, enrollment)
             when = _not_before(now) if place.why == BY_EDIT else _rest_of_wait(place, now)
             go_on(db, place, person.email_bidx, when, by, now, rt.clock.wall())
+            also(db)
         due = _due(db, enrollment)
     return _done(Done(Act.RESUME, enrollment, changed, Act.PAUSE if changed else None, due))
 
 
-def stop(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> Done:
+def stop(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing) -> Done:
     """End a sequence for one reader. What is scheduled is cancelled; they stay on the list. Twice is fine.
 
     Raises ActRefused for somebody who has had every letter.
@@ -104,10 +115,11 @@ def stop(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> Done:
         if changed:
             sequences.end(db, enrollment, BY_DESK, rt.clock.now())
             ledger.cancel_open(db, BY_DESK, person.id, rt.clock.wall(), enrollment, by)
+            also(db)
     return _done(Done(Act.STOP, enrollment, changed, Act.PUT_BACK if changed else None))
 
 
-def put_back(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> Done:
+def put_back(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing) -> Done:
     """Take a `stop` back: they go on where they stopped, paused if they were. Twice is fine.
 
     Raises ActRefused for somebody who left otherwise, is off the list, or has begun again since; and NeverOpens.
@@ -125,6 +137,7 @@ def put_back(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> Done:
             if sequences.resume(db, enrollment, BY_DESK) is EnrollmentState.ACTIVE:
                 now = rt.clock.now()
                 go_on(db, place, person.email_bidx, _not_before(now), by, now, rt.clock.wall())
+            also(db)
         due = _due(db, enrollment)
     return _done(Done(Act.PUT_BACK, enrollment, changed, Act.STOP if changed else None, due))
 

@@ -55,6 +55,8 @@ class Note:
     id: str
     text: str
     at: datetime
+    by: UserId | None
+    """Who wrote it; their account may be gone."""
 
     def __repr__(self) -> str:
         """Never the text."""
@@ -92,7 +94,7 @@ def read(rt: Runtime, who: SubscriberId) -> Person:
             tuple(dossier.consents_of(db, who)),
             tuple(_letter(mail, catalogue) for mail in mails if mail.state not in OPEN),
             tuple(_to_come(people.courses(db, [who]).get(who), catalogue)),
-            tuple(Note(n.id, opened(rt, n.text, dossier.note_place(n.id)), n.at) for n in dossier.notes_of(db, who)),
+            tuple(Note(n.id, opened(rt, n.text, dossier.note_place(n.id)), n.at, n.by) for n in dossier.notes_of(db, who)),
             tuple((each.id, each.state, each.at) for each in dossier.requests_of(db, who)),
             subscribers.suppression(db, stored.email_bidx),
             tuple(people.all_tags(db)),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import replace as replaced
+from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,13 +16,24 @@ from nurture.delivery.fill import about_reader, public_links
 from nurture.domain.edit import Choice
 from nurture.domain.sequence import PublicationState
 from nurture.domain.timeline import first_opening
+from nurture.domain.trouble import Trouble, What
 from nurture.letters import dialect
 from nurture.letters.compiler import Edition, compile_letter
+from nurture.letters.dialect import Hole
 from nurture.letters.filling import Unfillable, fill
-from nurture.letters.source import SEQUENCE_FILE, Letter, SequenceFile, folder_files, read_files, read_letter
+from nurture.letters.source import (
+    SEQUENCE_FILE,
+    Letter,
+    LetterRefused,
+    SequenceFile,
+    folder_files,
+    read_files,
+    read_letter,
+    step_of,
+)
 from nurture.runtime import Runtime, shipped
 from nurture.sealing import Unreadable
-from nurture.services import moving, releasing
+from nurture.services import releasing, schedule
 from nurture.services.releasing import Loaded
 from nurture.settings import PREFIX
 from nurture.store import publications, schedules, sequences, subscribers
@@ -47,6 +59,11 @@ class ImportRefused(NurtureError):
 
 class PublishingRefused(NurtureError):
     """Letters would break for somebody; nothing was published. The message names each trouble."""
+
+    def __init__(self, *troubles: Trouble) -> None:
+        """`troubles`: a sentence each."""
+        super().__init__("\n".join(each.said for each in troubles))
+        self.troubles = troubles
 
 
 @dataclass(frozen=True)
@@ -135,7 +152,7 @@ def _carry_out(rt: Runtime, taken: Publication, tell: Tell, remove: bool = False
     try:
         return _try_and_publish(rt, taken, _draft_of(rt, taken), tell, remove)
     except NurtureError as refused:
-        said = str(refused).splitlines()
+        said = _troubles(taken, refused)
         with rt.database.begin() as db:
             publications.finish(db, taken.id, process_name(), PublicationState.REFUSED, said, rt.clock.wall())
         _log.warning("letters_refused", sequence=taken.sequence, count=len(said))
@@ -156,7 +173,7 @@ def _draft_of(rt: Runtime, taken: Publication) -> _Draft:
 def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell, remove: bool) -> Loaded:
     troubles = _missing_facts(rt, draft) + _try_on_readers(rt, taken, draft, tell)
     if troubles:
-        raise PublishingRefused("\n".join(troubles))
+        raise PublishingRefused(*troubles)
     with rt.database.begin() as db:
         schedules.hold_alone(db)
         if taken.partial:
@@ -169,54 +186,91 @@ def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell,
     return loaded
 
 
-def _missing_facts(rt: Runtime, draft: _Draft) -> list[str]:
+def _troubles(taken: Publication, refused: NurtureError) -> list[Trouble]:
+    """What a refusal says, as it is kept."""
+    if isinstance(refused, PublishingRefused):
+        return list(refused.troubles)
+    if isinstance(refused, LetterRefused):
+        name = next((name for name in taken.files if refused.where.startswith(name)), "")
+        step = step_of(name) if name else None
+        return [Trouble(str(refused), What.LETTER, step, advice=refused.advice)]
+    return [Trouble(line) for line in str(refused).splitlines()]
+
+
+def _at(letter: Letter, hole: Hole, what: What, said: str) -> Trouble:
+    line = hole.line - letter.body_line + 1 if hole.part == "line" else None
+    return Trouble(said, what, letter.key, hole.part, line, hole.name)
+
+
+def _missing_facts(rt: Runtime, draft: _Draft) -> list[Trouble]:
     """What the letters say of the practice, and nobody has told us."""
     troubles = []
     for letter in draft.letters:
-        for group, name, line in _uncertain(letter):
-            if group == "practice" and not rt.constant["practice"][name]:
-                variable = PREFIX + _FACTS.get(name, f"PRACTICE_{name.upper()}")
-                troubles.append(
-                    f"{letter.file_name}, line {line}: `practice.{name}` is empty, so the letter would have a hole there. "
-                    f"Set {variable} (docs/reference.md, Environment), or write {{% if practice.{name} %}} around it."
-                )
+        for hole in dialect.holes_of(letter, {"practice": rt.constant["practice"]}):
+            variable = PREFIX + _FACTS.get(hole.name, f"PRACTICE_{hole.name.upper()}")
+            said = (
+                f"{letter.file_name}, line {hole.line}: `practice.{hole.name}` is empty, so the letter would have a hole "
+                f"there. Set {variable} (docs/reference.md, Environment), or write {{% if practice.{hole.name} %}} around it."
+            )
+            troubles.append(_at(letter, hole, What.FACT, said))
     return troubles
 
 
-def _uncertain(letter: Letter) -> list[tuple[str, str, int]]:
-    head = [(group, name, 1) for part in (letter.subject, letter.preheader) for group, name, _ in dialect.uncertain(part)]
-    return head + dialect.uncertain(letter.body, letter.body_line)
-
-
-def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) -> list[str]:
+def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) -> list[Trouble]:
     """Fill every letter for every living reader, and count what is wrong."""
     with rt.database.read() as db:
         total = subscribers.count_living(db)
-    wants = {letter.file_name: _uncertain(letter) for letter in draft.letters}
-    found: Counter[str] = Counter()
+    found: Counter[Trouble] = Counter()
     done, last = 0, None
+
+    @cache  # readers differ in what they lack, and that in few ways
+    def holes(lacking: frozenset[str]) -> list[Trouble]:
+        return _holes_of(rt, draft, lacking)
+
     while True:
         with rt.database.read() as db:
             readers = subscribers.living(db, last, _AT_ONCE)
         if not readers:
             break
         for reader in readers:
-            found.update(_troubles_of(rt, reader, draft, wants))
+            found.update(_troubles_of(rt, reader, draft, holes))
         done, last = done + len(readers), SubscriberId(readers[-1].id)
         tell(done, max(total, done))
         with rt.database.begin() as db:
             lease = rt.clock.wall() + rt.patience.lease
             if not publications.progress(db, taken.id, process_name(), done, max(total, done), lease):
-                raise PublishingRefused("Another process has taken this over; see `nurture emails published`.")
-    return [f"{count} of {done} readers {what}" for what, count in found.most_common()]
+                raise PublishingRefused(Trouble("Another process has taken this over; see `nurture emails published`."))
+    return [
+        replaced(trouble, said=f"{count} of {done} readers {trouble.said}", readers=count, tried=done)
+        for trouble, count in found.most_common()
+    ]
 
 
-def _troubles_of(rt: Runtime, reader: Living, draft: _Draft, wants: Mapping[str, list[tuple[str, str, int]]]) -> list[str]:
+def _holes_of(rt: Runtime, draft: _Draft, lacking: frozenset[str]) -> list[Trouble]:
+    """What somebody would see of whom we know everything but `lacking`."""
+    reader = {name: "" if name in lacking else "known" for name in dialect.NAMES["reader"]}
+    known = {"practice": rt.constant["practice"], "reader": reader}
+    return [
+        _at(
+            letter,
+            hole,
+            What.HOLE,
+            f"would see a hole where {letter.file_name}, line {hole.line}, names `reader.{hole.name}`. "
+            f"Write {{% if reader.{hole.name} %}} around it.",
+        )
+        for letter in draft.letters
+        for hole in dialect.holes_of(letter, known)
+        if hole.group == "reader"
+    ]
+
+
+def _troubles_of(rt: Runtime, reader: Living, draft: _Draft, holes: Callable[[frozenset[str]], list[Trouble]]) -> list[Trouble]:
     confirmed = reader.confirmed or rt.clock.now()  # who has not confirmed yet would do so before the first letter
     try:
         about = about_reader(rt, reader.id, reader.first_name, confirmed, reader.time_zone)
     except Unreadable:
-        return ["cannot be written to: what is stored of them cannot be read. Is it the right NURTURE_SECRET_KEY?"]
+        said = "cannot be written to: what is stored of them cannot be read. Is it the right NURTURE_SECRET_KEY?"
+        return [Trouble(said, What.UNREADABLE)]
     links = public_links(rt.settings.base_url) | {"unsubscribe": rt.settings.base_url, "confirm": "", "desk": ""}
     values = {**rt.constant, "reader": about, "links": links}
     troubles = []
@@ -224,14 +278,8 @@ def _troubles_of(rt: Runtime, reader: Living, draft: _Draft, wants: Mapping[str,
         try:
             fill(draft.compiled[letter.key], values)
         except Unfillable as broken:
-            troubles.append(f"would not get {letter.file_name}: {broken}.")
-        for group, name, line in wants[letter.file_name]:
-            if group == "reader" and not about[name]:
-                troubles.append(
-                    f"would see a hole where {letter.file_name}, line {line}, names `reader.{name}`. "
-                    f"Write {{% if reader.{name} %}} around it."
-                )
-    return troubles
+            troubles.append(Trouble(f"would not get {letter.file_name}: {broken}.", What.LETTER, letter.key))
+    return troubles + holes(frozenset(name for name, value in about.items() if not value))
 
 
 def _publish(rt: Runtime, db: Connection, draft: _Draft, by: str) -> Loaded:
@@ -252,7 +300,7 @@ def _publish(rt: Runtime, db: Connection, draft: _Draft, by: str) -> Loaded:
         steps.append(StoredStep(letter.key, position, letter.file_name, letter.text, letter.wait, stored.id, letter.if_late))
     listed = tuple(with_removed(old.listed if old else (), steps))
     new = StoredSequence(sequence, described.key, described.title, described.text, listed, old.version if old else 0)
-    moving.put(rt, db, old, new, Choice.EVERYONE, by)
+    schedule.carry_through(rt, db, old, new, Choice.EVERYONE, by)
     for stored, source in fresh:
         sequences.publish(db, sequence, stored, source, by, now)
     return Loaded(described.key, len(draft.letters), len(fresh))

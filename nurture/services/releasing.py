@@ -10,8 +10,7 @@ from nurture.letters.compiler import Edition
 from nurture.letters.rewriting import with_wait
 from nurture.letters.source import Letter
 from nurture.runtime import Runtime
-from nurture.services import moving
-from nurture.services.schedule import placed
+from nurture.services.schedule import carry_through, placed
 from nurture.store import drafts, new_letters, sequences
 from nurture.store.sequences import StoredEdition, StoredSequence, StoredStep
 from nurture.words import EditionId, NurtureError, StepKey, new_id
@@ -54,7 +53,7 @@ def release(
         draft = drafts.get(db, old.id, letter.key)
         if draft is not None and draft.text == letter.text:
             drafts.drop(db, old.id, letter.key, draft.version)
-    moving.put(rt, db, old, new, Choice.EVERYONE, by)
+    carry_through(rt, db, old, new, Choice.EVERYONE, by)
     return Loaded(key, len(letters), fresh)
 
 

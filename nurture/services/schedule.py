@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from nurture import log
-from nurture.domain.edit import NOBODY, Choice, sentences
+from nurture.domain.edit import NOBODY, Choice, Impact, sentences
 from nurture.domain.sequence import WaitRefused, parse_wait
 from nurture.domain.timeline import Rules, first_opening
 from nurture.letters.rewriting import with_rules, with_wait
@@ -21,11 +21,12 @@ from nurture.letters.source import LetterRefused, read_letter, read_sequence
 from nurture.runtime import Runtime
 from nurture.services import moving
 from nurture.services.enrollments import BY_EDIT, ActRefused, resume
-from nurture.store import moves, new_letters, schedules, sequences, subscribers
+from nurture.services.people import opened
+from nurture.store import moves, new_letters, people, schedules, sequences, subscribers
 from nurture.store.moves import Held
 from nurture.store.new_letters import NewLetter
 from nurture.store.sequences import StoredSequence, StoredStep
-from nurture.words import EnrollmentId, NurtureError, StepKey, UserId
+from nurture.words import EnrollmentId, NurtureError, StepKey, SubscriberId, UserId
 
 _log = log.get(__name__)
 
@@ -150,7 +151,7 @@ def save(rt: Runtime, key: str, new: Edited, choice: Choice, by: UserId, expecte
             )
         _check(rt, old, unpublished, new)
         edited = _applied(old, new)
-        found = moving.put(rt, db, old, edited, choice, by)
+        found = carry_through(rt, db, old, edited, choice, by)
         _keep_drafts(rt, db, old, unpublished, new)
         stored = sequences.load(db, key)
     version = stored.version if stored else 0
@@ -158,6 +159,18 @@ def save(rt: Runtime, key: str, new: Edited, choice: Choice, by: UserId, expecte
     if changed:
         _log.info("schedule_changed", sequence=key, kind=choice.value, version=version, held=found.held)
     return Saved(choice, version, sentences(found, _titles(old)), changed or _moves_drafts(unpublished, new), found.held)
+
+
+def carry_through(
+    rt: Runtime, db: Connection, old: StoredSequence | None, new: StoredSequence, choice: Choice, by: str
+) -> Impact:
+    """`moving.put`, for every change of a sequence: the plan as it was is kept, to go back to (services.earlier)."""
+    found = moving.put(rt, db, old, new, choice, by)
+    if old is not None:
+        before, after = moving.schedule_of(old), moving.schedule_of(new)
+        if not moving.is_same(moving.version_of(before), moving.version_of(after)):
+            schedules.keep(db, old.id, before, by, rt.clock.wall())
+    return found
 
 
 def insert_step(rt: Runtime, key: str, title: str, wait: str, after: StepKey | None, by: UserId) -> StepKey:
@@ -198,7 +211,7 @@ def discard_step(rt: Runtime, key: str, step: StepKey) -> bool:
 
 def placed(listed: Sequence[StoredStep], new: StoredStep, after: StepKey | None) -> tuple[StoredStep, ...]:
     """The steps of a sequence with a letter that is published for the first time in its place, as its draft says it:
-    after `after`; "" before all others; None, or a step that is gone, last. Hand the sequence to `moving.put`.
+    after `after`; "" before all others; None, or a step that is gone, last. Hand the sequence to `carry_through`.
     """
     keys = [step.key for step in listed]
     place = 0 if after == "" else keys.index(after) + 1 if after in keys else len(keys)
@@ -210,16 +223,24 @@ class Waiting:
     """A reader whose next letter an edit holds back."""
 
     enrollment: EnrollmentId
+    subscriber: SubscriberId
     name: str
-    """Their first name; their address if they gave none."""
+    email: str
     since: datetime
+    """Since when; by the timeline."""
+
+    def __repr__(self) -> str:
+        """Never a name or an address."""
+        return f"Waiting({self.enrollment})"
 
 
 def waiting(rt: Runtime, key: str, most: int = 100) -> list[Waiting]:
     """Who waits since an edit until a person lets them go on."""
     with rt.database.read() as db:
         old, _ = _load(db, key)
-        return [_opened(rt, db, held) for held in moves.held(db, old.id, BY_EDIT, None, most)]
+        held = {each.subscriber: each for each in moves.held(db, old.id, BY_EDIT, None, most)}
+        rows = {row.id: row for row in people.some(db, list(held))}
+    return [_waiting(rt, each, rows[each.subscriber]) for each in held.values()]
 
 
 def release(rt: Runtime, key: str, by: UserId, only: EnrollmentId | None = None) -> int:
@@ -240,11 +261,17 @@ def release(rt: Runtime, key: str, by: UserId, only: EnrollmentId | None = None)
                 done += resume(rt, held.enrollment, by).changed
 
 
-def _load(db: Connection, key: str | None) -> tuple[StoredSequence, list[NewLetter]]:
+def find(db: Connection, key: str | None) -> StoredSequence:
+    """A sequence by key; None: the one that a sign-up starts. Raises ScheduleRefused."""
     keys = sequences.all_keys(db)
-    old = sequences.load(db, key or keys[0]) if keys else None
-    if old is None:
+    found = sequences.load(db, key or keys[0]) if keys else None
+    if found is None:
         raise ScheduleRefused("There is no such sequence. Open the page again, and choose one that is there.")
+    return found
+
+
+def _load(db: Connection, key: str | None) -> tuple[StoredSequence, list[NewLetter]]:
+    old = find(db, key)
     return old, new_letters.read(db, old.id)
 
 
@@ -343,13 +370,9 @@ def _text(title: str, wait: str) -> str:
     return f'---\nsubject: {subject}\npreheader: ""\nwait: {wait}\n---\n\n{greeting}\n\nThis letter is still to be written.\n'
 
 
-def _opened(rt: Runtime, db: Connection, held: Held) -> Waiting:
-    person = subscribers.peek(db, held.subscriber)
-    if person is None:
-        return Waiting(held.enrollment, "somebody", held.since)
-    if person.first_name is not None:
-        return Waiting(held.enrollment, rt.sealer.open(person.first_name, subscribers.first_name_place(person.id)), held.since)
-    return Waiting(held.enrollment, rt.sealer.open(person.email, subscribers.email_place(person.id)), held.since)
+def _waiting(rt: Runtime, held: Held, row: people.Row) -> Waiting:
+    name = opened(rt, row.first_name, subscribers.first_name_place(row.id))
+    return Waiting(held.enrollment, row.id, name, opened(rt, row.email, subscribers.email_place(row.id)), held.since)
 
 
 def _read_wait(wait: str, title: str) -> None:

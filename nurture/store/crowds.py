@@ -72,6 +72,9 @@ class Done:
     people: int
     at: datetime
     undone: datetime | None
+    """Since when it is being undone, or is."""
+    left: int = 0
+    """Of how many it can still be taken back."""
 
 
 def begin(db: Connection, key: str, act: Act, tag: str, by: UserId, wall: datetime) -> None:
@@ -79,25 +82,43 @@ def begin(db: Connection, key: str, act: Act, tag: str, by: UserId, wall: dateti
     db.execute(insert(acts).values(id=key, act=act.value, detail=tag, people=0, done_at=wall, done_by=by))
 
 
-def add(db: Connection, key: str, changed: Collection[str]) -> None:
-    """Note whom it changed."""
-    if changed:
-        db.execute(insert(act_people), [{"act_id": key, "target_id": target} for target in changed])
-        db.execute(update(acts).where(A.id == key).values(people=A.people + len(changed)))
+def add(db: Connection, key: str, changed: Collection[str]) -> bool:
+    """Note whom it changes, in the transaction that changes them. False, and nothing noted, once it is being undone."""
+    if not changed:
+        return True
+    going_on = (A.id == key, A.undone_at.is_(None))
+    if not db.execute(update(acts).where(*going_on).values(people=A.people + len(changed))).rowcount:
+        return False
+    db.execute(insert(act_people), [{"act_id": key, "target_id": target} for target in changed])
+    return True
+
+
+_LEFT = select(func.count()).select_from(act_people).where(P.act_id == A.id).scalar_subquery()
+_DONE = select(A.id, A.act, A.detail, A.people, A.done_at, A.undone_at, _LEFT)
 
 
 def read(db: Connection, key: str) -> Done | None:
     """One thing done to many."""
-    row = db.execute(select(A.act, A.detail, A.people, A.done_at, A.undone_at).where(A.id == key)).first()
-    return Done(Act(row[0]), *row[1:]) if row else None
+    row = db.execute(_DONE.where(A.id == key)).first()
+    return Done(Act(row[1]), *row[2:]) if row else None
 
 
-def take_back(db: Connection, key: str, wall: datetime) -> list[str] | None:
-    """Mark it as undone; returns whom it changed, or None if somebody has undone it already."""
-    first = update(acts).where(A.id == key, A.undone_at.is_(None)).values(undone_at=wall)
-    if not db.execute(first).rowcount:
-        return None
-    return list(db.scalars(select(P.target_id).where(P.act_id == key)))
+def latest(db: Connection, since: datetime, most: int) -> list[tuple[str, Done]]:
+    """What was done since then (real time) and can still be taken back, with its id, newest first."""
+    query = _DONE.where(A.done_at > since, _LEFT > 0).order_by(A.done_at.desc(), A.id.desc()).limit(most)
+    return [(row[0], Done(Act(row[1]), *row[2:])) for row in db.execute(query)]
+
+
+def begin_taking_back(db: Connection, key: str, wall: datetime) -> list[str]:
+    """From here on nobody more is changed; returns whom it has changed and nobody has taken it back of."""
+    db.execute(update(acts).where(A.id == key, A.undone_at.is_(None)).values(undone_at=wall))
+    return list(db.scalars(select(P.target_id).where(P.act_id == key).order_by(P.target_id)))
+
+
+def taken_back(db: Connection, key: str, targets: Collection[str]) -> int:
+    """Note of whom it is taken back, in the transaction that does; returns of how many nobody else had."""
+    mine = given.among(db.dialect.name, P.target_id, "targets", given.ids(db, targets))
+    return db.execute(delete(act_people).where(P.act_id == key, mine)).rowcount
 
 
 def forget(db: Connection, before: datetime) -> None:

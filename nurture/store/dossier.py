@@ -76,6 +76,8 @@ class Note:
     id: str
     text: Sealed
     at: datetime
+    by: UserId | None
+    """Their account may be gone."""
 
 
 def note_place(note: str) -> Place:
@@ -85,8 +87,8 @@ def note_place(note: str) -> Place:
 
 def notes_of(db: Connection, who: SubscriberId) -> list[Note]:
     """The notes about a person, newest first."""
-    query = select(N.id, N.text_sealed, N.written_at).where(N.subscriber_id == who).order_by(N.written_at.desc(), N.id)
-    return [Note(*row) for row in db.execute(query)]
+    query = select(N.id, N.text_sealed, N.written_at, N.written_by).where(N.subscriber_id == who)
+    return [Note(*row) for row in db.execute(query.order_by(N.written_at.desc(), N.id))]
 
 
 def count_notes(db: Connection, who: SubscriberId) -> int:

@@ -80,8 +80,22 @@ def editions_of(db: Connection, sequence: SequenceId, step: StepKey, limit: int 
     """What was published of a letter, newest first."""
     columns = (E.id, E.published_at, E.published_by, E.source, E.html, E.text)
     query = select(*columns).where(E.sequence_id == sequence, E.step_key == step)
-    rows = db.execute(query.order_by(E.published_at.desc(), E.id.desc()).limit(limit))
+    rows = db.execute(query.order_by(E.number.desc().nulls_first(), E.published_at.desc()).limit(limit))
     return [Past(row[0], row[1], row[2] or "", row[3] or "", row[4], row[5]) for row in rows]
+
+
+@dataclass(frozen=True)
+class Released:
+    """When (timeline) an edition was published, and by whom: `user` and an account's id, or who typed a command."""
+
+    at: datetime
+    by: str
+
+
+def released(db: Connection, ids: Collection[EditionId]) -> dict[EditionId, Released]:
+    """Of editions."""
+    rows = db.execute(select(E.id, E.published_at, E.published_by).where(E.id.in_(ids)))
+    return {row[0]: Released(row[1], row[2] or "") for row in rows}
 
 
 @dataclass(frozen=True)

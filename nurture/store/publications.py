@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select, update
 
 from nurture.domain.sequence import PublicationState
+from nurture.domain.trouble import Trouble, What
 from nurture.store.schema import publications
 
 P = publications.c
@@ -26,7 +27,7 @@ class Publication:
     by: str
     done: int
     total: int
-    troubles: tuple[str, ...]
+    troubles: tuple[Trouble, ...]
     finished: datetime | None
     partial: bool = False
     """Whether `files` are only the letters that change."""
@@ -63,8 +64,13 @@ def get(db: Connection, publication: int) -> Publication | None:
 
 def _publication(row: Any) -> Publication:
     first, sequence, files, state, asked, by, done, total, troubles, finished, partial = row
-    told = tuple(json.loads(troubles))
+    told = tuple(_trouble(each) for each in json.loads(troubles))
     return Publication(first, sequence, json.loads(files), state, asked, by, done, total, told, finished, partial)
+
+
+def _trouble(stored: str | Mapping[str, Any]) -> Trouble:
+    """One before the desk had words of its own is only a sentence."""
+    return Trouble(stored) if isinstance(stored, str) else Trouble(**{**stored, "what": What(stored["what"])})
 
 
 def waiting(db: Connection) -> bool:
@@ -90,9 +96,13 @@ def progress(db: Connection, publication: int, owner: str, done: int, total: int
 
 
 def finish(
-    db: Connection, publication: int, owner: str, state: PublicationState, troubles: Sequence[str], wall: datetime
+    db: Connection, publication: int, owner: str, state: PublicationState, troubles: Sequence[Trouble], wall: datetime
 ) -> bool:
     """Note how it ended; False, and nothing written, if somebody else has it now."""
     mine = (P.id == publication, P.owner == owner, P.state == PublicationState.CHECKING)
-    ended = update(publications).where(*mine).values(state=state, troubles=json.dumps(troubles), finished_at=wall)
+    ended = (
+        update(publications)
+        .where(*mine)
+        .values(state=state, troubles=json.dumps([asdict(each) for each in troubles]), finished_at=wall)
+    )
     return bool(db.execute(ended.values(lease_until=None)).rowcount)

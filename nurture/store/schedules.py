@@ -6,17 +6,18 @@ and moved by it, or after it, and by it.
 
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from nurture.domain.delivery import State
 from nurture.store import given
 from nurture.store.history import SKIPPED
 from nurture.store.schema import deliveries, enrollments, schedules, sequences, steps
-from nurture.words import EnrollmentId, ScheduleId, SequenceId, StepKey
+from nurture.words import EnrollmentId, ScheduleId, SequenceId, StepKey, new_id
 
-D, E = deliveries.c, enrollments.c
+C, D, E = schedules.c, deliveries.c, enrollments.c
 
 _PLANNING = 0x6E75727475726522
 """Advisory lock on PostgreSQL: shared by all who plan letters, taken alone by whoever changes a schedule."""
@@ -70,6 +71,28 @@ def read(db: Connection, schedule: ScheduleId) -> Schedule:
     """An earlier schedule that readers are pinned to."""
     row = db.execute(select(schedules.c.rules, schedules.c.steps).where(schedules.c.id == schedule)).one()
     return Schedule(row[0], tuple((key, wait, late, gone) for key, wait, late, gone in json.loads(row[1])), 0)
+
+
+def keep(db: Connection, sequence: SequenceId, schedule: Schedule, by: str, wall: datetime) -> None:
+    """Keep a schedule that is being replaced, to go back to. Real time."""
+    db.execute(
+        insert(schedules).values(
+            id=new_id(), sequence_id=sequence, rules=schedule.rules, steps=json.dumps(schedule.timing), made_at=wall,
+            made_by=by[:120], version=schedule.version,
+        )
+    )  # fmt: skip
+
+
+def kept(db: Connection, sequence: SequenceId, most: int) -> list[tuple[int, datetime, str]]:
+    """The last schedules that were replaced, newest first: version, when (real time) and by whom."""
+    query = select(C.version, C.made_at, C.made_by).where(C.sequence_id == sequence, C.version.is_not(None))
+    return [(row[0], row[1], row[2]) for row in db.execute(query.order_by(C.version.desc()).limit(most))]
+
+
+def at_version(db: Connection, sequence: SequenceId, version: int) -> Schedule | None:
+    """A schedule that was replaced."""
+    kept = db.scalar(select(C.id).where(C.sequence_id == sequence, C.version == version))
+    return replace(read(db, kept), version=version) if kept else None
 
 
 @dataclass(frozen=True)

@@ -130,9 +130,11 @@ schedules = Table(
     Column("steps", Text, nullable=False),
     Column("made_at", Instant, nullable=False),
     Column("made_by", String(120), nullable=False),
+    Column("version", Integer),
 )  # fmt: skip
 """A sequence as it was before an edit, for readers whom the edit does not reach: the text of its rules, and as JSON each step's
-key, wait, lateness and whether it was removed, in order. The letters themselves are the steps' current editions. Real time."""
+key, wait, lateness and whether it was removed, in order. The letters themselves are the steps' current editions. With a
+`version` it is no reader's: the sequence as it was at that version, kept to go back to. Real time."""
 
 editions = Table(
     "editions", metadata,
@@ -146,10 +148,11 @@ editions = Table(
     Column("published_at", Instant, nullable=False),
     Column("source", Text),
     Column("published_by", String(120)),
+    Column("number", Integer),
     Index("ix_editions_sequence_id_step_key", "sequence_id", "step_key"),  # history of a letter
 )  # fmt: skip
 """Immutable published versions: finished subject, HTML and text templates, and the letter's file they were made of (empty in
-editions older than the desk)."""
+editions older than the desk). `number`: the how-manieth of its letter, from 1; `published_at` may jump with the clock."""
 
 drafts = Table(
     "drafts", metadata,
@@ -183,7 +186,7 @@ publications = Table(
     Index("ix_publications_waiting", "id", **where("state = 'checking'")),  # what is still to be tried
 )  # fmt: skip
 """Letters on their way to becoming editions: `files` is the folder as JSON, tried on every living reader first. `done` of
-`total` readers are through; `troubles` is a JSON list of sentences. `partial`: `files` are only the letters that change.
+`total` readers are through; `troubles` is a JSON list (domain.trouble). `partial`: `files` are only the letters that change.
 Real time; `owner` is at it until `lease_until`."""
 
 enrollments = Table(

@@ -135,11 +135,14 @@ def put(db: Connection, sequence: StoredSequence) -> None:
 
 
 def publish(db: Connection, sequence: SequenceId, edition: StoredEdition, source: str, by: str, now: datetime) -> None:
-    """Add an edition, made of the file `source`; it never changes afterwards."""
+    """Add an edition, made of the file `source`; it never changes afterwards. The caller holds the schedule alone."""
+    e = editions.c
+    before = select(func.count()).where(e.sequence_id == sequence, e.step_key == edition.step).scalar_subquery()
     db.execute(
         insert(editions).values(
             id=edition.id, sequence_id=sequence, step_key=edition.step, subject=edition.subject, html=edition.html,
             text=edition.text, sha256=edition.sha256, published_at=now, source=source, published_by=by[:120],
+            number=before + 1,
         )
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ def test_init_makes_a_database_with_the_shipped_letters_and_may_be_repeated(tmp_
     assert first.returncode == second.returncode == 0, first.stderr
     assert "Loaded 6 letters of ketamine-and-talk-therapy." in first.stdout
     assert "Loaded" not in second.stdout
+    assert first.stderr == second.stderr == "", "what a person reads is on standard output, and nothing else is said"
     assert (tmp_path / "nurture.db").stat().st_mode & 0o077 == 0
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from nurture import crash
-from nurture.crash import Point
+from nurture.crash import Desk, Point
 
 
 class Killed(BaseException):
@@ -18,7 +18,7 @@ def die() -> None:
 
 
 @contextmanager
-def meeting(point: Point | None, act: Callable[[], None] = die, nth: int = 1) -> Iterator[list[bool]]:
+def meeting(point: Point | Desk | None, act: Callable[[], None] = die, nth: int = 1) -> Iterator[list[bool]]:
     """Whoever comes by `point` for the `nth` time within the block does `act`. Yields a list that is filled when it happens.
 
     The environment is read once, when a process begins; here it begins again with every block.

@@ -56,7 +56,7 @@ def addresses(rt: Runtime) -> dict[str, str]:
         "dead": "/confirm/x", "outbox": "/outbox", "mail": f"/outbox/{mail.id}",
         "desk": "/desk/", "request": f"/desk/consultations/{consultation}",
         "protect": "/desk/account/protect", "account": "/desk/account/", "access": "/desk/access/", "log in": "/desk/login",
-        "mails": "/desk/mails",
+        "mails": "/desk/mails", "what to do": "/desk/help/silent", "plan": "/desk/sequence/",
         "sources": "/pages/sources",
         "picture": "/pages/picture", "questions": "/pages/questions", "list": "/pages/list",
         "letters": f"/read/{KEY}", **{letter.key: f"/read/{KEY}/{letter.key}" for letter in LETTERS},

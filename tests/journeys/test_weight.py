@@ -19,7 +19,7 @@ MOST_BYTES = 200_000
 PAGES = (
     "/desk/", "/desk/letters/", f"/desk/letters/{KEY}/history", f"/desk/letters/{KEY}/history/editions",
     f"/desk/letters/{KEY}/history/publish", "/desk/sequence/", "/desk/simulator", "/desk/people/", "/desk/requests",
-    "/desk/numbers", "/desk/access/", "/desk/account/", "/desk/account/protect", "/desk/mails",
+    "/desk/numbers", "/desk/access/", "/desk/account/", "/desk/account/protect", "/desk/mails", "/desk/help/silent",
 )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def finish(rt: Runtime, number: int) -> tuple[PublicationState, tuple[str, ...]]
         pass
     found = editing.publication(rt, number)
     assert found is not None
-    return found.state, found.troubles
+    return found.state, tuple(trouble.said for trouble in found.troubles)
 
 
 def sources(rt: Runtime) -> dict[str, str]:
@@ -89,7 +89,7 @@ def test_a_draft_changes_nothing_for_readers_until_it_is_published(rt: Runtime, 
     past = editing.editions(rt, KEY, HISTORY)
     (mine,) = [one for one in past if one.source == after.letter.text]
     assert len(past) == 2
-    assert editing.names(rt)[mine.by] == "Dana"
+    assert accounts.names(rt)[mine.by] == "Dana"
 
 
 def test_two_people_who_edit_one_letter_lose_nothing(rt: Runtime, me: Account) -> None:
@@ -177,6 +177,20 @@ def test_an_earlier_edition_comes_back_as_a_draft_and_keeps_the_wait_of_today(
     pieces = editing.compare(back.published, back.letter.text)
     assert differs(pieces)
     assert [piece.text.strip() for paragraph in pieces for piece in paragraph if piece.kind == "removed"] == ["first"]
+
+
+def test_editions_are_in_the_order_in_which_they_were_published_also_when_the_clock_was_set_back(
+    rt: Runtime, clock: ManualClock, me: Account
+) -> None:
+    said = []
+    for words in ("One more line.", "Another line.", "A third line."):
+        now = editing.open_letter(rt, KEY, HISTORY)
+        parts = Parts(now.letter.subject, now.letter.preheader, f"{now.letter.body}\n{words}\n")
+        now = editing.save(rt, KEY, HISTORY, parts, now.version, me.id)
+        assert finish(rt, editing.publish(rt, KEY, HISTORY, now.version, me))[0] is PublicationState.PUBLISHED
+        said.append(now.letter.text)
+        clock.advance(days=-1)
+    assert [one.source for one in editing.editions(rt, KEY, HISTORY)][:3] == said[::-1]
 
 
 def test_a_trial_arrives_at_whoever_asked_as_a_reader_would_get_it_and_holds_nobody_s_links(rt: Runtime, me: Account) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, select, update
 
 from nurture.domain.sequence import PublicationState
 from nurture.domain.timeline import NeverOpens
+from nurture.domain.trouble import What
 from nurture.letters.source import LetterRefused
 from nurture.runtime import Runtime, shipped
 from nurture.services import preferences, publishing
@@ -125,7 +126,8 @@ def test_a_hole_that_somebody_would_see_is_counted_and_nothing_is_published(rt: 
     assert edition_count(rt) == before
     last = publishing.under_way(rt)[0]
     assert (last.state, last.by, last.done, last.total) == (PublicationState.REFUSED, "Dana", 5, 5)
-    assert last.troubles[0].startswith("3 of 5 readers")
+    assert last.troubles[0].said.startswith("3 of 5 readers")
+    assert (last.troubles[0].what, last.troubles[0].readers, last.troubles[0].tried) == (What.HOLE, 3, 5)
     with rt.database.begin() as db:
         db.execute(delete(subscribers).where(subscribers.c.first_name_sealed.is_(None)))
     loaded = publishing.load_folder(rt, tmp_path)

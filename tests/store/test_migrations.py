@@ -1,12 +1,14 @@
 """The schema goes up and down on both databases, and is what the code thinks it is."""
 
+from datetime import UTC, datetime
+
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import insert, inspect, select
 
 from nurture.runtime import Runtime
-from nurture.store.schema import metadata
+from nurture.store.schema import editions, metadata, sequences
 
 
 def tables(rt: Runtime) -> set[str]:
@@ -35,3 +37,18 @@ def test_migrations_are_numbered_and_have_one_head(rt: Runtime) -> None:
     revisions = [revision.revision for revision in script.walk_revisions()]
     assert len(script.get_heads()) == 1
     assert sorted(revisions) == [f"{n:04d}" for n in range(1, len(revisions) + 1)]
+
+
+def test_editions_of_before_are_numbered_by_the_clock_they_were_published_by(rt: Runtime) -> None:
+    numbering = ScriptDirectory.from_config(rt.database._config()).get_revision("0010")
+    rt.database.migrate(str(numbering.down_revision))
+    with rt.database.begin() as db:
+        sequence = db.scalar(select(sequences.c.id))
+        for name, month in (("b", 2), ("a", 3), ("c", 1)):
+            at = datetime(2026, month, 1, tzinfo=UTC)
+            new = {"id": name * 32, "sequence_id": sequence, "step_key": "new", "published_at": at, "sha256": ""}
+            db.execute(insert(editions).values(**new, subject="", html="", text=""))
+    rt.database.migrate()
+    with rt.database.read() as db:
+        rows = db.execute(select(editions.c.id, editions.c.number).where(editions.c.step_key == "new"))
+        assert sorted((row[1], row[0][0]) for row in rows) == [(1, "c"), (2, "b"), (3, "a")]

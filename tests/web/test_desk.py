@@ -1,19 +1,25 @@
 """The desk: a one-time link, a session kept by the server, and what it shows."""
 
 import re
+from dataclasses import replace
 
+import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import update
 
 from nurture.domain.delivery import State
+from nurture.domain.edit import Choice
 from nurture.domain.user import Role
 from nurture.runtime import Runtime
-from nurture.services import access, goals
+from nurture.services import access, goals, schedule
 from nurture.services.addresses import parse_address
+from nurture.store import gates, heartbeats
+from nurture.store.gates import Gate
 from nurture.store.schema import deliveries
+from nurture.words import UserId
 from tests.clocks import ManualClock
 from tests.desk import a_colleague, log_in, log_in_as, path_of, post
-from tests.people import a_subscriber, due, run_tick, subjects
+from tests.people import a_subscriber, due, run_tick, sign_up, subjects
 
 
 def test_nobody_gets_in_without_a_link(client: FlaskClient) -> None:
@@ -94,15 +100,85 @@ def test_the_stop_switch_stops_everything_and_is_undone_by_one_press(client: Fla
     assert subjects(rt, reader)
 
 
+def needs(client: FlaskClient) -> list[tuple[str, str]]:
+    """Each need on home as what its one button says, and where that leads; that place must be there."""
+    found = []
+    for need in re.findall(r'<div class="need.*?</div>', client.get("/desk/").text, re.DOTALL):
+        assert need.count('class="button') == 1, need
+        for url, act in re.findall(r'<a class="button quiet" href="([^"]+)">([^<]+)</a>', need):
+            path, _, part = url.partition("#")
+            there = client.get(path, follow_redirects=True)
+            assert there.status_code == 200
+            assert not part or f'id="{part}"' in there.text, url
+            found.append((act, url))
+    return [each for each in found if each[1] != "/desk/account/protect"]
+
+
+def test_each_thing_that_stops_mail_leads_to_what_to_do_about_it(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
+    log_in(client, rt)
+    run_tick(rt)
+    for gate, which in ((Gate.PROVIDER, "refused"), (Gate.CLOCK, "clock"), (Gate.EPOCH, "clock")):
+        with rt.database.begin() as db:
+            gates.shut(db, gate, "a test", "a test", rt.clock.wall())
+        assert needs(client) == [("What to do", f"/desk/help/{which}")]
+        shown = client.get(f"/desk/help/{which}").text
+        assert "For whoever runs the service" in shown
+        assert "not so" not in shown
+        with rt.database.begin() as db:
+            gates.open_(db, gate)
+    a_subscriber(rt)
+    clock.advance(hours=1)
+    with rt.database.begin() as db:
+        heartbeats.beat(db, heartbeats.TICK, rt.clock.wall())
+    log_in(client, rt)
+    assert needs(client) == [("What to do", "/desk/help/late")]
+    for which in ("x", "held"):
+        assert client.get(f"/desk/help/{which}").status_code == 404
+
+
+def test_a_mail_that_failed_and_people_who_wait_are_one_press_away(
+    client: FlaskClient, rt: Runtime, clock: ManualClock
+) -> None:
+    a_subscriber(rt)
+    run_tick(rt)
+    log_in(client, rt)
+    now = schedule.show(rt, "ketamine-and-talk-therapy")
+    slots = tuple(replace(slot, wait="1 day") if slot.key == "history" else slot for slot in now.edited.slots)
+    schedule.save(rt, now.key, replace(now.edited, slots=slots), Choice.HOLD, UserId("a" * 32), now.version)
+    assert needs(client) == [("See who", "/desk/sequence/#held")]
+    schedule.release(rt, now.key, UserId("a" * 32))
+    with rt.database.begin() as db:
+        db.execute(update(deliveries).where(deliveries.c.state == State.SCHEDULED).values(state=State.FAILED))
+    assert needs(client) == [("Look at it", "/desk/mails#failed")]
+
+
+@pytest.mark.parametrize(("state", "part"), [(State.BOUNCED, "mail-2"), (State.COMPLAINED, "mail-1")])
+def test_mail_that_comes_back_or_is_disliked_leads_to_its_figure(
+    client: FlaskClient, rt: Runtime, clock: ManualClock, state: State, part: str
+) -> None:
+    for _ in range(100):
+        sign_up(rt)
+    run_tick(rt)
+    with rt.database.begin() as db:
+        db.execute(update(deliveries).values(state=state))
+    clock.advance(seconds=1)
+    log_in(client, rt)
+    assert needs(client) == [("See numbers", f"/desk/numbers?back=30-days#{part}")]
+
+
 def test_what_needs_a_person_is_said_with_one_thing_to_do(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
     reader = a_subscriber(rt)
     log_in(client, rt)
     assert "not running" in client.get("/desk/").text
+    assert needs(client) == [("What to do", "/desk/help/silent")]
+    assert "not so" not in client.get("/desk/help/silent").text
     run_tick(rt)
+    assert "At the moment this is not so" in client.get("/desk/help/silent").text
     assert "Nothing needs you" in client.get("/desk/").text
     with rt.database.begin() as db:
         db.execute(update(deliveries).where(deliveries.c.state == State.SCHEDULED).values(state=State.HELD))
     assert "One mail may have been sent" in client.get("/desk/").text
+    assert needs(client) == [("Decide", "/desk/mails#held")]
     listed = client.get("/desk/mails").text
     found = re.search(r'action="(/desk/mails/[0-9a-f]{32})"', listed)
     assert found
@@ -116,6 +192,7 @@ def test_what_needs_a_person_is_said_with_one_thing_to_do(client: FlaskClient, r
     log_in(client, rt)
     said = client.get("/desk/").text
     assert "are due for another look" in said
+    assert ("Open the letter", "/desk/letter/history") in needs(client)
     assert client.get("/desk/letter/history").headers["Location"].endswith("/history")
 
 

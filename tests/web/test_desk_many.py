@@ -7,6 +7,7 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
+from nurture import crash
 from nurture.domain.standing import Standing
 from nurture.runtime import Runtime
 from nurture.services import crowds, enrollments, people, person, preferences
@@ -17,6 +18,7 @@ from nurture.store.people import Filter
 from nurture.words import UserId, new_id
 from tests.clocks import ManualClock
 from tests.desk import enter, post
+from tests.faults.points import Killed, meeting
 from tests.people import a_subscriber, due, enrollment_of, inbox, run_tick, sign_up
 
 ME = UserId(new_id())
@@ -141,6 +143,59 @@ def test_too_many_at_once_are_refused_before_anything_is_done(rt: Runtime) -> No
     assert refused == "This would change 2 people, and 1 at once are the most. Please narrow the choice."
     with pytest.raises(CrowdRefused, match="at once are the most"):
         crowds.do(rt, Filter(), Act.PAUSE, "", ME, most=1)
+    assert set(standings(rt).values()) == {Standing.READING}
+
+
+@pytest.mark.parametrize("point", ["many.before_commit", "many.after_commit"])
+@pytest.mark.parametrize("act", [Act.PAUSE, Act.STOP, Act.RESUME])
+def test_dying_half_way_leaves_a_record_of_exactly_those_who_were_changed(
+    desk: FlaskClient, rt: Runtime, clock: ManualClock, point: crash.Desk, act: Act
+) -> None:
+    readers = [a_subscriber(rt) for _ in range(5)]
+    run_tick(rt)
+    if act is Act.RESUME:
+        crowds.do(rt, Filter(), Act.PAUSE, "", ME)
+        clock.advance(minutes=1)
+    before = standings(rt)
+    with meeting(point, nth=3), pytest.raises(Killed):
+        crowds.do(rt, Filter(), act, "", ME)
+    changed = [email for email, standing in standings(rt).items() if standing is not before[email]]
+    assert len(changed) == (2 if point == "many.before_commit" else 3)
+    shown = desk.get("/desk/people/").text
+    (key, *_), count = re.findall(r'href="/desk/people/many/([0-9a-f]{32})"', shown), f"{len(changed)} people"
+    assert count in desk.get(f"/desk/people/many/{key}").text
+    untouched = next(each for each in readers if each.email not in changed)
+    enrollments.stop(rt, enrollment_of(rt, untouched), ME)  # what else happens meanwhile stays
+    with meeting(point, nth=2), pytest.raises(Killed):
+        crowds.undo(rt, key, ME)
+    left = len(changed) - (1 if point == "many.before_commit" else 2)
+    assert crowds.tell(rt, key).done.left == left
+    page = desk.get(f"/desk/people/many/{key}").text
+    assert f"half-way: {words_of(left)} are still to be put back" in page
+    assert crowds.undo(rt, key, ME) == left
+    assert standings(rt) == before | {untouched.email: Standing.ENDED}
+    assert f'many/{key}"' not in desk.get("/desk/people/").text
+    with pytest.raises(CrowdRefused, match="has been undone already"):
+        crowds.undo(rt, key, ME)
+
+
+def words_of(count: int) -> str:
+    return "1 person" if count == 1 else f"{count} people"
+
+
+def test_whoever_is_still_to_come_is_left_alone_once_an_undo_has_begun(rt: Runtime) -> None:
+    for _ in range(3):
+        a_subscriber(rt)
+    run_tick(rt)
+    found = list[int]()
+
+    def undo() -> None:
+        ((key, _),) = crowds.latest(rt)
+        found.append(crowds.undo(rt, key, ME))
+
+    with meeting("many.after_commit", undo):
+        crowds.do(rt, Filter(), Act.PAUSE, "", ME)
+    assert found == [1]
     assert set(standings(rt).values()) == {Standing.READING}
 
 

@@ -12,7 +12,7 @@ from nurture.domain.delivery import State
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.domain.user import Role
 from nurture.runtime import Runtime
-from nurture.services import goals, person
+from nurture.services import accounts, goals, person
 from nurture.services.addresses import parse_address
 from nurture.store import subscribers as stored
 from nurture.store.schema import deliveries, editions, metadata, subscribers
@@ -89,12 +89,21 @@ def test_a_note_is_sealed_shown_and_deleted(desk: FlaskClient, rt: Runtime) -> N
     with rt.database.read() as db:
         (sealed,) = db.execute(text("SELECT text_sealed FROM notes")).one()
     assert b"after five" not in bytes(sealed)
+    assert "Monday 2 March, 15:00, by the first owner" in shown
     note = re.search(rf"/desk/people/{reader.id}/notes/([0-9a-f]{{32}})", shown)
     assert note
     other = a_subscriber(rt)
     assert post(desk, f"/desk/people/{other.id}/notes/{note[1]}").status_code == 404
     assert post(desk, note[0]).status_code == 303
     assert "after five" not in page(desk, reader)
+
+
+def test_a_note_says_who_wrote_it_also_when_they_have_no_access_any_more(desk: FlaskClient, rt: Runtime) -> None:
+    reader, vera = a_subscriber(rt), accounts.add(rt, parse_address("vera@example.org"), "Vera", Role.EDITOR)
+    person.add_note(rt, reader.id, "Called back.", vera)
+    assert "15:00, by Vera" in page(desk, reader)
+    accounts.remove(rt, vera)
+    assert "15:00, by somebody who has no access any more" in page(desk, reader)
 
 
 def test_a_note_that_cannot_be_kept_is_not_lost(desk: FlaskClient, rt: Runtime) -> None:

@@ -103,6 +103,32 @@ def test_what_it_would_do_is_said_for_each_choice_and_then_saved(desk: FlaskClie
     assert [card.slot.wait for card in schedule.show(rt, KEY).cards][1] == "1 day"
 
 
+def test_a_saved_change_can_be_changed_back_and_its_impact_is_seen_before(
+    desk: FlaskClient, rt: Runtime, clock: ManualClock
+) -> None:
+    reader = a_subscriber(rt)
+    run_tick(rt)
+    before, was = fields(desk.get("/desk/sequence/")), due(rt, reader)
+    assert "Earlier plans" not in said(desk.get("/desk/sequence/"))
+    looked = send(desk, "preview", before, days__history="9", opens="10:00", later="why-talk")
+    looked = send(desk, "preview", fields(looked))
+    saved = desk.get(send(desk, "save", fields(looked), choice="everyone").location)
+    assert due(rt, reader) != was
+    back = re.search(r'href="([^"]+)">Change it back', saved.text)
+    assert back
+    page = desk.get(unescape(back[1]))
+    assert "This is the plan as it was until Monday 2 March, 15:00. Nothing is changed before you save it." in said(page)
+    assert "1 person gets “Letter 1: where it came from” 6 days earlier." in said(page)
+    assert due(rt, reader) != was, "looking changes nothing"
+    assert send(desk, "save", fields(page), choice="everyone").status_code == 303
+    assert due(rt, reader) == was
+    now = desk.get("/desk/sequence/")
+    varies = {"version", "csrf"}
+    assert [each for each in fields(now) if each[0] not in varies] == [each for each in before if each[0] not in varies]
+    assert said(now).count("As it was until Monday 2 March, 15:00 then changed by the first owner") == 2
+    assert desk.get(f"/desk/sequence/?sequence={KEY}&earlier=7").status_code == 404
+
+
 def test_hours_days_and_holidays_are_saved(desk: FlaskClient, rt: Runtime) -> None:
     form = [field for field in fields(desk.get("/desk/sequence/")) if field[0] not in ("day", "opens", "holiday")]
     form += [("day", "1"), ("day", "3"), ("opens", "10:30"), ("holiday", "2026-12-25"), ("holiday", "")]
@@ -192,8 +218,10 @@ def test_people_are_held_named_and_let_go(desk: FlaskClient, rt: Runtime, clock:
     saved = send(desk, "save", fields(looked), choice="hold")
     page = desk.get(saved.location)
     assert "2 people wait for you" in said(page)
-    assert "Ana since 2 March" in said(page)
-    assert readers[1].email in said(page)
+    assert f"Ana {readers[0].email}, since 2 March 2026" in said(page)
+    assert f"{readers[1].email} since 2 March 2026" in said(page)
+    for reader, name in zip(readers, ("Ana", readers[1].email), strict=True):
+        assert f'<a href="/desk/people/{reader.id}/">{name}</a>' in page.text
     one = re.findall(r'name="enrollment" value="([0-9a-f]{32})"', page.text)[0]
     form = {"csrf": csrf(desk), "sequence": KEY}
     assert desk.post("/desk/sequence/release", data=form | {"enrollment": one}).status_code == 303

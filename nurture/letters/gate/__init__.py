@@ -58,9 +58,9 @@ def measure(letter: Letter, facts: Mapping[str, str] = _NOTHING_KNOWN) -> Measur
 def _language(letter: Letter, facts: Mapping[str, str]) -> Iterator[Iterable[Finding]]:
     """What the language rules find, in each reading of a letter by itself."""
     for part, source in (("subject", letter.subject), ("preheader", letter.preheader)):
-        for shown in read_line(source, part, structure.head_line(letter, part) or 1, facts, as_sent=False):
+        for shown in read_line(source, part, letter.head_line(part) or 1, facts, as_sent=False):
             yield _judge(shown.blocks)
-    line = structure.head_line(letter, "sources") or 1
+    line = letter.head_line("sources") or 1
     for shown in read_body(letter, facts, as_sent=False):
         yield _judge(shown.blocks)
         yield _judge(Block("link", "paragraph", plain(host), ((0, at),)) for host, at in shown.hosts)
@@ -74,8 +74,8 @@ def _language(letter: Letter, facts: Mapping[str, str]) -> Iterator[Iterable[Fin
 def _structure(letter: Letter, today: date, facts: Mapping[str, str]) -> Iterator[Iterable[Finding]]:
     """What is wrong with the build of a letter, in each way in which it can be sent."""
     rules = data.shipped()
-    (subject, *_), (preheader, *_) = shown = [
-        read_line(source, part, structure.head_line(letter, part) or 1, facts, as_sent=True)
+    (subject, *_), (preheader, *_) = [
+        read_line(source, part, letter.head_line(part) or 1, facts, as_sent=True)
         for part, source in (("subject", letter.subject), ("preheader", letter.preheader))
     ]
     bodies = read_body(letter, facts, as_sent=True)
@@ -86,8 +86,7 @@ def _structure(letter: Letter, today: date, facts: Mapping[str, str]) -> Iterato
     yield structure.length(letter, bodies[0])
     yield structure.sources(letter, bodies, rules)
     yield structure.review(letter, today)
-    for part, readings in (("subject", shown[0]), ("preheader", shown[1]), ("line", bodies)):
-        yield structure.facts_in_use(readings, part)
+    yield structure.facts_in_use(letter, facts)
 
 
 def _judge(blocks: Iterable[Block]) -> Iterator[Finding]:
@@ -135,7 +134,7 @@ def _merged(groups: Iterable[Iterable[Finding]]) -> list[Finding]:
 def _waive(letter: Letter, findings: list[Finding]) -> Iterator[Finding]:
     """The findings, with each waiver on the warnings it meets, and what is wrong with the waivers."""
     met = {waiver: [finding for finding in findings if _meets(waiver, finding)] for waiver in letter.waivers}
-    line = structure.head_line(letter, "waived")
+    line = letter.head_line("waived")
     for finding in findings:
         by = next((waiver for waiver in letter.waivers if finding in met[waiver] and not finding.stops), None)
         yield replace(finding, waived=by) if by else finding

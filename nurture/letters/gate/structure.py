@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from nurture.letters import reading, registry
+from nurture.letters.dialect import holes_of
 from nurture.letters.gate.rules import Finding, Rules, Severity
 from nurture.letters.gate.text import HELP, Reading, plain
 from nurture.letters.reading import Measure
@@ -30,12 +31,6 @@ def found(rule: str, severity: Severity, line: int | None, words: str, why: str,
     return Finding(rule, severity, part, line, words, why, instead)
 
 
-def head_line(letter: Letter, name: str) -> int | None:
-    """The line of the file on which the front matter names something."""
-    lines = letter.text.splitlines()[: letter.body_line - 1]
-    return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{name}:")), None)
-
-
 def measured(body: Reading) -> Measure:
     """What reading a letter takes. Headings, buttons and code are no sentences; the crisis lines are not counted at all."""
     prose = [block.text.replace(HELP, "") for block in body.blocks if block.kind in ("paragraph", "item")]
@@ -47,7 +42,7 @@ def inbox(letter: Letter, subject: Reading, preheader: Reading) -> Iterator[Find
     shown = subject.blocks[0].text
     if len(shown) > LONGEST_SUBJECT:
         yield found(
-            "T03", Severity.ERROR, head_line(letter, "subject"), f"{len(shown)} characters",
+            "T03", Severity.ERROR, letter.head_line("subject"), f"{len(shown)} characters",
             "A phone cuts a long subject off.", f"At most {LONGEST_SUBJECT} characters.", "subject",
         )  # fmt: skip
     shown = preheader.blocks[0].text
@@ -55,7 +50,7 @@ def inbox(letter: Letter, subject: Reading, preheader: Reading) -> Iterator[Find
         long = len(shown) >= PREHEADER.stop
         why = "It is cut off." if long else "An inbox fills a short preheader up with the first words of the letter."
         yield found(
-            "T04", Severity.ERROR if long else Severity.WARNING, head_line(letter, "preheader"), f"{len(shown)} characters",
+            "T04", Severity.ERROR if long else Severity.WARNING, letter.head_line("preheader"), f"{len(shown)} characters",
             why, f"{PREHEADER.start} to {PREHEADER.stop - 1} neutral characters.", "preheader",
         )  # fmt: skip
 
@@ -119,7 +114,7 @@ def sources(letter: Letter, bodies: Iterable[Reading], rules: Rules) -> Iterator
         for block in body.blocks:
             for hit in _CITED.finditer(block.text):
                 cited.setdefault(int(hit[1]), block.line(hit.start()))
-    line = head_line(letter, "sources")
+    line = letter.head_line("sources")
     for number, at in cited.items():
         if number not in range(1, len(letter.sources) + 1):
             yield found(
@@ -156,7 +151,7 @@ def required(letter: Letter, body: Reading, facts: Mapping[str, str], rules: Rul
 
 def review(letter: Letter, today: date) -> Iterator[Finding]:
     """T12: when somebody who knows must look at the facts again."""
-    line = head_line(letter, "review-by")
+    line = letter.head_line("review-by")
     due = letter.review_by
     if due is None:
         yield found(
@@ -177,12 +172,12 @@ def review(letter: Letter, today: date) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def facts_in_use(readings: Iterable[Reading], part: str) -> Iterator[Finding]:
+def facts_in_use(letter: Letter, facts: Mapping[str, str]) -> Iterator[Finding]:
     """T16: a fact of the practice that would show as nothing."""
-    for name, line in dict.fromkeys(pair for shown in readings for pair in shown.empty):
-        called = name.replace("_", " ")
+    for hole in holes_of(letter, {"practice": facts}):
+        called = hole.name.replace("_", " ")
         yield found(
-            "T16", Severity.ERROR, line, f"practice.{name}",
+            "T16", Severity.ERROR, hole.line, f"practice.{hole.name}",
             f"This letter uses the {called}, and it is empty: the sentence would have a hole.",
-            f"Fill in the {called}, or put the sentence into {{% if practice.{name} %}} … {{% endif %}}.", part,
+            f"Fill in the {called}, or put the sentence into {{% if practice.{hole.name} %}} … {{% endif %}}.", hole.part,
         )  # fmt: skip

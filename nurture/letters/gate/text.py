@@ -17,7 +17,7 @@ from jinja2 import TemplateSyntaxError, nodes
 from markdown_it.token import Token
 
 from nurture.letters import layout
-from nurture.letters.dialect import PLAIN
+from nurture.letters.dialect import PLAIN, replaces_empty, truth
 from nurture.letters.source import Letter
 
 SOMEBODY = "Sam"
@@ -68,8 +68,6 @@ class Reading:
     """The lines of its calls to action."""
     hosts: tuple[tuple[str, int], ...] = ()
     """Where its links lead, and on which line."""
-    empty: tuple[tuple[str, int], ...] = ()
-    """Facts of the practice it shows although they are empty."""
 
 
 # Characters
@@ -119,8 +117,6 @@ class _Text:
     line: int
     text: str
     kind: _Kind
-    empty: str = ""
-    """The fact of the practice it shows, if that is empty."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +152,7 @@ class _Jinja:
                 case nodes.CondExpr():
                     yield self._choice([(node.test, [node.expr1])], [node.expr2] if node.expr2 else [], line)
                 case nodes.Filter(name="default" | "d") if node.node is not None:
-                    if self.as_sent and len(node.args) + len(node.kwargs) < 2:  # such a default replaces nothing: values exist
+                    if self.as_sent and not replaces_empty(node):
                         yield from self.pieces([node.node], line)
                     else:
                         yield self._choice([(node.node, [node.node])], node.args[:1], line)
@@ -165,8 +161,7 @@ class _Jinja:
                 case nodes.Const():
                     yield _Text(line, str(node.value), _Kind.VALUE)
                 case nodes.Getattr(node=nodes.Name(name="practice")):
-                    known = self.facts.get(node.attr, "")
-                    yield _Text(line, known or SOMEBODY, _Kind.VALUE, "" if known else node.attr)
+                    yield _Text(line, self.facts.get(node.attr, "") or SOMEBODY, _Kind.VALUE)
                 case nodes.Getattr() | nodes.Name():
                     yield _Text(line, SOMEBODY, _Kind.VALUE)
                 case _:
@@ -189,28 +184,12 @@ class _Jinja:
     ) -> _Choice:
         ways = []
         for test, shown in arms:
-            truth = self._truth(test) if self.as_sent else None
-            if truth is not False:
+            decided = truth(test, {"practice": self.facts}) if self.as_sent else None
+            if decided is not False:
                 ways.append(tuple(self.pieces(shown, line)))
-            if truth:
+            if decided:
                 return _Choice(tuple(ways))
         return _Choice((*ways, tuple(self.pieces(otherwise, line))))
-
-    def _truth(self, test: nodes.Node) -> bool | None:
-        """What the facts of the practice decide about a condition; None: nothing."""
-        match test:
-            case nodes.Getattr(node=nodes.Name(name="practice")):
-                return bool(self.facts.get(test.attr))
-            case nodes.Const():
-                return bool(test.value)
-            case nodes.Not():
-                inner = self._truth(test.node)
-                return None if inner is None else not inner
-            case nodes.And() | nodes.Or():
-                decides = isinstance(test, nodes.Or)
-                both = [self._truth(test.left), self._truth(test.right)]
-                return decides if decides in both else None if None in both else not decides
-        return None
 
 
 def _readings(pieces: Iterable[_Piece]) -> list[list[_Text]]:
@@ -241,7 +220,7 @@ def read_line(source: str, part: str, line: int, facts: Mapping[str, str], as_se
 
     def show(texts: list[_Text]) -> Reading:
         block = _block(part, "paragraph", [("".join(text.text for text in texts), line)])
-        return Reading((block,), empty=tuple((text.empty, line) for text in texts if text.empty))
+        return Reading((block,))
 
     return _read(source, line, _Jinja(facts, {}, as_sent), show)
 
@@ -305,8 +284,7 @@ def _show(texts: list[_Text], first_line: int) -> Reading:
                 words = [(filled(said), page.lines[min(start + down, len(page.lines) - 1)]) for said, down in _said(token)]
                 blocks.append(_block("line", kind, words))
                 hosts += [(host, line) for host in _hosts(token)]
-    empty = tuple((text.empty, first_line + text.line - 1) for text in texts if text.empty)
-    return Reading(tuple(block for block in blocks if block.text), tuple(buttons), tuple(hosts), empty)
+    return Reading(tuple(block for block in blocks if block.text), tuple(buttons), tuple(hosts))
 
 
 def _said(token: Token, down: int = 0) -> Iterator[tuple[str, int]]:

@@ -9,9 +9,11 @@ from nurture.domain.delivery import State
 from nurture.services import deliveries, goals, home, setup, switch
 from nurture.services.deliveries import NotInDoubt
 from nurture.services.home import Need, Trouble
+from nurture.services.numbers import Range
 from nurture.services.setup import Task
 from nurture.web.desk import words
 from nurture.web.desk.guard import needs_login, see
+from nurture.web.desk.trouble import HELP
 from nurture.web.pages import message, page, rt
 from nurture.words import DeliveryId, StepKey
 
@@ -30,9 +32,6 @@ def show() -> Response:
     )  # fmt: skip
 
 
-_ASK = "Ask whoever runs the service to look at it."
-
-
 def _said(need: Need, titles: Mapping[StepKey, str]) -> dict[str, str]:
     """A thing that needs a person: a sentence, and one thing to do."""
     many = need.count != 1
@@ -41,22 +40,23 @@ def _said(need: Need, titles: Mapping[StepKey, str]) -> dict[str, str]:
         case Trouble.STOPPED:
             return {"said": "All sending is stopped. Nobody gets a letter until you start it again.", "act": "start"}
         case Trouble.REFUSED:
-            return {"said": f"Your mail service refuses all mail at the moment. It is tried again by itself. {_ASK}", "act": ""}
+            return _help(need, "Your mail service refuses all mail at the moment. It is tried again by itself.")
         case Trouble.CLOCK:
-            return {"said": f"The service's clock or records jumped, so nothing is sent, to be safe. {_ASK}", "act": ""}
+            return _help(need, "The service's clock or records jumped, so nothing is sent, to be safe.")
         case Trouble.SILENT:
-            return {"said": f"The part that sends letters is not running, so nothing goes out. {_ASK}", "act": ""}
+            return _help(need, "The part that sends letters is not running, so nothing goes out.")
         case Trouble.LATE:
-            return {"said": "Some letters are late. They go out by themselves; look again in a quarter of an hour.", "act": ""}
+            return _help(need, "Some letters are late. They go out by themselves; look again in a quarter of an hour.")
         case Trouble.HELD:
             said = f"{mails} may have been sent, and nobody can tell. You decide whether to send again."
-            return {"said": said, "act": "Decide", "url": url_for("dashboard.mails")}
+            return {"said": said, "act": "Decide", "url": url_for("dashboard.mails", _anchor="held")}
         case Trouble.FAILED:
-            return {"said": f"{mails} could not be sent.", "act": "Look at it", "url": url_for("dashboard.mails")}
+            url = url_for("dashboard.mails", _anchor="failed")
+            return {"said": f"{mails} could not be sent.", "act": "Look at it", "url": url}
         case Trouble.BOUNCES:
-            return _numbers("More than 2 in 100 mails of the last 30 days came back.")
+            return _numbers("More than 2 in 100 mails of the last 30 days came back.", "mail-2")
         case Trouble.COMPLAINTS:
-            return _numbers("More than 1 in 1,000 mails of the last 30 days were reported as spam.")
+            return _numbers("More than 1 in 1,000 mails of the last 30 days were reported as spam.", "mail-1")
         case Trouble.REVIEW:
             title = titles.get(StepKey(need.about), need.about)
             url = url_for("dashboard.letter", step=need.about)
@@ -64,14 +64,29 @@ def _said(need: Need, titles: Mapping[StepKey, str]) -> dict[str, str]:
         case Trouble.WAITING:
             who = f"{need.count} people wait" if many else "One person waits"
             said = f"{who} for you to let them go on, since the letters changed."
-            return {"said": said, "act": "See who", "url": "/desk/sequence/"}
+            return {"said": said, "act": "See who", "url": url_for("sequence.show", _anchor="held")}
         case Trouble.DOMAIN:
             said = "Mail services do not trust the address your letters come from as they could."
             return {"said": said, "act": "See why", "url": url_for("domain.show")}
 
 
-def _numbers(said: str) -> dict[str, str]:
-    return {"said": said, "act": "See numbers", "url": url_for("numbers.show")}
+def _numbers(said: str, part: str) -> dict[str, str]:
+    return {"said": said, "act": "See numbers", "url": url_for("numbers.show", back=Range.MONTH.value, _anchor=part)}
+
+
+def _help(need: Need, said: str) -> dict[str, str]:
+    return {"said": said, "act": "What to do", "url": url_for("dashboard.trouble", which=need.trouble.value)}
+
+
+@pages.get("/help/<which>")
+@needs_login
+def trouble(which: str) -> Response:
+    """What to do about what nobody at the desk can mend alone."""
+    about = HELP.get(Trouble(which)) if which in set(Trouble) else None
+    if about is None:
+        abort(404)
+    now = any(need.trouble == which for need in home.look(rt(), 0, words.practice_zone()).needs)
+    return page("desk/trouble.html", tab="home", help=about, now=now)
 
 
 @pages.get("/letter/<step>")
@@ -96,9 +111,8 @@ def sending() -> Response:
 @needs_login
 def mails() -> Response:
     """Mail that may have been sent, or could not be: a person decides."""
-    held = [(each, True) for each in deliveries.list_doubts(rt(), State.HELD, 200)]
-    failed = [(each, False) for each in deliveries.list_doubts(rt(), State.FAILED, 200)]
-    return page("desk/mails.html", tab="home", mails=held + failed, words=words)
+    held, failed = (deliveries.list_doubts(rt(), state, 200) for state in (State.HELD, State.FAILED))
+    return page("desk/mails.html", tab="home", held=held, failed=failed, words=words)
 
 
 @pages.post("/mails/<delivery>")

@@ -6,15 +6,18 @@ from typing import Any
 from flask import Blueprint, Response, abort, g, make_response, request, url_for
 from markupsafe import escape
 
+from nurture.domain.trouble import Trouble, What
 from nurture.domain.user import Need
 from nurture.letters import registry
 from nurture.letters.authoring import Parts
 from nurture.letters.source import read_letter
 from nurture.mailers.base import LOGO
-from nurture.services import editing, samples
+from nurture.services import accounts, editing, samples
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.editing import Conflict, EditRefused, Look, NoSuchLetter, Open
 from nurture.services.samples import NAMED, NAMELESS, CannotShow
+from nurture.store.publications import Publication
+from nurture.web.desk import words
 from nurture.web.desk.guard import needs_login, see
 from nurture.web.pages import FRAMED_CSP, MAIL_CSP, message, page, rt
 from nurture.words import EditionId, StepKey
@@ -49,7 +52,9 @@ def overview() -> Response:
     """All letters in their order, and what each needs."""
     sequence, letters = editing.all_letters(rt())
     cards = [(letter, editing.look(rt(), letter.letter)) for letter in letters]
-    return page("desk/letters/index.html", tab="letters", sequence=sequence, cards=cards)
+    return page(
+        "desk/letters/index.html", tab="letters", sequence=sequence, cards=cards, names=accounts.names(rt()), words=words
+    )
 
 
 @pages.post("/trial")
@@ -76,8 +81,8 @@ def edit(sequence: str, step: str) -> Response:
 def _editor(now: Open, status: int = 200, parts: Parts | None = None, refused: str = "") -> Response:
     response = page(
         "desk/letters/edit.html", status, tab="letters", now=now, parts=parts or now.parts, refused=refused, fields=_FIELDS,
-        works=list(registry.shipped().values()), who=_who(), view=_view(), views=_VIEWS, names=editing.names(rt()),
-        **_seen(now),
+        works=list(registry.shipped().values()), who=_who(), view=_view(), views=_VIEWS, names=accounts.names(rt()),
+        words=words, **_seen(now),
     )  # fmt: skip
     response.headers["Content-Security-Policy"] = FRAMED_CSP
     return response
@@ -124,7 +129,7 @@ def save(sequence: str, step: str) -> Response:
     except Conflict as conflict:
         return _both(conflict, parts)
     if _is_live():
-        return page("desk/letters/seen.html", now=now, names=editing.names(rt()), who=_who(), view=_view(), **_seen(now))
+        return page("desk/letters/seen.html", now=now, names=accounts.names(rt()), who=_who(), view=_view(), **_seen(now))
     return see(url_for("letters.edit", sequence=sequence, step=step))
 
 
@@ -132,7 +137,7 @@ def _both(conflict: Conflict, mine: Parts) -> Response:
     """What two people wrote, side by side."""
     theirs = conflict.theirs
     pieces = editing.compare_parts(mine, theirs.parts)
-    name = editing.names(rt()).get(theirs.by or "", "Somebody")
+    name = accounts.names(rt()).get(theirs.by or "", "Somebody")
     template = "desk/letters/conflict_part.html" if _is_live() else "desk/letters/conflict.html"
     return page(template, 409, tab="letters", theirs=theirs, mine=mine, pieces=pieces, name=name)
 
@@ -236,8 +241,9 @@ def editions(sequence: str, step: str) -> Response:
     chosen = next((one for one in past if one.id == request.args.get("edition")), past[0] if past else None)
     pieces = editing.compare(chosen.source, now.letter.text) if chosen and chosen.source else None
     return page(
-        "desk/letters/editions.html", tab="letters", now=now, past=past, chosen=chosen, pieces=pieces, names=editing.names(rt())
-    )
+        "desk/letters/editions.html", tab="letters", now=now, past=past, chosen=chosen, pieces=pieces,
+        names=accounts.names(rt()), words=words,
+    )  # fmt: skip
 
 
 @pages.post("/<sequence>/<step>/editions")
@@ -291,4 +297,46 @@ def published(sequence: str, step: str, number: int) -> Response:
     if found is None or found.sequence != sequence:
         abort(404)
     template = "desk/letters/progress.html" if _is_live() else "desk/letters/published.html"
-    return page(template, tab="letters", found=found, sequence=sequence, step=step)
+    troubles = [_plainly(each, found) for each in found.troubles]
+    return page(template, tab="letters", found=found, sequence=sequence, step=step, troubles=troubles)
+
+
+_FACTS = {
+    "name": "the name of your practice", "credential": "your credential", "licence": "your license number",
+    "state": "the state you are licensed in", "fee": "what a call costs", "call_length": "how long a call is",
+    "prescriber": "who prescribes", "reply_days": "within how many days you answer", "postal_address": "your postal address",
+}  # fmt: skip
+_LACKED = {"first_name": "first name", "signed_up_on": "day of sign-up"}
+_SETTINGS = "/desk/settings/practice"
+
+
+def _plainly(trouble: Trouble, found: Publication) -> dict[str, str]:
+    """A trouble in a therapist's words, and one link to where it is mended."""
+    mend = {}
+    if trouble.step:
+        mend = {"url": url_for("letters.edit", sequence=found.sequence, step=trouble.step), "act": "Open the letter"}
+    count = words.people(trouble.readers)
+    has = "has" if trouble.readers == 1 else "have"
+    match trouble.what:
+        case What.FACT:
+            said = f"{_place(trouble)} says {_FACTS.get(trouble.name, 'a fact of your practice')}, which is not filled in yet: "
+            return {"said": f"{said}readers would see a gap there.", "url": _SETTINGS, "act": "Fill it in"}
+        case What.HOLE:
+            lacked = _LACKED.get(trouble.name, trouble.name)
+            said = f"{count} on your list {has} no {lacked}, and would see a gap: {_place(trouble, first=False)} names it. "
+            return {"said": f"{said}Choose the {lacked} anew from “Personal field”: it leaves no gap.", **mend}
+        case What.LETTER:
+            said = trouble.advice or f"The letter cannot be put together for {count} on your list."
+            return {"said": said, **mend}
+        case What.UNREADABLE:
+            return {
+                "said": f"What is kept of {count} on your list cannot be opened. Ask whoever runs the service to look at it."
+            }
+        case What.OTHER:
+            return {"said": trouble.said}
+
+
+def _place(trouble: Trouble, first: bool = True) -> str:
+    places = {"subject": "the subject line", "preheader": "the line below the subject"}
+    said = places.get(trouble.part, f"line {trouble.line} of the letter" if trouble.line else "the letter")
+    return said[0].upper() + said[1:] if first else said

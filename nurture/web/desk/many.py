@@ -28,11 +28,6 @@ _BUTTON = {
     Act.PAUSE: "Pause them", Act.RESUME: "Let them go on", Act.STOP: "Stop them", Act.TAG: "Give the tag",
     Act.UNTAG: "Take the tag off",
 }  # fmt: skip
-_DID = {
-    Act.PAUSE: "The letters of {} are paused.", Act.RESUME: "{} go on where they were.",
-    Act.STOP: "The letters of {} are stopped.", Act.TAG: "{} have the tag “{}” now.",
-    Act.UNTAG: "{} no longer have the tag “{}”.",
-}  # fmt: skip
 _MEANS = {
     Act.PAUSE: "Nothing goes out to them until you let them go on. What is left of each one's wait is kept.",
     Act.RESUME: "Each waits what was left of the wait when it was paused; nobody gets two letters at once.",
@@ -104,9 +99,12 @@ def done(key: str) -> Response:
         told = crowds.tell(rt(), key if _ID.fullmatch(key) else abort(404))
     except CrowdRefused:
         abort(404)
-    said = _DID[told.done.act].format(words.people(told.done.people), told.done.tag)
-    undone = told.done.undone is not None
-    return page("desk/many_done.html", tab="people", key=key, said=said, undoable=told.undoable, undone=undone)
+    undone = told.done.undone is not None and not told.undoable
+    begun = told.done.undone is not None and told.undoable
+    return page(
+        "desk/many_done.html", tab="people", key=key, said=words.done_to_many(told.done), undoable=told.undoable, undone=undone,
+        left=words.people(told.done.left) if begun else "",
+    )  # fmt: skip
 
 
 @pages.post("/<key>/undo")

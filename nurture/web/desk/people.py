@@ -9,7 +9,7 @@ from werkzeug.datastructures import MultiDict
 
 from nurture.domain.standing import Standing
 from nurture.domain.user import Need
-from nurture.services import exporting, people
+from nurture.services import crowds, exporting, people
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.people import Choices
 from nurture.store.columns import EPOCH, MICROSECOND
@@ -124,8 +124,10 @@ def show_list(
          "state": words.STANDINGS[each.standing], "where": words.whereabouts(each), "joined": words.day(each.joined)}
         for each in listed.people
     ]  # fmt: skip
+    lately = [(key, words.done_to_many(told.done), words.moment(told.done.at)) for key, told in crowds.latest(rt())]
     return page(
         "desk/people.html", 422 if wrong and status == 200 else status, tab="people", rows=rows, typed=typed, **words.rights(),
+        lately=lately,
         errors=wrong, found=words.people(listed.found), count=listed.found, search=search, said=said, ticked=ticked,
         many={name: given.get(name, "") for name in ("for", "do", "tag_for_them", "after", "before")},
         filtered=any(typed.values()), query=query_of(typed), letters=letters_of(choices),

@@ -13,7 +13,7 @@ from nurture.domain.delivery import Kind
 from nurture.domain.standing import Standing
 from nurture.domain.timeline import NeverOpens
 from nurture.domain.user import Need
-from nurture.services import enrollments, erasure, person
+from nurture.services import accounts, enrollments, erasure, person
 from nurture.services.addresses import InputRefused
 from nurture.services.enrollments import Act, ActRefused
 from nurture.services.person import Letter, Nobody, Person
@@ -68,6 +68,7 @@ def show_person(
 def _shown(found: Person) -> dict[str, object]:
     summary = found.summary
     zone = ZoneInfo(summary.time_zone)
+    names = accounts.names(rt()) if found.notes else {}
     return {
         **words.rights(), "id": summary.id, "name": summary.name, "email": summary.email, "called": words.person(summary),
         "standing": summary.standing, "state_words": words.STANDINGS[summary.standing], "where": words.whereabouts(summary),
@@ -79,7 +80,10 @@ def _shown(found: Person) -> dict[str, object]:
              "version": each.version, "answered": _ANSWERS[each.act]}
             for each in found.consents
         ],
-        "notes": [{"id": each.id, "text": each.text, "at": words.moment(each.at)} for each in found.notes],
+        "notes": [
+            {"id": each.id, "text": each.text, "at": words.moment(each.at), "by": words.whom(each.by, names)}
+            for each in found.notes
+        ],
         "tags": summary.tags, "known_tags": [tag for tag in found.known_tags if tag not in summary.tags],
         "requests": [(key, state, words.moment(at)) for key, state, at in found.requests],
         "running": summary.standing in (Standing.READING, Standing.PAUSED), "did": _did(summary.where is not None),

@@ -7,9 +7,10 @@ from flask import Blueprint, Response, g, request, url_for
 from nurture.domain.edit import Choice
 from nurture.domain.timeline import NeverOpens
 from nurture.domain.user import Need, allows
-from nurture.services import schedule
+from nurture.services import accounts, earlier, schedule
 from nurture.services.enrollments import ActRefused
 from nurture.services.schedule import Preview, ScheduleConflict, ScheduleRefused
+from nurture.web.desk import words
 from nurture.web.desk.guard import needs_login, see
 from nurture.web.desk.schedule_form import Form, digest, form_from, form_of
 from nurture.web.pages import message, page, rt
@@ -23,13 +24,17 @@ _DONE = {
     Choice.EVERYONE: "Saved. Whatever has not been sent yet follows the new plan.",
     Choice.HOLD: "Saved. Whose next letter would have changed now waits until you let them go on; you find them below.",
 }
+_MOST_LOOKED_BACK = 1_000
 _MOST_HELD = 100
 """People named on the page who wait until they are let go; the button for all is for all."""
 _CHANGED = "Somebody else has changed the plan since you opened it. What you see below is yours, and nothing is saved yet."
 _NOT_SEEN = "You have changed something since you looked. Here is what it does now."
 
 
-def _show(form: Form, status: int = 200, found: Preview | None = None, wrong: str = "", note: str = "") -> Response:
+def _show(
+    form: Form, status: int = 200, found: Preview | None = None, wrong: str = "", note: str = "", saved: bool = False
+) -> Response:
+    kept = earlier.plans(rt(), form.key)
     try:
         seen = digest(form.edited(), form.version)
     except ScheduleRefused:
@@ -38,7 +43,8 @@ def _show(form: Form, status: int = 200, found: Preview | None = None, wrong: st
         "desk/sequence.html", status, tab="sequence", form=form, found=found, seen=seen, wrong=wrong.splitlines(), note=note,
         choices=list(Choice), picked=request.form.get("choice", Choice.EVERYONE.value), weekdays=_DAYS,
         held=schedule.waiting(rt(), form.key, _MOST_HELD + 1), most_held=_MOST_HELD, may_change=allows(g.me.role, Need.CHANGE),
-        new_title=request.form.get("new_title", ""),
+        new_title=request.form.get("new_title", ""), words=words, kept=kept, names=accounts.names(rt()) if kept else {},
+        saved=saved,
     )  # fmt: skip
 
 
@@ -56,9 +62,21 @@ def _gone(refused: ScheduleRefused) -> Response:
 def show() -> Response:
     """The letters in their order, with what each waits for."""
     shown = schedule.show(rt(), request.args.get("sequence") or None)
+    if request.args.get("earlier"):
+        return _as_it_was(shown.key, request.args["earlier"])
     done = request.args.get("done", "")
     known = {choice.value: said for choice, said in _DONE.items()} | {"released": "They go on now."}
-    return _show(form_of(shown), note=known.get(done, ""))
+    return _show(form_of(shown), note=known.get(done, ""), saved=done in set(Choice))
+
+
+def _as_it_was(key: str, version: str) -> Response:
+    """An earlier plan, filled in and not saved, with what going back to it would do."""
+    which = next((each for each in earlier.plans(rt(), key, _MOST_LOOKED_BACK) if str(each.version) == version), None)
+    if which is None:
+        raise ScheduleRefused("This earlier plan is not kept any more. Choose one that is listed on the page of the plan.")
+    form = form_of(earlier.plan(rt(), key, which.version))
+    note = f"This is the plan as it was until {words.moment(which.until)}. Nothing is changed before you save it."
+    return _show(form, found=schedule.preview(rt(), key, form.edited()), note=note)
 
 
 @pages.post("/preview")

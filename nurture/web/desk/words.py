@@ -1,5 +1,7 @@
 """How the desk says things: times on somebody's clock, where a person stands, what became of a mail."""
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -9,6 +11,7 @@ from nurture.domain.delivery import Kind, State
 from nurture.domain.standing import Standing
 from nurture.domain.user import Need, allows
 from nurture.services.people import Named, Summary
+from nurture.store.crowds import Act, Done
 from nurture.web.pages import rt
 
 STANDINGS = {
@@ -82,6 +85,15 @@ def moment(at: datetime, zone: ZoneInfo | None = None) -> str:
     return f"{local:%A} {local.day} {local:%B}{year}, {local:%H:%M}"
 
 
+def whom(by: str | None, names: Mapping[str, str]) -> str:
+    """Who did something (`services.accounts.names`)."""
+    if by is not None and by in names:
+        return names[by]
+    if not by or by.startswith("user ") or re.fullmatch("[0-9a-f]{32}", by):
+        return "somebody who has no access any more"
+    return "whoever runs the service"
+
+
 def called(letter: Named) -> str:
     """What a letter is called: `the welcome`, or `letter 3`."""
     if letter.number is None:
@@ -128,6 +140,18 @@ def whereabouts(summary: Summary) -> str:
     if where.due <= rt().clock.now():
         return f"waiting for {letter}, goes out within minutes"
     return f"waiting for {letter}, goes out {moment(where.due, zone)} on their clock"
+
+
+_DONE_TO_MANY = {
+    Act.PAUSE: "The letters of {} are paused.", Act.RESUME: "{} go on where they were.",
+    Act.STOP: "The letters of {} are stopped.", Act.TAG: "{} have the tag “{}” now.",
+    Act.UNTAG: "{} no longer have the tag “{}”.",
+}  # fmt: skip
+
+
+def done_to_many(done: Done) -> str:
+    """What was done to several people at once, as a sentence."""
+    return _DONE_TO_MANY[done.act].format(people(done.people), done.tag)
 
 
 def rights() -> dict[str, bool]:

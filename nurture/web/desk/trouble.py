@@ -1,0 +1,70 @@
+"""What to do when mail does not go out: in plain words, and a message to send on to whoever runs the service."""
+
+from dataclasses import dataclass
+
+from nurture.services.home import Trouble
+
+
+@dataclass(frozen=True)
+class Help:
+    """A page about one trouble. `message` is for whoever runs the service, and may name commands."""
+
+    heading: str
+    means: str
+    steps: tuple[str, ...]
+    message: str
+
+
+_NOTHING_LOST = "Nothing is lost: people can still sign up, and every letter that is due waits and goes out afterwards."
+_NOBODY_TWICE = "There is no need to send anything by hand. Nobody misses a letter, and nobody gets one twice."
+
+HELP = {
+    Trouble.REFUSED: Help(
+        "Your mail service refuses all mail",
+        f"The service that carries your letters, SendGrid for example, says no to every one of them. {_NOTHING_LOST}",
+        (
+            "Wait a quarter of an hour, and look at the desk again: it is tried again by itself, and most refusals pass.",
+            "See whether a message from your mail service lies in your own inbox: an unpaid bill, a limit, or a question.",
+            "If it is still so after an hour, send the message below to whoever runs the service.",
+            _NOBODY_TWICE,
+        ),
+        "nurture says that the mail service refuses all mail. `nurture sending status` shows its answer; 401 or 403 is a wrong "
+        "or revoked key, 429 a limit. See “When sending stops” in docs/operations.md.",
+    ),
+    Trouble.CLOCK: Help(
+        "Sending has stopped, to be safe",
+        "The computer's clock, or what the service remembers of the letters, is not where it was. Before a letter could go out "
+        f"at the wrong time, or a second time, it stopped. {_NOTHING_LOST}",
+        (
+            "Send the message below to whoever runs the service: a person has to look at it.",
+            _NOBODY_TWICE,
+        ),
+        "nurture has stopped all sending because a clock jumped, or because the database is older than it was (a backup was "
+        "restored). `nurture sending status` says which. See “When sending stops” in docs/operations.md before starting "
+        "it again.",
+    ),
+    Trouble.SILENT: Help(
+        "The part that sends letters is not running",
+        f"The desk answers, but the part beside it that looks every few seconds for letters to send does not. {_NOTHING_LOST}",
+        (
+            "If somebody is just updating or restarting the service, wait five minutes, and look at the desk again.",
+            "If it is still so, send the message below to whoever runs the service.",
+            _NOBODY_TWICE,
+        ),
+        "nurture's scheduler is silent: no process has ticked lately. Is `nurture worker` (or `nurture serve` with its "
+        "scheduler) running, and does it reach the database? `nurture tick --status` says when it last ticked. See “Health” in "
+        "docs/operations.md.",
+    ),
+    Trouble.LATE: Help(
+        "Some letters are late",
+        f"They were due a while ago and have not left yet. Very many letters at once take their time. {_NOTHING_LOST}",
+        (
+            "Wait a quarter of an hour, and look at the desk again: they go out by themselves.",
+            "If it is still so after an hour, send the message below to whoever runs the service.",
+            _NOBODY_TWICE,
+        ),
+        "nurture's mail is late although its scheduler ticks and nothing stops it. `nurture tick --status` says how many are "
+        "due and for how long; `job_failed` and `request_not_accepted` in the log say why. See “Health” in docs/operations.md.",
+    ),
+}  # fmt: skip
+"""What nobody at the desk can mend alone."""
