@@ -164,19 +164,19 @@ def _keep(rt: Runtime, changes: Mapping[str, str], by: UserId | None, kind: str 
 
 
 def _missed(rt: Runtime, cleared: set[str]) -> dict[str, str]:
-    """Settings among `cleared` that a letter which goes out now says plainly, with that letter's subject."""
+    """Settings among `cleared` without which a letter that goes out now would have a hole, with that letter's subject."""
     asked = {_IN_LETTERS[name]: name for name in cleared & _IN_LETTERS.keys()}
     found: dict[str, str] = {}
     if not asked:
         return found
+    without = {"practice": {**rt.constant["practice"], **dict.fromkeys(asked, "")}}
     with rt.database.read() as db:
         stored = [sequences.load(db, key) for key in sequences.all_keys(db)]
     for step in (step for one in stored if one is not None for step in one.steps):
         letter = read_letter(step.file_name, step.source)
-        for text in (letter.subject, letter.preheader, letter.body):
-            for group, name, _ in dialect.uncertain(text):
-                if group == "practice" and name in asked:
-                    found.setdefault(asked[name], letter.subject)
+        for hole in dialect.holes_of(letter, without):
+            if hole.name in asked:
+                found.setdefault(asked[hole.name], letter.subject)
     return found
 
 
