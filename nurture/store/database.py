@@ -94,7 +94,8 @@ class Database:
         from psycopg.types.string import TextLoader  # a quarter of a second that an embedded database need not wait for
 
         limits = (
-            "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s -c timezone=UTC "
+            # A process that stands still in a transaction loses it before those who wait for its locks give up.
+            "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s -c timezone=UTC "
             "-c jit=off -c synchronous_commit=on"  # whatever the server's own: a mark that is forgotten is a letter sent twice
         )
         engine = create_engine(
