@@ -33,6 +33,8 @@ _MIGRATE_LOCK = 0x6E757274757265  # "nurture": serialises `nurture init` of seve
 
 
 _SOON = text("SET LOCAL synchronous_commit TO OFF")
+_BRIEFLY = text("SET LOCAL lock_timeout TO '500ms'")
+_LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED = "55P03", "40P01"  # PostgreSQL manual, "PostgreSQL Error Codes"
 
 
 class DatabaseRefused(NurtureError):
@@ -110,15 +112,18 @@ class Database:
         return engine
 
     @contextmanager
-    def begin(self, lasting: bool = True) -> Iterator[Connection]:
+    def begin(self, lasting: bool = True, patient: bool = True) -> Iterator[Connection]:
         """One transaction that may write: commits at the end, rolls back on any error.
 
         `lasting`: a commit outlives a crash of the database. Without, PostgreSQL may forget the last of them, in order: any
         later lasting commit keeps those before it as well (PostgreSQL manual, "Asynchronous Commit").
+        `patient`: waits for others' locks. Without, PostgreSQL fails after half a second of it (`is_held_up`).
         """
         with self._in_turn(), self.engine.begin() as db:
             if not (lasting or self.is_sqlite):
                 db.execute(_SOON)
+            if not (patient or self.is_sqlite):
+                db.execute(_BRIEFLY)
             yield db
 
     @contextmanager
@@ -196,6 +201,11 @@ class Database:
             raise DatabaseRefused(
                 f"The database is at revision {now or 'none'}, this version needs {head}. Run `nurture init`."
             )
+
+
+def is_held_up(error: DatabaseError) -> bool:
+    """Whether a transaction failed on PostgreSQL because of locks that others hold: the same may well succeed later."""
+    return getattr(error.orig, "sqlstate", None) in (_LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED)
 
 
 def process_name() -> str:
