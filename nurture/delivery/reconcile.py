@@ -76,7 +76,10 @@ def _decide(rt: Runtime) -> tuple[int, int]:
         turned_away = heartbeats.last_beat(db, heartbeats.TURNED_AWAY)
     boot, wall = rt.clock.boot_seconds(), rt.clock.wall()
     let_in = turned_away is None or wall - turned_away >= rt.patience.evidence
+    if boot - rt.memory.doubts_looked_at > rt.patience.evidence.total_seconds() / 2:
+        rt.memory.doubts.clear()  # this process stood still, or could not get at the database: no more could reports
     seen = rt.memory.doubts = {row.id: rt.memory.doubts.get(row.id, boot) for row in unknown}
+    rt.memory.doubts_looked_at = boot
     ends: dict[State, list[DeliveryId]] = {State.SCHEDULED: [], State.HELD: [], State.UNKNOWN: []}
     for row in unknown:
         healthy = let_in and reported is not None and row.sending is not None and reported > row.sending

@@ -127,3 +127,15 @@ def test_whoever_reconciles_passes_by_a_locked_row_and_decides_the_others(rt: Ru
     with standing_still(rt, a_turn, reader, mail):
         wait(rt, clock, 33)
         assert (state(rt, reader), state(rt, other)) == (State.UNKNOWN, State.ACCEPTED)
+
+
+def test_a_process_that_stood_still_has_not_watched(rt: Runtime, clock: ManualClock) -> None:
+    _, _, mailer = a_doubt(rt)
+    someone_elses_mail_is_reported(rt, clock)
+    mailer.answer = lambda _: Accepted("m")
+    reconcile(rt)
+    clock.advance(hours=1)  # asleep, or cut off from the database; and so were the reports
+    wait(rt, clock, 29)
+    assert len(mailer.given) == 1
+    wait(rt, clock, 3)
+    assert len(mailer.given) == 2
