@@ -1,6 +1,7 @@
 """Runtime: the parts of one running process, and the only place that builds them."""
 
 import json
+import math
 import os
 import secrets
 import signal
@@ -81,6 +82,8 @@ class Memory:
     """One thread at a time looks, so that what it compares with is what the last one saw."""
     doubts: dict[DeliveryId, float] = field(default_factory=dict)
     """Since when, in boot seconds, it has seen each mail in doubt (delivery.reconcile)."""
+    doubts_looked_at: float = -math.inf
+    """When, in boot seconds, it last looked at them."""
 
 
 @dataclass

@@ -2,23 +2,31 @@
 
 A row is committed as `sending` before its request leaves, so a report always finds it, even before our own T3. Any event of
 any mail of a request proves that the provider took the request as a whole.
+
+A report never queues behind a lock: whoever holds one may stand still, and silence would then look like a letter that never
+left. What cannot be settled at once is put on file instead, in a transaction that meets nobody; T6 looks there before it sends
+anything again (delivery.reconcile), and the provider is asked to repeat the report.
 """
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DatabaseError
 
 from nurture import crash, log
 from nurture.delivery.plan import plan_after
 from nurture.delivery.stop import stop
-from nurture.domain.delivery import State
-from nurture.domain.event import Event, outcome
+from nurture.domain.delivery import State, before
+from nurture.domain.event import Event, EventKind, outcome
 from nurture.domain.timeline import ON_TIME
 from nurture.runtime import Runtime
 from nurture.store import doubts, events, heartbeats, instance, ledger, schedules, subscribers
+from nurture.store.database import is_held_up
 from nurture.store.events import Reported
-from nurture.words import DeliveryId
+from nurture.words import DeliveryId, RequestId
 
 _log = log.get(__name__)
 
@@ -42,8 +50,39 @@ class Taken:
 
 
 def take(rt: Runtime, found: Sequence[Event]) -> Taken:
-    """Note events and all that follows from them, in one transaction. Any order, any number of times, gives the same end."""
-    with rt.database.begin() as db:
+    """Note events and all that follows from them, in one transaction. Any order, any number of times, gives the same end.
+
+    Raises DatabaseError where the database fails, or others hold what it needs: nothing followed, and the same events must come
+    again; that they came is on file then, if the database could be written to at all.
+    """
+    try:
+        return _take(rt, found)
+    except DatabaseError as error:
+        if is_held_up(error):
+            _put_on_file(rt, found)
+        raise
+
+
+def settle_noted(rt: Runtime, most: int) -> int:
+    """Settle deliveries in doubt, `most` at once, of which a report is on file that could not be settled when it came. Returns
+    how many; 0, too, if they are still locked: another time.
+    """
+    with rt.database.read() as db:
+        noted = doubts.noted(db, most)
+    if not noted:
+        return 0
+    try:
+        with rt.database.begin(patient=False) as db:
+            ledger.lock_readers(db, {reader for reader in noted.values() if reader})
+            return _prove(rt, db, noted)
+    except DatabaseError as error:
+        if not is_held_up(error):
+            raise
+        return 0
+
+
+def _take(rt: Runtime, found: Sequence[Event]) -> Taken:
+    with rt.database.begin(patient=False) as db:
         rows = events.reported(db, {event.delivery for event in found if event.delivery})
         ledger.lock_readers(db, {row.subscriber for row in rows.values() if row.subscriber})
         known = {row.id: row.subscriber for row in rows.values()}
@@ -61,12 +100,8 @@ def _settle(rt: Runtime, db: Connection, fresh: Iterable[Event], rows: dict[Deli
     ours = [event for event in fresh if event.delivery in rows]
     if not ours:
         return 0
-    now, wall = rt.clock.now(), rt.clock.wall()
-    schedules.hold(db)  # before any row is locked: whoever changes a schedule locks what is scheduled
     requests = {event.request for event in ours if event.request}
-    proven = {event.delivery for event in ours if event.delivery} | set(doubts.siblings(db, requests))
-    moved = doubts.prove(db, proven, _BY, now, wall)
-    plan_after(db, moved, now, rt.clock.stretch(ON_TIME))
+    moved = _prove(rt, db, {event.delivery for event in ours if event.delivery}, requests)
     for state in _ORDER:
         ids = {event.delivery for event in ours if event.delivery and outcome(event.kind) is state}
         if ids:
@@ -74,7 +109,37 @@ def _settle(rt: Runtime, db: Connection, fresh: Iterable[Event], rows: dict[Deli
     sent = [row.sending for row in rows.values() if row.sending]
     if sent:
         heartbeats.reach(db, heartbeats.EVIDENCE, max(sent))
+    return moved
+
+
+def _prove(rt: Runtime, db: Connection, mails: Iterable[DeliveryId], requests: Collection[RequestId] = ()) -> int:
+    """The provider has these mails, and whatever else is in doubt of these requests. Returns of how many nobody knew."""
+    now, wall = rt.clock.now(), rt.clock.wall()
+    schedules.hold(db)  # before any row is locked: whoever changes a schedule locks what is scheduled
+    moved = doubts.prove(db, {*mails, *doubts.siblings(db, requests)}, _BY, now, wall)
+    plan_after(db, moved, now, rt.clock.stretch(ON_TIME))
     return len(moved)
+
+
+_LATER = "it could not be settled at once"
+
+
+def _put_on_file(rt: Runtime, found: Sequence[Event]) -> None:
+    """Note that these came, under names of their own: when they are repeated they are as fresh as ever."""
+    with rt.database.begin(patient=False) as db:
+        wall = rt.clock.wall()
+        heartbeats.reach(db, heartbeats.TURNED_AWAY, wall)
+        rows = events.reported(db, {event.delivery for event in found if event.delivery})
+        requests = {event.request for event in found if event.request and event.delivery in rows}
+        rows |= events.reported(db, doubts.siblings(db, requests))
+        unsettled = {row.id: row.subscriber for row in rows.values() if row.state in before(State.ACCEPTED)}
+        events.add(db, [_note(delivery, wall) for delivery in unsettled], unsettled, wall)
+    _log.warning("report_held_up", count=len(found), deliveries=len(unsettled))
+
+
+def _note(delivery: DeliveryId, wall: datetime) -> Event:
+    twin = hashlib.blake2b(f"on file: {delivery}".encode(), digest_size=16).digest()
+    return Event(EventKind.OTHER, wall, twin, delivery=delivery, detail=_LATER)
 
 
 def _count_duplicates(rt: Runtime, db: Connection, fresh: Iterable[Event], rows: dict[DeliveryId, Reported]) -> None:

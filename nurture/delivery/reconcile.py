@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from nurture import crash, log
+from nurture.delivery.evidence import settle_noted
 from nurture.delivery.plan import heal
 from nurture.delivery.settle import doubt_state
 from nurture.delivery.vigil import look
@@ -45,6 +46,7 @@ def reconcile(rt: Runtime) -> ReconcileReport:
             again, doubtful = again + doubtful, 0
         crash.point("T4.before_commit")
     crash.point("T4.after_commit")
+    settle_noted(rt, _AT_ONCE)
     resent, held = _decide(rt)
     report = ReconcileReport(again, doubtful, resent, held)
     if report != ReconcileReport():
@@ -64,15 +66,23 @@ def plan_missing(rt: Runtime) -> int:
 
 
 def _decide(rt: Runtime) -> tuple[int, int]:
-    """T6: another try for what may have one, a person for the rest; how many of each."""
+    """T6: another try for what may have one, a person for the rest; how many of each.
+
+    While reports are turned away, and for as long again as any may take, that none has come of a mail means nothing.
+    """
     with rt.database.read() as db:
         unknown = doubts.in_doubt(db, State.UNKNOWN, _AT_ONCE)
         reported = heartbeats.last_beat(db, heartbeats.EVIDENCE)
+        turned_away = heartbeats.last_beat(db, heartbeats.TURNED_AWAY)
     boot, wall = rt.clock.boot_seconds(), rt.clock.wall()
+    let_in = turned_away is None or wall - turned_away >= rt.patience.evidence
+    if boot - rt.memory.doubts_looked_at > rt.patience.evidence.total_seconds() / 2:
+        rt.memory.doubts.clear()  # this process stood still, or could not get at the database: no more could reports
     seen = rt.memory.doubts = {row.id: rt.memory.doubts.get(row.id, boot) for row in unknown}
+    rt.memory.doubts_looked_at = boot
     ends: dict[State, list[DeliveryId]] = {State.SCHEDULED: [], State.HELD: [], State.UNKNOWN: []}
     for row in unknown:
-        healthy = reported is not None and row.sending is not None and reported > row.sending
+        healthy = let_in and reported is not None and row.sending is not None and reported > row.sending
         lasted = wall - (row.since or wall)
         watched = timedelta(seconds=boot - seen[row.id])
         end = verdict(_policy(row), lasted, watched, healthy, rt.patience.evidence, rt.patience.give_up)

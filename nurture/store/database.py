@@ -33,6 +33,8 @@ _MIGRATE_LOCK = 0x6E757274757265  # "nurture": serialises `nurture init` of seve
 
 
 _SOON = text("SET LOCAL synchronous_commit TO OFF")
+_BRIEFLY = text("SET LOCAL lock_timeout TO '500ms'")
+_LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED = "55P03", "40P01"  # PostgreSQL manual, "PostgreSQL Error Codes"
 
 
 class DatabaseRefused(NurtureError):
@@ -94,7 +96,8 @@ class Database:
         from psycopg.types.string import TextLoader  # a quarter of a second that an embedded database need not wait for
 
         limits = (
-            "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s -c timezone=UTC "
+            # A process that stands still in a transaction loses it before those who wait for its locks give up.
+            "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s -c timezone=UTC "
             "-c jit=off -c synchronous_commit=on"  # whatever the server's own: a mark that is forgotten is a letter sent twice
         )
         engine = create_engine(
@@ -109,15 +112,18 @@ class Database:
         return engine
 
     @contextmanager
-    def begin(self, lasting: bool = True) -> Iterator[Connection]:
+    def begin(self, lasting: bool = True, patient: bool = True) -> Iterator[Connection]:
         """One transaction that may write: commits at the end, rolls back on any error.
 
         `lasting`: a commit outlives a crash of the database. Without, PostgreSQL may forget the last of them, in order: any
         later lasting commit keeps those before it as well (PostgreSQL manual, "Asynchronous Commit").
+        `patient`: waits for others' locks. Without, PostgreSQL fails after half a second of it (`is_held_up`).
         """
         with self._in_turn(), self.engine.begin() as db:
             if not (lasting or self.is_sqlite):
                 db.execute(_SOON)
+            if not (patient or self.is_sqlite):
+                db.execute(_BRIEFLY)
             yield db
 
     @contextmanager
@@ -195,6 +201,11 @@ class Database:
             raise DatabaseRefused(
                 f"The database is at revision {now or 'none'}, this version needs {head}. Run `nurture init`."
             )
+
+
+def is_held_up(error: DatabaseError) -> bool:
+    """Whether a transaction failed on PostgreSQL because of locks that others hold: the same may well succeed later."""
+    return getattr(error.orig, "sqlstate", None) in (_LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED)
 
 
 def process_name() -> str:

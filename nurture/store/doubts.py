@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, exists, func, not_, select, update
 
@@ -11,8 +12,8 @@ from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
 from nurture.store import given, history
 from nurture.store.history import Settled, is_in
-from nurture.store.schema import deliveries, enrollments, sequences, subscribers
-from nurture.words import DeliveryId, EnrollmentId, RequestId, SequenceId, StepKey
+from nurture.store.schema import deliveries, enrollments, events, sequences, subscribers
+from nurture.words import DeliveryId, EnrollmentId, RequestId, SequenceId, StepKey, SubscriberId
 
 D, E, S = deliveries.c, enrollments.c, subscribers.c
 
@@ -22,7 +23,8 @@ SILENT = "its owner fell silent"
 def reclaim(db: Connection, by: str, wall: datetime) -> int:
     """T4: rows claimed by an owner that fell silent were provably not sent; they are due again."""
     silent = (is_in(State.CLAIMED), D.lease_until < wall)
-    return len(history.move(db, State.SCHEDULED, by, wall, SILENT, *silent, batch_id=None, lease_until=None))
+    again: dict[str, Any] = {"batch_id": None, "lease_until": None}
+    return len(history.move(db, State.SCHEDULED, by, wall, SILENT, *silent, leave_locked=True, **again))
 
 
 def doubt(db: Connection, by: str, wall: datetime, to: State) -> int:
@@ -32,8 +34,8 @@ def doubt(db: Connection, by: str, wall: datetime, to: State) -> int:
     silent = (is_in(State.SENDING), D.lease_until < wall)
     if to is State.SCHEDULED:
         again = {"batch_id": None, "lease_until": None, "sent_at": None}
-        return len(history.move(db, to, by, wall, SILENT, *silent, **again))
-    return len(history.move(db, to, by, wall, SILENT, *silent, lease_until=None, unknown_since=wall))
+        return len(history.move(db, to, by, wall, SILENT, *silent, leave_locked=True, **again))
+    return len(history.move(db, to, by, wall, SILENT, *silent, leave_locked=True, lease_until=None, unknown_since=wall))
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,12 @@ def in_doubt(db: Connection, state: State, most: int) -> list[Doubt]:
 
 
 def decide(db: Connection, ids: Collection[DeliveryId], to: State, by: str, wall: datetime, why: str) -> int:
-    """T6: take rows out of UNKNOWN: SCHEDULED (sent again, at once) or HELD (a person decides)."""
-    mine = (_among(db, ids), is_in(State.UNKNOWN))
+    """T6: take rows out of UNKNOWN: SCHEDULED (sent again, at once) or HELD (a person decides). One of which a report is on
+    file is in no doubt.
+    """
+    mine = (_among(db, ids), is_in(State.UNKNOWN), not_(_ON_FILE))
     again = {"batch_id": None, "sent_at": None} if to is State.SCHEDULED else {}
-    return len(history.move(db, to, by, wall, why, *mine, **again))
+    return len(history.move(db, to, by, wall, why, *mine, leave_locked=True, **again))
 
 
 def resolve(db: Connection, delivery: DeliveryId, sent: bool, by: str, now: datetime, wall: datetime) -> list[Settled] | None:
@@ -84,7 +88,7 @@ def resolve(db: Connection, delivery: DeliveryId, sent: bool, by: str, now: date
     mine = (D.id == delivery, is_in(State.UNKNOWN, State.HELD, State.FAILED))
     if sent:
         return history.move(db, State.ACCEPTED, by, wall, "counted as sent", *mine, accepted_at=now) or None
-    again = {"batch_id": None, "sent_at": None, "due_at": now, "planned_at": now, "unknown_since": None}
+    again: dict[str, Any] = {"batch_id": None, "sent_at": None, "due_at": now, "planned_at": now, "unknown_since": None}
     return history.move(db, State.SCHEDULED, by, wall, "to be sent again", *mine, **again) or None
 
 
@@ -92,6 +96,16 @@ def prove(db: Connection, ids: Iterable[DeliveryId], by: str, now: datetime, wal
     """T5: the provider has these, whatever we thought. Returns the rows that were not known to be accepted before."""
     where = _among(db, ids)
     return history.move(db, State.ACCEPTED, by, wall, "the provider reports it", where, accepted_at=now, lease_until=None)
+
+
+_ON_FILE = exists().where(events.c.delivery_id == D.id)
+"""The provider has reported on the row, so it has it. A report that is settled leaves nothing UNKNOWN."""
+
+
+def noted(db: Connection, most: int) -> dict[DeliveryId, SubscriberId | None]:
+    """Rows still UNKNOWN of which a report is on file, and whom they are for."""
+    found = select(D.id, D.subscriber_id).where(is_in(State.UNKNOWN), _ON_FILE).order_by(D.unknown_since).limit(most)
+    return {row[0]: row[1] for row in db.execute(found)}
 
 
 def report(db: Connection, ids: Iterable[DeliveryId], to: State) -> None:
@@ -114,7 +128,7 @@ def set_back(db: Connection, by: str, until: datetime, wall: datetime) -> int:
     """The database was set back in time: whatever was due by `until` (timeline) may have been sent in the time it forgot."""
     why = "the database was set back: it may have been sent since"
     where = (is_in(*OPEN, State.SENDING), D.due_at <= until)
-    values = {"unknown_since": wall, "lease_until": None, "batch_id": None, "sending_at": None}
+    values: dict[str, Any] = {"unknown_since": wall, "lease_until": None, "batch_id": None, "sending_at": None}
     return len(history.move(db, State.UNKNOWN, by, wall, why, *where, **values))
 
 

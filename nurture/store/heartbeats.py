@@ -14,6 +14,8 @@ H = heartbeats.c
 TICK = "tick"
 EVIDENCE = "evidence"
 """The latest moment at which a mail was sent that the provider has reported on since."""
+TURNED_AWAY = "turned_away"
+"""When a report last came that could not be settled at once, because of locks that others held."""
 LISTS = "suppression_lists"
 """Up to when the provider's suppression lists have been read."""
 LISTS_TURN = "suppression_lists_turn"

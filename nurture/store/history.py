@@ -76,10 +76,20 @@ _BY_ID = {dialect: update(deliveries).where(given.among(dialect, D.id, "moved"))
 
 
 def move(
-    db: Connection, to: State, by: str, wall: datetime, why: str, *where: ColumnElement[bool], **values: Any
+    db: Connection,
+    to: State,
+    by: str,
+    wall: datetime,
+    why: str,
+    *where: ColumnElement[bool],
+    leave_locked: bool = False,
+    **values: Any,
 ) -> list[Settled]:
-    """Move every row that fits `where`, and may go there, to `to`. `by`: a process, a person or an event; `wall`: real time."""
-    found = select(*_SETTLED, *_PLAIN).where(*where, is_in(*before(to))).order_by(D.id).with_for_update()
+    """Move every row that fits `where`, and may go there, to `to`. `by`: a process, a person or an event; `wall`: real time.
+    `leave_locked`: pass by rows that somebody else is at, instead of waiting for them.
+    """
+    found = select(*_SETTLED, *_PLAIN).where(*where, is_in(*before(to))).order_by(D.id)
+    found = found.with_for_update(skip_locked=leave_locked)
     rows = cast(Sequence[Row[Any]], db.execute(found).all())
     if not rows:
         return []

@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Text, exists, insert, select, update
 
@@ -105,7 +106,7 @@ def cancel(db: Connection, ids: Collection[DeliveryId], by: str, wall: datetime,
 
 def restore(db: Connection, row: DeliveryId, due: datetime, by: str, wall: datetime) -> None:
     """A letter that was cancelled once is to come again."""
-    values = {"due_at": due, "planned_at": due, "reason": None, "batch_id": None}
+    values: dict[str, Any] = {"due_at": due, "planned_at": due, "reason": None, "batch_id": None}
     history.move(db, State.SCHEDULED, by, wall, EDITED, D.id == row, **values)
 
 
