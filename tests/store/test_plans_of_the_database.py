@@ -20,7 +20,7 @@ OF_GIVEN_ROWS: dict[str, Any] = {
     "plan the next": ledger._plan_next("sqlite"),
 }
 STATEMENTS: dict[str, Any] = OF_GIVEN_ROWS | {
-    "claim": ledger._claim("sqlite"),
+    "claim": ledger._claim("sqlite", True),
     "read a batch": claims._READ_BATCH,
     "reclaim": deliveries.select().where(is_in(State.CLAIMED), deliveries.c.lease_until < 1),
     "doubt": deliveries.select().where(is_in(State.SENDING), deliveries.c.lease_until < 1),
