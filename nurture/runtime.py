@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -29,7 +30,7 @@ from nurture.settings import PREFIX, SettingRefused, Settings
 from nurture.store import instance
 from nurture.store.database import Database
 from nurture.tokens import Purpose, Tokens
-from nurture.words import DeliveryId
+from nurture.words import DeliveryId, PictureId
 
 _log = log.get(__name__)
 
@@ -73,6 +74,10 @@ class Memory:
     """One thread at a time looks, so that what it compares with is what the last one saw."""
     doubts: dict[DeliveryId, float] = field(default_factory=dict)
     """Since when, in boot seconds, it has seen each mail in doubt (delivery.reconcile)."""
+    album: OrderedDict[PictureId, Picture] = field(default_factory=OrderedDict)
+    """Pictures it has sent lately, the last ones at its end (delivery.album)."""
+    leafing: threading.Lock = field(default_factory=threading.Lock)
+    """One thread at a time looks into the album."""
 
 
 @dataclass
