@@ -15,6 +15,7 @@ from nurture.web.desk import (
     numbers,
     people,
     person,
+    pictures,
     requests,
     sequence,
     simulator,
@@ -28,7 +29,7 @@ def create_app(rt: Runtime) -> Flask:
     pages.prepare(app)
     for blueprint in (
         public.pages, reading.pages, subscriber.pages, ops.pages, entry.pages, account.pages, access.pages, dashboard.pages,
-        letters.pages, people.pages, many.pages, importing.pages, person.pages, requests.pages, numbers.pages,
+        letters.pages, pictures.pages, people.pages, many.pages, importing.pages, person.pages, requests.pages, numbers.pages,
         sequence.pages, simulator.pages,
         api.api, webhooks.webhooks,
     ):  # fmt: skip

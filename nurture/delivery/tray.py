@@ -52,7 +52,7 @@ def open_batch(rt: Runtime, batch: BatchId) -> Batch:
         editions = sequences.read_editions(db, {row.edition for row in rows if row.edition})
         notices = {row.about for row in rows if row.about}
         logins, trials = (access.addressed(db, notices), drafts.trials_of(db, notices)) if notices else ({}, {})
-        pictures = album.shown(rt, db, [each.html for each in (*editions.values(), *trials.values())])
+        pictures = album.shown(rt, db, [*(one.html for one in editions.values()), *(one.html for one in trials.values())])
     rows = [replace(row, login=logins.get(row.about), trial=trials.get(row.about)) if row.about else row for row in rows]
     left = (lease - rt.clock.wall()) if lease else rt.patience.lease
     leased = rt.clock.boot_seconds() - (rt.patience.lease - left).total_seconds()

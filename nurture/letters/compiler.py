@@ -20,7 +20,6 @@ from nurture.domain.picture import Pictures
 from nurture.letters import dialect, layout, pictures
 from nurture.letters.source import Letter, LetterRefused
 
-
 NO_PICTURES: Pictures = MappingProxyType({})
 
 

@@ -4,6 +4,7 @@ A telephone writes into a photograph where and when it was taken, and with what.
 not plainly a picture and nothing else is decoded and written anew.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -78,12 +79,10 @@ def _on_paper(opened: Image.Image) -> Image.Image:
     profile = opened.info.get("icc_profile")
     shown = ImageOps.exif_transpose(opened)
     if profile and shown.mode in ("RGB", "CMYK", "L"):
-        try:
+        with suppress(ImageCms.PyCMSError):  # a profile nobody can read: the colours as they are
             shown = ImageCms.profileToProfile(  # type: ignore[assignment]
                 shown, ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
             )
-        except ImageCms.PyCMSError:
-            pass  # a profile nobody can read: the colours as they are
     if shown.mode.startswith("I"):  # grey in 16 bits
         shown = shown.point(lambda value: value / 256).convert("L")
     if shown.has_transparency_data:

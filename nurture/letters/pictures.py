@@ -4,17 +4,15 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from nurture.domain.picture import LONGEST_TEXT, MOST_IN_A_LETTER, NAME, SCHEME, Pictures
+from nurture.domain.picture import LONGEST_TEXT, MOST_IN_A_LETTER, SCHEME, Pictures
 
 DECORATIVE = "decorative"
 """Between the square brackets: the picture says nothing, and who cannot see it misses nothing."""
 
-_SAYS_NOTHING = re.compile(r"(an? |the )?(image|picture|photo(graph)?|graphic|drawing|illustration|img|screenshot)?[\W\d_]*", re.I)
+_SAYS_NOTHING = re.compile(r"(an? |the )?(image|picture|photo(graph)?|graphic|drawing|illustration|img)?[\W\d_]*", re.I)
 _FILE = re.compile(r".*\.(png|jpe?g|gif|webp|heic)", re.I)
-_WORDS = MarkdownIt("commonmark")
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,11 @@ def is_decorative(alt: str) -> bool:
     return alt.strip().lower() == DECORATIVE
 
 
+def says_nothing(alt: str) -> bool:
+    """Whether words stand for any picture: "image 1", or the name of a file."""
+    return bool(_FILE.fullmatch(alt) or _SAYS_NOTHING.fullmatch(alt))
+
+
 def alone(tokens: list[Token], at: int) -> Token | None:
     """The picture that is all there is of the paragraph whose text is token `at`, at the top of a letter; None otherwise."""
     run = tokens[at]
@@ -54,7 +57,13 @@ def alone(tokens: list[Token], at: int) -> Token | None:
 
 def words_of(image: Token) -> str:
     """The words that stand for it, without their markup."""
-    return " ".join(str(_WORDS.renderer.renderInlineAsText(image.children or [], _WORDS.options, {})).split())
+    return " ".join("".join(_said(image)).split())
+
+
+def _said(token: Token) -> Iterator[str]:
+    for child in token.children or ():
+        yield " " if child.type in ("softbreak", "hardbreak") else "" if child.children else child.content
+        yield from _said(child)
 
 
 def placed(tokens: list[Token]) -> Iterator[Placed]:
@@ -123,7 +132,7 @@ def _wrong(picture: Placed, known: Pictures) -> tuple[str, str] | None:
             f"Say it between the square brackets: ![A drawing of two nerve cells]({picture.source}). "
             f"If it says nothing: ![{DECORATIVE}]({picture.source}).",
         )
-    if _FILE.fullmatch(picture.alt) or _SAYS_NOTHING.fullmatch(picture.alt):
+    if says_nothing(picture.alt):
         return ("These words do not say what it shows.", "Say what somebody would miss who cannot see it.")
     if len(picture.alt) > LONGEST_TEXT:
         return (
@@ -131,10 +140,8 @@ def _wrong(picture: Placed, known: Pictures) -> tuple[str, str] | None:
             f"At most {LONGEST_TEXT}; what takes longer to say belongs into the letter, for everybody.",
         )
     if picture.title:
-        return ("The words in quotation marks behind it are shown nowhere.", "Say it between the square brackets, or leave it out.")
+        return (
+            "The words in quotation marks behind it are shown nowhere.",
+            "Say it between the square brackets, or leave it out.",
+        )
     return None
-
-
-def is_name(name: str) -> bool:
-    """Whether a picture may be called so."""
-    return NAME.fullmatch(name) is not None

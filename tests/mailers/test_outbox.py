@@ -93,9 +93,9 @@ def test_a_letter_carries_its_logo_and_shows_it_without_asking_anybody(tmp_path:
         "multipart/alternative", "text/plain", "multipart/related", "text/html", "image/png",
     ]  # fmt: skip
     assert (stored.part("plain"), stored.part("html")) == (letter.text, letter.html)
-    assert stored.logo() == "data:image/png;base64,iVBORyBwaWN0dXJl"
+    assert stored.pictures()["logo"] == "data:image/png;base64,iVBORyBwaWN0dXJl"
     confirmation = a_mail(kind=Kind.CONFIRMATION, sender=sender)
     post(outbox, confirmation)
     bare = outbox.get(confirmation.delivery)
     assert bare is not None
-    assert bare.logo() is None
+    assert bare.pictures() == {}
