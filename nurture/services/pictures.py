@@ -1,4 +1,4 @@
-"""Pictures of letters: taken in once, kept while a letter shows them, and shown by this site beside the mails that carry them."""
+"""Pictures of letters: taken in once, kept while a letter shows them, shown by this site as the mails do that carry them."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ FOLDER = "pictures"
 KEPT = timedelta(days=30)
 """So long a picture stays that no letter shows: one may be put back."""
 _LONGEST_NAME = 40
-_MARKS = re.compile(r"([\\\[\]`*_<>&{}!])")
+_MARKS = re.compile(r"([\\\[\]`*_<>&{}%#!])")
 
 
 class NotAdded(NurtureError):

@@ -56,7 +56,7 @@ def body(mail: Mail) -> Body:
     made.content = [Content("text/plain", mail.text), Content("text/html", mail.html)]
     for name, value in mail.headers.items():
         made.add_header(Header(name, value))
-    for picture in mail.enclosed:
+    for picture in reversed(mail.enclosed):  # the SDK puts each before the one added last
         content, kind, name = b64encode(picture.content).decode(), FileType(f"image/{picture.subtype}"), picture.file_name
         made.add_attachment(Attachment(content, FileName(name), kind, Disposition("inline"), ContentId(picture.cid)))
     # Events flatten custom_args among SendGrid's own fields, hence the prefix; `delivery_id` is our public contract.
