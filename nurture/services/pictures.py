@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, count
 from pathlib import Path
+from textwrap import shorten
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -36,7 +37,9 @@ FOLDER = "pictures"
 KEPT = timedelta(days=30)
 """So long a picture stays that no letter shows: one may be put back."""
 _LONGEST_NAME = 40
-_MARKS = re.compile(r"([\\\[\]`*_<>&{}%#!])")
+_MARKS = re.compile(r"([\\\[\]`*_<>&!])")
+_SHOWN = re.compile(r'src="cid:[^"]*"')
+_JINJA = re.compile(r"[{}%#]{2}")
 
 
 class NotAdded(NurtureError):
@@ -95,6 +98,8 @@ def checked_words(alt: str) -> str:
         raise NotAdded(
             "alt", f"Please use at most {LONGEST_TEXT} characters; these are {len(words)}. More belongs into the letter."
         )
+    if _JINJA.search(words):
+        raise NotAdded("alt", "Please leave out the curly brackets: these words are the same for every reader.")
     if says_nothing(words):
         raise NotAdded("alt", f"“{words}” does not say what it shows. Please say what somebody would miss who cannot see it.")
     return words
@@ -106,7 +111,7 @@ def _added(db: Connection, made: Developed, alt: str, by: str, wall: datetime) -
         pictures.touch(db, [there.name], wall)
         return there
     ending = "jpg" if made.subtype == "jpeg" else "png"
-    stem = re.sub(r"[^a-z0-9]+", "-", alt.lower()).strip("-")[:_LONGEST_NAME].strip("-") or "picture"
+    stem = shorten(re.sub(r"[^a-z0-9]+", " ", alt.lower()), _LONGEST_NAME, placeholder="").replace(" ", "-") or "picture"
     names = (f"{stem}.{ending}" if number == 1 else f"{stem}-{number}.{ending}" for number in count(1))
     name = next(name for name in names if not pictures.named(db, [name]))
     found = _as_picture(name, made)
@@ -188,6 +193,11 @@ def on_a_page(rt: Runtime, html: str) -> str:
     """A finished mail that shows its pictures and the logo without a mail around it: from this site, and within itself."""
     logo = rt.practice.logo
     return at_our_address(html if logo is None else html.replace(f'src="cid:{LOGO}"', f'src="{logo.address}"'))
+
+
+def left_out(html: str) -> str:
+    """A finished mail as an app shows it that hides pictures: each one cannot be shown, and its words stand there."""
+    return _SHOWN.sub('src="data:,"', html)
 
 
 def forget_unused(db: Connection, wall: datetime) -> int:

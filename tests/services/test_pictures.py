@@ -60,7 +60,7 @@ def there(rt: Runtime, name: str) -> bool:
 
 def test_a_photograph_is_taken_in_small_and_named_by_its_words(rt: Runtime) -> None:
     made = a_picture(rt, photograph(1600, 1200))
-    assert made.name == "two-nerve-cells-and-the-narrow-gap-betwe.jpg"
+    assert made.name == "two-nerve-cells-and-the-narrow-gap.jpg"
     found = pictures.content(rt, made.id)
     assert found is not None
     content, subtype = found
@@ -86,6 +86,7 @@ def test_the_same_picture_again_is_the_one_that_is_here_and_another_gets_a_name_
         (drawing(), "  ", "alt", "say what it shows, or that it is only decoration"),
         (drawing(), "a picture", "alt", "does not say what it shows"),
         (drawing(), "IMG_2041.jpeg", "alt", "does not say what it shows"),
+        (drawing(), "A cell of {{ reader.first_name }}", "alt", "leave out the curly brackets"),
         (drawing(), "x" * (LONGEST_TEXT + 1), "alt", "at most 250 characters; these are 251"),
     ],
 )  # fmt: skip
@@ -95,7 +96,7 @@ def test_what_cannot_be_taken_in_says_what_to_do(rt: Runtime, content: bytes, al
     assert refused.value.field == field
 
 
-@pytest.mark.parametrize("alt", [ALT, DECORATIVE, "A [box] of `pills` & <b>bold</b> *x* \\ {{ reader.first_name }} {% if %}"])
+@pytest.mark.parametrize("alt", [ALT, DECORATIVE, "A [box] of `pills` & <b>bold</b> *x* \\ {y} #1"])
 def test_words_come_out_of_a_letter_as_they_went_in(rt: Runtime, alt: str) -> None:
     made = a_picture(rt)
     letter = read_letter("01-a.md", f"---\nsubject: x\n---\n{pictures.as_markdown(made, alt)}\n")

@@ -151,7 +151,7 @@ def preview(sequence: str, step: str) -> Response:
         text = f"<pre>{escape(content.text)}</pre>"
         return _framed(f'<!doctype html><html lang="en"><title>Plain text</title><style>{_PLAIN}</style>{text}</html>')
     html = _in_light(content.html, dark=_view() == "dark").replace("<head>", '<head><base target="_blank">', 1)
-    return _framed(html if _view() == "bare" else pictures.on_a_page(rt(), html))
+    return _framed(pictures.left_out(html) if _view() == "bare" else pictures.on_a_page(rt(), html))
 
 
 _PLAIN = "body{margin:1.5rem;font:15px/1.5 ui-monospace,monospace;background:#fff;color:#222}pre{white-space:pre-wrap}"

@@ -26,6 +26,12 @@ def allow_a_file() -> None:
         request.max_content_length = MOST_READ + _FORM_BYTES
 
 
+@pages.teardown_request
+def close_the_file(_: BaseException | None) -> None:
+    """Whatever was answered: an upload is a file of this machine for a moment."""
+    request.close()
+
+
 def _is_live() -> bool:
     return "HX-Request" in request.headers
 
@@ -66,8 +72,7 @@ def put_in(sequence: str, step: str) -> Response:
         if given is None or not given.filename:
             raise NotAdded("file", "Please choose a picture first.")
         words = pictures.checked_words(alt)
-        with given.stream as file:
-            line = pictures.as_markdown(pictures.add(rt(), file.read(), words, g.me.id), words)
+        line = pictures.as_markdown(pictures.add(rt(), given.read(), words, g.me.id), words)
     except NotAdded as refused:
         return page("desk/letters/picture_refused.html", 422, refused=refused) if _is_live() else _form(sequence, step, refused)
     if _is_live():

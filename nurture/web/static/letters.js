@@ -218,12 +218,14 @@
   const wrong = chooser.querySelector(".trouble");
   const progress = chooser.querySelector("[role=status]");
   const look = chooser.querySelector(".chosen");
+  let place = 0;
 
   function choosePicture() {
     chooser.reset();
     wrong.replaceChildren();
     look.hidden = true;
     chooser.alt.disabled = false;
+    place = body.selectionStart; // behind a dialog a text area forgets where its cursor was
     dialog.showModal();
   }
   function refuse(words, field) {
@@ -242,7 +244,7 @@
     reader.readAsDataURL(file);
   });
   dialog.querySelector("[data-close]").addEventListener("click", () => dialog.close());
-  dialog.addEventListener("close", () => body.focus());
+  dialog.addEventListener("close", () => { body.focus(); body.setSelectionRange(place, place); });
   chooser.addEventListener("submit", async (event) => {
     event.preventDefault();
     const file = chooser.file.files[0];
@@ -261,8 +263,8 @@
     const part = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("p");
     if (!answer.ok || !part?.dataset.line) return refuse(answer.status < 500 && part ? part.textContent : "It could not be put in. Please try again.", chooser.file);
     progress.textContent = "";
+    dialog.addEventListener("close", () => block(part.dataset.line), { once: true });
     dialog.close();
-    block(part.dataset.line);
   });
 
   for (const pick of form.querySelectorAll("[data-pick]")) {
