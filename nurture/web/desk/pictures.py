@@ -24,6 +24,7 @@ def allow_a_file() -> None:
     """Only the form that brings a picture may be larger than others."""
     if request.endpoint == "letter_pictures.put_in":
         request.max_content_length = MOST_READ + _FORM_BYTES
+        request.max_form_memory_size = 4 * _FORM_BYTES  # a file is read in pieces of 64 kB, and what is left of one counts too
 
 
 @pages.teardown_request
