@@ -18,7 +18,8 @@ KEY = "ketamine-and-talk-therapy"
 MOST_BYTES = 200_000
 PAGES = (
     "/desk/", "/desk/letters/", f"/desk/letters/{KEY}/history", f"/desk/letters/{KEY}/history/editions",
-    f"/desk/letters/{KEY}/history/publish", f"/desk/letters/{KEY}/history/picture", "/desk/sequence/", "/desk/simulator", "/desk/people/", "/desk/requests",
+    f"/desk/letters/{KEY}/history/publish", f"/desk/letters/{KEY}/history/picture",
+    "/desk/sequence/", "/desk/simulator", "/desk/people/", "/desk/requests",
     "/desk/numbers", "/desk/access/", "/desk/account/", "/desk/account/protect", "/desk/mails",
 )  # fmt: skip
 
