@@ -17,6 +17,7 @@ from nurture.web.desk import (
     numbers,
     people,
     person,
+    pictures,
     requests,
     sequence,
     settings,
@@ -32,7 +33,7 @@ def create_app(rt: Runtime) -> Flask:
     pages.prepare(app)
     for blueprint in (
         public.pages, reading.pages, subscriber.pages, ops.pages, entry.pages, account.pages, access.pages, dashboard.pages,
-        letters.pages, people.pages, many.pages, importing.pages, person.pages, requests.pages, numbers.pages,
+        letters.pages, pictures.pages, people.pages, many.pages, importing.pages, person.pages, requests.pages, numbers.pages,
         sequence.pages, simulator.pages, settings.pages, domain.pages, keys.pages, start.pages,
         api.api, webhooks.webhooks,
     ):  # fmt: skip

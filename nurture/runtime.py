@@ -7,6 +7,7 @@ import secrets
 import signal
 import threading
 from base64 import b64decode
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -36,7 +37,7 @@ from nurture.settings import PREFIX, SettingRefused, Settings, chooses_mailer, i
 from nurture.store import facts, instance
 from nurture.store.database import Database
 from nurture.tokens import Purpose, Tokens
-from nurture.words import DeliveryId
+from nurture.words import DeliveryId, PictureId
 
 _log = log.get(__name__)
 
@@ -84,6 +85,10 @@ class Memory:
     """Since when, in boot seconds, it has seen each mail in doubt (delivery.reconcile)."""
     doubts_looked_at: float = -math.inf
     """When, in boot seconds, it last looked at them."""
+    album: OrderedDict[PictureId, Picture] = field(default_factory=OrderedDict)
+    """Pictures it has sent lately, the last ones at its end (delivery.album)."""
+    leafing: threading.Lock = field(default_factory=threading.Lock)
+    """One thread at a time looks into the album."""
 
 
 @dataclass

@@ -29,6 +29,7 @@ KEY = "ketamine-and-talk-therapy"
 LOGO = Logo(png(200, 48), "png", 200, 48)
 DESK = {
     "desk": "/desk/", "desk-letters": "/desk/letters/", "desk-letter": f"/desk/letters/{KEY}/history",
+    "desk-picture": f"/desk/letters/{KEY}/history/picture",
     "desk-editions": f"/desk/letters/{KEY}/history/editions", "desk-plan": "/desk/sequence/",
     "desk-simulator": "/desk/simulator", "desk-people": "/desk/people/", "desk-requests": "/desk/requests",
     "desk-numbers": "/desk/numbers", "desk-access": "/desk/access/", "desk-protect": "/desk/account/protect",

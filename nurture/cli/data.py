@@ -14,11 +14,12 @@ from nurture import log, runtime
 from nurture import settings as configuration
 from nurture.cli.mail import who
 from nurture.clock import SystemClock
+from nurture.domain.picture import Pictures
 from nurture.letters import dialect, gate, markup
 from nurture.letters.gate import Finding
 from nurture.letters.reading import Measure
 from nurture.letters.source import SEQUENCE_FILE, Letter, read_folder
-from nurture.services import publishing
+from nurture.services import pictures, publishing
 from nurture.settings import Settings
 from nurture.store.publications import Publication
 
@@ -33,7 +34,7 @@ def emails() -> None:
 @click.option("--background", is_flag=True, help="Let the service do it, and look with `emails published`.")
 @click.option("--remove", is_flag=True, help="Take out letters that have no file here, also while people are reading.")
 def import_(folder: Path, background: bool, remove: bool) -> None:
-    """Load a sequence from FOLDER (sequence.yaml and NN-name.md files); a changed letter gets a new edition.
+    """Load a sequence from FOLDER (sequence.yaml, NN-name.md files, pictures/); a changed letter gets a new edition.
 
     First every letter is filled for every living reader. If it would break for one, nothing is published, and you are told for
     how many and why. Other waits, another order or other hours move whoever is in the middle: what was not sent yet follows
@@ -98,7 +99,7 @@ def _plain(value: object) -> str:
 @click.argument("sequence")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def export(sequence: str, folder: Path) -> None:
-    """Write SEQUENCE into FOLDER, byte for byte as it was loaded."""
+    """Write SEQUENCE into FOLDER, byte for byte as it was loaded, with its pictures in pictures/."""
     rt = runtime.build(configuration.load())
     count = publishing.export_folder(rt, sequence, folder)
     rt.close()
@@ -127,9 +128,9 @@ def lint(ctx: click.Context, folders: tuple[Path, ...], day: datetime | None, as
         _Judged(
             f"{place}/{letter.file_name}",
             gate.measure(letter, facts),
-            gate.check(letter, today=today, facts=facts) + markup.check_letter(letter, values),
+            gate.check(letter, today=today, facts=facts, pictures=known) + markup.check_letter(letter, values, known),
         )
-        for place, letter in _letters(settings, folders)
+        for place, letter, known in _letters(settings, folders)
     ]
     findings = [finding for each in judged for finding in each.findings]
     open_ones = [finding for finding in findings if not finding.waived]
@@ -149,17 +150,22 @@ def _count(number: int, name: str) -> str:
     return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
-def _letters(settings: Settings, folders: tuple[Path, ...]) -> Iterator[tuple[str, Letter]]:
-    """Each letter that is to be checked, and where it is: its folder, or the key of its sequence in the database."""
+def _letters(settings: Settings, folders: tuple[Path, ...]) -> Iterator[tuple[str, Letter, Pictures]]:
+    """Each letter that is to be checked, where it is (its folder, or the key of its sequence in the database), and the pictures
+    that are there.
+    """
     if not folders and _has_database(settings):
         rt = runtime.build(settings)
         stored = publishing.stored_letters(rt)
+        known = pictures.known(rt, *(letter.body for letters in stored.values() for letter in letters))
         rt.close()
-        yield from ((key, letter) for key, letters in stored.items() for letter in letters)
+        yield from ((key, letter, known) for key, letters in stored.items() for letter in letters)
         return
     for folder in folders or sorted(path.parent for path in runtime.shipped("letters").glob(f"*/{SEQUENCE_FILE}")):
         near = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-        yield from ((str(near), letter) for letter in read_folder(folder)[1])
+        letters = read_folder(folder)[1]
+        known = pictures.only(pictures.beside(folder, [letter.body for letter in letters]))
+        yield from ((str(near), letter, known) for letter in letters)
 
 
 def _has_database(settings: Settings) -> bool:

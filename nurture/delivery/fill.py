@@ -6,19 +6,20 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 from nurture.domain.delivery import Kind
+from nurture.domain.picture import shown_in
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.domain.timeline import ON_TIME, next_anchor
 from nurture.letters.compiler import Edition, compile_letter
 from nurture.letters.filling import Content, Unfillable, Values, fill
 from nurture.letters.source import read_letter
-from nurture.mailers.base import Mail, MailRefused, headers
+from nurture.mailers.base import Mail, MailRefused, Picture, headers
 from nurture.runtime import Runtime, shipped
 from nurture.sealing import Sealed, Unreadable
 from nurture.store import subscribers, users
 from nurture.store.claims import Claimed
 from nurture.store.sequences import StoredEdition
 from nurture.tokens import Purpose
-from nurture.words import EditionId, RequestId, SubscriberId
+from nurture.words import EditionId, PictureId, RequestId, SubscriberId
 
 UNFIT = (Unfillable, Unreadable, MailRefused, LookupError)
 """What makes one mail impossible, and no other."""
@@ -31,8 +32,14 @@ def own_mail(kind: Kind, name: str = "") -> Edition:
     return compile_letter(read_letter(name, (shipped("mail") / name).read_text("utf-8")), kind)
 
 
-def mail_of(rt: Runtime, row: Claimed, editions: Mapping[EditionId, StoredEdition], request: RequestId) -> Mail:
-    """The mail of a claimed row, to go in `request`. Raises one of UNFIT."""
+def mail_of(
+    rt: Runtime,
+    row: Claimed,
+    editions: Mapping[EditionId, StoredEdition],
+    pictures: Mapping[PictureId, Picture],
+    request: RequestId,
+) -> Mail:
+    """The mail of a claimed row, to go in `request`, with the pictures that this reader's text shows. Raises one of UNFIT."""
     if row.kind is Kind.LETTER:
         if row.edition is None:
             raise LookupError("the letter of this step is gone")
@@ -58,6 +65,7 @@ def mail_of(rt: Runtime, row: Claimed, editions: Mapping[EditionId, StoredEditio
     return Mail(
         row.id, request, row.kind, to, content.subject, content.html, content.text, sender,
         headers(sender, row.kind, row.id, unsubscribe), next_anchor(row.planned, rt.clock.now(), rt.clock.stretch(ON_TIME)),
+        tuple(pictures[picture] for picture in shown_in(content.html)) if pictures else (),
     )  # fmt: skip
 
 

@@ -5,15 +5,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from nurture import crash, log
+from nurture.delivery import album
 from nurture.delivery.fill import UNFIT, mail_of
 from nurture.delivery.late import sort_out
 from nurture.delivery.settle import Request
-from nurture.mailers.base import Mail
+from nurture.mailers.base import Mail, Picture
 from nurture.runtime import Runtime
 from nurture.store import access, claims, drafts, sequences
 from nurture.store.claims import Claimed
 from nurture.store.sequences import StoredEdition
-from nurture.words import BatchId, DeliveryId, EditionId, RequestId, SubscriberId, new_id
+from nurture.words import BatchId, DeliveryId, EditionId, PictureId, RequestId, SubscriberId, new_id
 
 _log = log.get(__name__)
 
@@ -26,6 +27,8 @@ class Batch:
     leased: float
     """Boot seconds when its lease was last written."""
     editions: dict[EditionId, StoredEdition] = field(default_factory=dict)
+    pictures: dict[PictureId, Picture] = field(default_factory=dict)
+    """Those its letters show."""
     rows: deque[Claimed] = field(default_factory=deque)
     left: int = 0
     """Rows of which the end is not known yet."""
@@ -49,11 +52,12 @@ def open_batch(rt: Runtime, batch: BatchId) -> Batch:
         editions = sequences.read_editions(db, {row.edition for row in rows if row.edition})
         notices = {row.about for row in rows if row.about}
         logins, trials = (access.addressed(db, notices), drafts.trials_of(db, notices)) if notices else ({}, {})
+        pictures = album.shown(rt, db, [*(one.html for one in editions.values()), *(one.html for one in trials.values())])
     rows = [replace(row, login=logins.get(row.about), trial=trials.get(row.about)) if row.about else row for row in rows]
     left = (lease - rt.clock.wall()) if lease else rt.patience.lease
     leased = rt.clock.boot_seconds() - (rt.patience.lease - left).total_seconds()
     kept = deque(sort_out(rt, batch, rows))
-    return Batch(batch, leased, editions, kept, len(kept))
+    return Batch(batch, leased, editions, pictures, kept, len(kept))
 
 
 class Tray:
@@ -91,7 +95,7 @@ class Tray:
         while batch.rows and len(rows) < self._rt.mailer.per_request and batch.rows[0].subscriber not in people:
             row = batch.rows.popleft()
             try:
-                mails.append(mail_of(self._rt, row, batch.editions, request))
+                mails.append(mail_of(self._rt, row, batch.editions, batch.pictures, request))
             except UNFIT as error:
                 self._unfit.setdefault(batch.id, {})[row.id] = str(error)
                 _log.error("delivery_cannot_be_rendered", delivery=row.id, kind=row.kind.value, error=type(error).__name__)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from difflib import SequenceMatcher
 
+from nurture.domain.picture import SCHEME
 from nurture.letters.gate import Finding
 from nurture.letters.rewriting import changed_fact
 from nurture.letters.source import REVIEW_EVERY, Letter, LetterRefused, read_letter
@@ -78,6 +79,8 @@ def fix_of(letter: Letter, finding: Finding) -> Fix | None:
             return _at_the_end(letter, "Add the button “Ask for a call”", '{{ button("Ask for a call", links.consultation) }}')
         case "C15":
             return _below(letter, finding, "Add whom to call", "{{ crisis() }}")
+        case "T19":
+            return _without_picture(letter, finding)
     bare = re.search(r"reader\.first_name", finding.words)
     if bare:
         return None
@@ -94,6 +97,20 @@ def _below(letter: Letter, finding: Finding, label: str, put: str) -> Fix | None
 def _at_the_end(letter: Letter, label: str, put: str) -> Fix:
     end = len(letter.body.rstrip())
     return Fix(label, end, end, f"\n\n{put}\n")
+
+
+_PICTURE = re.compile(r"!\[[^\]\n]*\]\(\s*<?([^)\s>]*)[^)\n]*\)")
+
+
+def _without_picture(letter: Letter, finding: Finding) -> Fix | None:
+    """Take out a picture from elsewhere; one of ours only lacks something that nobody else can say."""
+    if finding.line is None or finding.words.startswith(SCHEME):
+        return None
+    begin, end = _line_span(letter, finding.line)
+    for found in _PICTURE.finditer(letter.body, begin, end):
+        if found[1].startswith(finding.words):
+            return Fix("Take this picture out", found.start(), found.end(), "")
+    return None
 
 
 def _line_span(letter: Letter, line: int) -> tuple[int, int]:

@@ -16,8 +16,15 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from nurture.domain.delivery import Kind
-from nurture.letters import dialect, layout
+from nurture.domain.picture import Pictures
+from nurture.letters import dialect, layout, pictures
 from nurture.letters.source import Letter, LetterRefused
+
+NO_PICTURES: Pictures = MappingProxyType({})
+
+
+class PictureMisplaced(LetterRefused):
+    """A letter shows a picture that it cannot show, or not like this."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,10 @@ class _Tokens:
                 hidden += value
         return re.sub(rf"(?m)^[ \t]*({self.nonce}[bm]\d{{4}}z)[ \t]*$", r"\n\1\n", hidden)  # alone on a line: own block
 
+    def as_written(self, text: str) -> str:
+        """`text` with the Jinja back in place."""
+        return re.sub(rf"{self.nonce}[bv](\d{{4}})z", lambda found: self.saved[int(found[1])], text)
+
     def restore(self, page: str, given: str, where: str) -> str:
         """`page` with the Jinja back in place; `given` is what went into the pipeline. Raises LetterRefused."""
         page = re.sub(rf"<p[^>]*>\s*((?:{self.nonce}b\d{{4}}z\s*)+)</p>", r"\1", page)
@@ -89,14 +100,17 @@ class _Tokens:
         before, after = sorted(token.findall(given)), sorted(token.findall(page))
         if before != after or page.count(self.nonce) != len(after):
             raise LetterRefused(where, "A part in curly brackets got lost. Do not use it inside code, images or titles.")
-        restored = token.sub(lambda found: self.saved[int(found[1])], page)
+        restored = self.as_written(page)
         # brackets may come from raw, escapes, entities or sources
         dialect.check(restored, f"{where}, as published", names=dialect.NAMES | dialect.FRAME)
         return restored
 
 
-def compile_letter(letter: Letter, kind: Kind = Kind.LETTER) -> Edition:
-    """The edition of a letter, or of another mail written like one. Raises LetterRefused(where, advice)."""
+def compile_letter(letter: Letter, kind: Kind = Kind.LETTER, known: Pictures = NO_PICTURES) -> Edition:
+    """The edition of a letter, or of another mail written like one; `known`: the pictures it may show.
+
+    Raises LetterRefused(where, advice).
+    """
     dialect.check(letter.subject, letter.file_name)
     dialect.check(letter.preheader, letter.file_name)
     dialect.check(letter.body, letter.file_name, letter.body_line, macros=True)
@@ -105,8 +119,7 @@ def compile_letter(letter: Letter, kind: Kind = Kind.LETTER) -> Edition:
     tokens = _Tokens({source.id: source.number for source in letter.sources})
     body, preheader = tokens.hide_all(letter.body), tokens.hide_all(letter.preheader)
     subject = tokens.hide_all(letter.subject)
-    parsed = layout.parse(body, tokens.blocks)
-    _check_blocks(parsed, tokens.blocks, letter)
+    parsed = _parsed(body, tokens, letter, known)
     values = {
         "subject": subject,
         "preheader": preheader,
@@ -133,14 +146,32 @@ def compile_letter(letter: Letter, kind: Kind = Kind.LETTER) -> Edition:
     )
 
 
-def compile_page(letter: Letter) -> str:
+def compile_page(letter: Letter, known: Pictures = NO_PICTURES) -> str:
     """The text of a letter as HTML for a page of the site: a template like an edition's, without a mail's frame."""
     dialect.check(letter.body, letter.file_name, letter.body_line, macros=True)
     tokens = _Tokens({source.id: source.number for source in letter.sources})
     body = tokens.hide_all(letter.body)
+    parsed = _parsed(body, tokens, letter, known)
+    return tokens.restore(layout.to_html(parsed), _given(body, tokens), letter.file_name)
+
+
+def _parsed(body: str, tokens: _Tokens, letter: Letter, known: Pictures) -> list[Token]:
     parsed = layout.parse(body, tokens.blocks)
     _check_blocks(parsed, tokens.blocks, letter)
-    return tokens.restore(layout.to_html(parsed), _given(body, tokens), letter.file_name)
+    _check_pictures(parsed, tokens, letter, known)
+    return layout.with_pictures(parsed, known)
+
+
+def _check_pictures(parsed: list[Token], tokens: _Tokens, letter: Letter, known: Pictures) -> None:
+    """Each picture must be one of ours, with words that stand for it, and on a line of its own."""
+    for block in tokens.blocks.values():
+        if isinstance(block, layout.Aside) and any(pictures.placed(layout.parse(block.markdown))):
+            raise PictureMisplaced(letter.file_name, "A box cannot hold a picture. Put it on a line of its own.")
+    for wrong in pictures.troubles(pictures.placed(parsed), known):
+        words = tokens.as_written(wrong.words)
+        at = letter.body.find(words)
+        line = f", line {letter.body_line + letter.body.count(chr(10), 0, at)}" if at >= 0 else ""
+        raise PictureMisplaced(letter.file_name + line, f"{words}: {wrong.why} {wrong.instead}")
 
 
 def _given(body: str, tokens: _Tokens) -> str:

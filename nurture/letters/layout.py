@@ -15,9 +15,14 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
+from nurture.domain.picture import SCHEME, Pictures, content_id
+from nurture.letters import pictures
+
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 MOST_OCTETS = 900
 """Longest line of a part: RFC 5322 section 2.1.1 allows 998 octets; values filled in later need room."""
+WIDTH = 494
+"""Pixels inside the letter's column, of its margins and edges on a desktop (templates/mail/layout.html)."""
 
 
 @cache
@@ -56,7 +61,17 @@ class Aside:
     markdown: str
 
 
-Block = Button | Crisis | Aside
+@dataclass(frozen=True)
+class Shown:
+    """A picture, as wide as it is shown where there is room. `alt`: the words that stand for it; empty: it says nothing."""
+
+    cid: str
+    alt: str
+    width: int
+    height: int
+
+
+Block = Button | Crisis | Aside | Shown
 """What stands between paragraphs and is no Markdown."""
 
 BLOCK = "letter_block"
@@ -77,6 +92,23 @@ def parse(markdown: str, blocks: Mapping[str, Block] = MappingProxyType({})) -> 
     return tokens
 
 
+def with_pictures(tokens: list[Token], known: Pictures) -> list[Token]:
+    """The tokens with each paragraph that is nothing but a known picture as a block that shows it."""
+    put: list[Token] = []
+    for at, token in enumerate(tokens):
+        image = pictures.alone(tokens, at - 1) if token.type == "paragraph_close" else None
+        name = str(image.attrs["src"]).removeprefix(SCHEME) if image else ""
+        if image is None or name not in known:
+            put.append(token)
+            continue
+        found, alt = known[name], pictures.words_of(image)
+        width = min(found.width, WIDTH)
+        height = max(1, round(found.height * width / found.width))
+        block = Shown(content_id(found.id), "" if pictures.is_decorative(alt) else alt, width, height)
+        put[-2:] = [Token(BLOCK, "", 0, map=put[-2].map, block=True, meta={"block": block})]
+    return put
+
+
 def to_html(tokens: list[Token]) -> str:
     """The tokens as HTML."""
     html: str = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
@@ -93,6 +125,8 @@ def _block_html(block: Block) -> str:
             return str(macros.aside(Markup(to_html(parse(markdown)))))  # type: ignore[attr-defined]  # noqa: S704
         case Crisis():
             return str(macros.crisis())  # type: ignore[attr-defined]
+        case Shown(cid, alt, width, height):
+            return str(macros.picture(cid, alt, width, height))  # type: ignore[attr-defined]
 
 
 def _block_text(block: Block) -> str:
@@ -103,6 +137,8 @@ def _block_text(block: Block) -> str:
             return "\n".join(f"| {line}".rstrip() for line in to_text(parse(markdown)).splitlines())
         case Crisis():
             return CRISIS
+        case Shown(alt=alt):
+            return f"[Picture: {alt}]" if alt else ""
 
 
 CRISIS = (
@@ -139,7 +175,7 @@ def to_text(tokens: list[Token]) -> str:
             case "fence" | "code_block":
                 blocks.append(token.content.rstrip("\n"))
             case _ if token.type == BLOCK:
-                blocks.append(_block_text(token.meta["block"]))
+                blocks += filter(None, [_block_text(token.meta["block"])])
                 continues = False
             case "inline":
                 words = "> " * quote + prefix + _inline(token.children or [])
@@ -168,8 +204,6 @@ def _inline(children: list[Token]) -> str:
                 target = str(child.attrs["href"])
             case "link_close":
                 words += "" if words.endswith(target.removeprefix("mailto:")) else f": {target}"
-            case "image":
-                words += child.content
     return words
 
 

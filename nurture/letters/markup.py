@@ -13,8 +13,9 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+from nurture.domain.picture import Pictures
 from nurture.letters import contrast
-from nurture.letters.compiler import compile_letter
+from nurture.letters.compiler import NO_PICTURES, compile_letter
 from nurture.letters.filling import Unfillable, Values, fill
 from nurture.letters.gate.rules import Finding, Severity
 from nurture.letters.source import Letter, LetterRefused
@@ -31,6 +32,7 @@ GRACEFUL = {
     "css-at-media": "Outlook for Windows shows the wide layout, which is what its window has room for",
     "css-at-media-prefers-color-scheme": "the light letter is shown, or the client makes a dark one of its own",
     "css-border-radius": "corners are square",
+    "css-height": "Yahoo makes it a least height: a rule stays thin, a picture keeps its shape wherever its width has room",
     "css-max-height": "only on the preheader, which `mso-hide` hides there",
     "css-overflow": "only on the preheader, which is hidden anyway",
     "css-overflow-wrap": "`word-wrap` beside it says the same in the older way",
@@ -130,10 +132,12 @@ def check(html: str, text: str) -> list[Finding]:
     ]
 
 
-def check_letter(letter: Letter, values: Values) -> list[Finding]:
-    """The same of a letter that is not published yet, filled with `values`. One that cannot be compiled has no page."""
+def check_letter(letter: Letter, values: Values, pictures: Pictures = NO_PICTURES) -> list[Finding]:
+    """The same of a letter that is not published yet, filled with `values`; `pictures`: those it may show. One that cannot be
+    compiled has no page.
+    """
     try:
-        content = fill(compile_letter(letter), values)
+        content = fill(compile_letter(letter, known=pictures), values)
     except (LetterRefused, Unfillable):
         return []
     return check(content.html, content.text)

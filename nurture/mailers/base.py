@@ -28,10 +28,17 @@ LOGO = "logo"
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that goes out with each mail, so that showing it asks nobody for anything."""
+    """A picture that goes out with a mail, so that showing it asks nobody for anything."""
 
-    content: bytes
+    content: bytes = field(repr=False)
     subtype: str
+    cid: str = LOGO
+    """The Content-ID by which the mail shows it."""
+
+    @property
+    def file_name(self) -> str:
+        """What a mail client calls it that lists it; nothing of it was typed by anybody."""
+        return f"{self.cid}.{self.subtype}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class Mail:
     sender: Sender
     headers: Mapping[str, str]
     at: datetime = field(compare=False)
+    pictures: tuple[Picture, ...] = ()
+    """Those its text shows."""
 
     def __post_init__(self) -> None:
         """Check what becomes a header (CWE-93)."""
@@ -79,9 +88,10 @@ class Mail:
                 raise MailRefused(f"The {name} of a mail holds a line break or NUL, which could smuggle in other headers.")
 
     @property
-    def logo(self) -> Picture | None:
-        """The picture this mail shows: letters have one, also those that somebody tries out; other mail is bare."""
-        return self.sender.logo if self.kind is Kind.LETTER or f"cid:{LOGO}" in self.html else None
+    def enclosed(self) -> tuple[Picture, ...]:
+        """What goes out with it: its pictures, and in letters the logo, also in those that somebody tries out."""
+        logo = self.sender.logo if self.kind is Kind.LETTER or f"cid:{LOGO}" in self.html else None
+        return (logo, *self.pictures) if logo is not None else self.pictures
 
     @property
     def message_id(self) -> str:
@@ -119,12 +129,11 @@ def as_message(mail: Mail) -> EmailMessage:
     message["X-Nurture-Delivery"] = mail.delivery
     message.set_content(mail.text, cte="quoted-printable")
     message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
-    if mail.logo is not None:
+    for picture in mail.enclosed:
         parts: list[EmailMessage] = message.get_payload()  # type: ignore[assignment]
         parts[1].add_related(
-            mail.logo.content, "image", mail.logo.subtype, cid=f"<{LOGO}>", disposition="inline",
-            filename=f"{LOGO}.{mail.logo.subtype}",
-        )  # fmt: skip
+            picture.content, "image", picture.subtype, cid=f"<{picture.cid}>", disposition="inline", filename=picture.file_name
+        )
     return message
 
 

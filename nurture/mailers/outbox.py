@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from nurture.domain.delivery import Accepted, Outcome, Refused
-from nurture.mailers.base import LOGO, Mail, as_message
+from nurture.mailers.base import Mail, as_message
 from nurture.words import DeliveryId
+
+_SHOWN = re.compile(r'src="cid:([^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,19 @@ class Stored:
         body = self.message.get_body((subtype,))
         return str(body.get_content()).replace("\r\n", "\n") if body else ""
 
-    def logo(self) -> str | None:
-        """The picture it carries, as a `data:` address (RFC 2397)."""
+    def pictures(self) -> dict[str, str]:
+        """The pictures it carries: by Content-ID, each as a `data:` address (RFC 2397)."""
+        found = {}
         for part in self.message.walk():
-            if part["Content-ID"] == f"<{LOGO}>":
+            if part["Content-ID"]:
                 content = b64encode(part.get_payload(decode=True)).decode()  # type: ignore[arg-type]
-                return f"data:{part.get_content_type()};base64,{content}"
-        return None
+                found[str(part["Content-ID"]).strip("<>")] = f"data:{part.get_content_type()};base64,{content}"
+        return found
+
+    def page(self) -> str:
+        """The `html` part with the pictures it carries in it."""
+        carried = self.pictures()
+        return _SHOWN.sub(lambda found: f'src="{carried.get(found[1], f"cid:{found[1]}")}"', self.part("html"))
 
 
 class Outbox:

@@ -8,12 +8,12 @@ from sqlalchemy import Connection
 from nurture import log
 from nurture.letters import authoring, gate, markup
 from nurture.letters.authoring import Fix, Parts, Piece
-from nurture.letters.compiler import compile_letter
+from nurture.letters.compiler import PictureMisplaced, compile_letter
 from nurture.letters.gate import Finding
 from nurture.letters.reading import Measure
 from nurture.letters.source import Letter, LetterRefused, read_letter
 from nurture.runtime import Runtime
-from nurture.services import samples
+from nurture.services import pictures, samples
 from nurture.services.accounts import Account
 from nurture.store import drafts, new_letters, publications, sequences, subscribers
 from nurture.store.drafts import Draft, Released
@@ -211,18 +211,23 @@ def discard(rt: Runtime, sequence: str, step: StepKey, version: int) -> None:
 
 def look(rt: Runtime, letter: Letter) -> Look:
     """What the gate says about a letter, by line."""
+    facts, known, refused = rt.constant["practice"], pictures.known(rt, letter.body), ""
     try:
-        compile_letter(letter)
-    except LetterRefused as refused:
-        return Look([], gate.measure(letter, rt.constant["practice"]), refused.advice)
-    facts = rt.constant["practice"]
-    findings = gate.check(letter, today=rt.clock.now().date(), facts=facts) + markup.check_letter(letter, samples.values(rt))
+        compile_letter(letter, known=known)
+    except LetterRefused as error:
+        if not isinstance(error, PictureMisplaced):
+            return Look([], gate.measure(letter, facts), error.advice)
+        refused = error.advice
+    findings = gate.check(letter, today=rt.clock.now().date(), facts=facts, pictures=known)
+    if any(finding.rule == "T19" for finding in findings):
+        refused = ""  # the gate says it too, and where
+    findings += markup.check_letter(letter, samples.values(rt), known)
     remarks = [
         Remark(finding, _line(letter, finding), authoring.fix_of(letter, finding))
         for finding in findings
         if finding.waived is None
     ]
-    return Look(sorted(remarks, key=lambda one: (not one.stops, one.line or 0)), gate.measure(letter, facts))
+    return Look(sorted(remarks, key=lambda one: (not one.stops, one.line or 0)), gate.measure(letter, facts), refused)
 
 
 def _line(letter: Letter, finding: Finding) -> int | None:

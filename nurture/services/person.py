@@ -1,7 +1,6 @@
 """One person: what they agreed to, everything sent to them as they read it, what comes next, notes and tags."""
 
 import unicodedata
-from base64 import b64encode
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +13,7 @@ from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.letters.compiler import Edition
 from nurture.letters.filling import fill
 from nurture.runtime import Runtime
+from nurture.services import pictures
 from nurture.services.addresses import InputRefused
 from nurture.services.people import Catalogue, Named, Summary, opened, summaries
 from nurture.store import dossier, people, sequences, subscribers
@@ -165,11 +165,8 @@ def as_read(rt: Runtime, who: SubscriberId, delivery: DeliveryId) -> Shown:
     except UNFIT:
         raise Nobody("This mail can no longer be put together.") from None
     html = content.html.replace("<head>", '<head><base target="_blank">', 1)
-    if rt.practice.logo:
-        data = b64encode(rt.practice.logo.content).decode()
-        html = html.replace("cid:logo", f"data:image/{rt.practice.logo.subtype};base64,{data}")
     named = catalogue.find(mail.sequence, mail.step) if mail.sequence else None
-    return Shown(content.subject, html, mail.accepted or mail.due, named, mail.kind)
+    return Shown(content.subject, pictures.on_a_page(rt, html), mail.accepted or mail.due, named, mail.kind)
 
 
 def _edition(db: Connection, mail: Mailed) -> Edition:

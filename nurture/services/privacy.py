@@ -7,7 +7,7 @@ from nurture.delivery.vigil import look
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.runtime import Runtime
 from nurture.services import crowds as remembered
-from nurture.services import importing
+from nurture.services import importing, pictures
 from nurture.services.accounts import HISTORY_KEPT
 from nurture.store import access, crowds, drafts, events, imports, keys, subscribers, users
 
@@ -22,7 +22,8 @@ TRIALS_KEPT = timedelta(days=7)
 
 
 def retain(rt: Runtime) -> int:
-    """Delete sign-ups nobody confirmed in time, ended desk sessions, files of people to add, and history that is old enough.
+    """Delete sign-ups nobody confirmed in time, ended desk sessions, files of people to add, pictures no letter shows, and
+    history that is old enough.
 
     Returns how many sign-ups.
     """
@@ -36,6 +37,7 @@ def retain(rt: Runtime) -> int:
         imports.forget(db, rt.clock.wall() - importing.KEPT)
         crowds.forget(db, rt.clock.wall() - remembered.KEPT)
         keys.forget(db, rt.clock.wall() - HISTORY_KEPT)
+        pictures.forget_unused(db, rt.clock.wall())
         users.forget(db, rt.clock.wall() - HISTORY_KEPT)
     if deleted:
         _log.info("unconfirmed_deleted", count=deleted)

@@ -14,11 +14,12 @@ from sqlalchemy import Connection
 from nurture import log
 from nurture.delivery.fill import about_reader, public_links
 from nurture.domain.edit import Choice
+from nurture.domain.picture import Pictures
 from nurture.domain.sequence import PublicationState
 from nurture.domain.timeline import first_opening
 from nurture.domain.trouble import Trouble, What
 from nurture.letters import dialect
-from nurture.letters.compiler import Edition, compile_letter
+from nurture.letters.compiler import NO_PICTURES, Edition, compile_letter
 from nurture.letters.dialect import Hole
 from nurture.letters.filling import Unfillable, fill
 from nurture.letters.source import (
@@ -33,7 +34,7 @@ from nurture.letters.source import (
 )
 from nurture.runtime import Runtime, shipped
 from nurture.sealing import Unreadable
-from nurture.services import releasing, schedule
+from nurture.services import pictures, releasing, schedule
 from nurture.services.releasing import Loaded
 from nurture.settings import PREFIX
 from nurture.store import publications, schedules, sequences, subscribers
@@ -91,13 +92,15 @@ def load_folder(
     the sequence and `remove` does not say that it shall.
     """
     files = folder_files(folder)
-    draft = _draft(rt, files, str(folder))
+    beside = pictures.beside(folder, files.values())
+    draft = _draft(rt, files, str(folder), pictures.only(beside))
     with rt.database.begin() as db:
         old = sequences.load(db, draft.described.key)
         if old is not None and not replace:
             return None
         _check_nobody_loses(db, old, draft, remove)
         wall = rt.clock.wall()
+        pictures.keep(db, beside, by or process_name(), wall)
         publication = publications.ask(db, draft.described.key, files, by or process_name(), wall)
         taken = publications.take(db, process_name(), wall, wall + rt.patience.lease, publication)
     return _carry_out(rt, taken, tell, remove) if taken else None
@@ -106,9 +109,11 @@ def load_folder(
 def ask(rt: Runtime, folder: Path, by: str = "") -> int:
     """Leave a folder to be published by the scheduler; returns the publication's id. Raises what `load_folder` does at once."""
     files = folder_files(folder)
-    draft = _draft(rt, files, str(folder))
+    beside = pictures.beside(folder, files.values())
+    draft = _draft(rt, files, str(folder), pictures.only(beside))
     with rt.database.begin() as db:
         _check_nobody_loses(db, sequences.load(db, draft.described.key), draft)
+        pictures.keep(db, beside, by or process_name(), rt.clock.wall())
         return publications.ask(db, draft.described.key, files, by or process_name(), rt.clock.wall())
 
 
@@ -133,10 +138,11 @@ def under_way(rt: Runtime, limit: int = 10) -> list[Publication]:
         return publications.latest(db, limit)
 
 
-def _draft(rt: Runtime, files: Mapping[str, str], where: str) -> _Draft:
+def _draft(rt: Runtime, files: Mapping[str, str], where: str, beside: Pictures = NO_PICTURES) -> _Draft:
     described, letters = read_files(files, where)
     first_opening(rt.clock.now(), described.rules, ZoneInfo("UTC"))  # rules that never open are refused here, not later
-    return _Draft(described, letters, {letter.key: compile_letter(letter) for letter in letters})
+    known = {**pictures.known(rt, *(letter.body for letter in letters)), **beside}
+    return _Draft(described, letters, {letter.key: compile_letter(letter, known=known) for letter in letters})
 
 
 def _check_nobody_loses(db: Connection, old: StoredSequence | None, draft: _Draft, remove: bool = False) -> None:
@@ -324,13 +330,16 @@ def load_shipped(rt: Runtime) -> list[Loaded]:
 
 
 def export_folder(rt: Runtime, key: str, folder: Path) -> int:
-    """Write a sequence as the files it was made of, byte for byte, into `folder`; returns how many letters."""
+    """Write a sequence as the files it was made of, byte for byte, into `folder`, and beside them the pictures they show;
+    returns how many letters.
+    """
     with rt.database.read() as db:
         stored = sequences.load(db, key)
         known = sequences.all_keys(db)
-    if stored is None:
-        raise ImportRefused(f"There is no sequence {key!r}. Known are: {', '.join(known) or 'none'}.")
-    folder.mkdir(parents=True, exist_ok=True)
+        if stored is None:
+            raise ImportRefused(f"There is no sequence {key!r}. Known are: {', '.join(known) or 'none'}.")
+        folder.mkdir(parents=True, exist_ok=True)
+        pictures.export(db, [step.source for step in stored.steps], folder / pictures.FOLDER)
     (folder / SEQUENCE_FILE).write_bytes(stored.rules.encode())
     for step in stored.steps:
         (folder / step.file_name).write_bytes(step.source.encode())

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from nurture.delivery.fill import public_links
+from nurture.domain.picture import at_our_address
 from nurture.letters import dialect
 from nurture.letters.compiler import compile_page
 from nurture.letters.gate import measure
 from nurture.letters.source import Letter, Source, read_letter
 from nurture.runtime import Runtime
+from nurture.services import pictures
 from nurture.store import sequences
 from nurture.store.sequences import StoredSequence
 
@@ -48,7 +50,7 @@ def page(rt: Runtime, key: str, slug: str) -> Page | None:
     letter = letters[at]
     return Page(
         _place(rt, letter).subject,
-        dialect.render(compile_page(letter), True, _values(rt)),
+        at_our_address(dialect.render(compile_page(letter, pictures.known(rt, letter.body)), True, _values(rt))),
         letter.sources,
         measure(letter, rt.constant["practice"]).minutes,
         _place(rt, letters[at - 1]) if at else None,

@@ -11,6 +11,7 @@ from nurture.letters.compiler import compile_letter
 from nurture.letters.filling import Content, Unfillable, Values, fill
 from nurture.letters.source import Letter, LetterRefused
 from nurture.runtime import Runtime
+from nurture.services import pictures
 from nurture.services.accounts import Account
 from nurture.services.addresses import Address
 from nurture.store import drafts, ledger, subscribers
@@ -53,7 +54,7 @@ def values(rt: Runtime, who: str = NAMED) -> Values:
 def shown(rt: Runtime, letter: Letter, who: str = NAMED) -> Content:
     """A letter as somebody would get it. Raises CannotShow."""
     try:
-        return fill(compile_letter(letter), values(rt, who))
+        return fill(compile_letter(letter, known=pictures.known(rt, letter.body)), values(rt, who))
     except LetterRefused as refused:
         raise CannotShow(refused.advice) from None
     except Unfillable as refused:

@@ -154,6 +154,33 @@ editions = Table(
 """Immutable published versions: finished subject, HTML and text templates, and the letter's file they were made of (empty in
 editions older than the desk). `number`: the how-manieth of its letter, from 1; `published_at` may jump with the clock."""
 
+pictures = Table(
+    "pictures", metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(80), nullable=False, unique=True),
+    Column("content", LargeBinary, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("subtype", String(8), nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("alt", Text, nullable=False),
+    Column("added_at", Instant, nullable=False),
+    Column("added_by", String(120), nullable=False),
+    Column("used_at", Instant, nullable=False),
+    CheckConstraint("subtype IN ('png', 'jpeg')", name="subtype_known"),
+)  # fmt: skip
+"""Pictures of letters, as they travel: nothing in them but the picture. `id` is half of the SHA-256 of `content`, so that no
+picture is here twice and none ever changes; `alt`: the words that stood for it when it came; `used_at`: when a letter was last
+seen to show it. Real time."""
+
+edition_pictures = Table(
+    "edition_pictures", metadata,
+    Column("edition_id", Id, ForeignKey("editions.id", ondelete="CASCADE"), primary_key=True),
+    Column("picture_id", Id, ForeignKey("pictures.id"), primary_key=True),
+    Index("ix_edition_pictures_picture_id", "picture_id"),  # retention: whether any edition shows it
+)  # fmt: skip
+"""Which pictures an edition shows. While one does, the database keeps the picture."""
+
 drafts = Table(
     "drafts", metadata,
     Column("sequence_id", Id, ForeignKey("sequences.id"), primary_key=True),

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from nurture.domain.sequence import EnrollmentState, Step, read_step
-from nurture.store import given
+from nurture.store import given, pictures
 from nurture.store.columns import Instant
 from nurture.store.schema import editions, enrollments, sequences, steps, subscribers
 from nurture.words import EditionId, EnrollmentId, SequenceId, StepKey, SubscriberId, new_id
@@ -145,6 +145,7 @@ def publish(db: Connection, sequence: SequenceId, edition: StoredEdition, source
             number=before + 1,
         )
     )  # fmt: skip
+    pictures.shown_by(db, edition.id, edition.html)
 
 
 def read_editions(db: Connection, ids: Collection[EditionId]) -> dict[EditionId, StoredEdition]:

@@ -1,9 +1,10 @@
 """For the person who hosts it: health, and the local outbox."""
 
+import re
+
 from flask import Blueprint, Response, abort, jsonify, make_response, request
 from sqlalchemy.exc import SQLAlchemyError
 
-from nurture.mailers.base import LOGO
 from nurture.mailers.outbox import Outbox, Stored
 from nurture.services import health
 from nurture.settings import is_loopback
@@ -11,6 +12,8 @@ from nurture.web.pages import FRAMED_CSP, MAIL_CSP, page, rt
 
 pages = Blueprint("ops", __name__)
 
+_PICTURE = re.compile(r"(?:[\w+/=]{60,80}\r?\n){4,}(?:[\w+/=]+\r?\n)?")
+"""Many lines of base64: a page of them tells nobody anything."""
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip")
 
 
@@ -68,7 +71,7 @@ def outbox_mail(delivery: str) -> Response:
     mail = _stored(delivery)
     shown = _summary(mail) | {
         "from": str(mail.message["From"]), "headers": [[name, str(value)] for name, value in mail.message.items()],
-        "text": mail.part("plain"), "source": mail.source,
+        "text": mail.part("plain"), "source": _PICTURE.sub("[a picture, left out here]\n", mail.source),
     }  # fmt: skip
     response = page("outbox/mail.html", mail=shown)
     response.headers["Content-Security-Policy"] = FRAMED_CSP
@@ -78,10 +81,7 @@ def outbox_mail(delivery: str) -> Response:
 @pages.get("/outbox/<delivery>/html")
 def outbox_html(delivery: str) -> Response:
     """The HTML part of a captured mail, for the sandboxed frame."""
-    stored = _stored(delivery)
-    html = stored.part("html").replace("<head>", '<head><base target="_blank">', 1)  # links open beside it
-    if (logo := stored.logo()) is not None:
-        html = html.replace(f"cid:{LOGO}", logo)
+    html = _stored(delivery).page().replace("<head>", '<head><base target="_blank">', 1)  # links open beside it
     response = make_response(html)
     response.headers["Content-Security-Policy"] = MAIL_CSP
     return response

@@ -26,10 +26,11 @@ _CSP = (
 FRAMED_CSP = _CSP + "; frame-src 'self'"
 """For pages that show a mail in a sandboxed frame."""
 MAIL_CSP = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; "
+    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'self'; "
     "sandbox allow-popups allow-popups-to-escape-sandbox"
 )
-"""For the mail itself: its styles are inline by nature; nothing in it runs, loads or submits, and links open beside it."""
+"""For the mail itself: its styles are inline by nature; nothing in it runs or submits, it shows our own pictures and no others,
+and links open beside it."""
 
 DESK_SECTIONS = (
     ("home", "Home", "/desk/"),

@@ -1,13 +1,15 @@
 """What letters point to, and letters themselves: pages for everybody, to read and to print."""
 
+import re
 from itertools import chain
 
-from flask import Blueprint, Response, abort
+from flask import Blueprint, Response, abort, make_response
 from markupsafe import Markup
 
 from nurture.letters import registry
-from nurture.services import reading
+from nurture.services import pictures, reading
 from nurture.web.pages import page, rt
+from nurture.words import PictureId
 
 pages = Blueprint("reading", __name__)
 
@@ -47,6 +49,19 @@ def questions() -> Response:
 def doctor_list() -> Response:
     """A list to take to your doctor, to fill in on paper."""
     return page("public/list.html")
+
+
+@pages.get("/pictures/<picture>")
+def picture_of_a_letter(picture: str) -> Response:
+    """A picture that some letter shows, by an id that only its letters tell. It never changes, and nothing in it can run."""
+    found = pictures.content(rt(), PictureId(picture)) if re.fullmatch("[0-9a-f]{32}", picture) else None
+    if found is None:
+        abort(404)
+    response = make_response(found[0])
+    response.headers["Content-Type"] = f"image/{found[1]}"
+    response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'; sandbox"
+    response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response
 
 
 @pages.get("/read/<sequence>")

@@ -18,8 +18,10 @@ KEY = "ketamine-and-talk-therapy"
 MOST_BYTES = 200_000
 PAGES = (
     "/desk/", "/desk/letters/", f"/desk/letters/{KEY}/history", f"/desk/letters/{KEY}/history/editions",
-    f"/desk/letters/{KEY}/history/publish", "/desk/sequence/", "/desk/simulator", "/desk/people/", "/desk/requests",
-    "/desk/numbers", "/desk/access/", "/desk/account/", "/desk/account/protect", "/desk/mails", "/desk/help/silent",
+    f"/desk/letters/{KEY}/history/publish", f"/desk/letters/{KEY}/history/picture", "/desk/sequence/", "/desk/simulator",
+    "/desk/people/", "/desk/requests", "/desk/numbers", "/desk/access/", "/desk/account/", "/desk/account/protect",
+    "/desk/mails", "/desk/help/silent", "/desk/settings/", "/desk/settings/practice", "/desk/settings/look",
+    "/desk/settings/domain", "/desk/settings/keys", "/desk/start/", "/desk/start/letters", "/desk/start/series",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from nurture.delivery.fill import own_mail
 from nurture.domain.delivery import Kind
+from nurture.domain.picture import Picture, picture_id
 from nurture.letters import markup
 from nurture.letters.compiler import compile_letter
 from nurture.letters.filling import fill
@@ -18,6 +19,9 @@ LETTERS = read_folder(shipped("letters") / "ketamine-and-talk-therapy")[1]
 MAILS = {letter.key: compile_letter(letter) for letter in LETTERS} | {
     kind.value: own_mail(kind) for kind in (Kind.CONFIRMATION, Kind.ALREADY_SUBSCRIBED, Kind.NOTICE)
 }
+PICTURE = Picture(picture_id(b""), "synapse.png", "png", 1200, 900, 1000)
+SHOWN = replace(LETTERS[1], body=f"{LETTERS[1].body}\n![Two nerve cells](picture:{PICTURE.name})\n")
+MAILS["with a picture"] = compile_letter(SHOWN, known={PICTURE.name: PICTURE})
 SOUND = a_sample(MAILS["what-to-expect"])
 
 

@@ -1,6 +1,7 @@
 """The embedded mailer."""
 
 import asyncio
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from nurture.domain.delivery import Accepted, Kind, Outcome, Refused
 from nurture.mailers.base import Mail, MailRefused, Picture, Sender, as_message, headers
 from nurture.mailers.outbox import Outbox
 from nurture.words import DeliveryId, RequestId, new_id
+from tests.pictures import drawing
 
 SENDER = Sender("dana@example.org", "Dana Ünal", "replies@example.org", "https://letters.example.org")
 
@@ -82,6 +84,28 @@ def test_a_notice_to_the_therapist_has_no_list_headers() -> None:
     assert set(found) == {"Message-ID", "Auto-Submitted"}
 
 
+def test_a_mail_carries_the_pictures_it_shows_and_its_page_shows_them(tmp_path: Path) -> None:
+    one, two = Picture(drawing(), "png", "picture-1"), Picture(b"\xff\xd8\xff\r\n.\r\n\0", "jpeg", "picture-2")
+    html = '<p><img src="cid:picture-1" alt="One"> <img src="cid:picture-2" alt="Two"> <img src="cid:none" alt=""></p>\n'
+    mail = a_mail(html=html, sender=replace(SENDER, logo=Picture(b"\x89PNG", "png")), pictures=(one, two))
+    post(Outbox(tmp_path), mail)
+    stored = Outbox(tmp_path).get(mail.delivery)
+    assert stored is not None
+    assert [part.get_content_type() for part in stored.message.walk()] == [
+        "multipart/alternative", "text/plain", "multipart/related", "text/html", "image/png", "image/png", "image/jpeg",
+    ]  # fmt: skip
+    parts = {str(part["Content-ID"]): part for part in stored.message.walk() if part["Content-ID"]}
+    assert [part.get_filename() for part in parts.values()] == ["logo.png", "picture-1.png", "picture-2.jpeg"]
+    assert {part.get_content_disposition() for part in parts.values()} == {"inline"}
+    assert parts["<picture-1>"].get_payload(decode=True) == one.content
+    assert parts["<picture-2>"].get_payload(decode=True) == two.content
+    assert stored.part("html") == html
+    shown = f'src="data:image/png;base64,{b64encode(one.content).decode()}"'
+    assert stored.page() == html.replace('src="cid:picture-1"', shown).replace(
+        'src="cid:picture-2"', f'src="data:image/jpeg;base64,{b64encode(two.content).decode()}"'
+    )
+
+
 def test_a_letter_carries_its_logo_and_shows_it_without_asking_anybody(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path)
     sender = replace(SENDER, logo=Picture(b"\x89PNG picture", "png"))
@@ -93,9 +117,9 @@ def test_a_letter_carries_its_logo_and_shows_it_without_asking_anybody(tmp_path:
         "multipart/alternative", "text/plain", "multipart/related", "text/html", "image/png",
     ]  # fmt: skip
     assert (stored.part("plain"), stored.part("html")) == (letter.text, letter.html)
-    assert stored.logo() == "data:image/png;base64,iVBORyBwaWN0dXJl"
+    assert stored.pictures()["logo"] == "data:image/png;base64,iVBORyBwaWN0dXJl"
     confirmation = a_mail(kind=Kind.CONFIRMATION, sender=sender)
     post(outbox, confirmation)
     bare = outbox.get(confirmation.delivery)
     assert bare is not None
-    assert bare.logo() is None
+    assert bare.pictures() == {}

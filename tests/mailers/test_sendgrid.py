@@ -2,6 +2,7 @@
 
 import json
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
+from nurture.letters.imaging import develop
 from nurture.mailers.base import Picture, headers
 from nurture.mailers.sendgrid import SendGrid, body, rate_limit_wait, wire, written
 from nurture.words import DeliveryId, new_id
 from tests.mailers.posting import Posting
 from tests.mailers.test_outbox import SENDER, a_mail
+from tests.pictures import drawing, photograph
 from tests.servers import self_signed
 from tests.servers.sendgrid import (
     KEY,
@@ -80,6 +83,20 @@ def test_a_mail_arrives_as_it_was_written_with_every_header_and_all_tracking_off
     )
     assert settings["click_tracking"]["enable_text"] is False
     assert got.categories == []
+
+
+def test_pictures_go_inline_and_arrive_byte_for_byte_each_mail_with_its_own(server: SendGridServer) -> None:
+    one, two = Picture(drawing(), "png", "picture-1"), Picture(develop(photograph(900, 700)).content, "jpeg", "picture-2")
+    posted = mailer(server)
+    for pictures in ((one,), (one, two), (), (two,)):
+        html = "".join(f'<img src="cid:{picture.cid}" alt="A cell">' for picture in pictures) or "<p>None</p>"
+        assert isinstance(posted.post(a_mail(delivery=DeliveryId(new_id()), html=html, pictures=pictures)), Accepted)
+        got = server.accepted[-1].attachments
+        assert [each["content_id"] for each in got] == [picture.cid for picture in pictures]
+        assert [b64decode(each["content"]) for each in got] == [picture.content for picture in pictures]
+        assert [(each["type"], each["disposition"]) for each in got] == [
+            (f"image/{picture.subtype}", "inline") for picture in pictures
+        ]
 
 
 @pytest.mark.parametrize(
@@ -202,14 +219,27 @@ def test_an_answer_that_drips_is_over_when_the_request_may_take_no_longer(server
 TEXTS = st.text(max_size=60) | st.sampled_from(['"quoted"', "nurture", "\\", "line\u2028end", "Grüße 🙂", "to@example.org"])
 
 
-@given(to=TEXTS, subject=TEXTS, text=TEXTS, html=TEXTS, logo=st.none() | st.builds(Picture, st.binary(), st.just("png")))
-def test_the_quick_body_is_the_one_the_sdk_builds(to: str, subject: str, text: str, html: str, logo: Picture | None) -> None:
+ENCLOSED = st.builds(Picture, st.binary(), st.sampled_from(["png", "jpeg"]), st.sampled_from(["one", "two"]))
+
+
+@given(
+    to=TEXTS, subject=TEXTS, text=TEXTS, html=TEXTS, logo=st.none() | st.builds(Picture, st.binary(), st.just("png")),
+    pictures=st.lists(ENCLOSED, max_size=2),
+)  # fmt: skip
+def test_the_quick_body_is_the_one_the_sdk_builds(
+    to: str, subject: str, text: str, html: str, logo: Picture | None, pictures: list[Picture]
+) -> None:
     def one_line(value: str) -> str:
         return " ".join(value.split()).replace("\0", "")
 
     sender = replace(SENDER, logo=logo)
-    mail = a_mail(to="robin@example.org", subject=one_line(subject) or "x", text=text or "x", html=html or "x", sender=sender)
+    mail = a_mail(
+        to="robin@example.org", subject=one_line(subject) or "x", text=text or "x", html=html or "x", sender=sender,
+        pictures=tuple(pictures),
+    )  # fmt: skip
     assert json.loads(written(mail)) == json.loads(json.dumps(body(mail).get()))
-    assert [each["content_id"] for each in json.loads(written(mail)).get("attachments", [])] == (["logo"] if logo else [])
+    assert [each["content_id"] for each in json.loads(written(mail)).get("attachments", [])] == [
+        *(["logo"] if logo else []), *(picture.cid for picture in pictures),
+    ]  # fmt: skip
     odd = a_mail(to=one_line(to), headers=headers(mail.sender, mail.kind, mail.delivery, None))
     assert json.loads(written(odd))["personalizations"][0]["to"] == [{"email": odd.to}]

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
+from nurture.letters.imaging import develop
+from nurture.mailers.base import Picture
 from nurture.mailers.smtp import Smtp
 from nurture.settings import SettingRefused
 from tests.mailers.posting import Posting
 from tests.mailers.test_outbox import a_mail
+from tests.pictures import drawing, photograph
 from tests.servers.smtp import Mode, SmtpFault, SmtpServer, disconnect, hang, refuse
 
 USER = ("dana", "pass:word@example")
@@ -46,6 +49,21 @@ def test_a_mail_arrives_as_it_was_written(mode: Mode) -> None:
     assert got.part("html").replace("\r\n", "\n") == mail.html
     assert got.message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert got.message["Subject"] == mail.subject
+
+
+@pytest.mark.parametrize("mode", ["plain", "starttls", "smtps"])
+def test_pictures_arrive_byte_for_byte_under_the_names_the_letter_shows_them_by(mode: Mode) -> None:
+    photo = develop(photograph(900, 700)).content
+    pictures = (Picture(drawing(), "png", "picture-1"), Picture(photo, "jpeg", "picture-2"))
+    html = '<p><img src="cid:picture-1" alt="One"><img src="cid:picture-2" alt="Two"></p>\n'
+    with SmtpServer(mode, auth=None if mode == "plain" else USER) as server:
+        assert mailer(server).post(a_mail(html=html, pictures=pictures)) == Accepted()
+        (got,) = server.mails
+    arrived = {str(part["Content-ID"]): part for part in got.message.walk() if part["Content-ID"]}
+    assert list(arrived) == ["<picture-1>", "<picture-2>"]
+    assert [part.get_payload(decode=True) for part in arrived.values()] == [drawing(), photo]
+    assert [part.get_content_type() for part in arrived.values()] == ["image/png", "image/jpeg"]
+    assert got.part("html").replace("\r\n", "\n") == html
 
 
 def test_a_connection_is_kept_from_mail_to_mail() -> None:

@@ -418,8 +418,9 @@ def _rest(wrong: _Complaints, mail: Json) -> None:
     for field in ("template_id", "batch_id", "ip_pool_name"):
         if field in mail:
             wrong.is_type(mail[field], str, field)
-    if "attachments" in mail:
-        wrong.is_type(mail["attachments"], list, "attachments")
+    if "attachments" in mail and wrong.is_type(mail["attachments"], list, "attachments"):
+        for number, each in enumerate(mail["attachments"]):
+            _attachment(wrong, each, f"attachments.{number}")
     if "asm" in mail and wrong.is_type(mail["asm"], dict, "asm"):
         wrong.is_type(mail["asm"].get("group_id"), int, "asm.group_id")
         shown = mail["asm"].get("groups_to_display", [])
@@ -428,6 +429,24 @@ def _rest(wrong: _Complaints, mail: Json) -> None:
                 "There is a limit of 25 unsubscribe groups that can be displayed to a user at a time.",
                 "asm.groups_to_display",
             )
+
+
+def _attachment(wrong: _Complaints, each: Json, field: str) -> None:
+    """Reference of POST /v3/mail/send, `attachments`: content in base64 and a file name are needed."""
+    if not wrong.is_type(each, dict, field):
+        return
+    _known_keys(wrong, each, _words("content type filename disposition content_id"), field + ".")
+    for name in ("content", "filename"):
+        if not isinstance(each.get(name), str) or not each[name]:
+            wrong.add(f"The attachment {name} parameter is required.", f"{field}.{name}")
+    try:
+        base64.b64decode(str(each.get("content", "")), validate=True)
+    except ValueError:
+        wrong.add("The attachment content must be base64 encoded.", f"{field}.content")
+    if each.get("disposition", "attachment") not in ("inline", "attachment"):
+        wrong.add("The attachment disposition is inline or attachment.", f"{field}.disposition")
+    if each.get("disposition") == "inline" and not each.get("content_id"):
+        wrong.add("An inline attachment needs a content_id.", f"{field}.content_id")
 
 
 def _no_constant(name: str) -> object:
@@ -485,6 +504,7 @@ class AcceptedMail(NamedTuple):
     send_at: int | None
     dropped: str = ""
     """Why SendGrid took it and will not deliver it, in the words of its `dropped` event; empty: it will."""
+    attachments: Sequence[Json] = ()
 
     @property
     def delivery_id(self) -> str:
@@ -531,6 +551,7 @@ def _mails(record: Json) -> list[AcceptedMail]:
             categories=mail.get("categories") or [],
             send_at=one.get("send_at") or mail.get("send_at"),
             dropped=dropped.get(person["email"].lower(), ""),
+            attachments=mail.get("attachments") or [],
         )
         for one in mail["personalizations"]
         for kind in ("to", "cc", "bcc")

@@ -276,4 +276,4 @@ def test_a_trial_shows_the_practice_s_logo_as_a_letter_does(rt: Runtime, me: Acc
     samples.send_to_self(rt, [editing.open_letter(rt, KEY, HISTORY).letter], me)
     run_tick(rt)
     (mail,) = inbox(rt)
-    assert mail.logo() == logo.address
+    assert mail.pictures()["logo"] == logo.address

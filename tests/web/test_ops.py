@@ -1,12 +1,19 @@
 """Health and the outbox."""
 
+from base64 import b64encode
+
 import pytest
 from flask.testing import FlaskClient
 
+from nurture.letters.imaging import develop
+from nurture.mailers.base import Picture
+from nurture.mailers.outbox import Outbox
 from nurture.mailers.smtp import Smtp
 from nurture.runtime import Runtime
 from tests.clocks import ManualClock
+from tests.mailers.test_outbox import a_mail, post
 from tests.people import a_subscriber, inbox, run_tick
+from tests.pictures import photograph
 
 
 def test_ready_means_database_schema_and_a_recent_tick(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
@@ -71,3 +78,15 @@ def test_the_api_description_lists_what_exists(client: FlaskClient) -> None:
     described = client.get("/api/v1/openapi.json").json
     assert described and described["openapi"].startswith("3.1")
     assert set(described["paths"]) == {"/subscribe", "/healthz", "/readyz"}
+
+
+def test_a_picture_is_left_out_of_the_source_and_shown_in_the_mail(client: FlaskClient, rt: Runtime) -> None:
+    assert isinstance(rt.mailer, Outbox)
+    photo = develop(photograph(900, 700)).content
+    mail = a_mail(html='<p><img src="cid:picture-1" alt="A cell"></p>\n', pictures=(Picture(photo, "jpeg", "picture-1"),))
+    post(rt.mailer, mail)
+    page = client.get(f"/outbox/{mail.delivery}").text
+    assert "[a picture, left out here]" in page
+    assert "Content-ID: &lt;picture-1&gt;" in page
+    assert len(page) < 20_000
+    assert b64encode(photo).decode() in client.get(f"/outbox/{mail.delivery}/html").text

@@ -11,6 +11,7 @@ from datetime import date
 from functools import cache
 from urllib.parse import urlsplit
 
+from nurture.domain.picture import Pictures
 from nurture.letters import registry
 from nurture.letters.gate import rules as data
 from nurture.letters.gate import structure
@@ -22,15 +23,19 @@ from nurture.letters.source import Letter, Waiver
 __all__ = ["Finding", "Severity", "check", "check_text", "measure"]
 
 _NOTHING_KNOWN: Mapping[str, str] = {}
+_NO_PICTURES: Pictures = {}
 
 
-def check(letter: Letter, *, today: date, facts: Mapping[str, str] = _NOTHING_KNOWN) -> list[Finding]:
+def check(
+    letter: Letter, *, today: date, facts: Mapping[str, str] = _NOTHING_KNOWN, pictures: Pictures = _NO_PICTURES
+) -> list[Finding]:
     """Everything the gate has to say about a letter, by line; what a waiver lets pass is marked, not left out.
 
-    `facts`: name and value of each fact of the practice (name, fee, prescriber …); one that is missing is empty.
+    `facts`: name and value of each fact of the practice (name, fee, prescriber …); one that is missing is empty. `pictures`:
+    those the letter may show.
     """
     try:
-        findings = _merged([*_language(letter, facts), *_structure(letter, today, facts)])
+        findings = _merged([*_language(letter, facts), *_structure(letter, today, facts, pictures)])
     except Unreadable as unreadable:
         findings = [
             structure.found(
@@ -71,7 +76,7 @@ def _language(letter: Letter, facts: Mapping[str, str]) -> Iterator[Iterable[Fin
         yield _judge([Block("link", "paragraph", urlsplit(listed.url).hostname or "", ((0, line),))])
 
 
-def _structure(letter: Letter, today: date, facts: Mapping[str, str]) -> Iterator[Iterable[Finding]]:
+def _structure(letter: Letter, today: date, facts: Mapping[str, str], pictures: Pictures) -> Iterator[Iterable[Finding]]:
     """What is wrong with the build of a letter, in each way in which it can be sent."""
     rules = data.shipped()
     (subject, *_), (preheader, *_) = [
@@ -83,6 +88,7 @@ def _structure(letter: Letter, today: date, facts: Mapping[str, str]) -> Iterato
     for body in bodies:
         yield structure.build(letter, body, rules)
         yield structure.required(letter, body, facts, rules)
+        yield structure.pictures(body, pictures)
     yield structure.length(letter, bodies[0])
     yield structure.sources(letter, bodies, rules)
     yield structure.review(letter, today)

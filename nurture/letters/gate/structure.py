@@ -1,14 +1,16 @@
-"""What the gate checks of a letter besides its language: its build, its sources, its length, its review (T01 and on)."""
+"""What the gate checks of a letter besides its language: its build, sources, pictures, length, and review (T01 and on)."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 
+from nurture.domain.picture import Pictures
 from nurture.letters import reading, registry
 from nurture.letters.dialect import holes_of
 from nurture.letters.gate.rules import Finding, Rules, Severity
 from nurture.letters.gate.text import HELP, Reading, plain
+from nurture.letters.pictures import troubles
 from nurture.letters.reading import Measure
 from nurture.letters.source import REVIEW_EVERY, Letter, Source
 
@@ -170,6 +172,12 @@ def review(letter: Letter, today: date) -> Iterator[Finding]:
             "T12", Severity.WARNING, line, f"review-by {due}", "Facts are looked at every half year; this is further off.",
             f"At most {REVIEW_EVERY.days} days after they were.",
         )  # fmt: skip
+
+
+def pictures(body: Reading, known: Pictures) -> Iterator[Finding]:
+    """T19: pictures that nobody could see, or that somebody else would see being looked at."""
+    for wrong in troubles(body.pictures, known):
+        yield found("T19", Severity.ERROR, wrong.place, wrong.words, wrong.why, wrong.instead, "line")
 
 
 def facts_in_use(letter: Letter, facts: Mapping[str, str]) -> Iterator[Finding]:

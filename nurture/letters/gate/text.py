@@ -9,15 +9,16 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from jinja2 import TemplateSyntaxError, nodes
 from markdown_it.token import Token
 
-from nurture.letters import layout
+from nurture.letters import layout, pictures
 from nurture.letters.dialect import PLAIN, replaces_empty, truth
+from nurture.letters.pictures import Placed
 from nurture.letters.source import Letter
 
 SOMEBODY = "Sam"
@@ -68,6 +69,8 @@ class Reading:
     """The lines of its calls to action."""
     hosts: tuple[tuple[str, int], ...] = ()
     """Where its links lead, and on which line."""
+    pictures: tuple[Placed, ...] = ()
+    """Its pictures, each with its line of the file as its place."""
 
 
 # Characters
@@ -262,8 +265,8 @@ def _show(texts: list[_Text], first_line: int) -> Reading:
 
     blocks, hosts, items = list[Block](), list[tuple[str, int]](), 0
     buttons = [first_line + text.line - 1 for text in texts if text.kind is _Kind.BUTTON]
-    kind = "paragraph"
-    for token in layout.parse(page.markdown):
+    kind, tokens = "paragraph", layout.parse(page.markdown)
+    for token in tokens:
         line = page.lines[min(token.map[0], len(page.lines) - 1)] if token.map else first_line
         match token.type:
             case "list_item_open":
@@ -284,7 +287,14 @@ def _show(texts: list[_Text], first_line: int) -> Reading:
                 words = [(filled(said), page.lines[min(start + down, len(page.lines) - 1)]) for said, down in _said(token)]
                 blocks.append(_block("line", kind, words))
                 hosts += [(host, line) for host in _hosts(token)]
-    return Reading(tuple(block for block in blocks if block.text), tuple(buttons), tuple(hosts))
+    shown = tuple(
+        replace(
+            picture, place=page.lines[min(picture.place, len(page.lines) - 1)], alt=filled(picture.alt),
+            source=filled(unquote(picture.source)),
+        )
+        for picture in pictures.placed(tokens)
+    )  # fmt: skip
+    return Reading(tuple(block for block in blocks if block.text), tuple(buttons), tuple(hosts), shown)
 
 
 def _said(token: Token, down: int = 0) -> Iterator[tuple[str, int]]:
@@ -295,7 +305,7 @@ def _said(token: Token, down: int = 0) -> Iterator[tuple[str, int]]:
             yield " ", down
         elif child.type in ("text", "code_inline"):
             yield child.content, down
-        elif child.children:
+        elif child.children and not (child.type == "image" and pictures.is_decorative(child.content)):
             yield from _said(child, down)
         if child.attrs.get("title"):
             yield f" {child.attrs['title']} ", down

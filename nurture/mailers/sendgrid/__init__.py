@@ -9,6 +9,7 @@ import re
 import secrets
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -38,7 +39,7 @@ from sendgrid.helpers.mail import (
 from sendgrid.helpers.mail import Mail as Body
 
 from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected
-from nurture.mailers.base import LOGO, Mail, Sender
+from nurture.mailers.base import Mail, Picture, Sender
 from nurture.mailers.sendgrid.wire import Lost, NotConnected, Wire
 from nurture.words import DeliveryId, RequestId
 
@@ -57,11 +58,9 @@ def body(mail: Mail) -> Body:
     made.content = [Content("text/plain", mail.text), Content("text/html", mail.html)]
     for name, value in mail.headers.items():
         made.add_header(Header(name, value))
-    if mail.logo is not None:
-        content, kind = b64encode(mail.logo.content).decode(), mail.logo.subtype
-        made.add_attachment(
-            Attachment(content, FileName(f"{LOGO}.{kind}"), FileType(f"image/{kind}"), Disposition("inline"), ContentId(LOGO))
-        )
+    for picture in reversed(mail.enclosed):  # the SDK puts each before the one added last
+        content, kind, name = b64encode(picture.content).decode(), FileType(f"image/{picture.subtype}"), picture.file_name
+        made.add_attachment(Attachment(content, FileName(name), kind, Disposition("inline"), ContentId(picture.cid)))
     # Events flatten custom_args among SendGrid's own fields, hence the prefix; `delivery_id` is our public contract.
     for name, value in (
         ("nurture_delivery_id", mail.delivery),
@@ -112,9 +111,12 @@ def _faults(said: bytes) -> str:
         return ""
 
 
-@lru_cache(maxsize=64)
-def _frame(sender: Sender, kind: Kind, header_names: tuple[str, ...]) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
-    """The SDK's body for mails of one sender: its pieces, every second one a gap, and the names of what goes into the gaps.
+@lru_cache(maxsize=32)  # with pictures one may be 700 kB
+def _frame(
+    sender: Sender, kind: Kind, header_names: tuple[str, ...], enclosed: tuple[Picture, ...]
+) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
+    """The SDK's body for mails of one sender that enclose the same: its pieces, every second one a gap, and the names of what
+    goes into the gaps.
 
     The SDK's helper classes cost more than filling a whole letter, and only a dozen strings differ from mail to mail.
     """
@@ -123,7 +125,8 @@ def _frame(sender: Sender, kind: Kind, header_names: tuple[str, ...]) -> tuple[t
     stand_in = {name: f"{mark}_{number}_" for number, name in enumerate(names)}
     sample = Mail(
         DeliveryId(stand_in["delivery"]), RequestId(stand_in["request"]), kind, "to@example.org", stand_in["subject"],
-        stand_in["html"], stand_in["text"], sender, {name: stand_in[name] for name in header_names}, _ANY_TIME,
+        stand_in["html"], stand_in["text"], replace(sender, logo=None), {name: stand_in[name] for name in header_names},
+        _ANY_TIME, enclosed,
     )  # fmt: skip
     written = json.dumps(body(sample).get()).replace('"to@example.org"', f'"{stand_in["to"]}"')
     pieces = re.split(rf'"{mark}_(\d+)_"', written)
@@ -136,7 +139,7 @@ def written(mail: Mail) -> bytes:
         "to": mail.to, "subject": mail.subject, "text": mail.text, "html": mail.html, "delivery": mail.delivery,
         "request": mail.request, **mail.headers,
     }  # fmt: skip
-    frame, names = _frame(mail.sender, mail.kind, tuple(mail.headers))
+    frame, names = _frame(mail.sender, mail.kind, tuple(mail.headers), mail.enclosed)
     pieces = list(frame)
     pieces[1::2] = [orjson.dumps(values[name]) for name in names]
     return b"".join(pieces)

@@ -29,6 +29,7 @@ def allow_a_file() -> None:
     """Only the form that brings a file may be larger than others."""
     if request.endpoint == "importing.upload":
         request.max_content_length = MOST_BYTES + 64 * 1024
+        request.max_form_memory_size = 256 * 1024  # a file is read in pieces of 64 kB, and what is left of one counts too
 
 
 @pages.errorhandler(413)

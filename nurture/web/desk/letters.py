@@ -6,13 +6,14 @@ from typing import Any
 from flask import Blueprint, Response, abort, g, make_response, request, url_for
 from markupsafe import escape
 
+from nurture.domain.picture import LONGEST_TEXT
 from nurture.domain.trouble import Trouble, What
 from nurture.domain.user import Need
 from nurture.letters import registry
 from nurture.letters.authoring import Parts
+from nurture.letters.imaging import MOST_READ
 from nurture.letters.source import read_letter
-from nurture.mailers.base import LOGO
-from nurture.services import accounts, editing, samples
+from nurture.services import accounts, editing, pictures, samples
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.editing import Conflict, EditRefused, Look, NoSuchLetter, Open
 from nurture.services.samples import NAMED, NAMELESS, CannotShow
@@ -82,7 +83,7 @@ def _editor(now: Open, status: int = 200, parts: Parts | None = None, refused: s
     response = page(
         "desk/letters/edit.html", status, tab="letters", now=now, parts=parts or now.parts, refused=refused, fields=_FIELDS,
         works=list(registry.shipped().values()), who=_who(), view=_view(), views=_VIEWS, names=accounts.names(rt()),
-        words=words, **_seen(now),
+        words=words, most_characters=LONGEST_TEXT, most_bytes=MOST_READ, **_seen(now),
     )  # fmt: skip
     response.headers["Content-Security-Policy"] = FRAMED_CSP
     return response
@@ -156,10 +157,7 @@ def preview(sequence: str, step: str) -> Response:
         text = f"<pre>{escape(content.text)}</pre>"
         return _framed(f'<!doctype html><html lang="en"><title>Plain text</title><style>{_PLAIN}</style>{text}</html>')
     html = _in_light(content.html, dark=_view() == "dark").replace("<head>", '<head><base target="_blank">', 1)
-    logo = rt().practice.logo
-    if logo is not None and _view() != "bare":
-        html = html.replace(f"cid:{LOGO}", logo.address)
-    return _framed(html)
+    return _framed(pictures.left_out(html) if _view() == "bare" else pictures.on_a_page(rt(), html))
 
 
 _PLAIN = "body{margin:1.5rem;font:15px/1.5 ui-monospace,monospace;background:#fff;color:#222}pre{white-space:pre-wrap}"

@@ -207,8 +207,66 @@
     if (button.dataset.wrap) wrap(button.dataset.wrap);
     else if (button.dataset.prefix) lines(button.dataset.prefix);
     else if (button.dataset.block) block(button.dataset.block);
+    else if ("picture" in button.dataset) choosePicture();
     else link();
   });
+
+  // ---- A picture: chosen and said in words in a dialog, then a line of the letter ----
+
+  const dialog = document.getElementById("picture");
+  const chooser = dialog.querySelector("form");
+  const wrong = chooser.querySelector(".trouble");
+  const progress = chooser.querySelector("[role=status]");
+  const look = chooser.querySelector(".chosen");
+  let place = 0;
+
+  function choosePicture() {
+    chooser.reset();
+    wrong.replaceChildren();
+    look.hidden = true;
+    chooser.alt.disabled = false;
+    place = body.selectionStart; // behind a dialog a text area forgets where its cursor was
+    dialog.showModal();
+  }
+  function refuse(words, field) {
+    const said = Object.assign(document.createElement("p"), { className: "error", textContent: words });
+    wrong.replaceChildren(said);
+    progress.textContent = "";
+    field.focus();
+  }
+  chooser.decorative.addEventListener("change", () => { chooser.alt.disabled = chooser.decorative.checked; });
+  chooser.file.addEventListener("change", () => {
+    look.hidden = true;
+    const file = chooser.file.files[0];
+    if (!file || !/^image\/(png|jpeg)$/.test(file.type)) return;
+    const reader = new FileReader();
+    reader.addEventListener("load", () => { look.firstElementChild.src = reader.result; look.hidden = false; });
+    reader.readAsDataURL(file);
+  });
+  dialog.querySelector("[data-close]").addEventListener("click", () => dialog.close());
+  dialog.addEventListener("close", () => { body.focus(); body.setSelectionRange(place, place); });
+  chooser.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const file = chooser.file.files[0];
+    if (!file) return refuse("Please choose a picture first.", chooser.file);
+    if (file.size > Number(chooser.dataset.most)) return refuse(`This picture is ${Math.round(file.size / 1e6)} MB large; at most ${chooser.dataset.most / 1e6} MB can be read.`, chooser.file);
+    if (!chooser.decorative.checked && !chooser.alt.value.trim()) return refuse("Please say what it shows, or that it is only decoration: some readers cannot see it.", chooser.alt);
+    wrong.replaceChildren();
+    progress.textContent = "Putting it in …";
+    let answer;
+    try {
+      answer = await fetch(chooser.action, { method: "POST", body: new FormData(chooser), headers: { "HX-Request": "true", "X-CSRF-Token": csrf }, redirect: "error" });
+    } catch {
+      return refuse("The desk cannot be reached. Please try again in a moment.", chooser.file);
+    }
+    if (answer.status === 401 || answer.status === 403) return refuse("You are logged out. Log in again in a new tab, and reload this page; your text is safe.", chooser.file);
+    const part = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("p");
+    if (!answer.ok || !part?.dataset.line) return refuse(answer.status < 500 && part ? part.textContent : "It could not be put in. Please try again.", chooser.file);
+    progress.textContent = "";
+    dialog.addEventListener("close", () => block(part.dataset.line), { once: true });
+    dialog.close();
+  });
+
   for (const pick of form.querySelectorAll("[data-pick]")) {
     pick.addEventListener("change", () => {
       if (pick.value) { body.focus(); write(pick.value); }

@@ -1,0 +1,93 @@
+"""A picture for a letter: chosen, said in words, put in. A script puts it where the cursor is, a form at the letter's end."""
+
+from flask import Blueprint, Response, g, request, url_for
+
+from nurture.domain.picture import LONGEST_TEXT
+from nurture.domain.user import Need
+from nurture.letters.authoring import Parts
+from nurture.letters.imaging import MOST_READ
+from nurture.letters.pictures import DECORATIVE
+from nurture.services import editing, pictures
+from nurture.services.editing import Conflict, EditRefused
+from nurture.services.pictures import NotAdded
+from nurture.web.desk.guard import needs_login, see
+from nurture.web.pages import message, page, rt
+from nurture.words import StepKey
+
+pages = Blueprint("letter_pictures", __name__, url_prefix="/desk/letters")
+
+_FORM_BYTES = 64 * 1024
+
+
+@pages.before_request
+def allow_a_file() -> None:
+    """Only the form that brings a picture may be larger than others."""
+    if request.endpoint == "letter_pictures.put_in":
+        request.max_content_length = MOST_READ + _FORM_BYTES
+        request.max_form_memory_size = 4 * _FORM_BYTES  # a file is read in pieces of 64 kB, and what is left of one counts too
+
+
+@pages.teardown_request
+def close_the_file(_: BaseException | None) -> None:
+    """Whatever was answered: an upload is a file of this machine for a moment."""
+    request.close()
+
+
+def _is_live() -> bool:
+    return "HX-Request" in request.headers
+
+
+@pages.errorhandler(413)
+def too_large(_: Exception) -> Response:
+    """A file beyond the limit is not read at all."""
+    said = f"It is larger than {MOST_READ // 1_000_000} MB. Please choose a smaller one. Nothing was stored."
+    if _is_live():
+        return page("desk/letters/picture_refused.html", 413, refused=said)
+    return message(413, "This picture is too large", said, "/desk/letters/", "To the letters")
+
+
+@pages.get("/<sequence>/<step>/picture")
+@needs_login(need=Need.CHANGE)
+def choose(sequence: str, step: str) -> Response:
+    """The form for a picture, for browsers without script."""
+    return _form(sequence, step)
+
+
+def _form(sequence: str, step: str, refused: NotAdded | None = None) -> Response:
+    now = editing.open_letter(rt(), sequence, StepKey(step))
+    return page(
+        "desk/letters/picture.html", 422 if refused else 200, tab="letters", now=now, alt=request.form.get("alt", ""),
+        decorative="decorative" in request.form, most_characters=LONGEST_TEXT, most_bytes=MOST_READ,
+        errors={refused.field: str(refused)} if refused else {},
+    )  # fmt: skip
+
+
+@pages.post("/<sequence>/<step>/picture")
+@needs_login
+def put_in(sequence: str, step: str) -> Response:
+    """Take in a picture. A script gets the line that shows it; a form puts that line at the end of the draft."""
+    now = editing.open_letter(rt(), sequence, StepKey(step))
+    alt = DECORATIVE if "decorative" in request.form else request.form.get("alt", "")
+    given = request.files.get("file")
+    try:
+        if given is None or not given.filename:
+            raise NotAdded("file", "Please choose a picture first.")
+        words = pictures.checked_words(alt)
+        line = pictures.as_markdown(pictures.add(rt(), given.read(), words, g.me.id), words)
+    except NotAdded as refused:
+        return page("desk/letters/picture_refused.html", 422, refused=refused) if _is_live() else _form(sequence, step, refused)
+    if _is_live():
+        return page("desk/letters/picture_added.html", line=line)
+    parts = now.parts
+    try:
+        editing.save(
+            rt(), sequence, StepKey(step), Parts(parts.subject, parts.preheader, f"{parts.body.rstrip()}\n\n{line}\n"),
+            now.version, g.me.id,
+        )  # fmt: skip
+    except (Conflict, EditRefused):
+        return message(
+            409, "The picture is here, and not in the letter yet",
+            f"Somebody else saved the letter at this moment. Please put this line into it yourself: {line}",
+            url_for("letters.edit", sequence=sequence, step=step), "To the letter",
+        )  # fmt: skip
+    return see(url_for("letters.edit", sequence=sequence, step=step))
