@@ -73,8 +73,9 @@ class Rules:
 
     @cached_property
     def _open_day(self) -> list[tuple[int, int]]:
-        """The spans of a day that is open."""
-        spans = [self.window.span()]
+        """The spans of a day that is open, none of them empty."""
+        opens, closes = self.window.span()
+        spans = [(opens, closes)] if opens < closes else []
         for begins, ends in self.quiet.spans():
             spans = [
                 piece
@@ -137,13 +138,17 @@ def first_opening(earliest: datetime, rules: Rules, zone: ZoneInfo) -> datetime:
     while moment < earliest + _YEAR:
         clock = moment.astimezone(zone)
         shown = timedelta(0, clock.second, clock.microsecond, 0, clock.minute, clock.hour)
+        spans = rules.open_minutes(clock.date())
+        minute = clock.hour * 60 + clock.minute
+        for opens, closes in spans:
+            if opens <= minute < closes:
+                return moment
         until = moment + _DAY_LONG - shown  # midnight, unless the clock jumps before: each turn reads a steady clock
         if until.astimezone(zone).utcoffset() != clock.utcoffset():
             until = _jump(moment, until, zone)
-        for opens, closes in rules.open_minutes(clock.date()):
-            begin = max(shown, timedelta(minutes=opens))
-            opening = moment + (begin - shown)
-            if begin < timedelta(minutes=closes) and opening < until:
+        for opens, _ in spans:
+            opening = moment + (timedelta(minutes=opens) - shown)
+            if moment < opening < until:
                 return opening
         moment = until
     raise NeverOpens(

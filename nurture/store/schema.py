@@ -205,8 +205,8 @@ enrollments = Table(
     Index(  # one running enrollment for a person and sequence
         "uq_enrollments_running", "subscriber_id", "sequence_id", unique=True, **where("state IN ('active', 'paused')")
     ),
-    Index("ix_enrollments_active", "sequence_id", **where("state = 'active'")),  # plan: who has no next row
-    Index("ix_enrollments_paused", "sequence_id", **where("state = 'paused'")),  # the desk's list of who is held
+    Index("ix_enrollments_active", "sequence_id", "id", **where("state = 'active'")),  # an edit; plan: who has no next row
+    Index("ix_enrollments_paused", "sequence_id", "id", **where("state = 'paused'")),  # an edit; the desk's list of who is held
     Index("ix_enrollments_standing", "subscriber_id", "state"),  # the list of people, by where they stand
     Index("ix_enrollments_place", "sequence_id", "last_step", "state", "subscriber_id"),  # the list's filters
     Index("ix_enrollments_funnel", "sequence_id", "last_step", "state", "why", "started_at"),  # the numbers, in its groups

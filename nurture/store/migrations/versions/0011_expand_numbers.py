@@ -1,5 +1,6 @@
-"""Indexes in the order in which the numbers page groups what it counts."""
+"""Indexes in the order in which the numbers page groups what it counts, and in which an edit walks through readers."""
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0011"
@@ -7,15 +8,21 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
-_BEFORE = {
-    "ix_enrollments_started_at": ("enrollments", ["started_at", "sequence_id", "last_step", "state", "why"]),
-    "ix_consents_act": ("consents", ["act", "at", "source"]),
-    "ix_consents_source": ("consents", ["act", "source", "subscriber_id"]),
+_ACTIVE, _PAUSED = "state = 'active'", "state = 'paused'"
+_Indexes = dict[str, tuple[str, list[str], str | None]]
+_BEFORE: _Indexes = {
+    "ix_enrollments_started_at": ("enrollments", ["started_at", "sequence_id", "last_step", "state", "why"], None),
+    "ix_consents_act": ("consents", ["act", "at", "source"], None),
+    "ix_consents_source": ("consents", ["act", "source", "subscriber_id"], None),
+    "ix_enrollments_active": ("enrollments", ["sequence_id"], _ACTIVE),
+    "ix_enrollments_paused": ("enrollments", ["sequence_id"], _PAUSED),
 }
-_AFTER = {
-    "ix_enrollments_funnel": ("enrollments", ["sequence_id", "last_step", "state", "why", "started_at"]),
-    "ix_consents_act": ("consents", ["act", "at"]),
-    "ix_consents_source": ("consents", ["act", "source", "subscriber_id", "at"]),
+_AFTER: _Indexes = {
+    "ix_enrollments_funnel": ("enrollments", ["sequence_id", "last_step", "state", "why", "started_at"], None),
+    "ix_consents_act": ("consents", ["act", "at"], None),
+    "ix_consents_source": ("consents", ["act", "source", "subscriber_id", "at"], None),
+    "ix_enrollments_active": ("enrollments", ["sequence_id", "id"], _ACTIVE),
+    "ix_enrollments_paused": ("enrollments", ["sequence_id", "id"], _PAUSED),
 }
 
 
@@ -29,8 +36,9 @@ def downgrade() -> None:
     _change(_AFTER, _BEFORE)
 
 
-def _change(now: dict[str, tuple[str, list[str]]], to: dict[str, tuple[str, list[str]]]) -> None:
-    for index, (table, _) in now.items():
+def _change(now: _Indexes, to: _Indexes) -> None:
+    for index, (table, _, _) in now.items():
         op.drop_index(index, table_name=table)
-    for index, (table, columns) in to.items():
-        op.create_index(index, table, columns)
+    for index, (table, columns, of) in to.items():
+        where = sa.text(of) if of else None
+        op.create_index(index, table, columns, sqlite_where=where, postgresql_where=where)
