@@ -45,7 +45,7 @@ class Version:
     rules: Rules = field(default_factory=Rules)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Planned:
     """A letter a reader has coming: the step, and when it is due (UTC)."""
 
@@ -53,7 +53,7 @@ class Planned:
     due: datetime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reader:
     """A reader in the middle of a sequence; who has completed or left it is not touched by an edit."""
 
@@ -72,7 +72,7 @@ class Reader:
     """Where they go on, if an earlier edit made that another step than the one after `last`, or after what is under way."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Move:
     """What an edit does to one reader."""
 

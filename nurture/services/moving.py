@@ -26,7 +26,7 @@ from nurture.store.schedules import Schedule
 from nurture.store.sequences import StoredSequence
 from nurture.words import DeliveryId, EnrollmentId, ScheduleId, StepKey
 
-_AT_ONCE = 5000
+_AT_ONCE = 1000
 """Readers in memory at a time."""
 
 
