@@ -1,8 +1,9 @@
 """The letters as somebody edits them: drafts that nobody's work is lost in, what the gate says, and publishing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import lru_cache
 
 from sqlalchemy import Connection
 
@@ -10,6 +11,7 @@ from nurture import log
 from nurture.letters import authoring, gate, markup
 from nurture.letters.authoring import Fix, Parts, Piece
 from nurture.letters.compiler import compile_letter
+from nurture.letters.filling import Values
 from nurture.letters.gate import Finding
 from nurture.letters.reading import Measure
 from nurture.letters.source import Letter, LetterRefused, read_letter
@@ -204,14 +206,31 @@ def discard(rt: Runtime, sequence: str, step: StepKey, version: int) -> None:
             raise Conflict(_open(db, stored, step))
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A letter, and what a remark about it may depend on."""
+
+    known_by: str
+    letter: Letter = field(compare=False)
+    today: date = field(compare=False)
+    values: Values = field(compare=False)
+
+
 def look(rt: Runtime, letter: Letter) -> Look:
     """What the gate says about a letter, by line."""
+    today, values = rt.clock.now().date(), samples.values(rt)
+    return _looked(_Asked(repr((letter.file_name, letter.text, today, values)), letter, today, values))
+
+
+@lru_cache(maxsize=128)
+def _looked(asked: _Asked) -> Look:
+    """Reading a letter takes a twentieth of a second; the page of all letters reads each, and most are as they were."""
+    letter, facts = asked.letter, asked.values["practice"]
     try:
         compile_letter(letter)
     except LetterRefused as refused:
-        return Look([], gate.measure(letter, rt.constant["practice"]), refused.advice)
-    facts = rt.constant["practice"]
-    findings = gate.check(letter, today=rt.clock.now().date(), facts=facts) + markup.check_letter(letter, samples.values(rt))
+        return Look([], gate.measure(letter, facts), refused.advice)
+    findings = gate.check(letter, today=asked.today, facts=facts) + markup.check_letter(letter, asked.values)
     remarks = [
         Remark(finding, _line(letter, finding), authoring.fix_of(letter, finding))
         for finding in findings
