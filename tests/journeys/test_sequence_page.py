@@ -185,14 +185,17 @@ def test_the_page_says_that_it_is_looking_and_does_not_ask_twice(page: Page, sit
     a_subscriber(rt)
     run_tick(rt)
     enter(page, site)
-    held = list[Route]()
-    page.route("**/desk/sequence/preview", held.append)
+    asked = list[str]()
+
+    def given_up(route: Route) -> None:  # the answer never comes, so the page stays
+        asked.append(route.request.url)
+        route.abort("aborted")
+
+    page.route("**/desk/sequence/preview", given_up)
     page.locator("input[name=days-history]").fill("1")
     look = page.get_by_role("button", name="See what this changes").last
     look.click(no_wait_after=True)
     expect(page.get_by_text("Looking at everybody who is reading …")).to_be_visible()
     look.click(no_wait_after=True)
     page.wait_for_timeout(200)
-    assert len(held) == 1
-    held[0].continue_()
-    expect(page.get_by_role("heading", name="What this changes")).to_be_visible()
+    assert len(asked) == 1
