@@ -10,10 +10,11 @@ one if that is earlier.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from nurture.domain.sequence import Step, following
@@ -44,7 +45,7 @@ class Version:
     rules: Rules = field(default_factory=Rules)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Planned:
     """A letter a reader has coming: the step, and when it is due (UTC)."""
 
@@ -52,7 +53,7 @@ class Planned:
     due: datetime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reader:
     """A reader in the middle of a sequence; who has completed or left it is not touched by an edit."""
 
@@ -71,7 +72,7 @@ class Reader:
     """Where they go on, if an earlier edit made that another step than the one after `last`, or after what is under way."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Move:
     """What an edit does to one reader."""
 
@@ -156,65 +157,100 @@ def plan_edit(
 
     A letter under way stays as it is. Raises EditRefused, and NeverOpens if the new rules leave no moment to send in.
     """
-    if choice is Choice.NEW_ONLY:
+    edit = Edit(old, new, choice)
+    return [move for reader in readers if (move := edit.move(reader, now)) is not None]
+
+
+@dataclass(frozen=True)
+class _Course:
+    """What an edit does to all who stand at the same place: what remains is the moment of each one's next letter."""
+
+    coming: StepKey | None
+    never: tuple[StepKey, ...]
+    more: tuple[StepKey, ...]
+    at: StepKey | None
+
+
+class Edit:
+    """One edit, for reader after reader. A place where many stand is looked at once: there are few places."""
+
+    def __init__(self, old: Version, new: Version, choice: Choice = Choice.EVERYONE) -> None:
+        """Raises EditRefused."""
+        self.old, self.new, self.choice = old, new, choice
         _check(old, [step.key for step in new.steps])
-        return []
-    moves = [(_move(old, new, reader, now, choice), reader.at) for reader in readers]
-    return [move for move, at in moves if move.before != move.after or move.never or move.more or move.at != at]
+        self._steps = {step.key: step for step in new.steps}
+        self._steps_before = {step.key: step for step in old.steps}
+        same_rules = old.rules == new.rules
+        self._as_before = {step.key for step in old.steps if _same_timing(step, self._steps[step.key], same_rules)}
+        self._courses: dict[tuple[object, ...], _Course] = {}
+        self._due, self._due_before = _dates(self._steps, new.rules), _dates(self._steps_before, old.rules)
+
+    def move(self, reader: Reader, now: datetime) -> Move | None:
+        """What changes for a reader at `now` (UTC); None: nothing. Raises EditRefused, NeverOpens."""
+        if self.choice is Choice.NEW_ONLY:
+            return None
+        planned = reader.planned
+        place = (reader.sent, reader.last, planned and planned.step, reader.movable, reader.at)
+        course = self._courses.get(place)
+        if course is None:
+            course = self._courses[place] = self._course(reader)
+        after = planned
+        if reader.movable:
+            after = None if course.coming is None else self._planned(reader, course.coming, now)
+        changed = after != planned
+        if not changed and not course.never and not course.more and course.at == reader.at:
+            return None
+        days, moved = 0, changed and after is not None
+        if moved and after is not None and planned is not None and after.step == planned.step:
+            days = (after.due.astimezone(reader.zone).date() - planned.due.astimezone(reader.zone).date()).days
+        return Move(
+            reader.enrollment, planned, after, days=days, at_once=moved and after is not None and after.due <= now,
+            never=course.never, more=course.more, held=moved and self.choice is Choice.HOLD, at=course.at,
+        )  # fmt: skip
+
+    def _course(self, reader: Reader) -> _Course:
+        before, coming = still_to_come(self.old.steps, reader), to_come_after(self.old, self.new, reader)
+        plain = following(self.new.steps, _last(reader), _given(reader))
+        at = coming[0] if coming and (plain is None or plain.key != coming[0]) else None
+        return _Course(coming[0] if coming else None, _missing(before, coming), _missing(coming, before), at)
+
+    def _planned(self, reader: Reader, key: StepKey, now: datetime) -> Planned:
+        """The next letter, and its moment: the old one if nothing about it changes, never one that is past."""
+        planned = reader.planned
+        if planned is not None and planned.step == key and key in self._as_before:
+            return planned
+        due = self._due(reader.anchor, key, reader.zone)
+        put_off = self._put_off(reader)
+        if put_off or due < now:  # also a step `at once`: what it answers is long ago
+            due = first_opening(max(due + put_off, now), self.new.rules, reader.zone)
+        return Planned(key, due)
+
+    def _put_off(self, reader: Reader) -> timedelta:
+        """By how much the planned letter was put off, by a pause say: that stays, whatever becomes of the wait."""
+        if reader.planned is None:
+            return _NO_TIME
+        try:
+            promised = self._due_before(reader.anchor, reader.planned.step, reader.zone)
+        except NeverOpens:  # the rules were changed since it was planned
+            return _NO_TIME
+        return max(reader.planned.due - promised, _NO_TIME)
 
 
-def _move(old: Version, new: Version, reader: Reader, now: datetime, choice: Choice) -> Move:
-    before, coming = still_to_come(old.steps, reader), to_come_after(old, new, reader)
-    never, more = _missing(before, coming), _missing(coming, before)
-    plain = following(new.steps, _last(reader), _given(reader))
-    at = coming[0] if coming and (plain is None or plain.key != coming[0]) else None
-    if not reader.movable:
-        return Move(reader.enrollment, reader.planned, reader.planned, never=never, more=more, at=at)
-    after = _planned(old, new, reader, coming[0], now) if coming else None
-    changed = after is not None and after != reader.planned
-    days = 0
-    if after is not None and reader.planned is not None and after.step == reader.planned.step:
-        days = (after.due.astimezone(reader.zone).date() - reader.planned.due.astimezone(reader.zone).date()).days
-    return Move(
-        reader.enrollment, reader.planned, after, days=days, at_once=changed and after is not None and after.due <= now,
-        never=never, more=more, held=changed and choice is Choice.HOLD, at=at,
-    )  # fmt: skip
+_NO_TIME = timedelta(0)
+
+
+def _dates(steps: Mapping[StepKey, Step], rules: Rules) -> Callable[[datetime, StepKey, ZoneInfo], datetime]:
+    """`next_due` of these steps: many readers wait since the same opening of a window."""
+    return lru_cache(1 << 14)(lambda anchor, step, zone: next_due(anchor, steps[step], rules, zone))
 
 
 def _missing(some: Sequence[StepKey], others: Sequence[StepKey]) -> tuple[StepKey, ...]:
     return tuple(key for key in some if key not in others)
 
 
-def _planned(old: Version, new: Version, reader: Reader, key: StepKey, now: datetime) -> Planned:
-    """The next letter, and its moment: the old one if nothing about it changes, never one that is past."""
-    step, planned = _step(new, key), reader.planned
-    if planned is not None and planned.step == key and _timing(_step(old, key), old.rules) == _timing(step, new.rules):
-        return planned
-    due = next_due(reader.anchor, step, new.rules, reader.zone)
-    put_off = _put_off(old, reader)
-    if put_off or due < now:  # also a step `at once`: what it answers is long ago
-        due = first_opening(max(due + put_off, now), new.rules, reader.zone)
-    return Planned(key, due)
-
-
-def _step(version: Version, key: StepKey) -> Step:
-    return next(step for step in version.steps if step.key == key)
-
-
-def _timing(step: Step, rules: Rules) -> tuple[object, ...]:
-    """What decides when a letter is due."""
-    return step.at_once, None if step.at_once else (step.wait, rules)
-
-
-def _put_off(old: Version, reader: Reader) -> timedelta:
-    """By how much the planned letter was put off, by a pause say: that stays, whatever becomes of the wait."""
-    if reader.planned is None:
-        return timedelta(0)
-    try:
-        promised = next_due(reader.anchor, _step(old, reader.planned.step), old.rules, reader.zone)
-    except NeverOpens:  # the rules were changed since it was planned
-        return timedelta(0)
-    return max(reader.planned.due - promised, timedelta(0))
+def _same_timing(one: Step, other: Step, same_rules: bool) -> bool:
+    """Whether a letter is due when it was before."""
+    return (one.at_once and other.at_once) or (one.at_once == other.at_once and one.wait == other.wait and same_rules)
 
 
 @dataclass(frozen=True)

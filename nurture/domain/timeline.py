@@ -6,6 +6,7 @@ the first moment, after its wait, at which the sequence's window is open there a
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from nurture.domain.sequence import Step, Wait
@@ -68,7 +69,13 @@ class Rules:
         """The spans of minutes of `day`, end excluded and in order, in which a letter may go out."""
         if day.weekday() not in self.window.days or day in self.holidays:
             return []
-        spans = [self.window.span()]
+        return self._open_day
+
+    @cached_property
+    def _open_day(self) -> list[tuple[int, int]]:
+        """The spans of a day that is open, none of them empty."""
+        opens, closes = self.window.span()
+        spans = [(opens, closes)] if opens < closes else []
         for begins, ends in self.quiet.spans():
             spans = [
                 piece
@@ -112,8 +119,12 @@ def after_wait(anchor: datetime, wait: Wait, zone: ZoneInfo) -> datetime:
     over = anchor
     if wait.days:
         local = anchor.astimezone(zone)
-        over = instant(local.date() + timedelta(days=wait.days), _minute(local.time()), zone)
-        over += timedelta(seconds=local.second, microseconds=local.microsecond)
+        later = (anchor + timedelta(days=wait.days)).astimezone(zone)
+        if later.utcoffset() == local.utcoffset() and not later.fold:  # nearly always: the clock shows the same time there
+            over = anchor + timedelta(days=wait.days)
+        else:
+            over = instant(local.date() + timedelta(days=wait.days), _minute(local.time()), zone)
+            over += timedelta(seconds=local.second, microseconds=local.microsecond)
     return max(anchor, over) + timedelta(hours=wait.hours)
 
 
@@ -126,14 +137,18 @@ def first_opening(earliest: datetime, rules: Rules, zone: ZoneInfo) -> datetime:
     moment = earliest
     while moment < earliest + _YEAR:
         clock = moment.astimezone(zone)
-        shown = clock.replace(tzinfo=None) - datetime.combine(clock.date(), time())
+        shown = timedelta(0, clock.second, clock.microsecond, 0, clock.minute, clock.hour)
+        spans = rules.open_minutes(clock.date())
+        minute = clock.hour * 60 + clock.minute
+        for opens, closes in spans:
+            if opens <= minute < closes:
+                return moment
         until = moment + _DAY_LONG - shown  # midnight, unless the clock jumps before: each turn reads a steady clock
         if until.astimezone(zone).utcoffset() != clock.utcoffset():
             until = _jump(moment, until, zone)
-        for opens, closes in rules.open_minutes(clock.date()):
-            begin = max(shown, timedelta(minutes=opens))
-            opening = moment + (begin - shown)
-            if begin < timedelta(minutes=closes) and opening < until:
+        for opens, _ in spans:
+            opening = moment + (timedelta(minutes=opens) - shown)
+            if moment < opening < until:
                 return opening
         moment = until
     raise NeverOpens(

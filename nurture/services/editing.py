@@ -1,14 +1,17 @@
 """The letters as somebody edits them: drafts that nobody's work is lost in, what the gate says, and publishing."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import lru_cache
 
 from sqlalchemy import Connection
 
 from nurture import log
+from nurture.domain.picture import Pictures
 from nurture.letters import authoring, gate, markup
 from nurture.letters.authoring import Fix, Parts, Piece
 from nurture.letters.compiler import PictureMisplaced, compile_letter
+from nurture.letters.filling import Values
 from nurture.letters.gate import Finding
 from nurture.letters.reading import Measure
 from nurture.letters.source import Letter, LetterRefused, read_letter
@@ -209,19 +212,37 @@ def discard(rt: Runtime, sequence: str, step: StepKey, version: int) -> None:
             raise Conflict(_open(db, stored, step))
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A letter, and what a remark about it may depend on."""
+
+    known_by: str
+    letter: Letter = field(compare=False)
+    today: date = field(compare=False)
+    values: Values = field(compare=False)
+    known: Pictures = field(compare=False)
+
+
 def look(rt: Runtime, letter: Letter) -> Look:
     """What the gate says about a letter, by line."""
-    facts, known, refused = rt.constant["practice"], pictures.known(rt, letter.body), ""
+    today, values, known = rt.clock.now().date(), samples.values(rt), pictures.known(rt, letter.body)
+    return _looked(_Asked(repr((letter.file_name, letter.text, today, values, known)), letter, today, values, known))
+
+
+@lru_cache(maxsize=128)
+def _looked(asked: _Asked) -> Look:
+    """Reading a letter takes a twentieth of a second; the page of all letters reads each, and most are as they were."""
+    letter, facts, known, refused = asked.letter, asked.values["practice"], asked.known, ""
     try:
         compile_letter(letter, known=known)
     except LetterRefused as error:
         if not isinstance(error, PictureMisplaced):
             return Look([], gate.measure(letter, facts), error.advice)
         refused = error.advice
-    findings = gate.check(letter, today=rt.clock.now().date(), facts=facts, pictures=known)
+    findings = gate.check(letter, today=asked.today, facts=facts, pictures=known)
     if any(finding.rule == "T19" for finding in findings):
         refused = ""  # the gate says it too, and where
-    findings += markup.check_letter(letter, samples.values(rt), known)
+    findings += markup.check_letter(letter, asked.values, known)
     remarks = [
         Remark(finding, _line(letter, finding), authoring.fix_of(letter, finding))
         for finding in findings

@@ -14,21 +14,20 @@ from sqlalchemy import Connection
 
 from nurture.delivery.plan import steps_of
 from nurture.domain.delivery import State
-from nurture.domain.edit import Choice, Impact, Move, Planned, Reader, Version, impact, plan_edit
+from nurture.domain.edit import Choice, Edit, Impact, Move, Planned, Reader, Version, impact
 from nurture.domain.sequence import EnrollmentState, following
 from nurture.domain.timeline import NeverOpens, next_due
 from nurture.letters.source import read_sequence
 from nurture.runtime import Runtime
 from nurture.services.enrollments import BY_EDIT
 from nurture.store import moves, schedules, sequences
-from nurture.store.moves import Row, Standing
+from nurture.store.moves import Letters, Standing
 from nurture.store.schedules import Schedule
 from nurture.store.sequences import StoredSequence
 from nurture.words import DeliveryId, EnrollmentId, ScheduleId, StepKey
 
-_AT_ONCE = 5000
+_AT_ONCE = 1000
 """Readers in memory at a time."""
-_SENT = {State.ACCEPTED, State.DELIVERED, State.BOUNCED, State.DROPPED, State.COMPLAINED}
 
 
 def schedule_of(sequence: StoredSequence) -> Schedule:
@@ -69,7 +68,7 @@ def put(rt: Runtime, db: Connection, old: StoredSequence | None, new: StoredSequ
     wall = rt.clock.wall()
     version = version_of(schedule_of(new))
     if choice is Choice.NEW_ONLY:
-        plan_edit(version_of(schedule_of(old)), version, [], rt.clock.now(), choice)  # is every step still listed?
+        Edit(version_of(schedule_of(old)), version, choice)  # is every step still listed?
         moves.pin(db, old.id, schedule_of(old), running=True, by=by, wall=wall)
         found = impact([])
     else:
@@ -91,69 +90,65 @@ class _Walk:
     choice: Choice
     by: str
     writes: bool
-    versions: dict[ScheduleId | None, Version] = field(default_factory=dict)
+    edits: dict[ScheduleId | None, Edit] = field(default_factory=dict)
 
     def chunks(self) -> Iterator[list[Move]]:
         """What the edit does to each reader, a chunk at a time; once a chunk is handed out, it is done."""
-        last: EnrollmentId | None = None
-        while found := moves.standing(self.db, self.old.id, last, _AT_ONCE, lock=self.writes):
-            last = found[-1].enrollment
-            yield self._chunk({each.enrollment: each for each in found})
+        for state in (EnrollmentState.PAUSED, EnrollmentState.ACTIVE):  # in this order: who is held is not met again, paused
+            last: EnrollmentId | None = None
+            while found := moves.standing(self.db, self.old.id, state, last, _AT_ONCE, lock=self.writes):
+                last = found[-1].enrollment
+                yield self._chunk(found)
 
-    def _chunk(self, found: dict[EnrollmentId, Standing]) -> list[Move]:
-        locked = moves.lock_scheduled(self.db, found) if self.writes else None
-        rows = moves.rows(self.db, found)
-        people = [_Person(each, rows[each.enrollment], self._version(each.schedule), locked) for each in found.values()]
-        made = {each.standing.enrollment: move for each in people if (move := self._move(each)) is not None}
+    def _chunk(self, found: Sequence[Standing]) -> list[Move]:
+        ids = [each.enrollment for each in found]
+        locked = moves.lock_scheduled(self.db, ids) if self.writes else None
+        letters, now = moves.letters(self.db, ids), self.rt.clock.now()
+        made = list[tuple[_Person, Move]]()
+        for each in found:
+            edit = self.edits.get(each.schedule) or self._edit(each.schedule)
+            person = _Person(each, letters[each.enrollment], edit.old, locked)
+            move = edit.move(person.reader, person.frozen or now)
+            if move is not None:
+                # a paused reader's wait stands still, and so does time for what the edit does to it
+                made.append((person, replace(move, held=False, at_once=False) if person.paused else move))
         if self.writes:
-            _Writer(self.rt, self.db, self.by).write([each for each in people if each.standing.enrollment in made], made)
-        return list(made.values())
+            _Writer(self.rt, self.db, self.by).write(made)
+        return [move for _, move in made]
 
-    def _version(self, schedule: ScheduleId | None) -> Version:
-        if schedule not in self.versions:
-            found = schedules.read(self.db, schedule) if schedule else schedule_of(self.old)
-            self.versions[schedule] = version_of(found)
-        return self.versions[schedule]
-
-    def _move(self, person: "_Person") -> Move | None:
-        """A paused reader's wait stands still, and so does time for what the edit does to it."""
-        paused = person.standing.state is EnrollmentState.PAUSED
-        now = person.frozen or self.rt.clock.now()
-        found = plan_edit(person.version, self.new, [person.reader], now, self.choice)
-        if not found:
-            return None
-        return replace(found[0], held=False, at_once=False) if paused else found[0]
+    def _edit(self, schedule: ScheduleId | None) -> Edit:
+        found = schedules.read(self.db, schedule) if schedule else schedule_of(self.old)
+        return self.edits.setdefault(schedule, Edit(version_of(found), self.new, self.choice))
 
 
 class _Person:
     """A reader as stored, and as domain.edit sees them."""
 
-    def __init__(
-        self, standing: Standing, rows: Sequence[Row], version: Version, locked: Collection[DeliveryId] | None
-    ) -> None:
+    __slots__ = ("frozen", "letters", "paused", "reader", "row", "standing")
+
+    def __init__(self, standing: Standing, letters: Letters, version: Version, locked: Collection[DeliveryId] | None) -> None:
         """`locked`: the scheduled rows that may be moved; None: all."""
-        self.standing, self.version = standing, version
-        self.rows = {row.step: row for row in rows}
-        self.row: Row | None = None
-        sent = frozenset(row.step for row in rows if row.state in _SENT or row.skipped)
+        self.standing, self.letters = standing, letters
+        self.paused = standing.state == EnrollmentState.PAUSED
         zone, planned, movable = _zone(standing.time_zone), None, True
         self.frozen: datetime | None = None
-        if standing.state is EnrollmentState.PAUSED and standing.why != BY_EDIT and standing.paused is not None:
+        if self.paused and standing.why != BY_EDIT and standing.paused is not None:
             self.frozen = max(standing.paused, standing.anchor)
-        alive = next((row for row in rows if row.state is not State.CANCELLED and row.state not in _SENT), None)
-        if alive is not None:
-            movable = alive.state is State.SCHEDULED and (locked is None or alive.id in locked)
-            self.row, planned = alive, Planned(alive.step, alive.planned)
-        elif standing.state is EnrollmentState.PAUSED:
-            planned = self._stopped(version, sent, zone)
+        self.row = letters.open
+        if self.row is not None:
+            movable = self.row.state == State.SCHEDULED and (locked is None or self.row.id in locked)
+            planned = Planned(self.row.step, self.row.planned)
+        elif self.paused:
+            planned = self._stopped(version, zone)
+        sent = letters.sent
         self.reader = Reader(standing.enrollment, zone, standing.anchor, sent, standing.last, planned, movable, standing.at)
 
-    def _stopped(self, version: Version, sent: frozenset[StepKey], zone: ZoneInfo) -> Planned | None:
+    def _stopped(self, version: Version, zone: ZoneInfo) -> Planned | None:
         """What a paused reader would go on with."""
-        step = following(version.steps, self.standing.last, sent, self.standing.at)
+        step = following(version.steps, self.standing.last, self.letters.sent, self.standing.at)
         if step is None:
             return None
-        self.row = self.rows.get(step.key)
+        self.row = self.letters.of(step.key)
         if self.row is not None:
             return Planned(step.key, self.row.planned)
         try:
@@ -172,17 +167,16 @@ class _Writer:
 
     def __init__(self, rt: Runtime, db: Connection, by: str) -> None:
         self.rt, self.db, self.by, self.wall = rt, db, by, rt.clock.wall()
-        self.moved: dict[DeliveryId, tuple[StepKey, datetime]] = {}
+        self.moved: dict[DeliveryId, tuple[StepKey | None, datetime]] = {}
         self.cancelled: set[DeliveryId] = set()
         self.restored: dict[DeliveryId, datetime] = {}
 
-    def write(self, people: Sequence[_Person], made: dict[EnrollmentId, Move]) -> None:
+    def write(self, made: Sequence[tuple[_Person, Move]]) -> None:
         """All of it, in a handful of statements."""
         at, over, held = dict[EnrollmentId, StepKey | None](), list[EnrollmentId](), set[EnrollmentId]()
         stopped: set[DeliveryId] = set()
-        for person in people:
+        for person, move in made:
             who = person.standing.enrollment
-            move = made[who]
             if move.at != person.standing.at:
                 at[who] = move.at
             if not person.reader.movable:
@@ -208,19 +202,19 @@ class _Writer:
 
     def _end(self, person: _Person) -> None:
         """Nothing is left for them."""
-        if person.row is not None and person.row.state is State.SCHEDULED:
+        if person.row is not None and person.row.state == State.SCHEDULED:
             self.cancelled.add(person.row.id)
 
     def _put(self, person: _Person, after: Planned) -> DeliveryId | None:
         """The row that is the next letter from now on; None: it will be planned when they go on."""
-        row, other = person.row, person.rows.get(after.step)
+        row, other = person.row, person.letters.of(after.step)
         if row is None:
             return None  # whoever is active is planned by delivery.plan.heal, whoever is paused when they go on
         if other is None or other is row:
-            self.moved[row.id] = (after.step, after.due)
+            self.moved[row.id] = (after.step if other is None else None, after.due)
             return row.id
-        if row.state is not State.SCHEDULED:  # one step has one row: this letter was cancelled once
-            self.moved[other.id] = (after.step, after.due)
+        if row.state != State.SCHEDULED:  # one step has one row: this letter was cancelled once
+            self.moved[other.id] = (None, after.due)
             return other.id
         self.cancelled.add(row.id)
         self.restored[other.id] = after.due

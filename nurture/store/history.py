@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, insert, literal, literal_column, select, update
 
 from nurture.domain.delivery import State, before
 from nurture.domain.event import outcome
@@ -105,6 +105,14 @@ def move(
 def note(db: Connection, rows: Iterable[Any], state: State, by: str, wall: datetime, why: str) -> None:
     """Write one line for each row; they carry id, subscriber_id, attempt and request_id."""
     _write(db, [_line(row, state, wall, by, why) for row in rows])
+
+
+def note_among(db: Connection, mine: ColumnElement[bool], by: str, wall: datetime, why: str) -> None:
+    """Write one line for each row that fits, which stays in its state."""
+    said = (literal(wall, H.at.type), literal(by[:120]), literal(why[:200]))
+    lines = select(D.id, D.subscriber_id, D.state, *said, D.attempt, D.request_id).where(mine)
+    into = ("delivery_id", "subscriber_id", "state", "at", "by", "why", "attempt", "request_id")
+    db.execute(insert(delivery_history).from_select(into, lines))
 
 
 def note_once(db: Connection, delivery: DeliveryId, why: str, wall: datetime) -> bool:

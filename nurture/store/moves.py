@@ -5,17 +5,35 @@ Statements take chunks of readers as one parameter (store.given). Whoever change
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Text, exists, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    String,
+    Text,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    insert,
+    literal_column,
+    not_,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
 from nurture.domain.delivery import State
 from nurture.domain.sequence import EnrollmentState
 from nurture.store import given, history
-from nurture.store.columns import Instant
+from nurture.store.columns import Id, Instant
 from nurture.store.history import is_in
 from nurture.store.schedules import Schedule
 from nurture.store.schema import deliveries, enrollments, schedules, subscribers
@@ -25,12 +43,11 @@ from nurture.words import DeliveryId, EnrollmentId, ScheduleId, SequenceId, Step
 D, E, S = deliveries.c, enrollments.c, subscribers.c
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """One reader in the middle of a sequence."""
 
     enrollment: EnrollmentId
-    state: EnrollmentState
+    state: str
     why: str | None
     anchor: datetime
     last: StepKey | None
@@ -41,41 +58,112 @@ class Standing:
     time_zone: str
 
 
-_STANDING = (E.id, E.state, E.why, E.anchor_at, E.last_step, E.paused_at, E.schedule_id, E.next_step, S.time_zone)
+_STANDING = (
+    E.id, type_coerce(E.state, String), E.why, E.anchor_at, E.last_step, E.paused_at, E.schedule_id, E.next_step, S.time_zone,
+)  # fmt: skip
 
 
-def standing(db: Connection, sequence: SequenceId, after: EnrollmentId | None, most: int, lock: bool) -> list[Standing]:
-    """The next active and paused readers of a sequence, in the order of their ids; `lock`: until the transaction ends."""
+def standing(
+    db: Connection, sequence: SequenceId, state: EnrollmentState, after: EnrollmentId | None, most: int, lock: bool
+) -> list[Standing]:
+    """The next active, or paused, readers of a sequence, in the order of their ids; `lock`: until the transaction ends."""
+    there = E.state == literal_column(f"'{state}'")  # as the index has it: SQLite uses a partial index only for its very words
     query = select(*_STANDING).join(subscribers, S.id == E.subscriber_id)
-    query = query.where(E.sequence_id == sequence, E.state.in_(RUNNING)).order_by(E.id).limit(most)
+    query = query.where(E.sequence_id == sequence, there).order_by(E.id).limit(most)
     query = query if after is None else query.where(E.id > after)
-    return [Standing(*row) for row in db.execute(query.with_for_update(of=enrollments) if lock else query)]
+    rows = db.execute(query.with_for_update(of=enrollments) if lock else query).all()
+    return [Standing(*row) for row in rows]
 
 
-@dataclass(frozen=True)
-class Row:
-    """One letter of a reader in the ledger."""
+class Row(NamedTuple):
+    """One letter of a reader in the ledger that they have not got."""
 
     id: DeliveryId
     step: StepKey
-    state: State
+    state: str
     planned: datetime
-    skipped: bool
-    """It was cancelled because it came far too late; its reader has gone on."""
 
 
-def rows(db: Connection, of: Collection[EnrollmentId]) -> dict[EnrollmentId, list[Row]]:
+class Letters(NamedTuple):
+    """Every letter of one reader: what they have got, or was skipped for them for good; the one that is to come or on its
+    way; and the others, that were cancelled.
+    """
+
+    sent: frozenset[StepKey]
+    open: Row | None = None
+    others: tuple[Row, ...] = ()
+
+    def of(self, step: StepKey) -> Row | None:
+        """The row of that step, which they have not got."""
+        if self.open is not None and self.open.step == step:
+            return self.open
+        return next((row for row in self.others if row.step == step), None)
+
+
+_SENT = (State.ACCEPTED, State.DELIVERED, State.BOUNCED, State.DROPPED, State.COMPLAINED)
+_CANCELLED = D.state == State.CANCELLED
+_SKIPPED = and_(_CANCELLED, func.coalesce(D.reason, "").startswith(history.SKIPPED))
+_OPEN = D.state.not_in((*_SENT, State.CANCELLED))
+_NOT_GOT = or_(_OPEN, and_(_CANCELLED, not_(_SKIPPED)))
+_STATE = type_coerce(D.state, String)
+
+
+def _letters(dialect: str) -> Select[Any]:
+    """One row for each reader: what they have got is most of the ledger, and of it only the steps matter."""
+    lowest = func.min(case((_OPEN, D.id))) if dialect == "sqlite" else func.min(case((_OPEN, cast(D.id, Text))))
+    return (
+        select(
+            D.enrollment_id,
+            func.aggregate_strings(case((or_(D.state.in_(_SENT), _SKIPPED), D.step_key)), _BETWEEN),
+            type_coerce(lowest, Id), func.min(case((_OPEN, D.step_key))), func.min(case((_OPEN, _STATE))),
+            func.min(case((_OPEN, D.planned_at)), type_=Instant),
+            func.count(case((_NOT_GOT, 1))),
+        )
+        .where(given.among(dialect, D.enrollment_id, "of"))
+        .group_by(D.enrollment_id)
+    )  # fmt: skip
+
+
+_BETWEEN = "\n"
+_LETTERS = {dialect: _letters(dialect) for dialect in ("sqlite", "postgresql")}
+
+
+def letters(db: Connection, of: Collection[EnrollmentId]) -> dict[EnrollmentId, Letters]:
     """Every letter of these readers."""
-    found: dict[EnrollmentId, list[Row]] = {enrollment: [] for enrollment in of}
-    query = select(D.enrollment_id, D.id, D.step_key, D.state, D.planned_at, D.reason)
-    for row in db.execute(query.where(given.among(db.dialect.name, D.enrollment_id, "of", given.ids(db, of)))):
-        skipped = row.state is State.CANCELLED and (row.reason or "").startswith(history.SKIPPED)
-        found[row.enrollment_id].append(Row(row.id, row.step_key, row.state, row.planned_at, skipped))
+    rows = db.execute(_LETTERS[db.dialect.name], {"of": given.ids(db, of)}).all()
+    several = _not_got(db, [row[0] for row in rows if row[-1] > (row[2] is not None)])
+    nothing = frozenset[StepKey]()
+    known: dict[str | None, frozenset[StepKey]] = {None: nothing}
+    found = dict.fromkeys(of, Letters(nothing))
+    for enrollment, got, row, step, state, planned, _ in rows:
+        sent = known.get(got)
+        if sent is None:
+            sent = known[got] = frozenset(map(StepKey, got.split(_BETWEEN)))
+        others = several.get(enrollment)
+        if others is None:
+            found[enrollment] = Letters(sent, None if row is None else Row(row, step, state, planned))
+        else:
+            there = next((each for each in others if each.state != State.CANCELLED), None)
+            found[enrollment] = Letters(sent, there, tuple(each for each in others if each is not there))
     return found
 
 
-def lock_scheduled(db: Connection, of: Collection[EnrollmentId]) -> set[DeliveryId]:
-    """Lock the letters of these readers that are scheduled, and none that is on its way. Returns which."""
+def _not_got(db: Connection, of: Collection[EnrollmentId]) -> dict[EnrollmentId, list[Row]]:
+    """Each letter of these readers that they have not got: one was stopped, or there are several."""
+    found = defaultdict[EnrollmentId, list[Row]](list)
+    if of:
+        theirs = (given.among(db.dialect.name, D.enrollment_id, "of", given.ids(db, of)), _NOT_GOT)
+        for row in db.execute(select(D.enrollment_id, D.id, D.step_key, _STATE, D.planned_at).where(*theirs)).all():
+            found[row[0]].append(Row(*row[1:]))
+    return found
+
+
+def lock_scheduled(db: Connection, of: Collection[EnrollmentId]) -> set[DeliveryId] | None:
+    """Lock the letters of these readers that are scheduled, and none that is on its way. Returns which; None: all, since
+    nobody else writes now (SQLite).
+    """
+    if db.dialect.name == "sqlite":
+        return None
     theirs = given.among(db.dialect.name, D.enrollment_id, "of", given.ids(db, of))
     return set(db.scalars(select(D.id).where(theirs, is_in(State.SCHEDULED)).order_by(D.id).with_for_update()))
 
@@ -83,18 +171,18 @@ def lock_scheduled(db: Connection, of: Collection[EnrollmentId]) -> set[Delivery
 EDITED = "the sequence was edited"
 
 
-def move(db: Connection, to: Mapping[DeliveryId, tuple[StepKey, datetime]], by: str, wall: datetime) -> None:
-    """Give letters to come another step and promise, by their ids; what they were is in their history."""
-    if not to:
-        return
-    noted = select(D.id, D.subscriber_id, D.attempt, D.request_id, D.state).where(
-        given.among(db.dialect.name, D.id, "moved", given.ids(db, to))
-    )
-    for state in (State.SCHEDULED, State.CANCELLED):
-        history.note(db, db.execute(noted.where(D.state == state)).all(), state, by, wall, EDITED)
-    moved = given.table(db.dialect.name, "moved", step=Text, due=Instant)
-    values = {"step_key": moved.c.step, "planned_at": moved.c.due, "due_at": moved.c.due}
-    db.execute(update(deliveries).where(D.id == moved.c.id).values(values), {"moved": given.pack(db, to)})
+def move(db: Connection, to: Mapping[DeliveryId, tuple[StepKey | None, datetime]], by: str, wall: datetime) -> None:
+    """Give letters to come another promise, and another step unless that is None, by their ids; what they were is in their
+    history.
+    """
+    dialect, moved = db.dialect.name, given.table(db.dialect.name, "moved", step=Text, due=Instant)
+    mine, values = D.id == moved.c.id, {"planned_at": moved.c.due, "due_at": moved.c.due}
+    # a column that is named is written into every index of it, whether it changes or not
+    kept = {row: where for row, where in to.items() if where[0] is None}
+    for rows, more in ((kept, {}), ({row: to[row] for row in to.keys() - kept.keys()}, {"step_key": moved.c.step})):
+        if rows:
+            history.note_among(db, given.among(dialect, D.id, "noted", given.ids(db, rows)), by, wall, EDITED)
+            db.execute(update(deliveries).where(mine).values(values | more), {"moved": given.pack(db, rows)})
 
 
 def cancel(db: Connection, ids: Collection[DeliveryId], by: str, wall: datetime, why: str = EDITED) -> None:

@@ -81,8 +81,8 @@ consents = Table(
     Column("at", Instant, nullable=False),
     CheckConstraint("act IN ('given', 'confirmed', 'withdrawn', 'restored')", name="act_known"),
     Index("ix_consents_subscriber_id", "subscriber_id"),  # the reader's own record, erasure
-    Index("ix_consents_act", "act", "at", "source"),  # sign-ups over time and by source
-    Index("ix_consents_source", "act", "source", "subscriber_id"),  # the list of people, by where they came from
+    Index("ix_consents_act", "act", "at"),  # sign-ups over time
+    Index("ix_consents_source", "act", "source", "subscriber_id", "at"),  # people by where they came from; how many, and when
 )  # fmt: skip
 """Append-only: what was shown, what was answered, when, from where."""
 
@@ -235,11 +235,11 @@ enrollments = Table(
     Index(  # one running enrollment for a person and sequence
         "uq_enrollments_running", "subscriber_id", "sequence_id", unique=True, **where("state IN ('active', 'paused')")
     ),
-    Index("ix_enrollments_active", "sequence_id", **where("state = 'active'")),  # plan: who has no next row
-    Index("ix_enrollments_paused", "sequence_id", **where("state = 'paused'")),  # the desk's list of who is held
+    Index("ix_enrollments_active", "sequence_id", "id", **where("state = 'active'")),  # an edit; plan: who has no next row
+    Index("ix_enrollments_paused", "sequence_id", "id", **where("state = 'paused'")),  # an edit; the desk's list of who is held
     Index("ix_enrollments_standing", "subscriber_id", "state"),  # the list of people, by where they stand
     Index("ix_enrollments_place", "sequence_id", "last_step", "state", "subscriber_id"),  # the list's filters
-    Index("ix_enrollments_started_at", "started_at", "sequence_id", "last_step", "state", "why"),  # the funnel
+    Index("ix_enrollments_funnel", "sequence_id", "last_step", "state", "why", "started_at"),  # the numbers, in its groups
 )  # fmt: skip
 """One reader in one sequence. `anchor_at`: from when the next wait counts (domain.timeline). `paused_at`: since when what is
 left of the wait is frozen. `schedule_id`: the schedule they are pinned to; empty: the sequence as it is. `next_step`: where

@@ -61,7 +61,7 @@ def joined_since(db: Connection, since: datetime) -> int:
 
 def attention(db: Connection) -> dict[State, int]:
     """Mails of which nobody knows whether they left, and mails that could not be made, by state."""
-    needs = D.state.in_([State.UNKNOWN, State.HELD, State.FAILED])
+    needs = is_in(State.UNKNOWN, State.HELD, State.FAILED)
     rows = db.execute(select(D.state, func.count()).where(needs).group_by(D.state))
     return {row[0]: row[1] for row in rows}
 

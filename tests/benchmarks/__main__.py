@@ -88,6 +88,8 @@ class Bench:
         self.place, self.server, self.rounds, self.quick, self.full = place, server, rounds, quick, full
         self.rows: list[Row] = []
         self.notes: dict[str, str] = {}
+        self.missed: list[str] = []
+        """Rows above a limit that nothing may be above."""
 
     def folder(self) -> Path:
         """A fresh folder."""
@@ -330,14 +332,25 @@ def events(bench: Bench) -> None:
         bench.note(each.row(f"events, {kind}, bundles of 1,000", "", "≥ 5,000", "events/s"))
 
 
+_PAGE_MS = 300
+"""A page of the desk may take no longer."""
+
+
 def desk(bench: Bench) -> None:
-    """Each page about people, and the numbers, among 100,000 subscribers and a million deliveries."""
+    """Each page of the desk among 100,000 subscribers and a million deliveries, and an edit over 100,000 readers."""
     count = 10_000 if bench.quick else 100_000
     for kind in BOTH:
         found = bench.program("desk", bench.database(kind), bench.folder(), count)
         held = found.pop("deliveries")
         for name, milliseconds in found.items():
-            bench.note(Row(f"desk: {name}, {held:,.0f} deliveries, {kind}", milliseconds, "ms", "", "≤ 300 ms"))
+            what = f"desk: {name}, {held:,.0f} deliveries, {kind}"
+            slow = milliseconds > _PAGE_MS
+            bench.missed += [what] if slow else []
+            bench.note(Row(what, milliseconds, "ms", "TOO SLOW" if slow else "", f"≤ {_PAGE_MS} ms"))
+        found = bench.program("edits", bench.database(kind), bench.folder(), count)
+        held = found.pop("deliveries")
+        for name, seconds in found.items():
+            bench.note(Row(f"plan: {name}, {count:,} readers, {held:,.0f} deliveries, {kind}", seconds, "s"))
 
 
 def signups(bench: Bench) -> None:
@@ -430,6 +443,8 @@ def main() -> None:
     Path("benchmarks.json").write_text(
         json.dumps({"machine": about, "rows": [asdict(row) for row in bench.rows]}, indent=1, ensure_ascii=False) + "\n"
     )
+    if bench.missed:
+        sys.exit("Above their limit:\n" + "\n".join(bench.missed))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every page about people, and the numbers, with 100,000 subscribers and a million deliveries: none may keep anybody waiting.
+"""Every page of the desk with 100,000 subscribers and a million deliveries: none may keep anybody waiting.
 
 python -m tests.benchmarks.desk DATABASE FOLDER [SUBSCRIBERS]
 """
@@ -130,6 +130,9 @@ def measure(rt: Runtime, who: str) -> dict[str, float]:
     older = listed.split('rel="next"')[0].rsplit('href="', 1)[1].split('"')[0].replace("&amp;", "&")
     letters = [part.split('"')[0] for part in listed.split('<option value="')[1:] if part.startswith(("got.", "waits."))]
     paths = {
+        "home": "/desk/", "the letters": "/desk/letters/", "the plan": "/desk/sequence/", "the simulator": "/desk/simulator",
+        "all mails": "/desk/mails", "who has access": "/desk/access/", "the account": "/desk/account/",
+        "a letter": "/desk/letters/ketamine-and-talk-therapy/history",
         "the list": base, "its second page": older, "those getting letters": f"{base}?standing=reading",
         "those who had every letter": f"{base}?standing=finished",
         "those paused": f"{base}?standing=paused", "those reported as spam": f"{base}?standing=complained",

@@ -369,3 +369,11 @@ def test_rules_that_never_open_are_refused_and_those_that_once_did_are_forgotten
         plan_edit(Version(steps("ab")), Version(steps("ab"), shut), [reader], NOW)
     (move,) = plan_edit(Version(steps("ab"), shut), Version(steps("ab", Wait(2, 3))), [reader], NOW)
     assert move.after == Planned(StepKey("b"), NOW + 3 * HOUR)
+
+
+@settings(max_examples=200, deadline=None)
+@given(edits(), st.sampled_from(list(Choice)))
+def test_one_after_the_other_readers_are_moved_as_each_would_be_alone(edit: Edit, choice: Choice) -> None:
+    readers = [life.reader for life in edit.lives] * 2
+    alone = [move for reader in readers for move in plan_edit(edit.old, edit.new, [reader], START, choice)]
+    assert plan_edit(edit.old, edit.new, readers, START, choice) == alone

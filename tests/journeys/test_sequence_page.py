@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from werkzeug.serving import make_server
 
 from nurture import runtime
@@ -178,3 +178,24 @@ def test_both_pages_are_accessible(browser: Browser, site: tuple[Runtime, str], 
     context.close()
     assert {name: [each["id"] for each in wrong] for name, wrong in found.items() if wrong} == {}
     assert wide == [False, False]
+
+
+def test_the_page_says_that_it_is_looking_and_does_not_ask_twice(page: Page, site: tuple[Runtime, str]) -> None:
+    rt, _ = site
+    a_subscriber(rt)
+    run_tick(rt)
+    enter(page, site)
+    asked = list[str]()
+
+    def given_up(route: Route) -> None:  # the answer never comes, so the page stays
+        asked.append(route.request.url)
+        route.abort("aborted")
+
+    page.route("**/desk/sequence/preview", given_up)
+    page.locator("input[name=days-history]").fill("1")
+    look = page.get_by_role("button", name="See what this changes").last
+    look.click(no_wait_after=True)
+    expect(page.get_by_text("Looking at everybody who is reading …")).to_be_visible()
+    look.click(no_wait_after=True)
+    page.wait_for_timeout(200)
+    assert len(asked) == 1

@@ -154,5 +154,24 @@
     touch();
   });
 
+  // With many readers the answer takes seconds: the page says so, and does not ask twice.
+  let working = null;
+  form.addEventListener("submit", (event) => {
+    if (working) {
+      event.preventDefault();
+      return;
+    }
+    if (!event.submitter?.dataset.working) return;
+    working = event.submitter.nextElementSibling;
+    working.textContent = event.submitter.dataset.working;
+    form.setAttribute("aria-busy", "true");
+  });
+  window.addEventListener("pageshow", () => {
+    if (!working) return;
+    working.textContent = ""; // somebody has come back to this page
+    working = null;
+    form.removeAttribute("aria-busy");
+  });
+
   form.querySelector("[data-impact]")?.focus();
 })();
