@@ -15,8 +15,6 @@ from nurture.words import NurtureError
 
 MOST_READ = 15_000_000
 """Bytes of a file that is taken at all."""
-WIDEST, HIGHEST = 1200, 1600
-"""Pixels: twice as many as a letter is wide, for sharp screens."""
 _MOST_PIXELS = 50_000_000
 """What the best telephones take; a small file may claim to be far larger."""
 _QUALITIES = (85, 75, 65, 55)
@@ -35,6 +33,19 @@ class PictureRefused(NurtureError):
 
 
 @dataclass(frozen=True)
+class Room:
+    """What a picture may take: pixels, twice as many as are shown, for sharp screens; and bytes."""
+
+    width: int
+    height: int
+    bytes: int
+
+
+IN_A_LETTER = Room(1200, 1600, MOST_BYTES)
+AS_A_LOGO = Room(480, 112, 40 * 1024)
+
+
+@dataclass(frozen=True)
 class Developed:
     """A picture as it travels."""
 
@@ -44,10 +55,10 @@ class Developed:
     height: int
 
 
-def develop(content: bytes) -> Developed:
+def develop(content: bytes, room: Room = IN_A_LETTER) -> Developed:
     """A PNG or JPEG file as a picture for letters; one that is fit already stays byte for byte. Raises PictureRefused.
 
-    Turned as it was held, at most WIDEST by HIGHEST pixels and MOST_BYTES, on white paper wherever it was transparent.
+    Turned as it was held, no larger than `room`, on white paper wherever it was transparent.
     """
     subtype = next((name for magic, name in _MAGIC.items() if content.startswith(magic)), None)
     if not content:
@@ -64,17 +75,17 @@ def develop(content: bytes) -> Developed:
                     f"has {width * height // 1_000_000} million pixels; at most {_MOST_PIXELS // 1_000_000} million can be read"
                 )
             if subtype == "jpeg":
-                opened.draft("RGB", (2 * WIDEST, 2 * HIGHEST))  # decodes no more than is needed
+                opened.draft("RGB", (2 * room.width, 2 * room.height))  # decodes no more than is needed
             opened.load()
-            is_fit = len(content) <= MOST_BYTES and width <= WIDEST and height <= HIGHEST
+            is_fit = len(content) <= room.bytes and width <= room.width and height <= room.height
             if is_fit and opened.mode in ("1", "L", "P", "RGB") and _is_plain(content, subtype):
                 return Developed(content, subtype, width, height)
-            return _written(_on_paper(opened), subtype)
+            return _written(_on_paper(opened, room), subtype, room.bytes)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError):
         raise PictureRefused("is broken: it begins like a picture and cannot be read to its end") from None
 
 
-def _on_paper(opened: Image.Image) -> Image.Image:
+def _on_paper(opened: Image.Image, room: Room) -> Image.Image:
     """Upright, in the colours of the web, without anything transparent, and no larger than it must be."""
     profile = opened.info.get("icc_profile")
     shown = ImageOps.exif_transpose(opened)
@@ -90,21 +101,21 @@ def _on_paper(opened: Image.Image) -> Image.Image:
         shown = Image.new("RGB", over.size, "white")
         shown.paste(over, mask=over.getchannel("A"))
     shown = shown.convert("L" if shown.mode in ("1", "L") else "RGB")
-    shown.thumbnail((WIDEST, HIGHEST), Image.Resampling.LANCZOS)
+    shown.thumbnail((room.width, room.height), Image.Resampling.LANCZOS)
     shown.info.clear()
     return shown
 
 
-def _written(shown: Image.Image, subtype: str) -> Developed:
+def _written(shown: Image.Image, subtype: str, most: int) -> Developed:
     """As a file that is small enough. A drawing stays one with sharp lines if it can; a photograph gets coarser first."""
     if subtype == "png":
         kept = _file(shown, "png", optimize=True)
-        if len(kept.content) <= MOST_BYTES:
+        if len(kept.content) <= most:
             return kept
     while True:
         for quality in _QUALITIES:
             kept = _file(shown, "jpeg", quality=quality, optimize=True)
-            if len(kept.content) <= MOST_BYTES:
+            if len(kept.content) <= most:
                 return kept
         shown = shown.resize((max(1, int(shown.width * _SMALLER)), max(1, int(shown.height * _SMALLER))))
 

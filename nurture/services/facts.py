@@ -11,7 +11,8 @@ from zoneinfo import available_timezones
 
 from nurture import log
 from nurture.letters import dialect, gate
-from nurture.letters.practice import PracticeRefused, as_logo, check_colour
+from nurture.letters.imaging import AS_A_LOGO, PictureRefused, develop
+from nurture.letters.practice import PracticeRefused, check_colour
 from nurture.letters.source import read_letter
 from nurture.mailers.sendgrid.events import KeyRefused, read_keys
 from nurture.runtime import LOGO_FACT, Runtime, keep_up
@@ -66,11 +67,11 @@ def save(rt: Runtime, typed: Mapping[str, str], by: UserId | None, test_names: b
 
 
 def save_logo(rt: Runtime, content: bytes | None, by: UserId | None) -> None:
-    """Another logo, or none. Raises FactsRefused."""
+    """Another logo, made as small as letters want it, or none. Raises FactsRefused."""
     try:
-        picture = b64encode(as_logo(content).content).decode() if content is not None else ""
-    except PracticeRefused as refused:
-        raise FactsRefused({"logo": f"This picture {refused}."}) from None
+        picture = b64encode(develop(content, AS_A_LOGO).content).decode() if content is not None else ""
+    except PictureRefused as refused:
+        raise FactsRefused({"logo": f"This file {refused}. Please choose a picture that ends in .png or .jpg."}) from None
     _keep(rt, {LOGO_FACT: picture}, by)
 
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 from nurture.domain.picture import MOST_BYTES
 from nurture.letters import imaging
-from nurture.letters.imaging import HIGHEST, MOST_READ, WIDEST, PictureRefused, develop
+from nurture.letters.imaging import AS_A_LOGO, IN_A_LETTER, MOST_READ, PictureRefused, develop
 from tests.letters.test_practice import png
 from tests.pictures import drawing, photograph, transparent
 
@@ -31,8 +31,8 @@ def test_a_photograph_of_a_telephone_becomes_small_and_upright_and_forgets_where
     made = develop(taken)
     assert made.subtype == "jpeg"
     assert len(made.content) <= MOST_BYTES
-    assert made.width <= WIDEST
-    assert made.height <= HIGHEST
+    assert made.width <= IN_A_LETTER.width
+    assert made.height <= IN_A_LETTER.height
     assert made.height > made.width, "it was held upright"
     shown = opened(made.content)
     assert shown.size == (made.width, made.height)
@@ -44,6 +44,13 @@ def test_a_photograph_of_a_telephone_becomes_small_and_upright_and_forgets_where
     assert isinstance(dark, int)
     assert isinstance(light, int)
     assert dark < 20 < light, "turned the right way round"
+
+
+def test_a_logo_gets_less_room_than_a_picture_in_a_letter() -> None:
+    made = develop(photograph(), AS_A_LOGO)
+    assert len(made.content) <= AS_A_LOGO.bytes
+    assert made.width <= AS_A_LOGO.width
+    assert made.height <= AS_A_LOGO.height
 
 
 @pytest.mark.parametrize(
@@ -109,7 +116,7 @@ def test_every_kind_of_pixel_comes_out_as_the_web_knows_it(mode: str) -> None:
     made = develop(saved(grey, kind))
     shown = opened(made.content)
     assert shown.mode in ("L", "RGB", "1", "P")
-    assert made.width == WIDEST
+    assert made.width == IN_A_LETTER.width
     middle = shown.convert("L").getpixel((600, 4))
     assert mode == "1" or middle in range(120, 136)
 

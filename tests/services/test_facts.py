@@ -20,6 +20,7 @@ from nurture.words import UserId, new_id
 from tests.conftest import settings_for
 from tests.letters.test_practice import png
 from tests.people import a_subscriber, inbox
+from tests.pictures import photograph
 
 ME = UserId(new_id())
 SENDER = {"from_email": "dana@oak.example", "postal_address": "PO Box 12\nPortland, OR 97201", "from_name": "Dana"}
@@ -140,6 +141,9 @@ def test_a_logo_is_kept_shown_and_taken_away(rt: Runtime, twin: Runtime) -> None
     assert rt.sender.logo is None
     with pytest.raises(FactsRefused, match="no PNG or JPEG"):
         facts.save_logo(rt, b"GIF89a", ME)
+    facts.save_logo(rt, photograph(), ME)
+    assert rt.sender.logo is not None
+    assert len(rt.sender.logo.content) <= 40 * 1024, "a photograph simply works"
 
 
 def test_a_logo_of_the_environment_can_be_taken_away_at_the_desk(database_url: str, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.clocks import ManualClock
 from tests.desk import enter, post
 from tests.letters.test_practice import png
 from tests.people import run_tick
+from tests.pictures import photograph
 from tests.servers.smtp import SmtpServer
 from tests.services.test_facts import SENDER
 
@@ -85,6 +86,13 @@ def test_colour_and_logo_are_saved_and_the_letter_shows_them(desk: FlaskClient, 
     assert "#2d5a87" in desk.get(found[1]).text
     assert post(desk, f"{SETTINGS}/look", colour="#2d5a87", act="remove").status_code == 303
     assert rt.practice.logo is None
+    large = (BytesIO(photograph()), "IMG_0001.jpg")
+    assert post(desk, f"{SETTINGS}/look", colour="#2d5a87", logo=large, act="try").status_code == 303
+    assert rt.practice.logo is not None
+    enormous = (BytesIO(b"\xff\xd8\xff" + bytes(16_000_000)), "IMG_0002.jpg")
+    answer = post(desk, f"{SETTINGS}/look", colour="#2d5a87", logo=enormous, act="try")
+    assert answer.status_code == 413
+    assert "larger than 15 MB" in answer.text
 
 
 def test_a_colour_nobody_could_read_is_refused_and_shown_again(desk: FlaskClient) -> None:

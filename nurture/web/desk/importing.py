@@ -14,22 +14,16 @@ from nurture.services.sheets import MOST_BYTES, SheetRefused
 from nurture.services.signup import NothingToSend
 from nurture.web.desk.guard import needs_login, see
 from nurture.web.desk.person import by
+from nurture.web.desk.upload import takes_a_file
 from nurture.web.pages import message, page, rt
 
 pages = Blueprint("importing", __name__, url_prefix="/desk/people/import")
+takes_a_file(pages, "upload", MOST_BYTES)
 
 _ID = re.compile("[0-9a-f]{32}")
 _SHOWN = 8
 _LEAST, _MOST = 10, 160
 _FIELDS = ("address", "name", "mode", "where", "tag", "agreed")
-
-
-@pages.before_request
-def allow_a_file() -> None:
-    """Only the form that brings a file may be larger than others."""
-    if request.endpoint == "importing.upload":
-        request.max_content_length = MOST_BYTES + 64 * 1024
-        request.max_form_memory_size = 256 * 1024  # a file is read in pieces of 64 kB, and what is left of one counts too
 
 
 @pages.errorhandler(413)

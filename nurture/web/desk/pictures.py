@@ -11,26 +11,13 @@ from nurture.services import editing, pictures
 from nurture.services.editing import Conflict, EditRefused
 from nurture.services.pictures import NotAdded
 from nurture.web.desk.guard import needs_login, see
+from nurture.web.desk.upload import takes_a_file
 from nurture.web.pages import message, page, rt
 from nurture.words import StepKey
 
 pages = Blueprint("letter_pictures", __name__, url_prefix="/desk/letters")
 
-_FORM_BYTES = 64 * 1024
-
-
-@pages.before_request
-def allow_a_file() -> None:
-    """Only the form that brings a picture may be larger than others."""
-    if request.endpoint == "letter_pictures.put_in":
-        request.max_content_length = MOST_READ + _FORM_BYTES
-        request.max_form_memory_size = 4 * _FORM_BYTES  # a file is read in pieces of 64 kB, and what is left of one counts too
-
-
-@pages.teardown_request
-def close_the_file(_: BaseException | None) -> None:
-    """Whatever was answered: an upload is a file of this machine for a moment."""
-    request.close()
+takes_a_file(pages, "put_in", MOST_READ)
 
 
 def _is_live() -> bool:

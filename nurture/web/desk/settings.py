@@ -7,7 +7,7 @@ from zoneinfo import available_timezones
 from flask import Blueprint, Response, abort, g, request, url_for
 
 from nurture.domain.user import Need
-from nurture.letters import contrast
+from nurture.letters.imaging import MOST_READ
 from nurture.services import accounts, facts, mail_trial, samples, sender_domain, wordings
 from nurture.services.editing import all_letters
 from nurture.services.facts import FactsRefused
@@ -15,16 +15,16 @@ from nurture.services.wordings import WordingRefused
 from nurture.settings import chooses_mailer
 from nurture.web.desk import steps
 from nurture.web.desk.guard import needs_login, see
+from nurture.web.desk.upload import takes_a_file
 from nurture.web.desk.words import day
-from nurture.web.pages import FRAMED_CSP, page, rt, takes_test_names
+from nurture.web.pages import FRAMED_CSP, message, page, rt, takes_test_names
 from nurture.words import ConsultationId
 
 pages = Blueprint("settings", __name__, url_prefix="/desk/settings")
+takes_a_file(pages, "save_look", MOST_READ)
 
 _OWN = needs_login(need=Need.OWN)
 _OWN_NOW = needs_login(need=Need.OWN, recent=True)
-MOST_LOGO_BYTES = 5_000_000
-"""Of a file on its way in; what letters carry is far smaller."""
 CARRIERS = {
     "outbox": ("Nothing leaves yet", "Every mail stays on this machine, in the outbox, to look at."),
     "sendgrid": ("SendGrid", "A mail service. It says what became of each letter."),
@@ -111,17 +111,22 @@ def _look(colour: str, errors: Mapping[str, str] | None = None) -> Response:
     first = letters[0].letter.key if letters else ""
     response = _show(
         "look", errors, form={"colour": colour}, logo=rt().practice.logo, colours=COLOURS, sequence=sequence, first=first,
-        enough=contrast.ENOUGH,
     )  # fmt: skip
     response.headers["Content-Security-Policy"] = FRAMED_CSP
     return response
+
+
+@pages.errorhandler(413)
+def too_large(_: Exception) -> Response:
+    """A file beyond the limit is not read at all."""
+    said = f"It is larger than {MOST_READ // 1_000_000} MB. Please choose a smaller one. Nothing was stored."
+    return message(413, "This picture is too large", said, "/desk/settings/look", "Back to the look")
 
 
 @pages.post("/look")
 @_OWN
 def save_look() -> Response:
     """Keep the colour, and the logo if one was chosen."""
-    request.max_content_length = MOST_LOGO_BYTES
     colour, chosen = request.form.get("colour", "").strip(), request.files.get("logo")
     try:
         facts.save(rt(), {"colour": colour}, g.me.id)
