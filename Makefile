@@ -6,7 +6,7 @@ RESOLVE = .boot/bin/uv pip compile -q --system-certs --universal --python-versio
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools services run demo test lint types layers unit faults bench screenshots lock clean
+.PHONY: help setup tools services run demo test lint types layers unit faults bench lighthouse screenshots lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## /  \1\t/p' Makefile | expand -t 16
@@ -53,6 +53,9 @@ faults: services ## the whole proof that no mail is lost or doubled; FAULTS_SEED
 
 bench: services ## the benchmarks, each as a table with ratios
 	@$(BIN)/python -m tests.benchmarks
+
+lighthouse: services ## scores of the desk's pages, and their first load; needs Node.js and npm
+	@$(BIN)/python -m tests.lighthouse
 
 screenshots: services ## pictures of every page into docs/screenshots
 	@$(BIN)/python -m tests.screenshots
