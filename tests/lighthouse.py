@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 from nurture import runtime
 from nurture.services import publishing
-from tests.conftest import SECRET
+from tests.conftest import settings_for
 from tests.desk import a_session
 from tests.journeys.conftest import FLAGS
 from tests.people import a_subscriber, run_tick
@@ -84,7 +84,7 @@ def main() -> None:
         url = f"http://127.0.0.1:{port}"
         env = environment(folder, listen=f"127.0.0.1:{port}", base_url=url, from_name="Dana from Oak Street")
         assert nurture("init", env=env).returncode == 0
-        rt = runtime.build(runtime.Settings(_env_file=None, instance_dir=folder, secret_key=SECRET))  # type: ignore[call-arg]
+        rt = runtime.build(settings_for(folder))
         publishing.load_shipped(rt)
         for _ in range(200):
             a_subscriber(rt)
