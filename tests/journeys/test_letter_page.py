@@ -197,7 +197,7 @@ def test_a_publication_that_fails_for_somebody_says_for_how_many_and_why(desk: P
     desk.get_by_role("button", name="Publish it now").click()
     publishing.work(rt)
     expect(desk.get_by_role("heading", name="Not published")).to_be_visible(timeout=10_000)
-    expect(desk.locator("main")).to_contain_text("1 of 1 readers would see a hole")
+    expect(desk.locator("main")).to_contain_text("1 person on your list has no first name, and would see a gap")
 
 
 def test_a_letter_the_gate_stops_has_no_button_to_publish_it(desk: Page) -> None:
