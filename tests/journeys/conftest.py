@@ -1,10 +1,21 @@
 """A real Chromium, and a real server with a clock that runs fast."""
 
 import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from werkzeug.serving import make_server
+
+from nurture import runtime
+from nurture.app import create_app
+from nurture.clock import Clock
+from nurture.runtime import Runtime
+from tests.conftest import settings_for
 
 FLAGS = [
     "--disable-background-networking", "--no-first-run", "--disable-quic", "--disable-component-update", "--disable-sync",
@@ -37,3 +48,19 @@ def page(browser: Browser) -> Iterator[Page]:
     yield page
     context.close()
     assert [error for error in errors if "422" not in error and "409 (CONFLICT)" not in error] == []
+
+
+@contextmanager
+def serving(folder: Path, template: Path, clock: Clock | None = None, **settings: Any) -> Iterator[tuple[Runtime, str]]:
+    """Our pages in this process, over a copy of `template`, which has the shipped letters; and their address."""
+    shutil.copy(template, folder / "nurture.db")
+    rt = runtime.build(settings_for(folder, **{"from_name": "Dana from Oak Street"} | settings))
+    rt.clock = clock or rt.clock
+    server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield rt, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    rt.close()

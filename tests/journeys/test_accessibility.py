@@ -1,24 +1,20 @@
 """axe-core finds nothing on any page, in both schemes; nothing is wider than a small phone."""
 
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
-from werkzeug.serving import make_server
 
-from nurture import runtime
-from nurture.app import create_app
 from nurture.letters.compiler import compile_letter
 from nurture.letters.source import read_folder
 from nurture.runtime import Runtime, shipped
-from nurture.services import access, goals, publishing
+from nurture.services import access, goals
 from nurture.services.addresses import parse_address
 from nurture.tokens import Purpose
-from tests.conftest import settings_for
+from tests.journeys.conftest import serving
 from tests.letters.samples import a_sample
 from tests.people import a_subscriber, inbox, run_tick, sign_up
 
@@ -27,17 +23,9 @@ LETTERS = read_folder(shipped("letters") / KEY)[1]
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runtime, str]]:
-    rt = runtime.build(settings_for(tmp_path_factory.mktemp("site"), from_name="Dana from Oak Street"), migrate=True)
-    publishing.load_shipped(rt)
-    server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield rt, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    rt.close()
+def site(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[tuple[Runtime, str]]:
+    with serving(tmp_path_factory.mktemp("site"), sqlite_template) as found:
+        yield found
 
 
 def addresses(rt: Runtime) -> dict[str, str]:

@@ -1,21 +1,17 @@
 """Writing a letter at the desk, in a real browser: by mouse, by keyboard, alone, in two tabs, logged out."""
 
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
-from werkzeug.serving import make_server
 
-from nurture import runtime
-from nurture.app import create_app
 from nurture.runtime import Runtime
 from nurture.services import access, publishing
 from tests.clocks import ManualClock
-from tests.conftest import settings_for
+from tests.journeys.conftest import serving
 from tests.people import a_subscriber, inbox, run_tick
 
 KEY = "ketamine-and-talk-therapy"
@@ -23,16 +19,9 @@ HISTORY = f"/desk/letters/{KEY}/history"
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[Runtime, str]]:
-    rt = runtime.build(settings_for(tmp_path, from_name="Dana from Oak Street", reply_to="dana@example.org"), migrate=True)
-    publishing.load_shipped(rt)
-    rt.clock = ManualClock()
-    server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield rt, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    rt.close()
+def site(tmp_path: Path, sqlite_template: Path) -> Iterator[tuple[Runtime, str]]:
+    with serving(tmp_path, sqlite_template, ManualClock(), reply_to="dana@example.org") as found:
+        yield found
 
 
 @pytest.fixture

@@ -1,46 +1,32 @@
 """A therapist's ways through the desk: find somebody, pause, note, erase; add people from a file; answer a request."""
 
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
-from werkzeug.serving import make_server
 
-from nurture import runtime
-from nurture.app import create_app
 from nurture.runtime import Runtime
-from nurture.services import goals, importing, person, publishing
+from nurture.services import goals, importing, person
 from nurture.services.addresses import parse_address
 from nurture.words import UserId, new_id
 from tests.clocks import ManualClock
-from tests.conftest import settings_for
 from tests.desk import a_session
+from tests.journeys.conftest import serving
 from tests.people import a_subscriber, due, inbox, run_tick, sign_up
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[Runtime, str]]:
+def site(tmp_path: Path, sqlite_template: Path) -> Iterator[tuple[Runtime, str]]:
     """A running desk with people at several places."""
-    rt = runtime.build(settings_for(tmp_path, from_name="Dana from Oak Street"), migrate=True)
-    publishing.load_shipped(rt)
-    clock = ManualClock()
-    rt.clock = clock
-    for number in range(6):
-        a_subscriber(rt, f"reader{number}@example.org", first_name=("Ada", "Bo", "Cleo", "Dev", "Esme", "Finn")[number])
-    run_tick(rt)
-    sign_up(rt, "waiting@example.org", first_name="Gil")
-    server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield rt, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    rt.close()
+    with serving(tmp_path, sqlite_template, ManualClock()) as (rt, url):
+        for number in range(6):
+            a_subscriber(rt, f"reader{number}@example.org", first_name=("Ada", "Bo", "Cleo", "Dev", "Esme", "Finn")[number])
+        run_tick(rt)
+        sign_up(rt, "waiting@example.org", first_name="Gil")
+        yield rt, url
 
 
 def enter(page: Page, site: tuple[Runtime, str]) -> None:

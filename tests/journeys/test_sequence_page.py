@@ -1,41 +1,28 @@
 """A therapist changes the plan in a browser: by keyboard, by hand, and against somebody else who does the same."""
 
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
-from werkzeug.serving import make_server
 
-from nurture import runtime
-from nurture.app import create_app
 from nurture.domain.edit import Choice
 from nurture.runtime import Runtime
-from nurture.services import access, publishing, schedule
+from nurture.services import access, schedule
 from nurture.words import UserId
 from tests.clocks import ManualClock
-from tests.conftest import settings_for
+from tests.journeys.conftest import serving
 from tests.people import a_subscriber, due, run_tick
 
 KEY = "ketamine-and-talk-therapy"
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[Runtime, str]]:
-    rt = runtime.build(settings_for(tmp_path, from_name="Dana from Oak Street"), migrate=True)
-    rt.clock = ManualClock()
-    publishing.load_shipped(rt)
-    server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield rt, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    rt.close()
+def site(tmp_path: Path, sqlite_template: Path) -> Iterator[tuple[Runtime, str]]:
+    with serving(tmp_path, sqlite_template, ManualClock()) as found:
+        yield found
 
 
 def enter(page: Page, site: tuple[Runtime, str]) -> None:

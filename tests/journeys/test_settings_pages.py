@@ -1,24 +1,19 @@
 """Settings in a browser: the sender's domain checked anew, its lines copied; a key made, copied and taken back."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from werkzeug.serving import make_server
 
-from nurture import runtime
-from nurture.app import create_app
 from nurture.domain.user import Scope
 from nurture.mailers.names import Names
 from nurture.runtime import Runtime
-from nurture.services import keys, publishing
+from nurture.services import keys
 from nurture.words import UserId, new_id
-from tests.conftest import settings_for
 from tests.desk import a_session
-from tests.journeys.conftest import ZONE
+from tests.journeys.conftest import ZONE, serving
 from tests.servers.dns import NameServer
 
 DOMAIN, KEYS = "/desk/settings/domain", "/desk/settings/keys"
@@ -31,23 +26,14 @@ def names() -> Iterator[NameServer]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, names: NameServer) -> Iterator[tuple[Runtime, str]]:
+def site(tmp_path: Path, sqlite_template: Path, names: NameServer) -> Iterator[tuple[Runtime, str]]:
     """A desk whose letters go by Fastmail."""
-    settings = settings_for(
-        tmp_path, from_name="Dana from Oak Street", from_email="letters@practice.test", postal_address="1 Oak Street",
-        mailer="smtp", smtp_url="smtp://u:p@smtp.fastmail.com:587",
-    )  # fmt: skip
-    rt = runtime.build(settings, migrate=True)
-    publishing.load_shipped(rt)
-    rt.names = Names([names.address])
-    server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield rt, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    rt.close()
+    with serving(
+        tmp_path, sqlite_template, from_email="letters@practice.test", postal_address="1 Oak Street", mailer="smtp",
+        smtp_url="smtp://u:p@smtp.fastmail.com:587",
+    ) as (rt, url):  # fmt: skip
+        rt.names = Names([names.address])
+        yield rt, url
 
 
 def entered(context: BrowserContext, site: tuple[Runtime, str]) -> None:

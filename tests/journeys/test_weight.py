@@ -1,17 +1,14 @@
 """What the desk's pages weigh, how fast they come, and that nothing of them comes from elsewhere."""
 
 import re
-import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
-from werkzeug.serving import make_server
 
-from nurture import runtime
-from nurture.app import create_app
-from nurture.services import access, publishing
-from tests.conftest import settings_for
+from nurture.services import access
+from tests.journeys.conftest import serving
 from tests.people import a_subscriber, run_tick
 
 KEY = "ketamine-and-talk-therapy"
@@ -26,24 +23,18 @@ PAGES = (
 
 
 @pytest.fixture(scope="module")
-def desk(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    rt = runtime.build(settings_for(tmp_path_factory.mktemp("site"), from_name="Dana from Oak Street"), migrate=True)
-    publishing.load_shipped(rt)
-    for _ in range(60):
-        a_subscriber(rt)
-    run_tick(rt)
-    server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    context = browser.new_context(base_url=f"http://127.0.0.1:{server.server_port}")
-    page = context.new_page()
-    page.goto(re.sub(r"^https?://[^/]+", "", access.login_link(rt)))
-    page.get_by_role("button").click()
-    page.wait_for_url("**/desk/")
-    yield page
-    context.close()
-    server.shutdown()
-    server.server_close()
-    rt.close()
+def desk(browser: Browser, tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[Page]:
+    with serving(tmp_path_factory.mktemp("site"), sqlite_template) as (rt, url):
+        for _ in range(60):
+            a_subscriber(rt)
+        run_tick(rt)
+        context = browser.new_context(base_url=url)
+        page = context.new_page()
+        page.goto(re.sub(r"^https?://[^/]+", "", access.login_link(rt)))
+        page.get_by_role("button").click()
+        page.wait_for_url("**/desk/")
+        yield page
+        context.close()
 
 
 @pytest.mark.parametrize("path", PAGES)
