@@ -21,6 +21,7 @@ from nurture.services import access, publishing
 from nurture.tokens import Purpose
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
+from tests.desk import a_session
 from tests.letters.samples import FACTS, VALUES
 from tests.letters.test_practice import png
 from tests.people import a_subscriber, due, inbox, run_tick
@@ -33,7 +34,11 @@ DESK = {
     "desk-editions": f"/desk/letters/{KEY}/history/editions", "desk-plan": "/desk/sequence/",
     "desk-simulator": "/desk/simulator", "desk-people": "/desk/people/", "desk-requests": "/desk/requests",
     "desk-numbers": "/desk/numbers", "desk-access": "/desk/access/", "desk-protect": "/desk/account/protect",
-    "desk-domain": "/desk/settings/domain", "desk-keys": "/desk/settings/keys",
+    "desk-domain": "/desk/settings/domain", "desk-keys": "/desk/settings/keys", "desk-settings": "/desk/settings/",
+    "desk-practice": "/desk/settings/practice?step=who", "desk-sender": "/desk/settings/sender",
+    "desk-look": "/desk/settings/look", "desk-hours": "/desk/settings/hours", "desk-consent": "/desk/settings/consent",
+    "desk-mail": "/desk/settings/mail", "desk-first-run": "/desk/start/", "desk-read": "/desk/start/letters",
+    "desk-series": "/desk/start/series", "desk-help": "/desk/help/silent",
 }  # fmt: skip
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
@@ -80,6 +85,10 @@ def _take(rt: Runtime, clock: ManualClock, browser: Browser, url: str, folder: P
     while (at := due(rt, reader)) is not None:
         clock.at = at
         run_tick(rt)
+    for name in ("Ada", "Bo", "Cleo", "Dev", "Esme", "Finn", "Gil", "Hana"):
+        a_subscriber(rt, first_name=name)
+        clock.advance(hours=5)
+        run_tick(rt)
     leaving = a_subscriber(rt)
     run_tick(rt)
     mails = {str(mail.message["Subject"]).split(":")[0].lower().replace(" ", "-"): mail for mail in inbox(rt, reader)}
@@ -111,8 +120,7 @@ def _take(rt: Runtime, clock: ManualClock, browser: Browser, url: str, folder: P
             shot("unsubscribed")
             page.get_by_role("button").click()
             shot("resubscribed")
-            page.goto(re.sub(r"^https?://[^/]+", url, access.login_link(rt)))
-            page.get_by_role("button").click()
+            context.add_cookies([{"name": "desk", "value": a_session(rt), "url": url}])
             for name, path in DESK.items():
                 page.goto(url + path)
                 page.wait_for_load_state("networkidle")
