@@ -62,8 +62,8 @@ class Here:
         """The office; a new one where the desk's settings have changed since it was opened."""
         with self._renewing:
             if self._office.version != self._rt.version:
-                self._office.close()
-                self._office = Office(self._rt)
+                before, self._office = self._office, Office(self._rt)
+                before.close()
             return self._office
 
     def finish(self) -> None:

@@ -6,6 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from urllib.parse import unquote, urlsplit
@@ -44,11 +45,11 @@ class Smtp:
         self._lock = threading.Lock()
         self._idle: list[tuple[smtplib.SMTP, float]] = []
 
-    def _connect(self) -> smtplib.SMTP:
+    def _connect(self, patience: float) -> smtplib.SMTP:
         if self._scheme == "smtps":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(self._host, self._port, timeout=self._patience, context=self._context)
+            server: smtplib.SMTP = smtplib.SMTP_SSL(self._host, self._port, timeout=patience, context=self._context)
         else:
-            server = smtplib.SMTP(self._host, self._port, timeout=self._patience)
+            server = smtplib.SMTP(self._host, self._port, timeout=patience)
         try:
             self._secure(server)
             if self._user:
@@ -75,7 +76,7 @@ class Smtp:
                 if time.monotonic() - used < _IDLE_SECONDS:
                     return server
                 server.close()
-        return self._connect()
+        return self._connect(self._patience)
 
     def _keep(self, server: smtplib.SMTP) -> None:
         with self._lock:
@@ -107,18 +108,18 @@ class Smtp:
         return outcome
 
     async def check(self, sender: Sender, within: float) -> Outcome:
-        """Whether mail could leave: connect, log in, and say good-bye. Nothing is sent; `within` is not needed: each reply is
-        waited for as always.
-        """
-        return await asyncio.to_thread(self._check)
+        """Whether mail could leave: connect and log in; nothing is sent. Each reply is waited for at most `within` seconds."""
+        return await asyncio.to_thread(self._check, within)
 
-    def _check(self) -> Outcome:
+    def _check(self, within: float) -> Outcome:
         try:
-            self._connect().close()
+            server = self._connect(within)
         except smtplib.SMTPAuthenticationError:
             return _LOG_IN_REFUSED
         except OSError as error:
             return _no_conversation(error)
+        with suppress(OSError):
+            server.quit()
         return Accepted()
 
     async def rest(self) -> None:

@@ -19,7 +19,7 @@ from nurture.store import drafts
 from nurture.store.drafts import Tried
 from nurture.words import ConsultationId
 
-CHECK_SECONDS = 15.0
+CHECK_SECONDS = 10.0
 
 _MEANINGS = (
     (
