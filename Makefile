@@ -1,7 +1,7 @@
 # `make help` lists what there is. Everything installs what it needs; PYTHON=python3.12 chooses an interpreter.
 SHELL := /bin/bash
 BIN := .venv/bin
-PYTEST_ARGS ?= -n 3 --dist worksteal
+PYTEST_ARGS ?= -n 3 --dist load --maxschedchunk 4
 RESOLVE = .boot/bin/uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 export PYTHON
 

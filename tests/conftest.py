@@ -20,6 +20,24 @@ from tests.servers.redis import Redis
 SECRET = "a secret that only tests know, and long enough"
 
 
+_LONG = (
+    "faults",
+    "journeys",
+    "cli",
+    "delivery",
+    "test_fleet.py",
+    "services/test_many_edits.py",
+    "services/test_enrollments.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no process is left alone with it at the end."""
+    root = Path(__file__).parent
+    ranks = {item.nodeid: item.path.relative_to(root).as_posix().startswith(_LONG) for item in items}
+    items.sort(key=lambda item: not ranks[item.nodeid])
+
+
 @pytest.fixture(autouse=True)
 def _nobody_elses_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test reads the environment, or the .env, of whoever runs it."""

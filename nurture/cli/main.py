@@ -7,7 +7,7 @@ import click
 
 from nurture import __version__, fleet, log, runtime, scheduler
 from nurture import settings as configuration
-from nurture.cli import data, demonstration, mail, server, simulation, users
+from nurture.cli import data, mail, simulation, users
 from nurture.delivery import tick as ticks
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.runtime import Runtime
@@ -61,6 +61,8 @@ def init() -> None:
 @click.option("--no-scheduler", is_flag=True, help="Only serve pages; a `nurture worker` elsewhere sends the mail.")
 def serve(workers: int, threads: int, no_scheduler: bool) -> None:
     """Serve the pages, and send due mail unless told otherwise."""
+    from nurture.cli import server  # here: a command that prints a line does not wait for all pages to be loaded
+
     server.run(_settings(), workers, threads, ticking=not no_scheduler)
 
 
@@ -124,6 +126,8 @@ def _stops(rt: Runtime, standing: health.LedgerStanding) -> list[str]:
 @click.option("--speed", type=click.FloatRange(1, 1_000_000), default=86400.0, show_default=True, help="Clock speed.")
 def demo(speed: float) -> None:
     """The main job in under a minute: a visitor signs up, confirms, and a sped-up clock walks the whole sequence."""
+    from nurture.cli import demonstration
+
     demonstration.run(speed)
 
 
