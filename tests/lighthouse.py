@@ -46,11 +46,13 @@ def scores(command: list[str], url: str, cookie: str, chromium: str, folder: Pat
     headers, report = folder / "headers.json", folder / "report.json"
     headers.write_text(json.dumps({"Cookie": cookie}))
     flags = " ".join(["--headless=new", "--no-sandbox", *FLAGS])
-    subprocess.run(
-        [*command, url, "--quiet", "--output=json", f"--output-path={report}", f"--extra-headers={headers}",
-         f"--chrome-flags={flags}", f"--only-categories={','.join(CATEGORIES)}", "--no-enable-error-reporting"],
-        check=True, env={**environment(folder), "CHROME_PATH": chromium},
-    )  # fmt: skip
+    asked = [
+        *command, url, "--quiet", "--output=json", f"--output-path={report}", f"--extra-headers={headers}",
+        f"--chrome-flags={flags}", f"--only-categories={','.join(CATEGORIES)}", "--no-enable-error-reporting",
+    ]  # fmt: skip
+    for left in (2, 1, 0):  # a trace that was not recorded (NO_NAVSTART) says nothing about the page
+        if subprocess.run(asked, check=not left, env={**environment(folder), "CHROME_PATH": chromium}).returncode == 0:
+            break
     found = json.loads(report.read_text())
     for name in CATEGORIES:
         for each in found["categories"][name]["auditRefs"]:
