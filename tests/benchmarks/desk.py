@@ -132,6 +132,7 @@ def measure(rt: Runtime, who: str) -> dict[str, float]:
     paths = {
         "home": "/desk/", "the letters": "/desk/letters/", "the plan": "/desk/sequence/", "the simulator": "/desk/simulator",
         "all mails": "/desk/mails", "who has access": "/desk/access/", "the account": "/desk/account/",
+        "settings": "/desk/settings/", "the first run": "/desk/start/", "what people agree to": "/desk/settings/consent",
         "a letter": "/desk/letters/ketamine-and-talk-therapy/history",
         "the list": base, "its second page": older, "those getting letters": f"{base}?standing=reading",
         "those who had every letter": f"{base}?standing=finished",
