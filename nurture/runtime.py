@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from sqlalchemy import Connection
@@ -279,10 +278,7 @@ def waits_for_the_desk(given: Settings, settings: Settings) -> bool:
     Not with the outbox, from which nothing leaves; nor with a provider on this very machine that the environment names: that
     is a try, or a relay whose host has chosen it.
     """
-    if settings.mailer == "outbox":
-        return False
-    url = settings.sendgrid_host if settings.mailer == "sendgrid" else _revealed(settings.smtp_url)
-    return not (chooses_mailer(given) and is_loopback(urlsplit(url).hostname))
+    return settings.mailer != "outbox" and not (chooses_mailer(given) and is_loopback(settings.carrier_host))
 
 
 def _revealed(secret: SecretStr | None) -> str:

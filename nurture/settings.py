@@ -238,6 +238,12 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.instance_dir.resolve() / 'nurture.db'}"
 
     @property
+    def carrier_host(self) -> str:
+        """The host that mail is handed to; empty with the outbox, which hands it to nobody."""
+        url = {"outbox": "", "sendgrid": self.sendgrid_host, "smtp": self.smtp_url.get_secret_value() if self.smtp_url else ""}
+        return urlsplit(url[self.mailer]).hostname or ""
+
+    @property
     def notices_to(self) -> str:
         """Where notices to the therapist go."""
         return self.reply_to or self.sender

@@ -19,8 +19,9 @@ from nurture.runtime import LOGO_FACT, Runtime, keep_up
 from nurture.sealing import Sealed
 from nurture.services.accounts import note
 from nurture.services.addresses import InputRefused, parse_address
-from nurture.settings import MAIL_AT_THE_DESK, SettingRefused, chooses_mailer, with_facts
-from nurture.store import facts, sequences
+from nurture.settings import MAIL_AT_THE_DESK, SettingRefused, Settings, chooses_mailer, with_facts
+from nurture.store import facts, gates, sequences
+from nurture.store.gates import Gate
 from nurture.words import NurtureError, UserId
 
 _log = log.get(__name__)
@@ -80,12 +81,16 @@ def save_mailer(rt: Runtime, chosen: Mapping[str, str], by: UserId) -> None:
     if chooses_mailer(rt.given):
         raise FactsRefused({"mailer": "Whoever hosts this service has chosen what carries mail, so it cannot be changed here."})
     changes = {name: value for name, value in chosen.items() if name in MAIL_AT_THE_DESK}
-    check_mailer(rt, changes)
+    carried_by(rt, changes)
     _keep(rt, changes, by, "mail_settings_changed")
+    with rt.database.begin() as db:
+        gates.open_(
+            db, Gate.PROVIDER
+        )  # what refused mail until now is not asked any more; the next mails show about the new one
 
 
-def check_mailer(rt: Runtime, changes: Mapping[str, str]) -> None:
-    """Raise FactsRefused unless mail could be carried like that."""
+def carried_by(rt: Runtime, changes: Mapping[str, str]) -> Settings:
+    """The settings as they would be with another mailer. Raises FactsRefused unless mail could be carried like that."""
     if changes.get("sendgrid_webhook_key"):
         try:
             read_keys(changes["sendgrid_webhook_key"])
@@ -95,7 +100,7 @@ def check_mailer(rt: Runtime, changes: Mapping[str, str]) -> None:
         said = {name: fact.value for name, fact in facts.everything(db).items() if name not in MAIL_AT_THE_DESK}
     now = {name: _text(getattr(rt.settings, name)) for name in MAIL_AT_THE_DESK}
     try:
-        with_facts(rt.given, {**said, **now, **changes})
+        return with_facts(rt.given, {**said, **now, **changes})
     except SettingRefused as refused:
         raise FactsRefused({"mailer": _in_plain_words(str(refused))}) from None
 

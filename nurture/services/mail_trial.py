@@ -13,8 +13,7 @@ from nurture.mailers.smtp import Smtp
 from nurture.runtime import Runtime, mailer_of
 from nurture.services import samples
 from nurture.services.accounts import Account
-from nurture.services.facts import check_mailer, current
-from nurture.settings import MAIL_AT_THE_DESK, with_facts
+from nurture.services.facts import carried_by
 from nurture.store import drafts
 from nurture.store.drafts import Tried
 from nurture.words import ConsultationId
@@ -105,10 +104,7 @@ def check(rt: Runtime, changes: Mapping[str, str]) -> str:
 
     Takes up to half a minute. Raises FactsRefused where something is missing.
     """
-    check_mailer(rt, changes)
-    kept = {name: value for name, value in current(rt, *MAIL_AT_THE_DESK).items() if value}
-    mine = current(rt, "from_email", "postal_address", "from_name", "reply_to")
-    mailer = mailer_of(with_facts(rt.given, {**mine, **kept, **changes}), rt.clock)
+    mailer = mailer_of(carried_by(rt, changes), rt.clock)
     if not isinstance(mailer, SendGrid | Smtp):
         return ""
 

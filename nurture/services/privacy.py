@@ -9,7 +9,7 @@ from nurture.runtime import Runtime
 from nurture.services import crowds as remembered
 from nurture.services import importing, pictures
 from nurture.services.accounts import HISTORY_KEPT
-from nurture.store import access, crowds, drafts, events, imports, keys, subscribers, users
+from nurture.store import access, crowds, drafts, events, imports, keys, live, subscribers, users
 
 _log = log.get(__name__)
 
@@ -33,7 +33,8 @@ def retain(rt: Runtime) -> int:
         deleted = subscribers.delete_unconfirmed(db, rt.clock.now() - CONFIRM_WITHIN)
         access.forget(db, rt.clock.wall())
         events.forget(db, rt.clock.wall() - REPORTS_KEPT)
-        drafts.forget_trials(db, rt.clock.wall() - TRIALS_KEPT)
+        kept = TRIALS_KEPT if live.since(db) is not None else REPORTS_KEPT  # the first run asks whether they have arrived
+        drafts.forget_trials(db, rt.clock.wall() - kept)
         imports.forget(db, rt.clock.wall() - importing.KEPT)
         crowds.forget(db, rt.clock.wall() - remembered.KEPT)
         keys.forget(db, rt.clock.wall() - HISTORY_KEPT)

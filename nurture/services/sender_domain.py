@@ -5,7 +5,6 @@ import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from nurture.domain.mail_services import SENDGRID
 from nurture.domain.names import Answer, Question, parents
@@ -39,8 +38,7 @@ def carrier(rt: Runtime) -> str:
         case "sendgrid":
             return SENDGRID
         case "smtp":
-            url = rt.settings.smtp_url.get_secret_value() if rt.settings.smtp_url else ""
-            return (urlsplit(url).hostname or "").rstrip(".").lower()
+            return rt.settings.carrier_host.rstrip(".").lower()
         case _:
             return ""
 

@@ -132,13 +132,7 @@ def _is_known(rt: Runtime) -> bool:
 
 def stays_here(rt: Runtime) -> bool:
     """Whether what carries mail is on this very machine, as in a try."""
-    match rt.settings.mailer:
-        case "sendgrid":
-            return is_loopback(urlsplit(rt.settings.sendgrid_host).hostname)
-        case "smtp" if rt.settings.smtp_url:
-            return is_loopback(urlsplit(rt.settings.smtp_url.get_secret_value()).hostname)
-        case _:
-            return True
+    return rt.settings.mailer == "outbox" or is_loopback(rt.settings.carrier_host)
 
 
 def _chapters(rt: Runtime, stored: StoredSequence, read: set[EditionId], tried: list[Tried]) -> list[Chapter]:

@@ -14,11 +14,13 @@ from nurture.delivery.tick import tick
 from nurture.domain.delivery import Kind, State
 from nurture.domain.user import Role
 from nurture.runtime import Runtime, waits_for_the_desk
-from nurture.services import access, editing, facts, home, mail_trial, publishing, setup
+from nurture.services import access, editing, facts, home, mail_trial, publishing, setup, switch
 from nurture.services.accounts import Account
 from nurture.services.addresses import parse_address
+from nurture.services.privacy import retain
 from nurture.services.setup import NotReady, Task
 from nurture.store import live
+from nurture.store.gates import Gate
 from nurture.words import BatchId, StepKey, UserId, new_id
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
@@ -146,6 +148,29 @@ def test_an_office_works_by_the_settings_it_was_opened_with_and_is_followed_by_a
         assert [mail.rcpt_tos for mail in smtp.mails[before:]] == [(reader.email,)]
     finally:
         here.close()
+
+
+def test_a_first_run_that_takes_weeks_does_not_begin_anew(rt: Runtime, smtp: SmtpServer, clock: ManualClock) -> None:
+    me = do_everything(rt, smtp)
+    clock.advance(days=30)
+    retain(rt)
+    assert setup.standing(rt, True).missing == []
+    setup.go_live(rt, me)
+    retain(rt)
+    assert setup.standing(rt, True).missing == [Task.TRIAL, Task.SERIES], "nobody asks for them any more"
+
+
+def test_a_key_that_was_refused_stops_nothing_once_another_is_kept(rt: Runtime, smtp: SmtpServer) -> None:
+    me = account(a_colleague(rt))
+    facts.save(rt, SENDER, ME)
+    facts.save_mailer(rt, {"mailer": "smtp", "smtp_url": facts.smtp_url("127.0.0.1", str(smtp.port), "dana", "x", False)}, ME)
+    mail_trial.send(rt, me)
+    run_tick(rt)
+    assert [each.gate for each in switch.what_stops(rt)] == [Gate.PROVIDER]
+    choose_smtp(rt, smtp)
+    which = mail_trial.send(rt, me)
+    run_tick(rt)
+    assert mail_trial.what_became(rt, which) == mail_trial.Became(done=True, arrived=True)
 
 
 def test_links_to_the_desk_come_also_before(rt: Runtime, smtp: SmtpServer) -> None:
