@@ -84,9 +84,7 @@ def save_mailer(rt: Runtime, chosen: Mapping[str, str], by: UserId) -> None:
     carried_by(rt, changes)
     _keep(rt, changes, by, "mail_settings_changed")
     with rt.database.begin() as db:
-        gates.open_(
-            db, Gate.PROVIDER
-        )  # what refused mail until now is not asked any more; the next mails show about the new one
+        gates.open_(db, Gate.PROVIDER)  # whoever refused mail until now is not asked any more
 
 
 def carried_by(rt: Runtime, changes: Mapping[str, str]) -> Settings:
