@@ -31,11 +31,11 @@ def _guarded(name: str, job: Callable[[], object]) -> None:
         _log.error("job_failed", kind=name, exc_info=error)
 
 
-def start(rt: Runtime, carry: Callable[[BatchId], object]) -> BackgroundScheduler:
-    """Start ticking in this process; `carry` takes the batches that its ticks claim."""
+def start(rt: Runtime, submit: Callable[[BatchId], object]) -> BackgroundScheduler:
+    """Start ticking in this process; `submit` takes the batches that its ticks claim."""
     scheduler = BackgroundScheduler(timezone="UTC")
     jobs: tuple[tuple[str, Callable[[], object], float], ...] = (
-        ("tick", partial(tick, rt, carry), rt.settings.tick_seconds),
+        ("tick", partial(tick, rt, submit), rt.settings.tick_seconds),
         ("reconcile", partial(reconcile, rt), _RECONCILE_SECONDS),
         ("plan", partial(plan_missing, rt), _PLAN_SECONDS),
         ("retention", partial(retain, rt), _RETENTION_SECONDS),

@@ -52,3 +52,8 @@ def new_id() -> str:
     pool = _random.pool or os.urandom(_POOL_BYTES)
     _random.pool = pool[_RANDOM_BYTES:]
     return f"{int(time.time()) // 3600:06x}{pool[:_RANDOM_BYTES].hex()}"
+
+
+def storable(text: str) -> str:
+    """Text from outside as any database can hold it: PostgreSQL takes no NUL, and no database half a surrogate pair."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -6,7 +6,7 @@ from itertools import count
 
 from sqlalchemy import select
 
-from nurture.delivery.send import Office
+from nurture.delivery.sender import Sender
 from nurture.delivery.tick import TickReport, tick
 from nurture.domain.delivery import Kind, State
 from nurture.mailers.outbox import Outbox, Stored
@@ -55,12 +55,12 @@ def confirm(rt: Runtime, reader: Reader) -> None:
 
 def run_tick(rt: Runtime) -> TickReport:
     """One tick whose batches are sent at once, to their end."""
-    office = Office(rt)
+    sender = Sender(rt)
     try:
-        report = tick(rt, office.carry)
-        office.finish()
+        report = tick(rt, sender.submit)
+        sender.finish()
     finally:
-        office.close()
+        sender.close()
     return report
 
 

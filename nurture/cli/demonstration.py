@@ -45,7 +45,7 @@ def run(speed: float) -> None:
     server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     here = fleet.join(rt)
-    ticking = scheduler.start(rt, here.carry)
+    ticking = scheduler.start(rt, here.submit)
     try:
         _walk(rt, f"http://127.0.0.1:{server.server_port}", speed)
     finally:

@@ -11,7 +11,7 @@ import click
 
 from nurture import runtime
 from nurture import settings as configuration
-from nurture.delivery.send import NOT_LIVE
+from nurture.delivery.send_transaction import NOT_LIVE
 from nurture.domain.delivery import State
 from nurture.runtime import Runtime
 from nurture.services import deliveries as service

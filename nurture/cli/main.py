@@ -72,7 +72,7 @@ def worker() -> None:
     rt = runtime.build(_settings())
     runtime.stop_when_told(rt)
     here = fleet.join(rt)
-    ticking = scheduler.start(rt, here.carry)
+    ticking = scheduler.start(rt, here.submit)
     here.work()
     scheduler.stop(rt, ticking)
     here.close()
@@ -97,7 +97,7 @@ def _once(rt: Runtime) -> dict[str, Any]:
     settled, planned = reconcile(rt), plan_missing(rt)
     here = fleet.join(rt)
     try:
-        report = ticks.tick(rt, here.carry)
+        report = ticks.tick(rt, here.submit)
         here.finish()
     finally:
         here.close()

@@ -11,7 +11,7 @@ from nurture import log
 from nurture.delivery.plan import plan_after
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected, State, backoff
 from nurture.domain.timeline import ON_TIME
-from nurture.mailers.base import Mail
+from nurture.mailers.base import Prepared
 from nurture.runtime import Runtime
 from nurture.store import gates, ledger
 from nurture.store.claims import Claimed
@@ -30,7 +30,7 @@ class Request:
     id: RequestId
     batch: BatchId
     rows: tuple[Claimed, ...]
-    mails: tuple[Mail, ...]
+    mails: tuple[Prepared, ...]
     marked: datetime | None = None
     """When T2 let it go, on the timeline."""
 
@@ -38,6 +38,11 @@ class Request:
     def of(self) -> dict[DeliveryId, RequestId]:
         """Its rows, each with its id."""
         return {row.id: self.id for row in self.rows}
+
+    @property
+    def ids(self) -> tuple[DeliveryId, ...]:
+        """The deliveries in it."""
+        return tuple(row.id for row in self.rows)
 
 
 def doubt_state(rt: Runtime) -> State:
@@ -48,7 +53,7 @@ def doubt_state(rt: Runtime) -> State:
 def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]], trial: bool) -> list[Request]:
     """Write down what requests came to. Returns the smaller requests that one refused as a whole goes on in.
 
-    `trial`: the provider refused everything lately.
+    `trial`: what is accepted here ends a block of the provider that was half-open.
     """
     now, wall, by = rt.clock.now(), rt.clock.wall(), process_name()
     taken: dict[DeliveryId, tuple[RequestId, str | None]] = {}
@@ -75,7 +80,7 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
                      deliveries=len(request.rows))  # fmt: skip
     if taken:
         moved = ledger.accepted(db, taken, by, now, wall)
-        plan_after(db, (settled[row] for row in moved), now, rt.clock.stretch(ON_TIME))
+        plan_after(db, (settled[row] for row in moved), now, wall, rt.clock.stretch(ON_TIME))
         if trial:
             gates.open_(db, Gate.PROVIDER)
     return smaller
@@ -91,7 +96,7 @@ def _halves(rt: Runtime, db: Connection, request: Request) -> list[Request]:
     halves = []
     for part in (slice(None, middle), slice(middle, None)):
         fresh = RequestId(new_id())
-        mails = tuple(replace(mail, request=fresh) for mail in request.mails[part])
+        mails = tuple(rt.mailer.prepare(replace(each.mail, request=fresh)) for each in request.mails[part])
         halves.append(Request(fresh, request.batch, request.rows[part], mails, request.marked))
     wall = rt.clock.wall()
     ids = {row.id: half.id for half in halves for row in half.rows}

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from nurture.domain.delivery import Accepted, Outcome, Refused
-from nurture.mailers.base import Mail, as_message
+from nurture.mailers.base import Mail, Prepared, as_message
 from nurture.words import DeliveryId
 
 _SHOWN = re.compile(r'src="cid:([^"]+)"')
@@ -59,27 +59,31 @@ class Outbox:
         """`folder` is made when the first mail comes."""
         self.folder = folder
 
-    async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
+    def prepare(self, mail: Mail) -> Prepared:
+        """The bytes of its file."""
+        return Prepared(mail, (as_message(mail).as_bytes(),))
+
+    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
         """Store each mail durably (write, fsync, link); one stored before stays as it is."""
         return await asyncio.to_thread(self._post, mails)
 
-    def _post(self, mails: Sequence[Mail]) -> Outcome:
+    def _post(self, mails: Sequence[Prepared]) -> Outcome:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for mail in mails:
-                self._store(mail)
+            for each in mails:
+                self._store(each.mail, each.content)
         except OSError as error:
             return Refused(f"the outbox folder: {error.strerror}", wait=None)
-        return Accepted(mails[0].delivery)
+        return Accepted(mails[0].mail.delivery)
 
-    def _store(self, mail: Mail) -> None:
+    def _store(self, mail: Mail, content: Iterable[bytes]) -> None:
         final = self.folder / f"{mail.delivery}.eml"
         if final.exists():
             return
         draft = self.folder / f".{mail.delivery}.{mail.request}"
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as file:
-            file.write(as_message(mail).as_bytes())
+            file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
         try:

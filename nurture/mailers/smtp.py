@@ -12,7 +12,7 @@ from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
-from nurture.mailers.base import Mail, Sender, as_message
+from nurture.mailers.base import Mail, Prepared, Sender, as_message
 from nurture.settings import SettingRefused, is_loopback
 
 REPLY_SECONDS = 30.0
@@ -82,13 +82,16 @@ class Smtp:
         with self._lock:
             self._idle.append((server, time.monotonic()))
 
-    async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
+    def prepare(self, mail: Mail) -> Prepared:
+        """The payload."""
+        return Prepared(mail, (as_message(mail).as_bytes(),))
+
+    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
         """Deliver one mail. Until the payload begins a failure is a refusal; after it, no reply is ambiguous."""
         return await asyncio.to_thread(self._post, mails)
 
-    def _post(self, mails: Sequence[Mail]) -> Outcome:
-        (mail,) = mails
-        payload = as_message(mail).as_bytes()
+    def _post(self, mails: Sequence[Prepared]) -> Outcome:
+        ((mail, payload),) = ((each.mail, b"".join(each.content)) for each in mails)
         server: smtplib.SMTP | None = None
         try:
             server = self._take()

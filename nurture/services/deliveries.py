@@ -29,15 +29,15 @@ def resolve(rt: Runtime, delivery: DeliveryId, sent: bool, who: str) -> None:
     Consent, suppression and the guards still decide whether it may go. Raises NotInDoubt.
     """
     with rt.database.begin() as db:
-        now = rt.clock.now()
-        moved = doubts.resolve(db, delivery, sent, who, now, rt.clock.wall())
+        now, wall = rt.clock.now(), rt.clock.wall()
+        moved = doubts.resolve(db, delivery, sent, who, now, wall)
         if moved is None:
             raise NotInDoubt(
                 f"The delivery {delivery} is not unknown, held or failed, so there is nothing to settle. "
                 "`nurture deliveries unknown` and `nurture deliveries held` list those that are."
             )
         if sent:
-            plan_after(db, moved, now, rt.clock.stretch(ON_TIME))
+            plan_after(db, moved, now, wall, rt.clock.stretch(ON_TIME))
     _log.info("delivery_resolved", delivery=delivery, outcome="sent" if sent else "again")
 
 
