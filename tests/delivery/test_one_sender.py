@@ -235,7 +235,9 @@ def test_a_process_started_anew_writes_nothing_more_off(rt: Runtime, clock: Manu
     assert states(rt) == {State.FAILED: RUN_OF_REJECTIONS - 1, State.SCHEDULED: 20 - RUN_OF_REJECTIONS + 1}
 
 
-def test_mail_that_fails_for_its_own_sake_is_written_off_in_the_end_and_the_rest_goes_out(rt: Runtime, clock: ManualClock) -> None:
+def test_mail_that_fails_for_its_own_sake_is_written_off_in_the_end_and_the_rest_goes_out(
+    rt: Runtime, clock: ManualClock
+) -> None:
     bad = {sign_up(rt).email for _ in range(25)}
     for _ in range(5):
         sign_up(rt)

@@ -10,7 +10,7 @@ from nurture.mailers.base import Mail, Mailer
 class Posting:
     """Posts mails one by one, or several at once."""
 
-    def __init__(self, mailer: Mailer, within: float = 0.5) -> None:
+    def __init__(self, mailer: Mailer, within: float = 20) -> None:
         self.mailer, self._within, self._runner = mailer, within, asyncio.Runner()
 
     def post(self, *mails: Mail) -> Outcome:
