@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from nurture.domain.delivery import Accepted, Outcome, Refused
-from nurture.mailers.base import Mail, Prepared, as_message
+from nurture.mailers.base import Mail, Prepared, as_bytes
 from nurture.words import DeliveryId
 
 _SHOWN = re.compile(r'src="cid:([^"]+)"')
@@ -61,7 +61,7 @@ class Outbox:
 
     def prepare(self, mail: Mail) -> Prepared:
         """The bytes of its file."""
-        return Prepared(mail, (as_message(mail).as_bytes(),))
+        return Prepared(mail, (as_bytes(mail),))
 
     async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
         """Store each mail durably (write, fsync, link); one stored before stays as it is."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nurture.domain.delivery import Accepted, Ambiguous, Concern, Outcome, Refused, Rejected
 from nurture.domain.refusals import Stage, outcome_of, smtp_rule
 from nurture.domain.server_words import masked, private_parts
-from nurture.mailers.base import Mail, Prepared, Sender, as_message
+from nurture.mailers.base import Mail, Prepared, Sender, as_bytes
 from nurture.mailers.smtp_conversation import Conversation, NoSmtp, ServerRefused
 from nurture.setting_values import SmtpAddress, ValueRefused, is_smtp_path, parse_smtp_url
 from nurture.settings import SettingRefused, is_loopback
@@ -43,7 +43,7 @@ class Smtp:
 
     def prepare(self, mail: Mail) -> Prepared:
         """The mail as it follows DATA."""
-        return Prepared(mail, (as_message(mail).as_bytes(),))
+        return Prepared(mail, (as_bytes(mail),))
 
     async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
         """Deliver one mail, in at most `within` seconds in all. Until the mail itself begins, a failure is a refusal; after
