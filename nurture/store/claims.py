@@ -62,12 +62,15 @@ _READ_BATCH = (
     .outerjoin(subscribers, S.id == D.subscriber_id)
     .outerjoin(enrollments, E.id == D.enrollment_id)
     .where(D.batch_id == bindparam("batch"), is_in(State.CLAIMED))
-    .order_by(D.planned_at, D.id)
+    .order_by(D.due_at, D.planned_at, D.id)
 )  # fmt: skip
 
 
 def read_batch(db: Connection, batch: BatchId) -> list[Claimed]:
-    """What is claimed under `batch`, oldest promise first, joined with reader and place in the sequence."""
+    """What is claimed under `batch`, joined with reader and place in the sequence: what has been due for longest first.
+
+    So what was refused comes after what was not tried: while one mail at a time probes the provider, none stands in the way.
+    """
     return [Claimed(*tuple(row)) for row in db.execute(_READ_BATCH, {"batch": batch})]
 
 
