@@ -133,7 +133,8 @@ class Fleet(Here):
 
         self._app.set_default()  # what its threads look for
         state.should_stop = None
-        threading.Thread(target=self._stop, args=(state,), daemon=True).start()
+        stops = threading.Thread(target=self._stop, args=(state,), daemon=True)
+        stops.start()
         while not self._rt.stopping.is_set():
             self._worker = self._app.WorkController(
                 pool_cls="threads", concurrency=_AT_ONCE, without_gossip=True, without_mingle=True, without_heartbeat=True
@@ -142,6 +143,7 @@ class Fleet(Here):
             if not self._rt.stopping.is_set():
                 _log.error("job_failed", kind="worker")
                 self._rt.stopping.wait(1)
+        stops.join()
 
     def _stop(self, state: Any) -> None:
         self._rt.stopping.wait()

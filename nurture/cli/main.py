@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nurture import __version__, fleet, log, runtime, scheduler
+from nurture import __version__, fleet, log, runtime, scheduler, signals
 from nurture import settings as configuration
 from nurture.cli import data, mail, simulation, users
 from nurture.delivery import tick as ticks
@@ -70,13 +70,17 @@ def serve(workers: int, threads: int, no_scheduler: bool) -> None:
 def worker() -> None:
     """Send due mail without serving pages. Start as many as you like, on as many machines."""
     rt = runtime.build(_settings())
-    runtime.stop_when_told(rt)
+    signals.stop_when_told(rt.stopping)
     here = fleet.join(rt)
-    ticking = scheduler.start(rt, here.submit)
-    here.work()
-    scheduler.stop(rt, ticking)
-    here.close()
-    rt.close()
+    try:
+        ticking = scheduler.start(rt, here.submit)
+        try:
+            here.work()
+        finally:
+            scheduler.stop(rt, ticking)
+    finally:  # no thread of ours may be at work while the interpreter shuts down
+        here.close()
+        rt.close()
 
 
 @cli.command(epilog="Example:  nurture tick --status --json")

@@ -56,7 +56,7 @@ def live(life: Life) -> None:
     os.environ.update(life.environment)
     os.chdir(life.log.parent)
 
-    from nurture import runtime, settings
+    from nurture import runtime, settings, signals
     from nurture.delivery import sender
     from nurture.domain.delivery import Guards
 
@@ -70,7 +70,7 @@ def live(life: Life) -> None:
         give_up=timedelta(seconds=life.give_up_seconds),
     )
     rt.guards = Guards(timedelta(), 1000, 1000)  # five letters in a second: the timeline of these tests knows no days
-    runtime.stop_when_told(rt)
+    signals.stop_when_told(rt.stopping)
     life.ready.touch()
     if life.port is not None:
         _serve(rt, life.port)
