@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 from collections import Counter
-from typing import cast
 
 from nurture import log
 from nurture.signals import stop_when_told
@@ -54,4 +53,4 @@ if __name__ == "__main__":
     log.configure()
     found = main(int(sys.argv[1]))
     if found:
-        print(dict(cast(Counter[int], found)), flush=True)
+        print(dict(found), flush=True)

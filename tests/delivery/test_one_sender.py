@@ -28,6 +28,7 @@ from nurture.store import gates, instance
 from nurture.store.gates import Gate
 from nurture.store.schema import deliveries, steps, subscribers
 from nurture.store.subscribers import email_place
+from nurture.words import BatchId
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
 from tests.faults.points import meeting
@@ -346,7 +347,7 @@ def test_a_reader_in_a_time_zone_that_is_gone_stops_nobody_elses_mail(rt: Runtim
 
 def test_words_that_no_database_takes_settle_their_mail_all_the_same(rt: Runtime) -> None:
     first, second, third = sign_up(rt), sign_up(rt), sign_up(rt)
-    answers = {
+    answers: dict[str, Outcome] = {
         first.email: Rejected("400 \0 from"), second.email: Ambiguous("500 \ud83d"), third.email: Accepted("id \0"),
     }  # fmt: skip
     rt.mailer = Answering(lambda mail: answers[mail.to])
@@ -374,6 +375,7 @@ def test_a_process_told_to_stop_while_everything_waits_gives_it_back_at_once(rt:
         ticking = threading.Thread(target=tick, args=(rt, sender.submit))
         ticking.start()
         assert began.wait(SOON)
+        time.sleep(0.5)  # by now everything waits; where it does not, this proves less, and is no less true
         rt.stopping.set()
         ticking.join(SOON)
         assert not ticking.is_alive()
@@ -384,7 +386,13 @@ def test_a_process_told_to_stop_while_everything_waits_gives_it_back_at_once(rt:
 def test_a_batch_claimed_just_before_a_process_stops_is_given_back(rt: Runtime) -> None:
     sign_up(rt)
     with a_sender(rt) as sender:
-        tick(rt, lambda batch: (rt.stopping.set(), soon(sender.finish), sender.submit(batch)))
+
+        def submit_late(batch: BatchId) -> None:
+            rt.stopping.set()
+            soon(sender.finish)
+            sender.submit(batch)
+
+        tick(rt, submit_late)
         soon(sender.finish)
     assert states(rt) == {State.SCHEDULED: 1}
 

@@ -206,7 +206,7 @@ class Post(RuleBasedStateMachine):
 
     @invariant()
     def the_rate_is_kept(self) -> None:
-        if getattr(self, "rate", None) and self.left:
+        if hasattr(self, "rate") and self.rate and self.left:
             most = self.rate * 10 + 2 * max(1, int(self.rate))  # a second's worth is handed out at once, and once kept
             assert sum(at > self.left[-1] - 10 for at in self.left) <= most + self.rate * SLOTS_KEPT_SECONDS
 
