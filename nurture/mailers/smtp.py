@@ -61,7 +61,8 @@ class Smtp:
         except ServerRefused as refused:
             for each in open_now:
                 each.end()
-            return self._meaning(refused, private_parts(mail.to))
+            sender = private_parts(mail.sender.email) - {mail.sender.email.rpartition("@")[2]}
+            return self._meaning(refused, private_parts(mail.to) | sender)
         except (NoSmtp, OSError) as error:  # TimeoutError is one
             if any(each.stage is Stage.END for each in open_now):
                 return Ambiguous(f"no SMTP reply after the mail ({_name(error)})")

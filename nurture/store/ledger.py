@@ -127,9 +127,8 @@ def _claim(dialect: str, readers_too: bool) -> Executable:
     )
     key: ColumnElement[Any] = D.id
     if dialect == "sqlite":
-        key = literal_column(
-            "deliveries.rowid"
-        )  # the due index holds it: no look-up by id for each row (sqlite.org/rowidtable)
+        # The due index holds it: no look-up by id for each row (sqlite.org/rowidtable).
+        key = literal_column("deliveries.rowid")
     due = select(key).where(is_in(State.SCHEDULED), D.due_at <= bindparam("now")).order_by(D.due_at, D.id)
     if not readers_too:
         due = due.where(D.kind == Kind.NOTICE)
@@ -349,10 +348,12 @@ def refused(db: Connection, requests: Mapping[DeliveryId, RequestId], due: datet
     )  # fmt: skip
 
 
-def failed(db: Connection, requests: Mapping[DeliveryId, RequestId], by: str, wall: datetime, why: str) -> None:
-    """T3: the provider will never take these as they are."""
+def failed(
+    db: Connection, requests: Mapping[DeliveryId, RequestId], by: str, wall: datetime, why: str, to: State = State.FAILED
+) -> None:
+    """T3: the provider will never take these as they are; `to` is BOUNCED where that is because of the recipient."""
     mine = _of(db, requests, State.SENDING, State.UNKNOWN)
-    history.move(db, State.FAILED, by, wall, why, *mine, lease_until=None, sent_at=None)
+    history.move(db, to, by, wall, why, *mine, lease_until=None, sent_at=None)
 
 
 def in_doubt(db: Connection, requests: Mapping[DeliveryId, RequestId], to: State, by: str, wall: datetime, why: str) -> None:
@@ -386,8 +387,7 @@ def cancel_open(
 ) -> int:
     """Stop what has not been handed to a mailer, of a person or one enrollment. Returns how many rows were stopped."""
     whose = D.enrollment_id == enrollment if enrollment else D.subscriber_id == subscriber
-    moved = history.move(db, State.CANCELLED, by, wall, reason, whose, is_in(*OPEN), lease_until=None, batch_id=None)
-    return len(moved)
+    return len(history.move(db, State.CANCELLED, by, wall, reason, whose, is_in(*OPEN), lease_until=None, batch_id=None))
 
 
 def may_still_arrive(db: Connection, subscriber: SubscriberId) -> bool:
