@@ -86,8 +86,9 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
     if taken:
         moved = ledger.accepted(db, taken, by, now, wall)
         plan_after(db, (settled[row] for row in moved), now, rt.clock.stretch(ON_TIME))
-        if trial:
-            gates.open_(db, Gate.PROVIDER)
+        shut = gates.shut_gates(db)
+        if trial and not any(each.gate is Gate.PROVIDER and each.stops(wall) for each in shut):
+            gates.open_(db, Gate.PROVIDER)  # while it stops, what is accepted had left before the refusal and proves nothing
     return smaller
 
 
