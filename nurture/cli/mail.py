@@ -173,7 +173,7 @@ def start() -> None:
     if waiting:
         click.echo(f"{waiting} mails are unknown or held: `nurture deliveries unknown`, `nurture deliveries held`.")
     if failures:
-        click.echo(f"{failures} mails have failed: `nurture deliveries failed`.")
+        click.echo(f"Failed mails: {failures}. `nurture deliveries failed` lists them.")
 
 
 @sending.command(epilog="Example:  nurture sending status --json")
