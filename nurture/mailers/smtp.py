@@ -83,7 +83,7 @@ class Smtp:
                     raise
                 conversation = None  # closed while nobody used it: nothing of this mail was said
         if conversation is None:
-            conversation = await Conversation.begin(self._address, self._context, self._is_local)
+            conversation = await Conversation.start(self._address, self._context, self._is_local)
             open_now.append(conversation)
             await conversation.name_envelope(mail.sender.email, mail.to)
         await conversation.send_mail(payload)
@@ -107,7 +107,7 @@ class Smtp:
         """Whether mail could leave: connect and log in, in at most `within` seconds; nothing is sent."""
         try:
             async with asyncio.timeout(within):
-                conversation = await Conversation.begin(self._address, self._context, self._is_local)
+                conversation = await Conversation.start(self._address, self._context, self._is_local)
         except ServerRefused as refused:
             return self._meaning(refused, set())
         except (NoSmtp, OSError) as error:
