@@ -2,18 +2,18 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from nurture import crash, log
 from nurture.delivery import album
-from nurture.delivery.fill import UNFIT, mail_of
+from nurture.delivery.fill import UNFIT, mail_of, with_subject
 from nurture.delivery.late import sort_out
 from nurture.delivery.settle import Request
 from nurture.domain.delivery import Kind
 from nurture.mailers.base import Mail, Picture, Prepared, headers
 from nurture.runtime import Runtime
-from nurture.store import access, claims, drafts, sequences
+from nurture.store import claims, sequences, subjects
 from nurture.store.claims import Claimed
 from nurture.store.sequences import StoredEdition
 from nurture.words import BatchId, DeliveryId, EditionId, PictureId, RequestId, SubscriberId, new_id, storable
@@ -54,10 +54,9 @@ def load_batch(rt: Runtime, batch: BatchId) -> Batch:
     with rt.database.read() as db:
         rows, lease = claims.read_batch(db, batch), claims.lease_of(db, batch)
         editions = sequences.read_editions(db, {row.edition for row in rows if row.edition})
-        notices = {row.about for row in rows if row.about}
-        logins, trials = (access.addressed(db, notices), drafts.trials_of(db, notices)) if notices else ({}, {})
-        pictures = album.shown(rt, db, [*(one.html for one in editions.values()), *(one.html for one in trials.values())])
-    rows = [replace(row, login=logins.get(row.about), trial=trials.get(row.about)) if row.about else row for row in rows]
+        found = subjects.find(db, {row.about for row in rows if row.about}, rt.clock.wall())
+        pictures = album.shown(rt, db, [*(one.html for one in editions.values()), *(one.html for one in found.tests.values())])
+    rows = [with_subject(row, found) for row in rows]
     left = (lease - rt.clock.wall()) if lease else rt.patience.lease
     leased = rt.clock.boot_seconds() - (rt.patience.lease - left).total_seconds()
     kept = deque(sort_out(rt, batch, rows))
@@ -111,7 +110,8 @@ class SendBuffer:
                     batch.rows.appendleft(row)
                     break
                 self._unfit.setdefault(batch.id, {})[row.id] = _reason(error)
-                _log.error("delivery_cannot_be_rendered", delivery=row.id, kind=row.kind.value, error=type(error).__name__)
+                if str(error) != subjects.GONE:
+                    _log.error("delivery_cannot_be_rendered", delivery=row.id, kind=row.kind.value, error=type(error).__name__)
                 continue
             rows.append(row)
             people |= {row.subscriber} if row.subscriber else set()

@@ -9,16 +9,18 @@ from sqlalchemy import Connection
 
 from nurture import log
 from nurture.delivery.plan import plan_after
-from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected, State, backoff
+from nurture.delivery.stop import stop
+from nurture.domain.delivery import Accepted, Ambiguous, Concern, Outcome, Refused, Rejected, State, backoff
+from nurture.domain.subscriber import Suppression
 from nurture.domain.timeline import ON_TIME
 from nurture.mailers.base import Prepared
 from nurture.runtime import Runtime
-from nurture.store import gates, ledger
+from nurture.store import gates, ledger, schedules, subscribers
 from nurture.store.claims import Claimed
 from nurture.store.database import process_name
 from nurture.store.gates import Gate
 from nurture.store.history import Settled
-from nurture.words import BatchId, DeliveryId, RequestId, new_id
+from nurture.words import BatchId, DeliveryId, RequestId, SubscriberId, new_id
 
 _log = log.get(__name__)
 
@@ -56,6 +58,9 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
     `trial`: what is accepted here ends a block of the provider that was half-open.
     """
     now, wall, by = rt.clock.now(), rt.clock.wall(), process_name()
+    done = [*done]
+    if any(_bounced(request, outcome) for request, outcome in done):
+        schedules.hold(db)  # before any row is locked: whoever changes a schedule locks what is scheduled
     taken: dict[DeliveryId, tuple[RequestId, str | None]] = {}
     settled: dict[DeliveryId, Settled] = {}
     smaller: list[Request] = []
@@ -72,6 +77,11 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
                     _log.error("sending_stopped", reason=why, seconds=wait.total_seconds())
             case Rejected() if len(request.rows) > 1:
                 smaller += _halves(rt, db, request)
+            case Rejected(why) if (reader := _bounced(request, outcome)) is not None:
+                ledger.failed(db, request.of, by, wall, why, State.BOUNCED)
+                person = subscribers.get(db, reader)
+                if person is not None:
+                    stop(rt, db, person, Suppression.BOUNCED)
             case Rejected(why):
                 ledger.failed(db, request.of, by, wall, why)
             case Ambiguous(why):
@@ -84,6 +94,13 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
         if trial:
             gates.open_(db, Gate.PROVIDER)
     return smaller
+
+
+def _bounced(request: Request, outcome: Outcome) -> SubscriberId | None:
+    """The reader whose address takes no mail, as a rejection of their one mail says. A notice is to no reader: it fails."""
+    if isinstance(outcome, Rejected) and outcome.concerns is Concern.RECIPIENT and len(request.rows) == 1:
+        return request.rows[0].subscriber
+    return None
 
 
 def _settled(row: Claimed, marked: datetime | None) -> Settled:

@@ -14,6 +14,14 @@ class Kind(StrEnum):
     NOTICE = "notice"
 
 
+class Subject(StrEnum):
+    """What kind of thing a notice is about; a notice whose subject is gone is cancelled, never sent as another kind."""
+
+    CONSULTATION = "consultation"
+    LOGIN_LINK = "login_link"
+    TEST_EMAIL = "test_email"
+
+
 class State(StrEnum):
     """Where a delivery stands in its life."""
 

@@ -64,8 +64,14 @@ class Outbox:
         return Prepared(mail, (as_bytes(mail),))
 
     async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
-        """Store each mail durably (write, fsync, link); one stored before stays as it is."""
-        return await asyncio.to_thread(self._post, mails)
+        """Store each mail durably (write, fsync, link), in at most `within` seconds; one stored before stays as it is, so that
+        one whose storing took too long may be stored again.
+        """
+        try:
+            async with asyncio.timeout(within):
+                return await asyncio.to_thread(self._post, mails)
+        except TimeoutError:
+            return Refused("the outbox folder did not answer in time", wait=None)
 
     def _post(self, mails: Sequence[Prepared]) -> Outcome:
         try:

@@ -62,7 +62,8 @@ class Smtp:
         except ServerRefused as refused:
             for each in open_now:
                 each.end()
-            return self._meaning(refused, private_parts(mail.to))
+            sender = private_parts(mail.sender.email) - {mail.sender.email.rpartition("@")[2]}
+            return self._meaning(refused, private_parts(mail.to) | sender)
         except (NoSmtp, OSError) as error:  # TimeoutError is one
             if any(each.stage is Stage.END for each in open_now):
                 return Ambiguous(f"no SMTP reply after the mail ({_name(error)})")
@@ -83,7 +84,7 @@ class Smtp:
                     raise
                 conversation = None  # closed while nobody used it: nothing of this mail was said
         if conversation is None:
-            conversation = await Conversation.begin(self._address, self._context, self._is_local)
+            conversation = await Conversation.start(self._address, self._context, self._is_local)
             open_now.append(conversation)
             await conversation.name_envelope(mail.sender.email, mail.to)
         await conversation.send_mail(payload)
@@ -107,7 +108,7 @@ class Smtp:
         """Whether mail could leave: connect and log in, in at most `within` seconds; nothing is sent."""
         try:
             async with asyncio.timeout(within):
-                conversation = await Conversation.begin(self._address, self._context, self._is_local)
+                conversation = await Conversation.start(self._address, self._context, self._is_local)
         except ServerRefused as refused:
             return self._meaning(refused, set())
         except (NoSmtp, OSError) as error:

@@ -90,7 +90,7 @@ class _Lines(asyncio.Protocol):
 
 
 class Conversation:
-    """A conversation with one server, from its greeting on: `await Conversation.begin(…)`."""
+    """A conversation with one server, from its greeting on: `await Conversation.start(…)`."""
 
     def __init__(self, lines: _Lines) -> None:
         """`lines`: a connection that stands."""
@@ -99,7 +99,7 @@ class Conversation:
         self.stage = Stage.CONNECT
 
     @classmethod
-    async def begin(cls, address: SmtpAddress, trust: ssl.SSLContext, may_be_plain: bool) -> "Conversation":
+    async def start(cls, address: SmtpAddress, trust: ssl.SSLContext, may_be_plain: bool) -> "Conversation":
         """Connect, greet, encrypt and log in. `may_be_plain`: without TLS if the server offers none.
 
         Raises OSError, NoSmtp or ServerRefused; nothing is left open then.

@@ -47,11 +47,14 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that needs a person; `count`: of mails, letters or people; `about`: a letter's key, or who stopped sending."""
+    """One thing that needs a person; `count`: of mails, letters or people; `about`: a letter's key, or what the mail service
+    said; `is_probing`: whether single mails already try whether it takes mail again.
+    """
 
     trouble: Trouble
     count: int = 0
     about: str = ""
+    is_probing: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
         span = (now - _LOOK_BACK, now)
         sent, back = figures.sent(db, span), figures.returned(db, span)
     held = len(schedule.waiting(rt, keys[0])) if keys else 0
-    needs = [_gate(each) for each in shut if each.gate is not Gate.PROVIDER or each.stops(wall)]
+    needs = [_gate(each, wall) for each in shut]
     if health.readiness(rt)["scheduler"] != "ok":
         needs.append(Need(Trouble.SILENT))
     elif oldest is not None and not shut and setup.is_open(rt) and now - oldest > rt.clock.stretch(ON_TIME):
@@ -147,12 +150,12 @@ _SHARES = ((State.BOUNCED, BOUNCES, Trouble.BOUNCES), (State.COMPLAINED, COMPLAI
 _ATTENTION = {State.HELD: Trouble.HELD, State.FAILED: Trouble.FAILED}
 
 
-def _gate(shut: Shut) -> Need:
+def _gate(shut: Shut, wall: datetime) -> Need:
     match shut.gate:
         case Gate.STOP:
             return Need(Trouble.STOPPED)
         case Gate.PROVIDER:
-            return Need(Trouble.REFUSED)
+            return Need(Trouble.REFUSED, about=shut.why, is_probing=not shut.stops(wall))
         case _:
             return Need(Trouble.CLOCK)
 

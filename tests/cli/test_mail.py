@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nurture import runtime
-from nurture.domain.delivery import Ambiguous, State
+from nurture.domain.delivery import Ambiguous, Rejected, State
 from nurture.runtime import Runtime
 from tests.conftest import settings_for
 from tests.people import rows, run_tick, sign_up
@@ -107,3 +107,47 @@ def test_the_stop_switch_from_the_command_line(rt: Runtime, env: dict[str, str])
     assert "Opened: a wrong letter" in nurture("sending", "start", env=env).stdout
     nurture("tick", env=env)
     assert [row[1] for row in rows(rt)] == [State.ACCEPTED]
+
+
+def failed_mails(rt: Runtime, *reasons: str) -> None:
+    """Confirmations that the provider will not take as they are, for these reasons."""
+    answers = {sign_up(rt).email: Rejected(reason) for reason in reasons}
+    outbox, rt.mailer = rt.mailer, Answering(lambda mail: answers[mail.to])
+    run_tick(rt)
+    rt.mailer = outbox
+
+
+def test_what_failed_is_listed_and_taken_back_by_its_reason(rt: Runtime, env: dict[str, str]) -> None:
+    assert "Nothing has failed." in nurture("deliveries", "failed", env=env).stdout
+    failed_mails(rt, "SMTP 554 5.7.1 at end of data: 100% spam", "SMTP 554 5.7.1 at end of data: 100% spam", "413")
+    listed = nurture("deliveries", "failed", env=env).stdout
+    assert listed.count("100% spam") == 2
+    assert "3 in all." in listed
+    told = json.loads(nurture("deliveries", "failed", "--json", env=env).stdout)
+    assert {row["why"] for row in told} == {"413", "SMTP 554 5.7.1 at end of data: 100% spam"}
+    assert all(row["since"] for row in told)
+    none = nurture("deliveries", "resolve", "--again", "--all-with", "5_7_1", env=env)
+    assert (none.returncode, "No mail has failed with such a reason" in none.stderr) == (1, True)
+    done = nurture("deliveries", "resolve", "--again", "--all-with", "100% SPAM", env=env)
+    assert (done.returncode, done.stdout) == (0, "2 will be sent again.\n"), "it asks nothing: this is no terminal"
+    assert sorted(row[1] for row in rows(rt)) == [State.FAILED, State.SCHEDULED, State.SCHEDULED]
+    run_tick(rt)
+    assert sorted(row[1] for row in rows(rt)) == [State.ACCEPTED, State.ACCEPTED, State.FAILED]
+    assert "Failed mails: 1." in nurture("sending", "start", env=env).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--sent", "--all-with", "x"), ("--again", "--all-with", " "), ("--again",),
+        ("--again", "--all-with", "x", "0123456789abcdef0123456789abcdef"),
+    ],
+)  # fmt: skip
+def test_taking_many_back_must_be_meant(rt: Runtime, env: dict[str, str], arguments: tuple[str, ...]) -> None:
+    assert nurture("deliveries", "resolve", *arguments, env=env).returncode == 2
+
+
+def test_mail_in_doubt_is_never_taken_back_in_bulk(rt: Runtime, env: dict[str, str]) -> None:
+    delivery = a_held_mail(rt)
+    assert nurture("deliveries", "resolve", "--again", "--all-with", "no SMTP reply", env=env).returncode == 1
+    assert delivery in nurture("deliveries", "held", env=env).stdout

@@ -134,7 +134,7 @@ def test_what_was_claimed_for_the_outbox_does_not_slip_out_by_a_mailer_chosen_me
     assert smtp.mails == []
 
 
-def test_an_office_works_by_the_settings_it_was_opened_with_and_is_followed_by_another(rt: Runtime, smtp: SmtpServer) -> None:
+def test_a_sender_works_by_the_settings_it_was_started_with_and_is_followed_by_another(rt: Runtime, smtp: SmtpServer) -> None:
     here = fleet.join(rt)
     try:
         sign_up(rt)
