@@ -42,7 +42,8 @@ def test_the_list_for_the_doctor_names_what_to_tell_and_to_ask() -> None:
     text = plain((PUBLIC / "list.html").read_text("utf-8"))
     for fact in (
         "24 hours", "next day, after a restful sleep", "MAOIs", "stimulants", "theophylline", "aminophylline",
-        "benzodiazepines", "opioids", "birth control", "burning, urgency or blood", "days to weeks", "eating and drinking", "How many visits",
+        "benzodiazepines", "opioids", "birth control", "burning, urgency or blood", "days to weeks",
+        "eating and drinking", "How many visits",
         "mood drops",
     ):  # fmt: skip
         assert fact in text, fact
