@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from nurture.delivery.sender import Sender
 from sqlalchemy import delete, select, update
 
+from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Kind, Refused, State
 from nurture.domain.user import Role

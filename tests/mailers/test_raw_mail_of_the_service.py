@@ -25,7 +25,7 @@ from tests.servers.raw_smtp import RawSmtp
 KEY, WELCOME = "ketamine-and-talk-therapy", StepKey("welcome")
 OURS = {
     "from_email": "dana@oak-street.example", "reply_to": "replies@oak-street.example", "postal_address": "PO Box 12",
-    "from_name": "Dana Ünal, “Oak Street”", "plain_from_name": "=?utf-8?q?Letters?=",
+    "from_name": "Dana Ünal, “Oak Street”", "plain_from_name": "Léttres, in „plain“",
 }  # fmt: skip
 LONGEST_LOCAL = "r" * 64
 LONGEST = f"{LONGEST_LOCAL}@{'a' * 63}.{'b' * 63}.{'c' * 53}.example"
