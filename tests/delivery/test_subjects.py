@@ -147,7 +147,7 @@ def test_what_is_there_goes_out_as_what_it_is(rt: Runtime, planned: Act) -> None
     planned(rt)
     run_tick(rt)
     (mail,) = inbox(rt)
-    to = {a_request_for_a_call: rt.settings.notices_to}.get(planned, COLLEAGUE)
+    to = rt.settings.notices_to if planned is a_request_for_a_call else COLLEAGUE
     assert mail.message["To"] == to
     with rt.database.read() as db:
         assert db.scalar(select(deliveries.c.state)) is State.ACCEPTED
