@@ -7,11 +7,11 @@ import click
 
 from nurture import __version__, fleet, log, runtime, scheduler
 from nurture import settings as configuration
-from nurture.cli import data, mail, simulation, users
+from nurture.cli import backup, data, mail, simulation, users
 from nurture.delivery import tick as ticks
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.runtime import Runtime
-from nurture.services import health, publishing, setup, suppressions
+from nurture.services import departures, health, publishing, setup, suppressions
 from nurture.settings import SettingRefused, Settings
 from nurture.store.database import DatabaseRefused
 from nurture.words import NurtureError
@@ -103,6 +103,7 @@ def _once(rt: Runtime) -> dict[str, Any]:
         here.close()
     suppressions.push(rt)
     suppressions.pull(rt)
+    departures.complete(rt)
     return {
         "claimed": report.claimed, "batches": report.batches, "released": settled.released, "unknown": settled.unknown,
         "resent": settled.resent, "held": settled.held, "planned": planned,
@@ -131,6 +132,8 @@ def demo(speed: float) -> None:
     demonstration.run(speed)
 
 
+cli.add_command(backup.backup)
+cli.add_command(backup.restore)
 cli.add_command(data.emails)
 cli.add_command(mail.deliveries)
 cli.add_command(mail.sending)
