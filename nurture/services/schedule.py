@@ -263,8 +263,8 @@ def release(rt: Runtime, key: str, by: UserId, only: EnrollmentId | None = None)
 
 def find(db: Connection, key: str | None) -> StoredSequence:
     """A sequence by key; None: the one that a sign-up starts. Raises ScheduleRefused."""
-    keys = sequences.all_keys(db)
-    found = sequences.load(db, key or keys[0]) if keys else None
+    key = key or sequences.sign_up_key(db)
+    found = sequences.load(db, key) if key else None
     if found is None:
         raise ScheduleRefused("There is no such sequence. Open the page again, and choose one that is there.")
     return found

@@ -109,9 +109,9 @@ def confirm(rt: Runtime, token: str) -> None:
 
 
 def first_sequence(db: Connection) -> SequenceId:
-    """The sequence that whoever joins begins. Raises NothingToSend."""
-    keys = sequences.all_keys(db)
-    stored = sequences.load(db, keys[0]) if keys else None
+    """The sequence that whoever joins begins (`store.sequences.sign_up_key`). Raises NothingToSend."""
+    key = sequences.sign_up_key(db)
+    stored = sequences.load(db, key) if key else None
     if stored is None:
         raise NothingToSend("There is no sequence to send. Run `nurture init`, or import one with `nurture emails import`.")
     return stored.id

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,6 +11,7 @@ from flask import Blueprint, Response, abort, g, make_response, request, url_for
 from markupsafe import Markup
 
 from nurture.domain.delivery import Kind
+from nurture.domain.list_status import Role
 from nurture.domain.standing import Standing
 from nurture.domain.timeline import NeverOpens
 from nurture.domain.user import Need
@@ -17,6 +19,7 @@ from nurture.services import accounts, enrollments, erasure, person
 from nurture.services.addresses import InputRefused
 from nurture.services.enrollments import Act, ActRefused
 from nurture.services.person import Letter, Nobody, Person
+from nurture.store.dossier import Consent
 from nurture.web.desk import words
 from nurture.web.desk.guard import needs_login, see
 from nurture.web.pages import FRAMED_CSP, MAIL_CSP, page, rt
@@ -77,7 +80,7 @@ def _shown(found: Person) -> dict[str, object]:
         "next": found.to_come[0] if found.to_come else None, "joined": words.day(summary.joined),
         "receipt": [
             {"act": words.ACTS[each.act], "at": words.moment(each.at), "from": _from(each.source), "wording": each.wording,
-             "version": each.version, "answered": _ANSWERS[each.act]}
+             "version": each.version, "answered": _answered(each), "evidence": _evidence(found.evidence.get(each.id, {}))}
             for each in found.consents
         ],
         "notes": [
@@ -97,6 +100,24 @@ _ANSWERS = {
     "withdrawn": "Left by the link in a letter",
     "restored": "Took the leaving back",
 }
+
+
+def _answered(consent: Consent) -> str:
+    if consent.act == "withdrawn" and consent.source.startswith("import: "):
+        return "Were on a list of people who left, which was added here"
+    return _ANSWERS[consent.act]
+
+
+def _evidence(found: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What another program's list says of how they agreed, in words."""
+    return [(_EVIDENCE[role], found[role]) for role in _EVIDENCE if role in found]
+
+
+_EVIDENCE = {
+    Role.ASKED.value: "Asked, says the list", Role.ASKED_FROM.value: "Asked from",
+    Role.CONFIRMED.value: "Confirmed, says the list", Role.CONFIRMED_FROM.value: "Confirmed from",
+    Role.ZONE.value: "Time zone, says the list",
+}  # fmt: skip
 
 
 def _from(source: str) -> str:
