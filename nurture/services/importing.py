@@ -33,6 +33,8 @@ from nurture.store import imports
 from nurture.words import NurtureError, UserId, new_id
 
 KEPT = timedelta(days=1)
+LEAST_SAID = 10
+"""Characters that say where consent came from."""
 
 
 class NoFile(NurtureError):

@@ -243,6 +243,12 @@ def waiting(rt: Runtime, key: str, most: int = 100) -> list[Waiting]:
     return [_waiting(rt, each, rows[each.subscriber]) for each in held.values()]
 
 
+def count_waiting(rt: Runtime, key: str) -> int:
+    """How many wait since an edit until a person lets them go on."""
+    with rt.database.read() as db:
+        return moves.count_held(db, BY_EDIT).get(key, 0)
+
+
 def release(rt: Runtime, key: str, by: UserId, only: EnrollmentId | None = None) -> int:
     """Let held readers go on, all or one. Returns how many. Raises NeverOpens, and ActRefused for one who has left."""
     if only is not None:

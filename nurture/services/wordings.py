@@ -63,6 +63,7 @@ def change(rt: Runtime, typed: str, by: UserId) -> Wording:
     if not _LEAVING.search(text):
         raise WordingRefused("Please say that they can stop at any time: nobody can agree without knowing it.")
     with rt.database.begin() as db:
+        wordings.hold(db)
         before = current(rt, db)
         if text == before.text:
             return before

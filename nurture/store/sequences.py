@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from nurture.domain.sequence import EnrollmentState, Step, read_step
+from nurture.domain.subscriber import Suppression
 from nurture.store import given, instance, pictures
 from nurture.store.columns import Instant
 from nurture.store.schema import editions, enrollments, sequences, steps, subscribers
@@ -239,6 +240,13 @@ def enrollments_of(db: Connection, who: SubscriberId) -> list[Enrolled]:
     """All enrollments of a person, newest first."""
     query = select(*_COLUMNS).join(subscribers, subscribers.c.id == E.subscriber_id).where(E.subscriber_id == who)
     return [Enrolled(*row) for row in db.execute(query.order_by(E.started_at.desc(), E.id))]
+
+
+def ended_by_leaving(db: Connection, who: SubscriberId) -> list[Enrolled]:
+    """What a person's last unsubscribe ended, oldest first: not what an earlier one did, which they came back from."""
+    query = select(*_COLUMNS).join(subscribers, subscribers.c.id == E.subscriber_id)
+    ended = (E.state == EnrollmentState.EXITED, E.why == Suppression.UNSUBSCRIBED.value, E.ended_at == subscribers.c.left_at)
+    return [Enrolled(*row) for row in db.execute(query.where(E.subscriber_id == who, *ended).order_by(E.started_at, E.id))]
 
 
 @dataclass(frozen=True)

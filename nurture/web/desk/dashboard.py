@@ -89,13 +89,6 @@ def trouble(which: str) -> Response:
     return page("desk/trouble.html", tab="home", help=about, now=now)
 
 
-@pages.get("/letter/<step>")
-@needs_login
-def letter(step: str) -> Response:
-    """On to the page on which a letter of the first sequence is written."""
-    return see(url_for("letters.edit", sequence=home.first_sequence(rt()), step=step))
-
-
 @pages.post("/sending")
 @needs_login
 def sending() -> Response:

@@ -25,7 +25,7 @@ takes_a_file(pages, "upload", MOST_BYTES)
 
 _ID = re.compile("[0-9a-f]{32}")
 _SHOWN = 8
-_LEAST, _MOST = 10, 160
+_MOST = 160
 _FIELDS = ("address", "name", "status", "mode", "reason", "where", "tag", "agreed")
 _REASONS = {
     ListStatus.UNSUBSCRIBED: "they unsubscribed", ListStatus.BOUNCED: "mail to them came back",
@@ -129,7 +129,7 @@ def go(key: str) -> Response:
     if typed["mode"] not in ("ask", "confirmed", "left"):
         errors["mode"] = "Please say what this file is: a list of people who want letters, or a list of people who left."
     if adding and not errors and not choices.left and _draft(key, choices).counts.get(Becomes.ADDED):
-        if len(choices.where) < _LEAST:
+        if len(choices.where) < importing.LEAST_SAID:
             errors["where"] = "Please say where and when they agreed, in a few words. It is kept as their consent."
         if not typed["agreed"]:
             errors["agreed"] = "Please tick the box if it is true. Without it nobody may be added."
