@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from nurture.letters import dialect, gate, markup
 from nurture.letters.gate import Finding
 from nurture.letters.reading import Measure
 from nurture.letters.source import SEQUENCE_FILE, Letter, read_folder
-from nurture.services import pictures, publishing
+from nurture.services import pictures, publishing, signup
 from nurture.settings import Settings
 from nurture.store.publications import Publication
 
@@ -93,6 +93,28 @@ def _said(publication: Publication) -> list[str]:
 
 def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@emails.command("sequences", epilog="Example:  nurture emails sequences --begin ketamine-and-talk-therapy")
+@click.option("--begin", metavar="SEQUENCE", help="Have sign-ups begin this sequence from now on.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_sequences(begin: str | None, as_json: bool) -> None:
+    """Every sequence, and which of them sign-ups begin. Importing another one never changes that."""
+    rt = runtime.build(configuration.load())
+    log.quiet()
+    try:
+        if begin:
+            signup.choose_sequence(rt, begin)
+        found = signup.list_sequences(rt)
+    finally:
+        rt.close()
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False, indent=2))
+        return
+    for each in found:
+        click.echo(
+            f"{'sign-ups begin' if each.begins else '':<14}  {each.key}  ({_count(each.letters, 'letter')}: {each.title})"
+        )
 
 
 @emails.command(epilog="Example:  nurture emails export ketamine-and-talk-therapy ./letters")

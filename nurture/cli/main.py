@@ -7,7 +7,7 @@ import click
 
 from nurture import __version__, fleet, log, runtime, scheduler
 from nurture import settings as configuration
-from nurture.cli import backup, data, mail, simulation, users
+from nurture.cli import backup, data, mail, people, simulation, users
 from nurture.delivery import tick as ticks
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.runtime import Runtime
@@ -135,6 +135,7 @@ def demo(speed: float) -> None:
 cli.add_command(backup.backup)
 cli.add_command(backup.restore)
 cli.add_command(data.emails)
+cli.add_command(people.subscribers)
 cli.add_command(mail.deliveries)
 cli.add_command(mail.sending)
 cli.add_command(simulation.simulate)
