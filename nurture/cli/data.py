@@ -47,7 +47,7 @@ def import_(folder: Path, background: bool, remove: bool) -> None:
     try:
         if background:
             publishing.ask(rt, folder, who())
-            click.echo("Handed over. `nurture emails published` shows how far it is; the service must be running.")
+            click.echo("Handed over. `nurture emails published` shows how far it is; `serve`, `worker` or `tick` must run.")
             return
         loaded = publishing.load_folder(rt, folder, by=who(), tell=_progress(), remove=remove)
     finally:

@@ -134,22 +134,33 @@ def _refused(error: HTTPException) -> Response:
     if error.response is not None:
         return make_response(error.response)
     heading, text = _ERRORS.get(code, _ERRORS[400 if code < 500 else 500])
-    response = message(code, heading, text)
+    response = _error_page(code, heading, text)
     if code == 405 and getattr(error, "valid_methods", None):
         response.headers["Allow"] = ", ".join(error.valid_methods)  # type: ignore[attr-defined]
     return response
 
 
 def _no_database(error: Exception) -> Response:
-    _log.error("database_unreachable", error=type(error).__name__)
-    response = message(503, *_ERRORS[503])
+    _log.error("database_unreachable", endpoint=request.endpoint, exc_info=error)
+    response = _error_page(503, *_ERRORS[503])
     response.headers["Retry-After"] = "30"
     return response
 
 
 def _broken(error: Exception) -> Response:
-    _log.error("page_failed", place=request.endpoint, exc_info=error)
-    return message(500, *_ERRORS[500])
+    _log.error("page_failed", endpoint=request.endpoint, exc_info=error)
+    return _error_page(500, *_ERRORS[500])
+
+
+def _error_page(status: int, heading: str, text: str) -> Response:
+    """The page of an error. Where the page itself fails (a template is missing or broken), its words as plain text: a handler
+    of errors that raises would close the connection without an answer.
+    """
+    try:
+        return message(status, heading, text)
+    except Exception as error:
+        _log.error("page_failed", endpoint=request.endpoint, exc_info=error)
+        return Response(f"{heading}. {text}\n", 500 if status < 500 else status, mimetype="text/plain")
 
 
 def prepare(app: Flask) -> None:
