@@ -13,6 +13,7 @@ import click
 from nurture import log, runtime
 from nurture import settings as configuration
 from nurture.cli.mail import who
+from nurture.cli.text import Group
 from nurture.clock import SystemClock
 from nurture.domain.picture import Pictures
 from nurture.letters import dialect, gate, markup
@@ -24,7 +25,7 @@ from nurture.settings import Settings
 from nurture.store.publications import Publication
 
 
-@click.group(epilog="Example:  nurture emails export ketamine-and-talk-therapy ./letters")
+@click.group(cls=Group, epilog="Example:  nurture emails export ketamine-and-talk-therapy ./letters")
 def emails() -> None:
     """Letters as files: Markdown with front matter."""
 

@@ -8,6 +8,7 @@ import click
 from nurture import __version__, fleet, log, resources, runtime, scheduler
 from nurture import settings as configuration
 from nurture.cli import data, mail, simulation, users
+from nurture.cli.text import Group, write_utf8
 from nurture.delivery.reconcile import ReconcileReport
 from nurture.delivery.tick import TickReport
 from nurture.resources import ResourcesMissing
@@ -18,7 +19,7 @@ from nurture.store.database import DatabaseRefused
 from nurture.words import NurtureError
 
 
-class _Group(click.Group):
+class _Group(Group):
     """Turns refusals into one clear message and the right exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -155,4 +156,5 @@ cli.add_command(users.users)
 
 def main() -> None:
     """Entry point of the `nurture` command."""
+    write_utf8()
     cli(prog_name="nurture")

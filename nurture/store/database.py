@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError
 
 from nurture import log
-from nurture.words import NurtureError
+from nurture.words import NurtureError, storable
 
 _log = log.get(__name__)
 
@@ -210,4 +210,4 @@ def is_held_up(error: DatabaseError) -> bool:
 
 def process_name() -> str:
     """Names this process in the ledger: host and process id."""
-    return f"{os.uname().nodename}:{os.getpid()}"[:120]
+    return storable(f"{os.uname().nodename}:{os.getpid()}"[:120])
