@@ -283,3 +283,4 @@ def test_a_missing_template_is_an_answer_and_no_closed_connection(installed: Ins
             assert answered.value.code in (status, 500)
             assert answered.value.headers["Content-Type"] == "text/plain; charset=utf-8"
             assert answered.value.read()
+            answered.value.close()

@@ -1,6 +1,7 @@
 """`nurture …`: init, serve, worker, tick, simulate and more. Exit codes: 0 done, 1 failed, 2 wrong use or missing setting."""
 
 import json
+import sys
 from typing import Any
 
 import click
@@ -73,13 +74,14 @@ def serve(workers: int, threads: int, no_scheduler: bool) -> None:
 def worker() -> None:
     """Send due mail without serving pages. Start as many as you like, on as many machines."""
     rt = runtime.build(_settings())
-    runtime.stop_when_told(rt)
-    here = fleet.join(rt)
-    ticking = scheduler.start(rt, here.carry)
-    here.work()
-    scheduler.stop(rt, ticking)
-    here.close()
-    rt.close()
+    with log.json_only():
+        runtime.stop_when_told(rt)
+        here = fleet.join(rt)
+        ticking = scheduler.start(rt, here.carry)
+        here.work()
+        scheduler.stop(rt, ticking)
+        here.close()
+        rt.close()
 
 
 @cli.command(epilog="Example:  nurture tick --status --json")
@@ -93,7 +95,12 @@ def tick(ctx: click.Context, status: bool, as_json: bool) -> None:
     over. Ends with code 1 if one of them failed.
     """
     rt = runtime.build(_settings())
-    result, well = (_standing(rt), True) if status else _once(rt)
+    if status:
+        result, well = _standing(rt), True
+    else:
+        with log.json_only():
+            result, well = _once(rt)
+        as_json = as_json or not sys.stdout.isatty()  # cron mails it, or a log collects it
     rt.close()
     if as_json:
         click.echo(json.dumps(result))

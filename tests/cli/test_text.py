@@ -100,7 +100,12 @@ def test_a_folder_whose_name_is_not_utf_8_is_read_and_written(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "limits", [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "iso-8859-1"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}]
+    "limits",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "iso-8859-1"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    ],
 )
 def test_what_ascii_cannot_say_is_printed_all_the_same(tmp_path: Path, limits: dict[str, str]) -> None:
     env = environment(tmp_path) | limits
