@@ -55,7 +55,7 @@ def init() -> None:
     loaded = publishing.load_shipped(rt)
     for each in loaded:
         click.echo(f"Loaded {each.letters} letters of {each.sequence}.")
-    click.echo(f"The database is ready: {rt.database.url.render_as_string(hide_password=True)}")
+    click.echo(f"The database is ready: {rt.database.shown_url}")
     rt.close()
 
 

@@ -111,6 +111,11 @@ class Database:
 
         return engine
 
+    @property
+    def shown_url(self) -> str:
+        """The URL without its password, for people; a folder's name may hold bytes that are not UTF-8."""
+        return self.url.set(database=storable(self.url.database or "")).render_as_string(hide_password=True)
+
     @contextmanager
     def begin(self, lasting: bool = True, patient: bool = True) -> Iterator[Connection]:
         """One transaction that may write: commits at the end, rolls back on any error.
@@ -188,9 +193,8 @@ class Database:
             with self.read() as db:
                 now, head = self.revision(db)
         except DatabaseError as error:
-            place = self.url.render_as_string(hide_password=True)
             raise DatabaseRefused(
-                f"The database {place} does not answer ({type(error.orig).__name__}). "
+                f"The database {self.shown_url} does not answer ({type(error.orig).__name__}). "
                 "Check NURTURE_DATABASE_URL and that the server runs."
             ) from None
         if not self.is_sqlite and (self.engine.dialect.server_version_info or (0,)) < _OLDEST_POSTGRESQL:

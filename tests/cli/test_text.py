@@ -89,9 +89,11 @@ def test_no_argument_ends_a_command_with_a_traceback(
 
 
 def test_a_folder_whose_name_is_not_utf_8_is_read_and_written(tmp_path: Path) -> None:
-    env = environment(tmp_path / "instance") | {"PYTHONIOENCODING": "ascii"}
+    env = environment(tmp_path / os.fsdecode(b"inst\xe4nce")) | {"PYTHONIOENCODING": "ascii"}
     folder = os.fsencode(tmp_path) + b"/" + LATIN_1
-    assert nurture("init", env=env).returncode == 0
+    made = run("init", env=env)
+    assert (made.returncode, b"nce/nurture.db" in made.stdout) == (0, True), made.stderr
+    assert run("tick", env=env).returncode == 0
     written = run("emails", "export", "ketamine-and-talk-therapy", folder, env=env)
     assert (written.returncode, b"Wrote 6 letters to" in written.stdout) == (0, True), written.stderr
     assert run("emails", "import", folder, env=env).returncode == 0
