@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Connection
 
-from nurture import log
+from nurture import log, resources
 from nurture.clock import Clock, FastClock, Origin, SystemClock
 from nurture.domain.delivery import Guards
 from nurture.letters import practice
@@ -342,8 +342,11 @@ def keep_up(rt: Runtime) -> None:
 
 
 def build(settings: Settings, migrate: bool = False) -> Runtime:
-    """Build every part. `migrate`: bring the schema up first. Raises SettingRefused or DatabaseRefused with a remedy."""
+    """Build every part. `migrate`: bring the schema up first. Raises SettingRefused, DatabaseRefused
+    or ResourcesMissing with a remedy.
+    """
     log.configure()
+    resources.check()
     _check_webhook_key(settings)
     practice_of(settings)
     key = secret(settings)
@@ -387,4 +390,4 @@ def assemble(settings: Settings, key: bytes, database: Database, db: Connection)
 
 def shipped(folder: str) -> Path:
     """A folder of the templates that come with the service."""
-    return Path(__file__).resolve().parents[1] / "templates" / folder
+    return resources.TEMPLATES / folder

@@ -292,8 +292,11 @@ def _number(name: str) -> tuple[int, str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")  # bytes: universal newlines would not round-trip
+        text = path.read_bytes().decode("utf-8")  # bytes: universal newlines would not round-trip
     except UnicodeDecodeError:
         raise LetterRefused(str(path), "The file is not UTF-8 text. Save it as UTF-8.") from None
     except OSError as error:
         raise LetterRefused(str(path), f"The file cannot be read ({error.strerror}).") from None
+    if "\0" in text:
+        raise LetterRefused(str(path), "The file holds a NUL character, so it is no text. Save it as UTF-8 text.")
+    return text
