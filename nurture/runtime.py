@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 from nurture import log
 from nurture.clock import Clock, FastClock, Origin, SystemClock
 from nurture.domain.delivery import Guards
+from nurture.domain.restore_evidence import Identity, Position
 from nurture.letters import practice
 from nurture.letters.practice import Facts, Practice, PracticeRefused
 from nurture.mailers.base import Mailer, Picture, Sender
@@ -59,7 +60,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a process saw at its last look at the clock and the database (delivery.vigil)."""
+    """What a process saw at its last check of the clock and the database (delivery.safety_checks)."""
 
     wall: datetime | None = None
     """None: it has not looked yet."""
@@ -68,9 +69,11 @@ class Seen:
     alarmed: bool = False
     """Whether the clock had jumped."""
     database: str = ""
-    generation: int = 0
+    """Id of the database."""
+    position: Position = field(default_factory=Position)
+    identity: Identity = field(default_factory=dict)
     counted: float | None = None
-    """Which database, how far it has counted, and when, in boot seconds, this process last counted on."""
+    """When, in boot seconds, this process last raised the generation."""
 
 
 @dataclass
@@ -78,6 +81,10 @@ class Memory:
     """What one process remembers between two looks, and no other can know for it."""
 
     seen: Seen = Seen()
+    marked: Position = field(default_factory=Position)
+    """Where the database stood when this process last marked mail in it."""
+    witnessed: bool = True
+    """Whether its position could be recorded outside it when that was last tried."""
     looking: threading.Lock = field(default_factory=threading.Lock)
     """One thread at a time looks, so that what it compares with is what the last one saw."""
     doubts: dict[DeliveryId, float] = field(default_factory=dict)

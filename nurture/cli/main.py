@@ -10,6 +10,7 @@ from nurture import settings as configuration
 from nurture.cli import data, mail, simulation, users
 from nurture.delivery import tick as ticks
 from nurture.delivery.reconcile import plan_missing, reconcile
+from nurture.delivery.safety_checks import record_clean_stop
 from nurture.runtime import Runtime
 from nurture.services import health, publishing, setup, suppressions
 from nurture.settings import SettingRefused, Settings
@@ -76,6 +77,7 @@ def worker() -> None:
     here.work()
     scheduler.stop(rt, ticking)
     here.close()
+    record_clean_stop(rt)
     rt.close()
 
 
@@ -103,6 +105,7 @@ def _once(rt: Runtime) -> dict[str, Any]:
         here.close()
     suppressions.push(rt)
     suppressions.pull(rt)
+    record_clean_stop(rt)
     return {
         "claimed": report.claimed, "batches": report.batches, "released": settled.released, "unknown": settled.unknown,
         "resent": settled.resent, "held": settled.held, "planned": planned,

@@ -21,8 +21,8 @@ class Gate(StrEnum):
     """A refusal that concerns every mail: opens by itself, and the first mails after it are a trial."""
     CLOCK = "clock"
     """The clock jumped: a person looks at it."""
-    EPOCH = "epoch"
-    """The database was set back: a person looks at it."""
+    DATABASE_RESTORED = "epoch"
+    """The database is a restored copy: a person looks at it."""
 
 
 @dataclass(frozen=True)
