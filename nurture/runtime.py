@@ -87,6 +87,8 @@ class Memory:
     """Whether its position could be recorded outside it when that was last tried."""
     looking: threading.Lock = field(default_factory=threading.Lock)
     """One thread at a time looks, so that what it compares with is what the last one saw."""
+    written: float = -math.inf
+    """When, in boot seconds, a trial write last succeeded (services.health)."""
     doubts: dict[DeliveryId, float] = field(default_factory=dict)
     """Since when, in boot seconds, it has seen each mail in doubt (delivery.reconcile)."""
     doubts_looked_at: float = -math.inf

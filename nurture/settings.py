@@ -1,6 +1,7 @@
 """Every NURTURE_ variable once: name, type, default, meaning, remedy. Read from the environment and from `.env`."""
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -63,6 +64,19 @@ _BROKERS = ("redis://", "rediss://", "redis+socket://", "amqp://", "amqps://")
 def _broker(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(_BROKERS):
         raise ValueError("is not a broker this service can use")
+    return value
+
+
+_VISIBLE = re.compile(r"[!-~]+")
+
+
+def _ping(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    parts = urlsplit(url)
+    if not (_VISIBLE.fullmatch(url) and parts.hostname) or parts.username or parts.fragment:
+        raise ValueError("is not a web address")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+        raise ValueError("is not an https address")
     return value
 
 
@@ -193,6 +207,11 @@ class Settings(BaseSettings):
         None,
         "Redis or RabbitMQ, by which claimed batches travel to `nurture worker` on any machine (default: none)",
         "Set it to redis://host:6379/0, rediss://…, redis+socket:///path, amqp://user:password@host/name or amqps://….",
+    )
+    ping_url: Annotated[SecretStr, AfterValidator(_ping)] | None = _setting(
+        None,
+        "called once a minute while sending is healthy, and not otherwise: a monitor raises the alarm when it stays away",
+        "Set it to the https address that your monitor gave you.",
     )
     clock_speed: float = _setting(
         1,

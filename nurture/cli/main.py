@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
 from nurture import __version__, fleet, log, runtime, scheduler
 from nurture import settings as configuration
@@ -12,7 +13,7 @@ from nurture.delivery import tick as ticks
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.delivery.safety_checks import record_clean_stop
 from nurture.runtime import Runtime
-from nurture.services import health, publishing, setup, suppressions
+from nurture.services import health, ping, publishing, setup, suppressions
 from nurture.settings import SettingRefused, Settings
 from nurture.store.database import DatabaseRefused
 from nurture.words import NurtureError
@@ -84,18 +85,27 @@ def worker() -> None:
 @cli.command(epilog="Example:  nurture tick --status --json")
 @click.option("--status", is_flag=True, help="Only say how the ledger stands; send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def tick(status: bool, as_json: bool) -> None:
-    """Send what is due once, for cron; or say how the ledger stands."""
-    rt = runtime.build(_settings())
-    result = _standing(rt) if status else _once(rt)
-    rt.close()
+@click.pass_context
+def tick(ctx: click.Context, status: bool, as_json: bool) -> None:
+    """Send what is due once, for cron; or say how the ledger stands.
+
+    With --status the exit code is 1 while sending is stopped or overdue, or the database does not answer.
+    """
+    settings = _settings()
+    result = _standing(settings) if status else _once(settings)
     if as_json:
         click.echo(json.dumps(result))
     else:
-        click.echo("\n".join(f"{name.replace('_', ' '):>20}  {value}" for name, value in result.items()))
+        click.echo("\n".join(f"{name.replace('_', ' '):>20}  {_text(value)}" for name, value in result.items()))
+    ctx.exit(1 if result.get("problems") else 0)
 
 
-def _once(rt: Runtime) -> dict[str, Any]:
+def _text(value: object) -> str:
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _once(settings: Settings) -> dict[str, Any]:
+    rt = runtime.build(settings)
     settled, planned = reconcile(rt), plan_missing(rt)
     here = fleet.join(rt)
     try:
@@ -105,20 +115,39 @@ def _once(rt: Runtime) -> dict[str, Any]:
         here.close()
     suppressions.push(rt)
     suppressions.pull(rt)
+    ping.ping(rt)
     record_clean_stop(rt)
+    rt.close()
     return {
         "claimed": report.claimed, "batches": report.batches, "released": settled.released, "unknown": settled.unknown,
         "resent": settled.resent, "held": settled.held, "planned": planned,
     }  # fmt: skip
 
 
-def _standing(rt: Runtime) -> dict[str, Any]:
+def _standing(settings: Settings) -> dict[str, Any]:
+    """How the ledger stands, and why mail does not go out."""
+    try:
+        rt = runtime.build(settings)
+    except DatabaseRefused as refused:
+        return {"problems": [str(refused)]}
+    except SQLAlchemyError as error:
+        return {"problems": [f"the database takes no write ({type(error).__name__}): is its disk full, or read-only?"]}
+    try:
+        problems = [f"{name}: {result}" for name, result in health.readiness(rt).items() if result != "ok"]
+        return _rows(rt, problems)
+    finally:
+        rt.close()
+
+
+def _rows(rt: Runtime, problems: list[str]) -> dict[str, Any]:
     standing = health.ledger_standing(rt)
     rows = standing.rows
     found: dict[str, Any] = {state: rows.states.get(state, 0) for state in health.STATES}
     found |= {"due_now": rows.due, "oldest_due_seconds": round(rows.oldest_due_seconds)}
     found |= {"last_tick": standing.last_tick.isoformat() if standing.last_tick else None}
-    return found | {"duplicates_confirmed": standing.duplicates_confirmed, "stopped_by": _stops(rt, standing)}
+    problems += [problem.detail for problem in health.sending_problems(rt, standing)]
+    found |= {"duplicates_confirmed": standing.duplicates_confirmed, "stopped_by": _stops(rt, standing)}
+    return found | {"problems": problems}
 
 
 def _stops(rt: Runtime, standing: health.LedgerStanding) -> list[str]:
