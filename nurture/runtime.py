@@ -36,6 +36,7 @@ from nurture.sealing import Sealer, derive
 from nurture.settings import PREFIX, SettingRefused, Settings, chooses_mailer, is_loopback, with_facts
 from nurture.store import facts, instance
 from nurture.store.database import Database
+from nurture.store.departures import JOURNAL_FILE, DepartureJournal
 from nurture.tokens import Purpose, Tokens
 from nurture.words import DeliveryId, PictureId
 
@@ -337,6 +338,7 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
     if migrate:
         database.migrate()
     database.check()
+    database.departures = DepartureJournal(settings.instance_dir / JOURNAL_FILE, sealer.fingerprint())
     with database.begin() as db:
         _check_key(db, sealer)
         clock = _clock(db, settings.clock_speed)

@@ -12,7 +12,7 @@ from nurture import log
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.delivery.tick import tick
 from nurture.runtime import Runtime
-from nurture.services import publishing, suppressions
+from nurture.services import departures, publishing, suppressions
 from nurture.services.ping import PING_SECONDS, ping
 from nurture.services.privacy import retain
 from nurture.words import BatchId
@@ -43,6 +43,7 @@ def start(rt: Runtime, carry: Callable[[BatchId], object]) -> BackgroundSchedule
         ("publish", partial(publishing.work, rt), _PUBLISH_SECONDS),
         ("suppressions_push", partial(suppressions.push, rt), suppressions.PUSH_SECONDS),
         ("ping", partial(ping, rt), PING_SECONDS),
+        ("departures", partial(departures.complete, rt), departures.COMPLETE_SECONDS),
         ("suppressions_pull", partial(suppressions.pull, rt), suppressions.PULL_SECONDS),
     )
     for name, job, seconds in jobs:

@@ -13,7 +13,7 @@ from nurture.delivery import tick as ticks
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.delivery.safety_checks import record_clean_stop
 from nurture.runtime import Runtime
-from nurture.services import health, ping, publishing, setup, suppressions
+from nurture.services import departures, health, ping, publishing, setup, suppressions
 from nurture.settings import SettingRefused, Settings
 from nurture.store.database import DatabaseRefused
 from nurture.words import NurtureError
@@ -115,6 +115,7 @@ def _once(settings: Settings) -> dict[str, Any]:
         here.close()
     suppressions.push(rt)
     suppressions.pull(rt)
+    departures.complete(rt)
     ping.ping(rt)
     record_clean_stop(rt)
     rt.close()

@@ -6,12 +6,13 @@ promoted that had not got everything) would send again what it has forgotten. Bo
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from nurture import log
+from nurture.delivery import departures
 from nurture.delivery.plan import SET_BACK
 from nurture.domain.clock_jump import is_jump, wall_clock_change
 from nurture.domain.restore_evidence import DatabaseRecord, Position, RestoreEvidence, Surroundings, find_evidence
@@ -24,6 +25,8 @@ from nurture.store.gates import Gate
 _log = log.get(__name__)
 
 _COUNT_SECONDS = 10.0
+_JOURNAL_DELAY = timedelta(minutes=2)
+"""So far a machine's journal of departures may be behind, in what other machines have written down."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,11 @@ def _check_database(rt: Runtime, db: Connection, seen: Seen, witnesses: _Witness
 def _stop_restored(rt: Runtime, db: Connection, record: DatabaseRecord, evidence: RestoreEvidence) -> None:
     """Stop sending, and put what was due since the copy was made in doubt."""
     now, wall = rt.clock.now(), rt.clock.wall()
+    replay = departures.replay(rt, db)  # services.privacy finishes those who had asked to be erased
     if Gate.DATABASE_RESTORED not in {gate.gate for gate in gates.shut_gates(db)}:
         why = f"the database is a restored copy ({evidence}): what was due since may have been sent"
+        if replay.is_lost((record.last_tick or wall) - _JOURNAL_DELAY):
+            why += "; who left since is unknown: no journal of departures"
         gates.shut(db, Gate.DATABASE_RESTORED, why, process_name(), wall)
     instance.put(db, SET_BACK, now.isoformat())
     count = doubts.set_back(db, process_name(), now, wall)

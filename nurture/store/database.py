@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError
 
 from nurture import log
+from nurture.store.departures import DepartureJournal, Pending
 from nurture.words import NurtureError
 
 _log = log.get(__name__)
@@ -58,6 +59,8 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = self._sqlite(pool_size) if self.is_sqlite else self._postgresql(pool_size)
+        self.departures: DepartureJournal | None = None
+        """Who leaves is written there after the commit; None: no journal is kept."""
         self._turn = threading.Lock()
         os.register_at_fork(after_in_child=self._forget)
 
@@ -124,7 +127,10 @@ class Database:
                 db.execute(_SOON)
             if not (patient or self.is_sqlite):
                 db.execute(_BRIEFLY)
+            pending = Pending(db, self.departures)
             yield db
+            pending.before_commit()
+        pending.after_commit()
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:

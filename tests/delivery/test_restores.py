@@ -20,8 +20,9 @@ from nurture.delivery.safety_checks import record_clean_stop
 from nurture.domain.delivery import State
 from nurture.runtime import Runtime
 from nurture.services import deliveries as service
-from nurture.services import publishing, switch
-from nurture.store import instance
+from nurture.services import departures, preferences, publishing, switch
+from nurture.services.preferences import Exit
+from nurture.store import instance, subscribers
 from nurture.store.schema import instance as facts
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
@@ -248,6 +249,31 @@ def test_a_file_replaced_under_a_running_process_sends_nothing_again(world: Worl
         work(rt)
         assert "its file is another one" in what_stops(rt)[0]
         assert world.arrived == before
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_who_left_since_is_off_the_list_or_that_nobody_knows_it_is_said(
+    world: World, sqlite_site: Site, elsewhere: bool
+) -> None:
+    copy = world.tmp_path / "copy"
+    copy.mkdir()
+    with world.start(sqlite_site) as rt:
+        reader = a_subscriber(rt)
+        work(rt)
+        world.clock.advance(seconds=11)
+        work(rt)
+        copy_file(sqlite_site.file, copy / "nurture.db")
+        preferences.unsubscribe(rt, reader.id, Exit.PAGE)
+        departures.complete(rt)
+        world.clock.advance(seconds=11)
+        work(rt)
+    site = (_file_elsewhere if elsewhere else _file_back)(world, sqlite_site, copy)
+    with world.start(site) as rt:
+        work(rt)
+        (why,) = what_stops(rt)
+        assert ("who left since is unknown: no journal of departures" in why) is elsewhere
+        with rt.database.read() as db:
+            assert (rt.sealer.blind_index(reader.email) in subscribers.suppressed(db)) is not elsewhere
 
 
 # PostgreSQL
