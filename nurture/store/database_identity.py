@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-_INODES_MAY_CHANGE = ("fuse", "9p", "virtiofs", "vboxsf", "cifs", "smb3")
+_INODES_MAY_CHANGE = ("fuse", "9p", "virtiofs", "vboxsf", "fakeowner", "cifs", "smb3", "vfat", "msdos", "exfat")
 """File systems, by how their name begins, that may number their files anew at each mount."""
 _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
