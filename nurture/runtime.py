@@ -37,6 +37,7 @@ from nurture.settings import PREFIX, SettingRefused, Settings, chooses_mailer, i
 from nurture.store import facts, instance
 from nurture.store.database import Database
 from nurture.store.departures import JOURNAL_FILE, DepartureJournal
+from nurture.store.generation_file import GenerationFiles
 from nurture.tokens import Purpose, Tokens
 from nurture.words import DeliveryId, PictureId
 
@@ -84,6 +85,8 @@ class Memory:
     seen: Seen = Seen()
     marked: Position = field(default_factory=Position)
     """Where the database stood when this process last marked mail in it."""
+    generation_files: GenerationFiles | None = None
+    """Where that is recorded outside it; None: not checked yet."""
     witnessed: bool = True
     """Whether its position could be recorded outside it when that was last tried."""
     looking: threading.Lock = field(default_factory=threading.Lock)
@@ -136,7 +139,9 @@ class Runtime:
     """Set when the process is asked to stop: what is in flight is finished, the rest is given back."""
 
     def close(self) -> None:
-        """Give back connections."""
+        """Give back connections, and close files."""
+        if self.memory.generation_files is not None:
+            self.memory.generation_files.close()
         self.database.close()
 
 

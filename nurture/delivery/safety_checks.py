@@ -21,6 +21,7 @@ from nurture.store import database_record, doubts, facts, gates, generation_file
 from nurture.store.database import process_name
 from nurture.store.database_identity import read_file_identity, read_identity
 from nurture.store.gates import Gate
+from nurture.store.generation_file import GenerationFiles
 
 _log = log.get(__name__)
 
@@ -149,19 +150,8 @@ def record_generation(rt: Runtime, position: Position) -> bool:
     """Record outside the database where it stands, so that a restored copy is found out also after everything was stopped.
     Returns whether that succeeded in one place at least.
     """
-    if not rt.memory.seen.database:  # not checked yet
-        return False
-    written = 0
-    error: OSError | None = None
-    for path in generation_file.paths(rt.settings.instance_dir, rt.database):
-        try:
-            generation_file.write(path, rt.memory.seen.database, position)
-            written += 1
-        except OSError as failed:
-            error = failed
-    if not written and rt.memory.witnessed:
-        _log.error("generation_not_recorded", error=type(error).__name__)
-    return written > 0
+    rt.memory.generation_files = rt.memory.generation_files or _files(rt)
+    return _record(rt, position, reopen=True)
 
 
 def record_mark(rt: Runtime, number: int) -> None:
@@ -169,7 +159,25 @@ def record_mark(rt: Runtime, number: int) -> None:
     position = replace(rt.memory.seen.position, mark=number)
     if rt.memory.marked.is_behind(position):
         rt.memory.marked = position
-    rt.memory.witnessed = record_generation(rt, position)
+    if rt.memory.generation_files is not None:  # None: this process has not checked the database yet
+        rt.memory.witnessed = _record(rt, position, reopen=False)
+
+
+def _record(rt: Runtime, position: Position, reopen: bool) -> bool:
+    files = rt.memory.generation_files
+    if files is None:
+        return False
+    try:
+        files.write(rt.memory.seen.database, position, reopen)
+    except OSError as error:
+        if rt.memory.witnessed:
+            _log.error("generation_not_recorded", error=type(error).__name__)
+        return False
+    return True
+
+
+def _files(rt: Runtime) -> GenerationFiles:
+    return GenerationFiles(generation_file.paths(rt.settings.instance_dir, rt.database))
 
 
 def record_clean_stop(rt: Runtime) -> None:

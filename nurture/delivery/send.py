@@ -280,7 +280,7 @@ class Office:
         rt, by = self._rt, process_name()
         with rt.database.begin() as db:
             ledger.lock_readers(db, _people(window.requests) | _people(request for request, _ in done))
-            gates.hold_open(db)
+            transaction = gates.hold_open(db)
             trial = bool(gates.shut_gates(db))
             smaller = settle(rt, db, done, trial)  # T3
             crash.point("T3.before_commit")
@@ -300,7 +300,7 @@ class Office:
                 self._extend(db, batches, began)
                 go, wait = self._allowed(db, window.requests, trial)
                 written = _Written(smaller + self._mark(db, go), wait)  # T2
-            number = marks.raise_number(db) if written.leave else None
+            number = marks.raise_number(db, transaction) if written.leave else None
             crash.point("T2.before_commit")
         if number is not None:
             record_mark(rt, number)

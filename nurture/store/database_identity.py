@@ -56,6 +56,7 @@ def read_file_identity(database: str | None) -> dict[str, str]:
     return found
 
 
+@cache
 def machine_id(root: Path = Path("/")) -> str | None:
     """A hash of machine-id(5), which must not leave the machine as it is; None in a container, where it is the image's."""
     try:

@@ -6,10 +6,11 @@ processes share a file; the later position counts.
 
 import fcntl
 import hashlib
+import io
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,41 +50,86 @@ def read(path: Path) -> dict[str, Position]:
     found: dict[str, Position] = {}
     for each in (path.with_name(OLD_FILE_NAME), path):
         try:
-            with _locked(each, os.O_RDONLY) as file:
-                database, position = _parsed(os.pread(file, _LENGTH, 0))
+            with each.open("rb", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_SH)
+                database, position = _parsed(file.read(_LENGTH))
         except (OSError, ValueError, KeyError, TypeError):
             continue
         found[database] = position.joined(found[database]) if database in found else position
     return found
 
 
-def write(path: Path, database: str, position: Position) -> None:
-    """Record a position, unless a later one of the same database is recorded already. Raises OSError."""
-    is_new = not path.exists()
-    if is_new:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _locked(path, os.O_RDWR | os.O_CREAT) as file:
+class GenerationFiles:
+    """The files a process writes to, kept open: every commit that marks mail is recorded."""
+
+    def __init__(self, places: Iterable[Path]) -> None:
+        """`places`: see `paths`."""
+        self._files: dict[Path, io.FileIO | None] = dict.fromkeys(places)
+        self._written: dict[Path, tuple[bytes, str, Position]] = {}
+        self._lock = threading.Lock()
+
+    def write(self, database: str, position: Position, reopen: bool = False) -> None:
+        """Record a position in every file, unless a later one of the same database is recorded there already.
+
+        `reopen`: should somebody have moved a file away, a new one is made. Raises OSError if no file could be written.
+        """
+        failures = list[OSError]()
+        with self._lock:
+            if reopen:
+                self._close()
+            for path in self._files:
+                try:
+                    self._write(path, database, position)
+                except OSError as error:
+                    failures.append(error)
+        if len(failures) == len(self._files):
+            raise failures[0]
+
+    def close(self) -> None:
+        """Close the files."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        for path, file in self._files.items():
+            if file is not None:
+                file.close()
+            self._files[path] = None
+
+    def _write(self, path: Path, database: str, position: Position) -> None:
+        file = self._files[path] or _open(path)
+        self._files[path] = file
+        fcntl.flock(file, fcntl.LOCK_EX)
         try:
-            recorded, other = _parsed(os.pread(file, _LENGTH, 0))
-            position = position.joined(other) if recorded == database else position
-        except (ValueError, KeyError, TypeError):
-            pass
-        content = {
-            "database": database, "restores": position.restores, "generation": position.generation, "mark": position.mark,
-        }  # fmt: skip
-        os.pwrite(file, json.dumps(content).ljust(_LENGTH - 1).encode() + b"\n", 0)
-        if is_new:  # later records overwrite this one in place, and an old one is better than an empty file
-            os.fsync(file)
+            recorded = os.pread(file.fileno(), _LENGTH, 0)
+            ours = self._written.get(path)
+            if ours is not None and ours[:2] == (recorded, database):  # no other process was here: nothing to parse
+                position = position.joined(ours[2])
+            else:
+                position = _joined(recorded, database, position)
+            content = {
+                "database": database, "restores": position.restores, "generation": position.generation, "mark": position.mark,
+            }  # fmt: skip
+            written = json.dumps(content).ljust(_LENGTH - 1).encode() + b"\n"
+            os.pwrite(file.fileno(), written, 0)
+            self._written[path] = (written, database, position)
+            if not recorded:  # later records overwrite this one in place, and an old one is better than an empty file
+                os.fsync(file)
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
-@contextmanager
-def _locked(path: Path, flags: int) -> Iterator[int]:
-    file = os.open(path, flags | os.O_CLOEXEC, 0o600)
+def _open(path: Path) -> io.FileIO:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+
+
+def _joined(recorded: bytes, database: str, position: Position) -> Position:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX if flags & os.O_RDWR else fcntl.LOCK_SH)
-        yield file
-    finally:
-        os.close(file)
+        other_database, other = _parsed(recorded)
+    except (ValueError, KeyError, TypeError):
+        return position
+    return position.joined(other) if other_database == database else position
 
 
 def _parsed(content: bytes) -> tuple[str, Position]:

@@ -10,18 +10,15 @@ from sqlalchemy import Connection, text
 from nurture.store import instance
 
 _KEY = "mark_number"
-_RAISE = text(
-    f"UPDATE instance SET value = CAST(value AS INTEGER) + 1 WHERE key = '{_KEY}' RETURNING CAST(value AS INTEGER)"  # noqa: S608
-)
-_XID = text("SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)")
+_RAISE = f"UPDATE instance SET value = CAST(value AS INTEGER) + 1 WHERE key = '{_KEY}' RETURNING CAST(value AS INTEGER)"  # noqa: S608
 _LAST_XID = text("SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) - 1")
 
 
-def raise_number(db: Connection) -> int:
-    """Raise the number in a transaction that marks mail; returns it."""
-    if db.dialect.name == "postgresql":
-        return int(db.execute(_XID).scalar_one())
-    number = db.execute(_RAISE).scalar()
+def raise_number(db: Connection, transaction: int | None) -> int:
+    """Raise the number in a transaction that marks mail; returns it. `transaction`: its id on PostgreSQL."""
+    if transaction is not None:
+        return transaction
+    number = db.exec_driver_sql(_RAISE).scalar()
     if number is None:
         instance.put(db, _KEY, "1")
     return int(number or 1)

@@ -16,7 +16,7 @@ from sqlalchemy import delete, make_url
 
 from nurture import runtime
 from nurture.delivery.reconcile import reconcile
-from nurture.delivery.safety_checks import record_clean_stop
+from nurture.delivery.safety_checks import check, record_clean_stop
 from nurture.domain.delivery import State
 from nurture.runtime import Runtime
 from nurture.services import deliveries as service
@@ -24,6 +24,7 @@ from nurture.services import departures, preferences, publishing, switch
 from nurture.services.preferences import Exit
 from nurture.store import instance, subscribers
 from nurture.store.schema import instance as facts
+from nurture.words import new_id
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
 from tests.people import a_subscriber, run_tick
@@ -280,6 +281,15 @@ def test_who_left_since_is_off_the_list_or_that_nobody_knows_it_is_said(
 
 
 @pytest.fixture
+def postgres_site(world: World, postgres: Postgres, postgres_template: str) -> Iterator[Site]:
+    """An installation on the server that all tests share."""
+    name = f"practice_{new_id()}"
+    postgres.create(name, template=postgres_template)
+    yield world.site("practice", postgres.url(name))
+    postgres.drop(name)
+
+
+@pytest.fixture
 def server() -> Iterator[Postgres]:
     """A PostgreSQL server that a test may stop, copy and promote."""
     with Postgres(options={"wal_level": "replica"}) as running:
@@ -287,7 +297,8 @@ def server() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def postgres_site(world: World, server: Postgres) -> Site:
+def server_site(world: World, server: Postgres) -> Site:
+    """An installation on a server of its own."""
     server.create("practice")
     site = world.site("practice", server.url("practice"))
     runtime.build(settings_for(site.folder, site.url), migrate=True).close()
@@ -296,28 +307,36 @@ def postgres_site(world: World, server: Postgres) -> Site:
     return site
 
 
+def name_of(site: Site) -> str:
+    return make_url(site.url).database or ""
+
+
+def with_suffix(site: Site, server: Postgres) -> str:
+    """A new database beside the site's; returns its name."""
+    server.create(name := f"{name_of(site)}_restored")
+    return name
+
+
 def _dumped_into_a_new_database(world: World, site: Site, server: Postgres, dump: Path) -> Site:
-    server.create("restored")
-    server.tool("pg_restore", "-d", "restored", str(dump))
-    return replace(site, url=server.url("restored"))
+    name = with_suffix(site, server)
+    server.tool("pg_restore", "-d", name, str(dump))
+    return replace(site, url=server.url(name))
 
 
 def _dumped_into_the_same_name(world: World, site: Site, server: Postgres, dump: Path) -> Site:
-    server.drop("practice")
-    server.create("practice")
-    server.tool("pg_restore", "-d", "practice", str(dump))
+    server.drop(name_of(site))
+    server.create(name_of(site))
+    server.tool("pg_restore", "-d", name_of(site), str(dump))
     return site
 
 
 def _dumped_over_the_tables(world: World, site: Site, server: Postgres, dump: Path) -> Site:
-    server.tool("pg_restore", "--clean", "-d", "practice", str(dump))
+    server.tool("pg_restore", "--clean", "-d", name_of(site), str(dump))
     return site
 
 
 def _dumped_elsewhere(world: World, site: Site, server: Postgres, dump: Path) -> Site:
-    server.create("restored")
-    server.tool("pg_restore", "-d", "restored", str(dump))
-    return replace(world.site("another machine"), url=server.url("restored"))
+    return replace(world.site("another machine"), url=_dumped_into_a_new_database(world, site, server, dump).url)
 
 
 DUMPS = {
@@ -329,20 +348,22 @@ DUMPS = {
 
 
 @pytest.mark.parametrize("way", DUMPS)
-def test_a_restored_dump_sends_nothing_again(world: World, server: Postgres, postgres_site: Site, way: str) -> None:
+def test_a_restored_dump_sends_nothing_again(world: World, postgres: Postgres, postgres_site: Site, way: str) -> None:
     restore, reason = DUMPS[way]
-    dump = server.folder / "dump"
-    live(world, postgres_site, lambda: server.tool("pg_dump", "-Fc", "-f", str(dump), "practice"))
-    check_restored(world, restore(world, postgres_site, server, dump), reason)
+    dump = postgres.folder / f"dump-{new_id()}"
+    live(world, postgres_site, lambda: postgres.tool("pg_dump", "-Fc", "-f", str(dump), name_of(postgres_site)))
+    check_restored(world, restore(world, postgres_site, postgres, dump), reason)
 
 
-def test_a_database_copied_within_its_server_sends_nothing_again(world: World, server: Postgres, postgres_site: Site) -> None:
+def test_a_database_copied_within_its_server_sends_nothing_again(world: World, postgres: Postgres, postgres_site: Site) -> None:
+    name = name_of(postgres_site)
+
     def make_copy() -> None:
-        server.end_connections("practice")
-        server.create("copy", template="practice")
+        postgres.end_connections(name)
+        postgres.create(f"{name}_copy", template=name)
 
     live(world, postgres_site, make_copy)
-    other = world.site("another machine", server.url("copy"))
+    other = world.site("another machine", postgres.url(f"{name}_copy"))
     check_restored(world, other, "created as a copy or from a dump")
 
 
@@ -355,36 +376,34 @@ def snapshot_of(server: Postgres) -> Callable[[], None]:
     return make_copy
 
 
-def test_a_snapshot_of_the_server_sends_nothing_again(world: World, server: Postgres, postgres_site: Site) -> None:
+def test_a_snapshot_of_the_server_sends_nothing_again(world: World, server: Postgres, server_site: Site) -> None:
     """Everything in it is as it was: only the machine that sent since knows better, and knows each commit."""
-    live(world, postgres_site, snapshot_of(server))
+    live(world, server_site, snapshot_of(server))
     server.stop(at_once=True)
     server.put_back_data()
     server.start()
-    check_restored(world, postgres_site, "forgotten what this machine has seen")
+    check_restored(world, server_site, "forgotten what this machine has seen")
 
 
-def test_a_snapshot_of_everything_sends_nothing_again_after_an_hour(
-    world: World, server: Postgres, postgres_site: Site
-) -> None:
-    live(world, postgres_site, snapshot_of(server))
+def test_a_snapshot_of_everything_sends_nothing_again_after_an_hour(world: World, server: Postgres, server_site: Site) -> None:
+    live(world, server_site, snapshot_of(server))
     server.stop(at_once=True)
     server.put_back_data()
     server.start()
     world.clock.advance(hours=2)
-    other = replace(world.site("another machine"), url=postgres_site.url)
+    other = replace(world.site("another machine"), url=server_site.url)
     check_restored(world, other, "no clean stop is recorded")
 
 
-def test_a_promoted_replica_sends_nothing_again(world: World, server: Postgres, postgres_site: Site) -> None:
+def test_a_promoted_replica_sends_nothing_again(world: World, server: Postgres, server_site: Site) -> None:
     """It had not got everything; on a machine that knows nothing."""
-    live(world, postgres_site, snapshot_of(server))
+    live(world, server_site, snapshot_of(server))
     server.stop(at_once=True)
     server.put_back_data()
     server.become_standby()
     server.start()
     server.promote()
-    other = replace(world.site("another machine"), url=postgres_site.url)
+    other = replace(world.site("another machine"), url=server_site.url)
     check_restored(world, other, "was promoted, or recovered to a point in time")
 
 
@@ -522,6 +541,6 @@ def test_a_copy_beside_the_living_database_does_not_disturb_it(world: World, sql
     copy_file(sqlite_site.file, trial.file)
     with world.start(trial) as rt:
         for _ in range(20):
-            work(rt)
+            check(rt)
             world.clock.advance(seconds=11)
     goes_on(world, sqlite_site)
