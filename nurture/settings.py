@@ -321,3 +321,14 @@ def unknown_variables() -> list[str]:
     """NURTURE_ variables in the environment that are no setting: most likely misspelt."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+
+
+def state_folder() -> Path | None:
+    """Where the user this runs as keeps state between two runs, ours in a folder of its own (XDG Base Directory Specification);
+    None: a user without a home.
+    """
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    try:
+        return (given if given.is_absolute() else Path.home() / ".local" / "state") / "nurture"
+    except RuntimeError:
+        return None

@@ -90,10 +90,11 @@ def _check_clock(rt: Runtime, db: Connection, seen: Seen) -> Seen:
 def _check_database(rt: Runtime, db: Connection, seen: Seen, witnesses: _Witnesses) -> Seen:
     """Raise the generation now and then; should evidence of a restore be found, stop sending."""
     boot, identity = rt.clock.boot_seconds(), read_identity(db)
-    database = database_record.read_id(db)
+    record = database_record.read(db)
+    database = record.id or database_record.create_id(db)
     is_start = seen.counted is None or seen.database != database
     around = Surroundings(identity, witnesses.of(database, is_start), is_start, keeps_witness=rt.database.is_sqlite)
-    evidence = find_evidence(database_record.read(db), around, rt.clock.wall())
+    evidence = find_evidence(record, around, rt.clock.wall())
     if evidence is None and not is_start and seen.counted is not None and 0 <= boot - seen.counted < _COUNT_SECONDS:
         return seen
     database_record.lock(db)

@@ -71,6 +71,8 @@ class DatabaseRecord:
     """What a database says about itself. Real times."""
 
     position: Position = Position()
+    id: str = ""
+    """Random, and the same in all copies; empty: it has none yet."""
     identity: Identity | None = None
     """As a process last found it; None: by an older version of this service, or never."""
     witnessed: bool = False

@@ -12,12 +12,12 @@ from nurture.words import new_id
 
 _ID, _GENERATION, _RESTORES, _IDENTITY = "database_id", "generation", "restores", "identity"
 _WITNESSED, _STOPPED, _REVIEWED = "generation_witnessed", "stopped_cleanly_at", "restore_reviewed_at"
-_KEYS = (_GENERATION, _RESTORES, _IDENTITY, _WITNESSED, _STOPPED, _REVIEWED)
+_KEYS = (_ID, marks.KEY, _GENERATION, _RESTORES, _IDENTITY, _WITNESSED, _STOPPED, _REVIEWED)
 
 
-def read_id(db: Connection) -> str:
-    """The random id of this database, made now if it has none. Copies share it."""
-    return instance.get(db, _ID) or instance.agree(db, _ID, new_id())
+def create_id(db: Connection) -> str:
+    """Give the database its random id; returns the one that another process was quicker to give."""
+    return instance.agree(db, _ID, new_id())
 
 
 def lock(db: Connection) -> None:
@@ -28,9 +28,10 @@ def lock(db: Connection) -> None:
 def read(db: Connection) -> DatabaseRecord:
     """The record as it stands."""
     found = {row[0]: row[1] for row in db.execute(select(facts.c.key, facts.c.value).where(facts.c.key.in_(_KEYS)))}
-    position = Position(int(found.get(_RESTORES, 0)), int(found.get(_GENERATION, 0)), marks.last_number(db))
+    mark = marks.last_transaction(db) if db.dialect.name == "postgresql" else int(found.get(marks.KEY, 0))
     return DatabaseRecord(
-        position,
+        Position(int(found.get(_RESTORES, 0)), int(found.get(_GENERATION, 0)), mark),
+        found.get(_ID, ""),
         json.loads(found[_IDENTITY]) if _IDENTITY in found else None,
         _WITNESSED in found,
         heartbeats.last_beat(db, heartbeats.TICK),

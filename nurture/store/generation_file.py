@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nurture.domain.restore_evidence import Position
+from nurture.settings import state_folder
 from nurture.store.database import Database
 
 FILE_NAME = "generation.json"
@@ -31,18 +32,10 @@ def paths(instance_dir: Path, database: Database) -> list[Path]:
     if database.is_sqlite and database.url.database:
         file = Path(database.url.database).resolve()
         found.append(file.with_name(FILE_NAME))
-        state = _state_folder()
+        state = state_folder()
         if state is not None:
             found.append(state / f"generation-{hashlib.sha256(str(file).encode()).hexdigest()[:16]}.json")
     return list({path.resolve(): path for path in found}.values())
-
-
-def _state_folder() -> Path | None:
-    given = Path(os.environ.get("XDG_STATE_HOME", ""))
-    try:
-        return (given if given.is_absolute() else Path.home() / ".local" / "state") / "nurture"
-    except RuntimeError:  # a user without a home
-        return None
 
 
 def read(path: Path) -> dict[str, Position]:
@@ -89,6 +82,9 @@ class GenerationFiles:
         """Close the files."""
         with self._lock:
             self._close()
+
+    def __del__(self) -> None:
+        self._close()
 
     def _close(self) -> None:
         for path, file in self._files.items():

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, text
 
 from nurture.store import instance
 
-_KEY = "mark_number"
-_RAISE = f"UPDATE instance SET value = CAST(value AS INTEGER) + 1 WHERE key = '{_KEY}' RETURNING CAST(value AS INTEGER)"  # noqa: S608
+KEY = "mark_number"
+"""Under which SQLite keeps it among the facts."""
+_RAISE = f"UPDATE instance SET value = CAST(value AS INTEGER) + 1 WHERE key = '{KEY}' RETURNING CAST(value AS INTEGER)"  # noqa: S608
 _LAST_XID = text("SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) - 1")
 
 
@@ -20,12 +21,10 @@ def raise_number(db: Connection, transaction: int | None) -> int:
         return transaction
     number = db.exec_driver_sql(_RAISE).scalar()
     if number is None:
-        instance.put(db, _KEY, "1")
+        instance.put(db, KEY, "1")
     return int(number or 1)
 
 
-def last_number(db: Connection) -> int:
-    """The number of the last transaction that committed, or a later one."""
-    if db.dialect.name == "postgresql":
-        return int(db.execute(_LAST_XID).scalar_one())
-    return int(instance.get(db, _KEY) or 0)
+def last_transaction(db: Connection) -> int:
+    """The id of the last transaction that ended on PostgreSQL, or a later one."""
+    return int(db.execute(_LAST_XID).scalar_one())
