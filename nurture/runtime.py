@@ -1,5 +1,6 @@
 """Runtime: the parts of one running process, and the only place that builds them."""
 
+import hmac
 import json
 import math
 import os
@@ -162,6 +163,28 @@ def secret(settings: Settings) -> bytes:
         finally:
             draft.unlink()
     return path.read_text("ascii").strip().encode()
+
+
+def stored_secret(settings: Settings) -> bytes | None:
+    """The installation's secret, if there is one already."""
+    has_one = settings.secret_key is not None or (settings.instance_dir / SECRET_FILE).exists()
+    return secret(settings) if has_one else None
+
+
+def store_secret(settings: Settings, name: str, value: str) -> Path:
+    """Keep a restored secret in a new file of the instance folder, for its owner only. Raises FileExistsError."""
+    path = settings.instance_dir / name
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(value)
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def links_fingerprint(key: bytes) -> str:
+    """Names the secret that signs links, without revealing it."""
+    return hmac.digest(derive(key, "links-fingerprint"), b"fingerprint", "sha256").hex()[:16]
 
 
 def _ring(settings: Settings, key: bytes) -> list[bytes]:
@@ -338,16 +361,29 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
     _check_webhook_key(settings)
     practice_of(settings)
     key = secret(settings)
-    sealer = Sealer(_ring(settings, key))
+    sealer = sealer_of(settings, key)
     database = Database(settings.database, pool_size=max(8, settings.send_concurrency // 4))
     if migrate:
         database.migrate()
     database.check()
     database.departures = DepartureJournal(settings.instance_dir / JOURNAL_FILE, sealer.fingerprint())
     with database.begin() as db:
-        _check_key(db, sealer)
-        clock = _clock(db, settings.clock_speed)
-        said, version = _said_at_the_desk(db, sealer), facts.version(db)
+        return assemble(settings, key, database, db)
+
+
+def sealer_of(settings: Settings, key: bytes) -> Sealer:
+    """What encrypts personal values, with the ring of keys the settings give. `key`: the secret. Raises SettingRefused."""
+    return Sealer(_ring(settings, key))
+
+
+def assemble(settings: Settings, key: bytes, database: Database, db: Connection) -> Runtime:
+    """A runtime over a database whose schema is this version's, as it is in the transaction `db`; `key`: the secret.
+    Raises SettingRefused.
+    """
+    sealer = sealer_of(settings, key)
+    _check_key(db, sealer)
+    clock = _clock(db, settings.clock_speed)
+    said, version = _said_at_the_desk(db, sealer), facts.version(db)
     stopping = threading.Event()
     return Runtime(
         given=settings,

@@ -213,6 +213,11 @@ class Settings(BaseSettings):
         "called once a minute while sending is healthy, and not otherwise: a monitor raises the alarm when it stays away",
         "Set it to the https address that your monitor gave you.",
     )
+    backup_passphrase: SecretStr | None = _setting(
+        None,
+        "passphrase of encrypted backups, where `nurture backup` and `nurture restore` cannot ask for one",
+        "Set it to at least 12 characters, or leave it out.",
+    )
     clock_speed: float = _setting(
         1,
         "development only: 86400 makes a day a second",

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nurture import __version__, fleet, log, runtime, scheduler
 from nurture import settings as configuration
-from nurture.cli import data, mail, simulation, users
+from nurture.cli import backup, data, mail, simulation, users
 from nurture.delivery import tick as ticks
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.delivery.safety_checks import record_clean_stop
@@ -164,6 +164,8 @@ def demo(speed: float) -> None:
     demonstration.run(speed)
 
 
+cli.add_command(backup.backup)
+cli.add_command(backup.restore)
 cli.add_command(data.emails)
 cli.add_command(mail.deliveries)
 cli.add_command(mail.sending)

@@ -71,11 +71,11 @@ def read_journals(paths: Iterable[Path], fingerprint: str) -> tuple[dict[bytes, 
 
 
 def replay(rt: Runtime, db: Connection, journals: Iterable[Path] = ()) -> ReplayReport:
-    """Suppress, in a restored database, everybody who left since by this machine's journal and `journals`, and mark as erased
-    who was. Doing it twice is fine. Whoever came back since stays off the list. Must be followed by `services.erasure.finish`.
+    """Suppress, in a restored database, everybody who left since by `journals` and this instance's own, and mark as erased who
+    was. Doing it twice is fine. Whoever came back since stays off the list. Must be followed by `services.erasure.finish`.
     """
-    paths = [rt.database.departures.path] if rt.database.departures is not None else []
-    last, report = read_journals([*paths, *journals], rt.sealer.fingerprint())
+    own = [rt.database.departures.path] if rt.database.departures is not None else []
+    last, report = read_journals(dict.fromkeys([*own, *journals]), rt.sealer.fingerprint())
     known = subscribers.suppressed(db)
     for word in last.values():
         present = known.get(word.email_index)

@@ -167,12 +167,21 @@ class Database:
     def migrate(self, revision: str = "head") -> None:
         """Bring the schema to `revision`, up or down. Safe when several machines start at once."""
         with self.begin() as db:
-            if not self.is_sqlite:
-                db.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATE_LOCK})
-            act = command.downgrade if self._is_behind(db, revision) else command.upgrade
-            act(self._config(db), revision)
+            self.migrate_within(db, revision)
         if self.is_sqlite and self.url.database:
             Path(self.url.database).chmod(0o600)
+
+    def migrate_within(self, db: Connection, revision: str = "head") -> None:
+        """The same as part of a transaction, which takes all of it back when it fails."""
+        if not self.is_sqlite:
+            db.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATE_LOCK})
+        act = command.downgrade if self._is_behind(db, revision) else command.upgrade
+        act(self._config(db), revision)
+
+    @staticmethod
+    def knows(revision: str) -> bool:
+        """Whether this version can bring a schema to `revision`."""
+        return revision in {each.revision for each in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
 
     def _is_behind(self, db: Connection, revision: str) -> bool:
         now = MigrationContext.configure(db).get_current_revision()
