@@ -107,6 +107,19 @@ def _broker(value: SecretStr) -> SecretStr:
     return value
 
 
+_VISIBLE = re.compile(r"[!-~]+")
+
+
+def _ping(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    parts = urlsplit(url)
+    if not (_VISIBLE.fullmatch(url) and parts.hostname) or parts.username or parts.fragment:
+        raise ValueError("is not a web address")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+        raise ValueError("is not an https address")
+    return value
+
+
 def _setting(default: Any, meaning: str, remedy: str, **limits: Any) -> Any:
     return Field(default=default, description=meaning, json_schema_extra={"remedy": remedy}, **limits)
 
@@ -237,6 +250,16 @@ class Settings(BaseSettings):
         "Redis or RabbitMQ, by which claimed batches travel to `nurture worker` on any machine (default: none)",
         "Set it to redis://host:6379/0, rediss://…, redis+socket:///path, amqp://user:password@host/name or amqps://….",
     )
+    ping_url: Annotated[SecretStr, AfterValidator(_ping)] | None = _setting(
+        None,
+        "called once a minute while sending is healthy, and not otherwise: a monitor raises the alarm when it stays away",
+        "Set it to the https address that your monitor gave you.",
+    )
+    backup_passphrase: SecretStr | None = _setting(
+        None,
+        "passphrase of encrypted backups, where `nurture backup` and `nurture restore` cannot ask for one",
+        "Set it to at least 12 characters, or leave it out.",
+    )
     clock_speed: float = _setting(
         1,
         "development only: 86400 makes a day a second",
@@ -350,3 +373,14 @@ def unknown_variables() -> list[str]:
     """NURTURE_ variables in the environment that are no setting: most likely misspelt."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+
+
+def state_folder() -> Path | None:
+    """Where the user this runs as keeps state between two runs, ours in a folder of its own (XDG Base Directory Specification);
+    None: a user without a home.
+    """
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    try:
+        return (given if given.is_absolute() else Path.home() / ".local" / "state") / "nurture"
+    except RuntimeError:
+        return None

@@ -9,13 +9,14 @@ from sqlalchemy import Connection
 
 from nurture import crash, log
 from nurture.delivery.late import space_out
+from nurture.delivery.safety_checks import record_mark
 from nurture.delivery.send_buffer import Batch, SendWindow
 from nurture.delivery.settle import Request, keep, settle
 from nurture.domain.circuit_breaker import RUN_WAIT
 from nurture.domain.delivery import Outcome, Refused
 from nurture.domain.send_cycle import Decision, SendCycle, Situation
 from nurture.runtime import Runtime
-from nurture.store import claims, gates, ledger, live, pace
+from nurture.store import claims, gates, ledger, live, marks, pace
 from nurture.store.claims import Claimed
 from nurture.store.database import process_name
 from nurture.store.gates import Gate, Shut
@@ -71,7 +72,7 @@ def commit(rt: Runtime, begun: Begun) -> Committed:
     by, window = process_name(), begun.window
     with rt.database.begin() as db:
         ledger.lock_readers(db, _people(window.requests) | _people(request for request, _ in begun.answers))
-        gates.hold_open(db)
+        transaction = gates.hold_open(db)
         now, wall = rt.clock.now(), rt.clock.wall()
         blocks = gates.shut_gates(db)
         half_open = _half_open(blocks, wall)
@@ -99,7 +100,10 @@ def commit(rt: Runtime, begun: Begun) -> Committed:
         for each in begun.batches if decision.release is not None else ():
             claims.release(db, each.id, by, wall, decision.release or "")
         leave = smaller + _mark(rt, db, window.requests[: decision.mark])  # MARK
+        number = marks.raise_number(db, transaction) if leave else None
         crash.point("T2.before_commit")
+    if number is not None:
+        record_mark(rt, number)
     if begun.answers:
         crash.point("T3.after_commit")
     if leave:

@@ -16,7 +16,9 @@ from nurture.domain.delivery import InDoubt
 from nurture.domain.sequence import Step, WaitRefused, parse_late, parse_wait, read_step
 from nurture.domain.timeline import Quiet, Rules, Window
 from nurture.letters import registry
-from nurture.words import NurtureError, StepKey
+from nurture.letters.folder import LetterRefused as LetterRefused
+from nurture.letters.folder import parts_of
+from nurture.words import StepKey
 
 SEQUENCE_FILE = "sequence.yaml"
 REVIEW_EVERY = timedelta(days=180)
@@ -25,15 +27,6 @@ _LETTER_FILE = re.compile(r"[0-9].*-.*\.md", re.DOTALL)
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """What a sequence.yaml calls the days of the week."""
-
-
-class LetterRefused(NurtureError):
-    """A letter cannot be used as it is. The message says where, what, and what to write instead."""
-
-    def __init__(self, where: str, advice: str) -> None:
-        """`where`: file, and line where known; `advice`: plain words."""
-        super().__init__(f"{where}: {advice}")
-        self.where, self.advice = where, advice
 
 
 @dataclass(frozen=True)
@@ -281,9 +274,10 @@ def _check_characters(letter: Letter) -> None:
 
 
 def folder_files(folder: Path) -> dict[str, str]:
-    """The text of a folder's sequence.yaml and letters, by file name. Raises LetterRefused."""
-    paths = [path for path in folder.iterdir() if path.name == SEQUENCE_FILE or _LETTER_FILE.fullmatch(path.name)]
-    return {path.name: _text(path) for path in paths}
+    """The text of a folder's sequence.yaml and letters, by file name. Raises LetterRefused, also where another file may have
+    been meant as part of the sequence (`letters.folder`).
+    """
+    return {path.name: _text(path) for path in parts_of(folder, SEQUENCE_FILE)}
 
 
 def read_folder(folder: Path) -> tuple[SequenceFile, list[Letter]]:
@@ -298,6 +292,11 @@ def _number(name: str) -> tuple[int, str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")  # bytes: universal newlines would not round-trip
+        text = path.read_bytes().decode("utf-8")  # bytes: universal newlines would not round-trip
     except UnicodeDecodeError:
         raise LetterRefused(str(path), "The file is not UTF-8 text. Save it as UTF-8.") from None
+    except OSError as error:
+        raise LetterRefused(str(path), f"The file cannot be read ({error.strerror}).") from None
+    if "\0" in text:
+        raise LetterRefused(str(path), "The file holds a NUL character, so it is no text. Save it as UTF-8 text.")
+    return text

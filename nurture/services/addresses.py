@@ -1,6 +1,5 @@
-"""What people type, made safe once: addresses, first names, time zones."""
+"""What people type, made safe once: addresses and time zones."""
 
-import re
 import unicodedata
 from dataclasses import dataclass
 from zoneinfo import available_timezones
@@ -9,10 +8,7 @@ from email_validator import EmailNotValidError, validate_email
 
 from nurture.words import NurtureError
 
-MOST_NAME = 40
-_NAME_MARKS = " '’-."
 _ZONES = frozenset(available_timezones())
-_WEB = re.compile(r"\.\w\w|www\.|//", re.IGNORECASE)
 
 
 class InputRefused(NurtureError):
@@ -68,20 +64,6 @@ def parse_address(typed: str, test_names: bool = False) -> Address:
     send_to = found.ascii_email or found.normalized
     local, _, domain = send_to.rpartition("@")
     return Address(send_to, f"{local.lower()}@{domain.lower()}")
-
-
-def parse_first_name(typed: str) -> str:
-    """A first name: letters and marks of any script, spaces and `'-.`, at most 40 characters; empty is fine.
-
-    It is repeated in letters, so nothing fits in that could be an advert or a link. Raises InputRefused.
-    """
-    name = " ".join(unicodedata.normalize("NFC", typed).split())
-    if len(name) > MOST_NAME:
-        raise InputRefused(f"Please use at most {MOST_NAME} characters.")
-    wrong = [mark for mark in name if mark not in _NAME_MARKS and unicodedata.category(mark)[0] not in "LM"]
-    if wrong or _WEB.search(name) or (name and not any(unicodedata.category(mark)[0] == "L" for mark in name)):
-        raise InputRefused("Please use letters only; spaces, hyphens, apostrophes and dots are fine too.")
-    return name
 
 
 def parse_time_zone(typed: str, otherwise: str) -> str:

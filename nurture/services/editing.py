@@ -114,10 +114,10 @@ def _load(db: Connection, key: str) -> StoredSequence:
 def all_letters(rt: Runtime, key: str | None = None) -> tuple[str, list[Open]]:
     """Every letter of a sequence, drafts that were never published last. Empty without any sequence."""
     with rt.database.read() as db:
-        keys = sequences.all_keys(db)
-        if not keys:
+        key = key or sequences.sign_up_key(db)
+        if key is None:
             return "", []
-        stored = _load(db, key or keys[0])
+        stored = _load(db, key)
         begun = drafts.of_sequence(db, stored.id)
         released = drafts.released(db, [step.edition for step in stored.steps])
     found = []

@@ -243,6 +243,12 @@ def waiting(rt: Runtime, key: str, most: int = 100) -> list[Waiting]:
     return [_waiting(rt, each, rows[each.subscriber]) for each in held.values()]
 
 
+def count_waiting(rt: Runtime, key: str) -> int:
+    """How many wait since an edit until a person lets them go on."""
+    with rt.database.read() as db:
+        return moves.count_held(db, BY_EDIT).get(key, 0)
+
+
 def release(rt: Runtime, key: str, by: UserId, only: EnrollmentId | None = None) -> int:
     """Let held readers go on, all or one. Returns how many. Raises NeverOpens, and ActRefused for one who has left."""
     if only is not None:
@@ -263,8 +269,8 @@ def release(rt: Runtime, key: str, by: UserId, only: EnrollmentId | None = None)
 
 def find(db: Connection, key: str | None) -> StoredSequence:
     """A sequence by key; None: the one that a sign-up starts. Raises ScheduleRefused."""
-    keys = sequences.all_keys(db)
-    found = sequences.load(db, key or keys[0]) if keys else None
+    key = key or sequences.sign_up_key(db)
+    found = sequences.load(db, key) if key else None
     if found is None:
         raise ScheduleRefused("There is no such sequence. Open the page again, and choose one that is there.")
     return found
