@@ -19,9 +19,10 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Connection
 
-from nurture import log
+from nurture import log, resources
 from nurture.clock import Clock, FastClock, Origin, SystemClock
 from nurture.domain.delivery import Guards
+from nurture.domain.restore_evidence import Identity, Position
 from nurture.letters import practice
 from nurture.letters.practice import Facts, Practice, PracticeRefused
 from nurture.mailers.base import Mailer, Picture, Sender
@@ -37,6 +38,7 @@ from nurture.settings import PREFIX, SettingRefused, Settings, chooses_mailer, i
 from nurture.store import facts, instance
 from nurture.store.database import Database
 from nurture.store.departures import JOURNAL_FILE, DepartureJournal
+from nurture.store.generation_file import GenerationFiles
 from nurture.tokens import Purpose, Tokens
 from nurture.words import DeliveryId, PictureId
 
@@ -61,7 +63,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a process saw at its last look at the clock and the database (delivery.vigil)."""
+    """What a process saw at its last check of the clock and the database (delivery.safety_checks)."""
 
     wall: datetime | None = None
     """None: it has not looked yet."""
@@ -70,9 +72,11 @@ class Seen:
     alarmed: bool = False
     """Whether the clock had jumped."""
     database: str = ""
-    generation: int = 0
+    """Id of the database."""
+    position: Position = field(default_factory=Position)
+    identity: Identity = field(default_factory=dict)
     counted: float | None = None
-    """Which database, how far it has counted, and when, in boot seconds, this process last counted on."""
+    """When, in boot seconds, this process last raised the generation."""
 
 
 @dataclass
@@ -80,8 +84,16 @@ class Memory:
     """What one process remembers between two looks, and no other can know for it."""
 
     seen: Seen = Seen()
+    marked: Position = field(default_factory=Position)
+    """Where the database stood when this process last marked mail in it."""
+    generation_files: GenerationFiles | None = None
+    """Where that is recorded outside it; None: not checked yet."""
+    witnessed: bool = True
+    """Whether its position could be recorded outside it when that was last tried."""
     looking: threading.Lock = field(default_factory=threading.Lock)
     """One thread at a time looks, so that what it compares with is what the last one saw."""
+    written: float = -math.inf
+    """When, in boot seconds, a trial write last succeeded (services.health)."""
     doubts: dict[DeliveryId, float] = field(default_factory=dict)
     """Since when, in boot seconds, it has seen each mail in doubt (delivery.reconcile)."""
     doubts_looked_at: float = -math.inf
@@ -128,7 +140,9 @@ class Runtime:
     """Set when the process is asked to stop: what is in flight is finished, the rest is given back."""
 
     def close(self) -> None:
-        """Give back connections."""
+        """Give back connections, and close files."""
+        if self.memory.generation_files is not None:
+            self.memory.generation_files.close()
         self.database.close()
 
 
@@ -342,8 +356,11 @@ def keep_up(rt: Runtime) -> None:
 
 
 def build(settings: Settings, migrate: bool = False) -> Runtime:
-    """Build every part. `migrate`: bring the schema up first. Raises SettingRefused or DatabaseRefused with a remedy."""
+    """Build every part. `migrate`: bring the schema up first. Raises SettingRefused, DatabaseRefused
+    or ResourcesMissing with a remedy.
+    """
     log.configure()
+    resources.check()
     _check_webhook_key(settings)
     practice_of(settings)
     key = secret(settings)
@@ -387,4 +404,4 @@ def assemble(settings: Settings, key: bytes, database: Database, db: Connection)
 
 def shipped(folder: str) -> Path:
     """A folder of the templates that come with the service."""
-    return Path(__file__).resolve().parents[1] / "templates" / folder
+    return resources.TEMPLATES / folder

@@ -15,7 +15,7 @@ from nurture.sealing import Unreadable
 from nurture.services import goals
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.people import opened
-from nurture.services.person import Nobody
+from nurture.services.person import Nobody, evidence_of
 from nurture.store import consultations, dossier, erasing, ledger, people, subscribers, suppression_pushes
 from nurture.words import DeliveryId, SubscriberId
 
@@ -38,7 +38,9 @@ def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
                 "chose_the_plainer_sender": bool(row.plain_sender),
                 "must_not_be_written_to": subscribers.suppression(db, person.email_bidx),
             },
-            "consents": [asdict(each) for each in dossier.consents_of(db, who)],
+            "consents": [
+                asdict(each) | {"evidence": evidence_of(rt, each)} for each in dossier.consents_of(db, who)
+            ],
             **dossier.everything(db, who),
             "requests_for_a_call": [
                 {"id": each.id, "state": each.state, "at": each.at, "details": _details(rt, each.id, each.details)}

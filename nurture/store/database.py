@@ -17,7 +17,7 @@ from sqlalchemy.exc import DatabaseError
 
 from nurture import log
 from nurture.store.departures import DepartureJournal, Pending
-from nurture.words import NurtureError
+from nurture.words import NurtureError, storable
 
 _log = log.get(__name__)
 
@@ -114,6 +114,11 @@ class Database:
 
         return engine
 
+    @property
+    def shown_url(self) -> str:
+        """The URL without its password, for people; a folder's name may hold bytes that are not UTF-8."""
+        return self.url.set(database=storable(self.url.database or "")).render_as_string(hide_password=True)
+
     @contextmanager
     def begin(self, lasting: bool = True, patient: bool = True) -> Iterator[Connection]:
         """One transaction that may write: commits at the end, rolls back on any error.
@@ -203,9 +208,8 @@ class Database:
             with self.read() as db:
                 now, head = self.revision(db)
         except DatabaseError as error:
-            place = self.url.render_as_string(hide_password=True)
             raise DatabaseRefused(
-                f"The database {place} does not answer ({type(error.orig).__name__}). "
+                f"The database {self.shown_url} does not answer ({type(error.orig).__name__}). "
                 "Check NURTURE_DATABASE_URL and that the server runs."
             ) from None
         if not self.is_sqlite and (self.engine.dialect.server_version_info or (0,)) < _OLDEST_POSTGRESQL:
@@ -225,4 +229,4 @@ def is_held_up(error: DatabaseError) -> bool:
 
 def process_name() -> str:
     """Names this process in the ledger: host and process id."""
-    return f"{os.uname().nodename}:{os.getpid()}"[:120]
+    return storable(f"{os.uname().nodename}:{os.getpid()}"[:120])

@@ -128,21 +128,25 @@ def set_state(
     db.execute(update(subscribers).where(S.id == who).values(state=state, **when))
 
 
+def evidence_place(consent: str) -> Place:
+    """Where the evidence of one line of the consent record is sealed."""
+    return Place("consents", "evidence", consent)
+
+
 def record_consent(
-    db: Connection, who: SubscriberId, act: str, wording: str, wording_version: str, source: str, at: datetime
-) -> None:
-    """Append to the consent record. `act`: given, confirmed, withdrawn or restored."""
+    db: Connection, who: SubscriberId, act: str, wording: str, wording_version: str, source: str, at: datetime,
+    consent: str = "", evidence: Sealed | None = None,
+) -> None:  # fmt: skip
+    """Append to the consent record. `act`: given, confirmed, withdrawn or restored.
+
+    `consent`: the id of the new line, needed with `evidence`, which is sealed for it (`evidence_place`).
+    """
     db.execute(
         insert(consents).values(
-            id=new_id(),
-            subscriber_id=who,
-            act=act,
-            wording=wording,
-            wording_version=wording_version,
-            source=source,
-            at=at,
+            id=consent or new_id(), subscriber_id=who, act=act, wording=wording, wording_version=wording_version,
+            source=source, at=at, evidence_sealed=evidence,
         )
-    )
+    )  # fmt: skip
 
 
 def agreed_to(db: Connection, who: SubscriberId) -> tuple[str, str]:
