@@ -125,11 +125,12 @@ def test_the_drill_of_the_documents_works_as_it_is_written(tmp_path: Path) -> No
         assert "Traceback" not in done.stderr
         return done.stdout
 
-    run("nurture init")
-    rt = runtime.build(load(_env_file=None, instance_dir=tmp_path / "instance"))
+    rt = runtime.build(load(_env_file=None, instance_dir=tmp_path / "instance"), migrate=True)
+    publishing.load_shipped(rt)
     readers = [a_subscriber(rt) for _ in range(3)]
+    run_tick(rt)
+    departures.complete(rt)
     rt.close()
-    run("nurture tick 2>/dev/null")
     said = run(script)
     for part in (
         "Would go out again: 0 while sending is stopped, 0 after `nurture sending start`.",
@@ -142,8 +143,7 @@ def test_the_drill_of_the_documents_works_as_it_is_written(tmp_path: Path) -> No
         assert part in said, said
     new = runtime.build(load(_env_file=None, instance_dir=tmp_path / "new-instance"))
     assert isinstance(new.mailer, Outbox)
-    env["NURTURE_INSTANCE_DIR"] = str(tmp_path / "new-instance")
-    run("nurture tick 2>/dev/null")
+    run_tick(new)
     assert inbox(new) == [], "nothing went out again"
     assert len(_states(new, readers[0])) == 2
     new.close()
