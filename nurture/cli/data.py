@@ -13,6 +13,7 @@ import click
 from nurture import log, runtime
 from nurture import settings as configuration
 from nurture.cli.mail import who
+from nurture.cli.text import Group
 from nurture.clock import SystemClock
 from nurture.domain.picture import Pictures
 from nurture.letters import dialect, gate, markup
@@ -24,7 +25,7 @@ from nurture.settings import Settings
 from nurture.store.publications import Publication
 
 
-@click.group(epilog="Example:  nurture emails export ketamine-and-talk-therapy ./letters")
+@click.group(cls=Group, epilog="Example:  nurture emails export ketamine-and-talk-therapy ./letters")
 def emails() -> None:
     """Letters as files: Markdown with front matter."""
 
@@ -47,7 +48,7 @@ def import_(folder: Path, background: bool, remove: bool) -> None:
     try:
         if background:
             publishing.ask(rt, folder, who())
-            click.echo("Handed over. `nurture emails published` shows how far it is; the service must be running.")
+            click.echo("Handed over. `nurture emails published` shows how far it is; `serve`, `worker` or `tick` must run.")
             return
         loaded = publishing.load_folder(rt, folder, by=who(), tell=_progress(), remove=remove)
     finally:

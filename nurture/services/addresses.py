@@ -15,6 +15,7 @@ class InputRefused(NurtureError):
     """A form's field cannot be taken as it is; the message is shown beside it."""
 
 
+_NO_ADDRESS = "This does not look like an e-mail address. Please check it, for example name@example.org."
 _LOOKALIKES = {"LATIN", "CYRILLIC", "GREEK"}
 
 
@@ -42,22 +43,22 @@ class Address:
 def parse_address(typed: str, test_names: bool = False) -> Address:
     """Check an address (email-validator; no quoted local parts, no literals, international domains as A-labels).
 
-    The canonical form is NFC, domain as A-label in lower case, local part in lower case: dots and +tags stay, because
-    `a+b@` and `a@` are different addresses. `test_names` lets the reserved .test domains through (RFC 2606). Raises
-    InputRefused.
+    Nothing that reads as an encoded word is an address here. The canonical form is NFC, domain as A-label in lower case,
+    local part in lower case: dots and +tags stay, because `a+b@` and `a@` are different addresses. `test_names` lets the
+    reserved .test domains through (RFC 2606). Raises InputRefused.
     """
     text = unicodedata.normalize("NFC", typed).strip()
     if not text:
         raise InputRefused("Please type your e-mail address.")
+    if "=?" in text:  # mail apps and servers that decode it would reach somebody else (RFC 2047)
+        raise InputRefused(_NO_ADDRESS)
     try:
         found = validate_email(
             text, check_deliverability=False, allow_quoted_local=False, allow_domain_literal=False, allow_smtputf8=False,
             test_environment=test_names,
         )  # fmt: skip
     except EmailNotValidError:
-        raise InputRefused(
-            "This does not look like an e-mail address. Please check it, for example name@example.org."
-        ) from None
+        raise InputRefused(_NO_ADDRESS) from None
     if _mixes_scripts(found.domain):
         raise InputRefused("The part after the @ mixes letters of different alphabets that look alike. Please type it again.")
     send_to = found.ascii_email or found.normalized

@@ -61,7 +61,7 @@ def undo_unsubscribe(rt: Runtime, who: SubscriberId) -> bool:
         if subscribers.suppression(db, person.email_bidx) not in (None, Suppression.UNSUBSCRIBED):
             return False
         now = rt.clock.now()
-        subscribers.lift_suppression(db, person.email_bidx)
+        subscribers.lift_suppression(db, person.email_bidx, now)
         back = SubscriberState.ACTIVE if person.confirmed else SubscriberState.PENDING
         subscribers.set_state(db, who, back)
         subscribers.record_consent(db, who, "restored", *subscribers.agreed_to(db, who), "/unsubscribe (undo)", now)

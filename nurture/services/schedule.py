@@ -1,6 +1,5 @@
 """The schedule of a sequence, edited at the desk: what an edit would do, and doing it. See domain.edit for the rules."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
@@ -16,6 +15,7 @@ from nurture import log
 from nurture.domain.edit import NOBODY, Choice, Impact, sentences
 from nurture.domain.sequence import WaitRefused, parse_wait
 from nurture.domain.timeline import Rules, first_opening
+from nurture.letters.authoring import as_yaml
 from nurture.letters.rewriting import with_rules, with_wait
 from nurture.letters.source import LetterRefused, read_letter, read_sequence
 from nurture.runtime import Runtime
@@ -371,9 +371,9 @@ def _fresh_key(title: str, known: Collection[StepKey]) -> StepKey:
 
 
 def _text(title: str, wait: str) -> str:
-    subject = json.dumps(title, ensure_ascii=False)  # JSON's strings are YAML's, too
     greeting = "Hello{% if reader.first_name %} {{ reader.first_name }}{% endif %},"
-    return f'---\nsubject: {subject}\npreheader: ""\nwait: {wait}\n---\n\n{greeting}\n\nThis letter is still to be written.\n'
+    head = f'---\nsubject: {as_yaml(title)}\npreheader: ""\nwait: {wait}\n---\n'
+    return f"{head}\n{greeting}\n\nThis letter is still to be written.\n"
 
 
 def _waiting(rt: Runtime, held: Held, row: people.Row) -> Waiting:

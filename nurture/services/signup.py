@@ -114,7 +114,7 @@ def confirm(rt: Runtime, token: str) -> None:
         subscribers.set_state(db, who, SubscriberState.ACTIVE, confirmed=now)
         said = subscribers.agreed_to(db, who)  # the words they saw, whatever the form shows by now
         subscribers.record_consent(db, who, "confirmed", *said, "/confirm", now)
-        lifted = subscribers.lift_suppression(db, person.email_bidx)
+        lifted = subscribers.lift_suppression(db, person.email_bidx, now)
         begins = suppressions.tell_back(rt, db, who) if lifted else now
         enrollment = sequences.enroll(db, who, first_sequence(db), begins)
         plan_first(db, enrollment, person.email_bidx, now)
