@@ -49,7 +49,7 @@ unit: services ## every test; PYTEST_ARGS="-x tests/domain" chooses
 
 faults: services ## the whole proof that no mail is lost or doubled; FAULTS_SEED=… repeats a run, FAULTS_ONLY=… chooses
 	@FAULTS=full $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 0 --show-capture=no \
-		$(if $(FAULTS_ONLY),-k "$(FAULTS_ONLY)") tests/faults tests/delivery/test_vigil.py tests/test_fleet.py
+		$(if $(FAULTS_ONLY),-k "$(FAULTS_ONLY)") tests/faults tests/delivery/test_safety_checks.py tests/test_fleet.py
 
 bench: services ## the benchmarks, each as a table with ratios
 	@$(BIN)/python -m tests.benchmarks
@@ -62,8 +62,8 @@ screenshots: services ## pictures of every page into docs/screenshots
 
 lock: tools ## resolve the dependencies anew into the locks
 	uv=$$(grep -o '^uv==[0-9.]*' .ci/requirements.lock) && echo "$$uv" | $(RESOLVE) - -o .ci/requirements.lock
-	$(RESOLVE) --upgrade pyproject.toml -o requirements.lock
-	$(RESOLVE) --upgrade --extra test -c requirements.lock pyproject.toml -o tests/requirements.lock
+	$(RESOLVE) --upgrade --group build pyproject.toml -o requirements.lock
+	$(RESOLVE) --upgrade --group build --extra test -c requirements.lock pyproject.toml -o tests/requirements.lock
 
 clean: ## remove what was installed and built; keeps instance/
 	rm -rf .venv .boot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

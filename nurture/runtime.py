@@ -1,5 +1,6 @@
 """Runtime: the parts of one running process, and the only place that builds them."""
 
+import hmac
 import json
 import math
 import os
@@ -18,9 +19,10 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Connection
 
-from nurture import log
+from nurture import log, resources
 from nurture.clock import Clock, FastClock, Origin, SystemClock
 from nurture.domain.delivery import Guards
+from nurture.domain.restore_evidence import Identity, Position
 from nurture.letters import practice
 from nurture.letters.practice import Facts, Practice, PracticeRefused
 from nurture.mailers.base import Mailer, Picture, Sender
@@ -35,6 +37,8 @@ from nurture.sealing import Sealer, derive
 from nurture.settings import PREFIX, SettingRefused, Settings, chooses_mailer, is_loopback, with_facts
 from nurture.store import facts, instance
 from nurture.store.database import Database
+from nurture.store.departures import JOURNAL_FILE, DepartureJournal
+from nurture.store.generation_file import GenerationFiles
 from nurture.tokens import Purpose, Tokens
 from nurture.words import DeliveryId, PictureId
 
@@ -59,7 +63,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a process saw at its last look at the clock and the database (delivery.vigil)."""
+    """What a process saw at its last check of the clock and the database (delivery.safety_checks)."""
 
     wall: datetime | None = None
     """None: it has not looked yet."""
@@ -68,9 +72,11 @@ class Seen:
     alarmed: bool = False
     """Whether the clock had jumped."""
     database: str = ""
-    generation: int = 0
+    """Id of the database."""
+    position: Position = field(default_factory=Position)
+    identity: Identity = field(default_factory=dict)
     counted: float | None = None
-    """Which database, how far it has counted, and when, in boot seconds, this process last counted on."""
+    """When, in boot seconds, this process last raised the generation."""
 
 
 @dataclass
@@ -78,8 +84,16 @@ class Memory:
     """What one process remembers between two looks, and no other can know for it."""
 
     seen: Seen = Seen()
+    marked: Position = field(default_factory=Position)
+    """Where the database stood when this process last marked mail in it."""
+    generation_files: GenerationFiles | None = None
+    """Where that is recorded outside it; None: not checked yet."""
+    witnessed: bool = True
+    """Whether its position could be recorded outside it when that was last tried."""
     looking: threading.Lock = field(default_factory=threading.Lock)
     """One thread at a time looks, so that what it compares with is what the last one saw."""
+    written: float = -math.inf
+    """When, in boot seconds, a trial write last succeeded (services.health)."""
     doubts: dict[DeliveryId, float] = field(default_factory=dict)
     """Since when, in boot seconds, it has seen each mail in doubt (delivery.reconcile)."""
     doubts_looked_at: float = -math.inf
@@ -126,7 +140,9 @@ class Runtime:
     """Set when the process is asked to stop: what is in flight is finished, the rest is given back."""
 
     def close(self) -> None:
-        """Give back connections."""
+        """Give back connections, and close files."""
+        if self.memory.generation_files is not None:
+            self.memory.generation_files.close()
         self.database.close()
 
 
@@ -147,6 +163,28 @@ def secret(settings: Settings) -> bytes:
         finally:
             draft.unlink()
     return path.read_text("ascii").strip().encode()
+
+
+def stored_secret(settings: Settings) -> bytes | None:
+    """The installation's secret, if there is one already."""
+    has_one = settings.secret_key is not None or (settings.instance_dir / SECRET_FILE).exists()
+    return secret(settings) if has_one else None
+
+
+def store_secret(settings: Settings, name: str, value: str) -> Path:
+    """Keep a restored secret in a new file of the instance folder, for its owner only. Raises FileExistsError."""
+    path = settings.instance_dir / name
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(value)
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def links_fingerprint(key: bytes) -> str:
+    """Names the secret that signs links, without revealing it."""
+    return hmac.digest(derive(key, "links-fingerprint"), b"fingerprint", "sha256").hex()[:16]
 
 
 def _ring(settings: Settings, key: bytes) -> list[bytes]:
@@ -318,20 +356,37 @@ def keep_up(rt: Runtime) -> None:
 
 
 def build(settings: Settings, migrate: bool = False) -> Runtime:
-    """Build every part. `migrate`: bring the schema up first. Raises SettingRefused or DatabaseRefused with a remedy."""
+    """Build every part. `migrate`: bring the schema up first. Raises SettingRefused, DatabaseRefused
+    or ResourcesMissing with a remedy.
+    """
     log.configure()
+    resources.check()
     _check_webhook_key(settings)
     practice_of(settings)
     key = secret(settings)
-    sealer = Sealer(_ring(settings, key))
+    sealer = sealer_of(settings, key)
     database = Database(settings.database, pool_size=max(8, settings.send_concurrency // 4))
     if migrate:
         database.migrate()
     database.check()
+    database.departures = DepartureJournal(settings.instance_dir / JOURNAL_FILE, sealer.fingerprint())
     with database.begin() as db:
-        _check_key(db, sealer)
-        clock = _clock(db, settings.clock_speed)
-        said, version = _said_at_the_desk(db, sealer), facts.version(db)
+        return assemble(settings, key, database, db)
+
+
+def sealer_of(settings: Settings, key: bytes) -> Sealer:
+    """What encrypts personal values, with the ring of keys the settings give. `key`: the secret. Raises SettingRefused."""
+    return Sealer(_ring(settings, key))
+
+
+def assemble(settings: Settings, key: bytes, database: Database, db: Connection) -> Runtime:
+    """A runtime over a database whose schema is this version's, as it is in the transaction `db`; `key`: the secret.
+    Raises SettingRefused.
+    """
+    sealer = sealer_of(settings, key)
+    _check_key(db, sealer)
+    clock = _clock(db, settings.clock_speed)
+    said, version = _said_at_the_desk(db, sealer), facts.version(db)
     stopping = threading.Event()
     return Runtime(
         given=settings,
@@ -349,4 +404,4 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
 
 def shipped(folder: str) -> Path:
     """A folder of the templates that come with the service."""
-    return Path(__file__).resolve().parents[1] / "templates" / folder
+    return resources.TEMPLATES / folder

@@ -89,6 +89,14 @@ class Sealer:
         """The 32 bytes kept instead of a secret, for one purpose; they find it again, and give nothing of it away."""
         return hmac.digest(self._index_key, f"{purpose}|v1|{secret}".encode(), "sha256")
 
+    def newest_key_id(self) -> str:
+        """Names the key that seals now, without revealing it, as every value it has sealed does."""
+        return self._newest.hex()
+
+    def knows_key(self, key_id: str) -> bool:
+        """Whether values sealed with the key of this id open here."""
+        return bytes.fromhex(key_id) in self._ring
+
     def fingerprint(self) -> str:
         """Names the index key without revealing it: kept in the database, so that a wrong key is noticed at start."""
         return hmac.digest(self._index_key, b"fingerprint", "sha256").hex()[:16]

@@ -1,6 +1,7 @@
 """Every NURTURE_ variable once: name, type, default, meaning, remedy. Read from the environment and from `.env`."""
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
+import idna
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -32,11 +34,40 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?")
+
+
 def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    """Scheme, host and port of a web address, the host as A-labels (RFC 5890). Raises ValueError on anything more or less."""
+    text = value.strip()
+    if re.search(r"[\s\x00-\x1f\x7f\\]", text):  # urlsplit would drop some of them
+        raise ValueError("is not a web address: it holds a space or another character that no address has")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError("is not a web address: its host or port cannot be read") from None
+    if parts.scheme not in ("http", "https") or not host:
         raise ValueError("is not a web address")
-    return value.rstrip("/")
+    if "@" in parts.netloc:
+        raise ValueError("is not a plain web address: it names a user")
+    if parts.path.strip("/") or parts.query or parts.fragment or text.endswith(("?", "#")):
+        raise ValueError("is not the address of a whole host: leave out what follows the host and port")
+    return f"{parts.scheme}://{_ascii_host(host)}{'' if port is None else f':{port}'}"
+
+
+def _ascii_host(host: str) -> str:
+    try:
+        return f"[{ip_address(host)}]" if ":" in host else _a_labels(host)
+    except ValueError:
+        raise ValueError("is not a web address: its host is no host name") from None
+
+
+def _a_labels(host: str) -> str:
+    name = host if host.isascii() else idna.encode(host, uts46=True).decode()
+    if len(name) > 253 or not _HOST.fullmatch(name):
+        raise ValueError
+    return name
 
 
 def _zone(value: str) -> str:
@@ -73,6 +104,19 @@ _BROKERS = ("redis://", "rediss://", "redis+socket://", "amqp://", "amqps://")
 def _broker(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(_BROKERS):
         raise ValueError("is not a broker this service can use")
+    return value
+
+
+_VISIBLE = re.compile(r"[!-~]+")
+
+
+def _ping(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    parts = urlsplit(url)
+    if not (_VISIBLE.fullmatch(url) and parts.hostname) or parts.username or parts.fragment:
+        raise ValueError("is not a web address")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+        raise ValueError("is not an https address")
     return value
 
 
@@ -206,6 +250,16 @@ class Settings(BaseSettings):
         "Redis or RabbitMQ, by which claimed batches travel to `nurture worker` on any machine (default: none)",
         "Set it to redis://host:6379/0, rediss://…, redis+socket:///path, amqp://user:password@host/name or amqps://….",
     )
+    ping_url: Annotated[SecretStr, AfterValidator(_ping)] | None = _setting(
+        None,
+        "called once a minute while sending is healthy, and not otherwise: a monitor raises the alarm when it stays away",
+        "Set it to the https address that your monitor gave you.",
+    )
+    backup_passphrase: SecretStr | None = _setting(
+        None,
+        "passphrase of encrypted backups, where `nurture backup` and `nurture restore` cannot ask for one",
+        "Set it to at least 12 characters, or leave it out.",
+    )
     clock_speed: float = _setting(
         1,
         "development only: 86400 makes a day a second",
@@ -319,3 +373,14 @@ def unknown_variables() -> list[str]:
     """NURTURE_ variables in the environment that are no setting: most likely misspelt."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+
+
+def state_folder() -> Path | None:
+    """Where the user this runs as keeps state between two runs, ours in a folder of its own (XDG Base Directory Specification);
+    None: a user without a home.
+    """
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    try:
+        return (given if given.is_absolute() else Path.home() / ".local" / "state") / "nurture"
+    except RuntimeError:
+        return None

@@ -83,6 +83,17 @@ def test_other_peoples_variables_in_the_file_are_let_alone() -> None:
         ("BASE_URL", "https://", "such as https://letters.example.org"),
         ("BASE_URL", "https://letters.example.org/?a=1", "such as https://letters.example.org"),
         ("BASE_URL", "http://[::1", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters.example.org/nurture", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters.example.org/?", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters.example.org/#", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters .example.org", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters.example.org/ x", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters.exam\nple.org", "such as https://letters.example.org"),
+        ("BASE_URL", "https://dana@letters.example.org", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters.example.org:99999", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters..example.org", "such as https://letters.example.org"),
+        ("BASE_URL", f"https://{'a' * 64}.example.org", "such as https://letters.example.org"),
+        ("BASE_URL", f"https://{'a.' * 124}example", "such as https://letters.example.org"),
         ("LISTEN", "8000", "HOST:PORT"),
         ("LISTEN", "127.0.0.1:", "HOST:PORT"),
         ("LISTEN", "127.0.0.1:http", "HOST:PORT"),
@@ -287,3 +298,17 @@ def test_a_misspelt_variable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_cannot_be_changed_while_running() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load().batch_size = 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("https://bücher.example/", "https://xn--bcher-kva.example"),
+        ("http://[::1]:8000/", "http://[::1]:8000"),
+        (" https://letters.example.org:8443\n", "https://letters.example.org:8443"),
+        (f"https://{'a.' * 123}example", f"https://{'a.' * 123}example"),
+    ],
+)
+def test_a_base_url_is_scheme_host_and_port_in_ascii(monkeypatch: pytest.MonkeyPatch, typed: str, kept: str) -> None:
+    setenv(monkeypatch, BASE_URL=typed)
+    assert load().base_url == kept

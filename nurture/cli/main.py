@@ -1,29 +1,35 @@
 """`nurture …`: init, serve, worker, tick, simulate and more. Exit codes: 0 done, 1 failed, 2 wrong use or missing setting."""
 
 import json
+import sys
 from typing import Any
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
-from nurture import __version__, fleet, log, runtime, scheduler
+from nurture import __version__, fleet, log, resources, runtime, scheduler
 from nurture import settings as configuration
-from nurture.cli import data, mail, simulation, users
-from nurture.delivery import tick as ticks
-from nurture.delivery.reconcile import plan_missing, reconcile
+from nurture.cli import backup, data, mail, people, simulation, users
+from nurture.cli.text import Group, write_utf8
+from nurture.delivery.reconcile import ReconcileReport
+from nurture.delivery.safety_checks import record_clean_stop
+from nurture.delivery.tick import TickReport
+from nurture.resources import ResourcesMissing
 from nurture.runtime import Runtime
-from nurture.services import health, publishing, setup, suppressions
+from nurture.services import health, jobs, publishing, setup
 from nurture.settings import SettingRefused, Settings
 from nurture.store.database import DatabaseRefused
 from nurture.words import NurtureError
 
 
-class _Group(click.Group):
+class _Group(Group):
     """Turns refusals into one clear message and the right exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            resources.check()
             return super().invoke(ctx)
-        except (SettingRefused, DatabaseRefused) as refused:
+        except (SettingRefused, DatabaseRefused, ResourcesMissing) as refused:
             click.echo(f"nurture: {refused}", err=True)
             ctx.exit(2)
         except NurtureError as refused:
@@ -51,7 +57,7 @@ def init() -> None:
     loaded = publishing.load_shipped(rt)
     for each in loaded:
         click.echo(f"Loaded {each.letters} letters of {each.sequence}.")
-    click.echo(f"The database is ready: {rt.database.url.render_as_string(hide_password=True)}")
+    click.echo(f"The database is ready: {rt.database.shown_url}")
     rt.close()
 
 
@@ -70,52 +76,93 @@ def serve(workers: int, threads: int, no_scheduler: bool) -> None:
 def worker() -> None:
     """Send due mail without serving pages. Start as many as you like, on as many machines."""
     rt = runtime.build(_settings())
-    runtime.stop_when_told(rt)
-    here = fleet.join(rt)
-    ticking = scheduler.start(rt, here.carry)
-    here.work()
-    scheduler.stop(rt, ticking)
-    here.close()
-    rt.close()
+    with log.json_only():
+        runtime.stop_when_told(rt)
+        here = fleet.join(rt)
+        ticking = scheduler.start(rt, here.carry)
+        here.work()
+        scheduler.stop(rt, ticking)
+        here.close()
+        record_clean_stop(rt)
+        rt.close()
 
 
 @cli.command(epilog="Example:  nurture tick --status --json")
 @click.option("--status", is_flag=True, help="Only say how the ledger stands; send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def tick(status: bool, as_json: bool) -> None:
-    """Send what is due once, for cron; or say how the ledger stands."""
-    rt = runtime.build(_settings())
-    result = _standing(rt) if status else _once(rt)
-    rt.close()
+@click.pass_context
+def tick(ctx: click.Context, status: bool, as_json: bool) -> None:
+    """Do everything that is due once, for cron; or say how the ledger stands.
+
+    Sends due mail, and runs each other job (mail in doubt, publications, retention, suppression lists) when its interval is
+    over. Ends with code 1 if one of them failed. With --status the code is 1 while sending is stopped or overdue, or the
+    database does not answer.
+    """
+    settings = _settings()
+    if status:
+        result = _standing(settings)
+        well = not result["problems"]
+    else:
+        rt = runtime.build(settings)
+        with log.json_only():
+            result, well = _once(rt)
+        rt.close()
+        as_json = as_json or not sys.stdout.isatty()  # cron mails it, or a log collects it
     if as_json:
         click.echo(json.dumps(result))
     else:
-        click.echo("\n".join(f"{name.replace('_', ' '):>20}  {value}" for name, value in result.items()))
+        click.echo("\n".join(f"{name.replace('_', ' '):>20}  {_text(value)}" for name, value in result.items()))
+    ctx.exit(0 if well else 1)
 
 
-def _once(rt: Runtime) -> dict[str, Any]:
-    settled, planned = reconcile(rt), plan_missing(rt)
+def _text(value: object) -> str:
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _once(rt: Runtime) -> tuple[dict[str, Any], bool]:
+    """Run what is due, and say what it came to; whether every job ended well."""
     here = fleet.join(rt)
     try:
-        report = ticks.tick(rt, here.carry)
+        report = jobs.run_due(rt, here.carry)
         here.finish()
     finally:
         here.close()
-    suppressions.push(rt)
-    suppressions.pull(rt)
-    return {
-        "claimed": report.claimed, "batches": report.batches, "released": settled.released, "unknown": settled.unknown,
-        "resent": settled.resent, "held": settled.held, "planned": planned,
+    record_clean_stop(rt)
+    claims, settled = report.results.get("tick"), report.results.get("reconcile")
+    ticked = claims if isinstance(claims, TickReport) else TickReport(0, 0)
+    reconciled = settled if isinstance(settled, ReconcileReport) else ReconcileReport()
+    found = {
+        "claimed": ticked.claimed, "batches": ticked.batches, "released": reconciled.released, "unknown": reconciled.unknown,
+        "resent": reconciled.resent, "held": reconciled.held, "planned": report.results.get("plan", 0),
+        "jobs": list(report.results), "failed": list(report.failed),
     }  # fmt: skip
+    return found, not report.failed
 
 
-def _standing(rt: Runtime) -> dict[str, Any]:
+def _standing(settings: Settings) -> dict[str, Any]:
+    """How the ledger stands, and why mail does not go out."""
+    try:
+        rt = runtime.build(settings)
+    except DatabaseRefused as refused:
+        return {"problems": [str(refused)]}
+    except SQLAlchemyError as error:
+        return {"problems": [f"the database takes no write ({type(error).__name__}): is its disk full, or read-only?"]}
+    try:
+        problems = [f"{name}: {result}" for name, result in health.readiness(rt).items() if result != "ok"]
+        return _rows(rt, problems)
+    finally:
+        rt.close()
+
+
+def _rows(rt: Runtime, problems: list[str]) -> dict[str, Any]:
     standing = health.ledger_standing(rt)
     rows = standing.rows
     found: dict[str, Any] = {state: rows.states.get(state, 0) for state in health.STATES}
     found |= {"due_now": rows.due, "oldest_due_seconds": round(rows.oldest_due_seconds)}
     found |= {"last_tick": standing.last_tick.isoformat() if standing.last_tick else None}
-    return found | {"duplicates_confirmed": standing.duplicates_confirmed, "stopped_by": _stops(rt, standing)}
+    problems += [problem.detail for problem in health.sending_problems(rt, standing)]
+    found |= {"duplicates_confirmed": standing.duplicates_confirmed, "stopped_by": _stops(rt, standing)}
+    return found | {"problems": problems}
 
 
 def _stops(rt: Runtime, standing: health.LedgerStanding) -> list[str]:
@@ -131,7 +178,10 @@ def demo(speed: float) -> None:
     demonstration.run(speed)
 
 
+cli.add_command(backup.backup)
+cli.add_command(backup.restore)
 cli.add_command(data.emails)
+cli.add_command(people.subscribers)
 cli.add_command(mail.deliveries)
 cli.add_command(mail.sending)
 cli.add_command(simulation.simulate)
@@ -140,4 +190,5 @@ cli.add_command(users.users)
 
 def main() -> None:
     """Entry point of the `nurture` command."""
+    write_utf8()
     cli(prog_name="nurture")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nurture.domain.delivery import Accepted, Ambiguous, Concern, Outcome, Refused, Rejected
 from nurture.domain.refusals import Stage, outcome_of, smtp_rule
 from nurture.domain.server_words import masked, private_parts
-from nurture.mailers.base import Mail, Sender, as_message
+from nurture.mailers.base import Mail, MailRefused, Sender, as_bytes
 from nurture.mailers.smtp_conversation import Conversation, NoSmtp, ServerRefused
 from nurture.setting_values import SmtpAddress, ValueRefused, is_smtp_path, parse_smtp_url
 from nurture.settings import SettingRefused, is_loopback
@@ -51,9 +51,9 @@ class Smtp:
         if not is_smtp_path(mail.to):
             return Rejected("the recipient's address cannot be written in SMTP", Concern.RECIPIENT)
         try:
-            payload = as_message(mail).as_bytes()
-        except Exception as error:  # whatever it is, nothing has been sent
-            return Rejected(f"the mail cannot be written ({type(error).__name__})")
+            payload = as_bytes(mail)
+        except MailRefused as refused:
+            return Rejected(str(refused))
         open_now: list[Conversation] = []
         try:
             async with asyncio.timeout(within):

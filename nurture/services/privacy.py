@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 from nurture import log
-from nurture.delivery.vigil import look
+from nurture.delivery.safety_checks import check
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.runtime import Runtime
 from nurture.services import crowds as remembered
-from nurture.services import importing, pictures
+from nurture.services import erasure, importing, pictures
 from nurture.services.accounts import HISTORY_KEPT
 from nurture.store import access, crowds, drafts, events, imports, keys, live, subscribers, users
 
@@ -27,7 +27,9 @@ def retain(rt: Runtime) -> int:
 
     Returns how many sign-ups.
     """
-    if not look(rt):  # by a clock that jumped, everything is old
+    with rt.database.begin() as db:
+        erasure.finish(rt, db)
+    if not check(rt):  # by a clock that jumped, everything is old
         return 0
     with rt.database.begin() as db:
         deleted = subscribers.delete_unconfirmed(db, rt.clock.now() - CONFIRM_WITHIN)

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError
 
 from nurture import log
-from nurture.words import NurtureError
+from nurture.store.departures import DepartureJournal, Pending
+from nurture.words import NurtureError, storable
 
 _log = log.get(__name__)
 
@@ -58,6 +59,8 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = self._sqlite(pool_size) if self.is_sqlite else self._postgresql(pool_size)
+        self.departures: DepartureJournal | None = None
+        """Who leaves is written there after the commit; None: no journal is kept."""
         self._turn = threading.Lock()
         os.register_at_fork(after_in_child=self._forget)
 
@@ -111,6 +114,11 @@ class Database:
 
         return engine
 
+    @property
+    def shown_url(self) -> str:
+        """The URL without its password, for people; a folder's name may hold bytes that are not UTF-8."""
+        return self.url.set(database=storable(self.url.database or "")).render_as_string(hide_password=True)
+
     @contextmanager
     def begin(self, lasting: bool = True, patient: bool = True) -> Iterator[Connection]:
         """One transaction that may write: commits at the end, rolls back on any error.
@@ -124,7 +132,10 @@ class Database:
                 db.execute(_SOON)
             if not (patient or self.is_sqlite):
                 db.execute(_BRIEFLY)
+            pending = Pending(db, self.departures)
             yield db
+            pending.before_commit()
+        pending.after_commit()
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
@@ -161,12 +172,21 @@ class Database:
     def migrate(self, revision: str = "head") -> None:
         """Bring the schema to `revision`, up or down. Safe when several machines start at once."""
         with self.begin() as db:
-            if not self.is_sqlite:
-                db.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATE_LOCK})
-            act = command.downgrade if self._is_behind(db, revision) else command.upgrade
-            act(self._config(db), revision)
+            self.migrate_within(db, revision)
         if self.is_sqlite and self.url.database:
             Path(self.url.database).chmod(0o600)
+
+    def migrate_within(self, db: Connection, revision: str = "head") -> None:
+        """The same as part of a transaction, which takes all of it back when it fails."""
+        if not self.is_sqlite:
+            db.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATE_LOCK})
+        act = command.downgrade if self._is_behind(db, revision) else command.upgrade
+        act(self._config(db), revision)
+
+    @staticmethod
+    def knows(revision: str) -> bool:
+        """Whether this version can bring a schema to `revision`."""
+        return revision in {each.revision for each in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
 
     def _is_behind(self, db: Connection, revision: str) -> bool:
         now = MigrationContext.configure(db).get_current_revision()
@@ -188,9 +208,8 @@ class Database:
             with self.read() as db:
                 now, head = self.revision(db)
         except DatabaseError as error:
-            place = self.url.render_as_string(hide_password=True)
             raise DatabaseRefused(
-                f"The database {place} does not answer ({type(error.orig).__name__}). "
+                f"The database {self.shown_url} does not answer ({type(error.orig).__name__}). "
                 "Check NURTURE_DATABASE_URL and that the server runs."
             ) from None
         if not self.is_sqlite and (self.engine.dialect.server_version_info or (0,)) < _OLDEST_POSTGRESQL:
@@ -210,4 +229,4 @@ def is_held_up(error: DatabaseError) -> bool:
 
 def process_name() -> str:
     """Names this process in the ledger: host and process id."""
-    return f"{os.uname().nodename}:{os.getpid()}"[:120]
+    return storable(f"{os.uname().nodename}:{os.getpid()}"[:120])

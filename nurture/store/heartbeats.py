@@ -16,10 +16,15 @@ EVIDENCE = "evidence"
 """The latest moment at which a mail was sent that the provider has reported on since."""
 TURNED_AWAY = "turned_away"
 """When a report last came that could not be settled at once, because of locks that others held."""
+PING = "ping"
+"""When the monitor was last called (NURTURE_PING_URL)."""
 LISTS = "suppression_lists"
 """Up to when the provider's suppression lists have been read."""
 LISTS_TURN = "suppression_lists_turn"
 """When somebody last began to read them."""
+
+JOB = "job."
+"""Before the name of a job: when `nurture tick` last began it."""
 
 
 def beat(db: Connection, name: str, at: datetime) -> None:
