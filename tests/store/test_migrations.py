@@ -60,7 +60,7 @@ def test_editions_of_before_are_numbered_by_the_clock_they_were_published_by(rt:
 def test_notices_of_before_say_what_they_are_about_and_one_whose_subject_is_gone_is_never_sent(rt: Runtime) -> None:
     a_login_link(rt)
     a_request_for_a_call(rt)
-    naming = ScriptDirectory.from_config(rt.database._config()).get_revision("0013")
+    naming = ScriptDirectory.from_config(rt.database._config()).get_revision("0014")
     rt.database.migrate(str(naming.down_revision))
     with rt.database.begin() as db:
         columns = "kind, state, planned_at, due_at, attempt, created_at"
