@@ -6,33 +6,26 @@ import os
 import secrets
 import signal
 import threading
-from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
-from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from nurture import log
 from nurture.clock import Clock, FastClock, Origin, SystemClock
+from nurture.config import Config, check_webhook_key, create_config, practice_of
 from nurture.domain.delivery import Guards
-from nurture.letters import practice
-from nurture.letters.practice import Facts, Practice, PracticeRefused
+from nurture.letters.practice import Practice
 from nurture.mailers.base import Mailer, Picture, Sender
 from nurture.mailers.names import Names
-from nurture.mailers.outbox import Outbox
-from nurture.mailers.sendgrid import SendGrid
-from nurture.mailers.sendgrid.domains import SignedDomain, read_domains
-from nurture.mailers.sendgrid.events import KeyRefused, read_keys
+from nurture.mailers.sendgrid.domains import SignedDomain
 from nurture.mailers.sendgrid.lists import Lists
-from nurture.mailers.smtp import Smtp
 from nurture.sealing import Sealer, derive
-from nurture.settings import PREFIX, SettingRefused, Settings, chooses_mailer, is_loopback, with_facts
+from nurture.settings import PREFIX, SettingRefused, Settings
 from nurture.store import facts, instance
 from nurture.store.database import Database
 from nurture.tokens import Purpose, Tokens
@@ -41,8 +34,6 @@ from nurture.words import DeliveryId, PictureId
 _log = log.get(__name__)
 
 SECRET_FILE = "secret.key"  # noqa: S105 - a file name
-LOGO_FACT = "logo"
-"""Under which the desk keeps the logo's bytes as Base64; the environment names a file instead."""
 
 
 @dataclass(frozen=True)
@@ -90,40 +81,72 @@ class Memory:
     """One thread at a time looks into the album."""
 
 
+T = TypeVar("T")
+
+
+class _ConfigPart(Generic[T]):
+    """A part of `Runtime.config` under its own name. Assigning one replaces the whole Config by a copy with another part."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, rt: None, owner: type) -> "_ConfigPart[T]": ...
+    @overload
+    def __get__(self, rt: "Runtime", owner: type) -> T: ...
+    def __get__(self, rt: "Runtime | None", owner: type) -> "_ConfigPart[T] | T":
+        if rt is None:
+            return self
+        part: T = getattr(rt.config, self._name)
+        return part
+
+    def __set__(self, rt: "Runtime", part: T) -> None:
+        changes: dict[str, Any] = {self._name: part}
+        rt.config = replace(rt.config, **changes)
+
+
 @dataclass
 class Runtime:
-    """What an act needs to run: handed to every service and stage, never global."""
+    """What an act needs to run: handed to every service and stage, never global.
+
+    The runtime of a process follows the desk's settings (`keep_up`): two looks at it may show two states of them. So every
+    act (a request, a run of a job, a sender) works on a `snapshot`, whose settings stay as they are.
+    """
 
     given: Settings
     """What the environment says."""
-    settings: Settings
-    """The same, with what the desk says over it."""
+    config: Config
+    """Everything that follows the desk's settings. Replaced whole, by one assignment."""
     clock: Clock
     database: Database
-    mailer: Mailer
     sealer: Sealer
     tokens: Tokens
-    version: int
-    """Of the desk's settings, as this process knows them."""
-    sender: Sender
-    plain_sender: Sender
-    """For readers who chose a plainer name in their inbox."""
-    practice: Practice
-    constant: Mapping[str, dict[str, str]]
-    """What letters are filled with and is the same for every reader."""
-    needs_live: bool
-    """Whether mail to readers waits until somebody at the desk has said that it may leave (services.setup)."""
     patience: Patience
     guards: Guards
-    lists: Callable[[], Lists] | None
-    """Begins a conversation about SendGrid's own suppression lists; None with any other mailer."""
-    signed_domains: Callable[[], list[SignedDomain] | None] | None
-    """Asks SendGrid for which domains it may sign; None with any other mailer."""
     names: Names
     """The name service, for what the sender's domain says."""
     memory: Memory = field(default_factory=Memory)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is asked to stop: what is in flight is finished, the rest is given back."""
+    process: "Runtime | None" = field(default=None, repr=False)
+    """Of a snapshot: the runtime of the process it was taken from."""
+    config_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """One thread at a time replaces the Config of the process, so that the newest stays."""
+
+    settings = _ConfigPart[Settings]()
+    version = _ConfigPart[int]()
+    mailer = _ConfigPart[Mailer]()
+    sender = _ConfigPart[Sender]()
+    plain_sender = _ConfigPart[Sender]()
+    practice = _ConfigPart[Practice]()
+    constant = _ConfigPart[Mapping[str, dict[str, str]]]()
+    needs_live = _ConfigPart[bool]()
+    lists = _ConfigPart[Callable[[], Lists] | None]()
+    signed_domains = _ConfigPart[Callable[[], list[SignedDomain] | None] | None]()
+
+    def snapshot(self) -> "Runtime":
+        """The same runtime with the settings of this moment, for one act."""
+        return replace(self, process=self.process or self)
 
     def close(self) -> None:
         """Give back connections."""
@@ -161,56 +184,6 @@ def _ring(settings: Settings, key: bytes) -> list[bytes]:
     return ring
 
 
-def mailer_of(settings: Settings, clock: Clock) -> Mailer:
-    """What carries mail, as the settings say. Raises SettingRefused."""
-    match settings.mailer:
-        case "outbox":
-            return Outbox(settings.instance_dir / "outbox")
-        case "sendgrid":
-            return SendGrid(_revealed(settings.sendgrid_api_key), settings.sendgrid_host, clock.wall)
-        case "smtp":
-            return Smtp(_revealed(settings.smtp_url))
-
-
-def _check_webhook_key(settings: Settings) -> None:
-    if settings.sendgrid_webhook_key is not None:
-        try:
-            read_keys(settings.sendgrid_webhook_key)
-        except KeyRefused as refused:
-            raise SettingRefused(
-                f"{PREFIX}SENDGRID_WEBHOOK_KEY {refused}. Copy it from SendGrid, Settings, Mail Settings, Event Webhook, "
-                "Signed Event Webhook (docs/reference.md, Environment)."
-            ) from None
-
-
-def practice_of(settings: Settings, logo_at_the_desk: str | None = None) -> Practice:
-    """What letters may say of the practice, and how they look. Raises SettingRefused.
-
-    `logo_at_the_desk`: the picture as Base64, empty for none; None: as the environment says.
-    """
-    try:
-        practice.check_colour(settings.colour)
-    except PracticeRefused as refused:
-        raise SettingRefused(
-            f"{PREFIX}COLOUR is {settings.colour!r}, which {refused}. Set it to a darker one, such as #1f5f5b."
-        ) from None
-    try:
-        if logo_at_the_desk is not None:
-            logo = practice.as_logo(b64decode(logo_at_the_desk)) if logo_at_the_desk else None
-        else:
-            logo = practice.read_logo(settings.logo) if settings.logo else None
-    except PracticeRefused as refused:
-        raise SettingRefused(
-            f"{PREFIX}LOGO is {str(settings.logo)!r}, which {refused}. Set it to the path of a small picture, or leave it out."
-        ) from None
-    known = Facts(
-        settings.practice_name or settings.from_name, settings.practice_credential, settings.practice_licence,
-        settings.practice_state, settings.practice_fee, settings.practice_call_length, settings.practice_prescriber,
-        str(settings.reply_days or ""), settings.postal_address,
-    )  # fmt: skip
-    return Practice(known, settings.colour, logo)
-
-
 def stop_when_told(rt: Runtime) -> None:
     """Let SIGTERM and SIGINT set `rt.stopping`. Called by the main thread before it starts any other.
 
@@ -227,18 +200,6 @@ def stop_when_told(rt: Runtime) -> None:
             _log.info("stopping", signal=signal.Signals(number).name)
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
-
-
-def _lists(settings: Settings, clock: Clock, stopping: threading.Event) -> Callable[[], Lists] | None:
-    if settings.mailer != "sendgrid" or settings.sendgrid_api_key is None:
-        return None
-    return partial(Lists, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, clock.wall, stopping.wait)
-
-
-def _signed_domains(settings: Settings) -> Callable[[], list[SignedDomain] | None] | None:
-    if settings.mailer != "sendgrid" or settings.sendgrid_api_key is None:
-        return None
-    return partial(read_domains, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, 5.0)
 
 
 def _check_key(db: Connection, sealer: Sealer) -> None:
@@ -272,55 +233,30 @@ def _said_at_the_desk(db: Connection, sealer: Sealer) -> dict[str, str]:
     }
 
 
-def waits_for_the_desk(given: Settings, settings: Settings) -> bool:
-    """Whether mail to readers waits for the desk's word that everything is ready.
-
-    Not with the outbox, from which nothing leaves; nor with a provider on this very machine that the environment names: that
-    is a try, or a relay whose host has chosen it.
-    """
-    return settings.mailer != "outbox" and not (chooses_mailer(given) and is_loopback(settings.carrier_host))
-
-
-def _revealed(secret: SecretStr | None) -> str:
-    return secret.get_secret_value() if secret else ""
-
-
-def _changing(
-    given: Settings, said: Mapping[str, str], version: int, clock: Clock, stopping: threading.Event
-) -> dict[str, Any]:
-    """The parts that follow the desk's settings. Raises SettingRefused."""
-    settings = with_facts(given, said)
-    whose = practice_of(settings, said.get(LOGO_FACT))
-    logo = Picture(whose.logo.content, whose.logo.subtype) if whose.logo else None
-    sender = Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url, logo)
-    return {
-        "settings": settings, "version": version, "mailer": mailer_of(settings, clock), "sender": sender,
-        "plain_sender": replace(sender, name=settings.plain_from_name), "practice": whose, "constant": whose.values(),
-        "needs_live": waits_for_the_desk(given, settings), "lists": _lists(settings, clock, stopping),
-        "signed_domains": _signed_domains(settings),
-    }  # fmt: skip
-
-
 def keep_up(rt: Runtime) -> None:
-    """Take over what the desk's settings say, if they have changed. Whatever is cut short goes on with the old ones."""
-    with rt.database.read() as db:
-        version = facts.version(db)
-        if version == rt.version:
-            return
-        said = _said_at_the_desk(db, rt.sealer)
-    try:
-        changed = _changing(rt.given, said, version, rt.clock, rt.stopping)
-    except SettingRefused as refused:  # saved by a newer version of the service, or beside a changed environment
-        _log.error("settings_refused", reason=str(refused))
-        changed = {"version": version}
-    for name, value in changed.items():
-        setattr(rt, name, value)
+    """Take over what the desk's settings say, if they have changed: into the process, and into the snapshot that asks.
+
+    Settings that cannot be used leave the old ones in force.
+    """
+    process = rt.process or rt
+    with process.config_lock:
+        with process.database.read() as db:
+            version = facts.version(db)
+            said = _said_at_the_desk(db, process.sealer) if version != process.config.version else {}
+        if version != process.config.version:
+            try:
+                process.config = create_config(process.given, said, version, process.clock, process.stopping)
+            except SettingRefused as refused:  # saved by a newer version of the service, or beside a changed environment
+                _log.error("settings_refused", reason=str(refused))
+                process.config = replace(process.config, version=version)
+    if rt is not process and rt.config.version != process.config.version:
+        rt.config = process.config
 
 
 def build(settings: Settings, migrate: bool = False) -> Runtime:
     """Build every part. `migrate`: bring the schema up first. Raises SettingRefused or DatabaseRefused with a remedy."""
     log.configure()
-    _check_webhook_key(settings)
+    check_webhook_key(settings)
     practice_of(settings)
     key = secret(settings)
     sealer = Sealer(_ring(settings, key))
@@ -343,7 +279,7 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
         guards=Guards(timedelta(hours=settings.min_gap_hours), settings.max_letters_per_day, settings.max_other_mails_per_day),
         names=Names(),
         stopping=stopping,
-        **_changing(settings, said, version, clock, stopping),
+        config=create_config(settings, said, version, clock, stopping),
     )
 
 

@@ -24,9 +24,9 @@ _RETENTION_SECONDS = 3600
 _PUBLISH_SECONDS = 2
 
 
-def _guarded(name: str, job: Callable[[], object]) -> None:
+def _guarded(name: str, job: Callable[[Runtime], object], rt: Runtime) -> None:
     try:
-        job()
+        job(rt.snapshot())
     except Exception as error:  # a job that fails is tried again at its next interval; the process must live on
         _log.error("job_failed", kind=name, exc_info=error)
 
@@ -34,18 +34,18 @@ def _guarded(name: str, job: Callable[[], object]) -> None:
 def start(rt: Runtime, carry: Callable[[BatchId], object]) -> BackgroundScheduler:
     """Start ticking in this process; `carry` takes the batches that its ticks claim."""
     scheduler = BackgroundScheduler(timezone="UTC")
-    jobs: tuple[tuple[str, Callable[[], object], float], ...] = (
-        ("tick", partial(tick, rt, carry), rt.settings.tick_seconds),
-        ("reconcile", partial(reconcile, rt), _RECONCILE_SECONDS),
-        ("plan", partial(plan_missing, rt), _PLAN_SECONDS),
-        ("retention", partial(retain, rt), _RETENTION_SECONDS),
-        ("publish", partial(publishing.work, rt), _PUBLISH_SECONDS),
-        ("suppressions_push", partial(suppressions.push, rt), suppressions.PUSH_SECONDS),
-        ("suppressions_pull", partial(suppressions.pull, rt), suppressions.PULL_SECONDS),
+    jobs: tuple[tuple[str, Callable[[Runtime], object], float], ...] = (
+        ("tick", partial(tick, carry=carry), rt.settings.tick_seconds),
+        ("reconcile", reconcile, _RECONCILE_SECONDS),
+        ("plan", plan_missing, _PLAN_SECONDS),
+        ("retention", retain, _RETENTION_SECONDS),
+        ("publish", publishing.work, _PUBLISH_SECONDS),
+        ("suppressions_push", suppressions.push, suppressions.PUSH_SECONDS),
+        ("suppressions_pull", suppressions.pull, suppressions.PULL_SECONDS),
     )
     for name, job, seconds in jobs:
         scheduler.add_job(
-            _guarded, "interval", (name, job), id=name, seconds=seconds, max_instances=1, coalesce=True,
+            _guarded, "interval", (name, job, rt), id=name, seconds=seconds, max_instances=1, coalesce=True,
             misfire_grace_time=None, jitter=min(1, seconds / 10), next_run_time=rt.clock.wall(),
         )  # fmt: skip
     scheduler.start()

@@ -10,12 +10,13 @@ from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import available_timezones
 
 from nurture import log
+from nurture.config import LOGO_FACT
 from nurture.letters import dialect, gate
 from nurture.letters.imaging import AS_A_LOGO, PictureRefused, develop
 from nurture.letters.practice import PracticeRefused, check_colour
 from nurture.letters.source import read_letter
 from nurture.mailers.sendgrid.events import KeyRefused, read_keys
-from nurture.runtime import LOGO_FACT, Runtime, keep_up
+from nurture.runtime import Runtime, keep_up
 from nurture.sealing import Sealed
 from nurture.services.accounts import note
 from nurture.services.addresses import InputRefused, parse_address
