@@ -8,6 +8,7 @@ from functools import partial
 
 from pydantic import SecretStr
 
+from nurture import log
 from nurture.clock import Clock
 from nurture.letters import practice
 from nurture.letters.practice import Facts, Practice, PracticeRefused
@@ -18,7 +19,9 @@ from nurture.mailers.sendgrid.domains import SignedDomain, read_domains
 from nurture.mailers.sendgrid.events import KeyRefused, read_keys
 from nurture.mailers.sendgrid.lists import Lists
 from nurture.mailers.smtp import Smtp
-from nurture.settings import PREFIX, SettingRefused, Settings, chooses_mailer, is_loopback, with_facts
+from nurture.settings import DEFINITIONS, PREFIX, SettingRefused, Settings, check_value, chooses_mailer, is_loopback, with_facts
+
+_log = log.get(__name__)
 
 LOGO_FACT = "logo"
 """Under which the desk keeps the logo's bytes as Base64; the environment names a file instead."""
@@ -49,7 +52,7 @@ class Config:
 
 def create_config(given: Settings, said: Mapping[str, str], version: int, clock: Clock, stopping: threading.Event) -> Config:
     """Build every part from the environment's settings and what the desk `said`. Raises SettingRefused."""
-    settings = with_facts(given, said)
+    settings = with_facts(given, _usable(said))
     whose = practice_of(settings, said.get(LOGO_FACT))
     logo = Picture(whose.logo.content, whose.logo.subtype) if whose.logo else None
     sender = Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url, logo)
@@ -65,6 +68,19 @@ def create_config(given: Settings, said: Mapping[str, str], version: int, clock:
         lists=_lists(settings, clock, stopping),
         signed_domains=_signed_domains(settings),
     )
+
+
+def _usable(said: Mapping[str, str]) -> dict[str, str]:
+    """What the desk `said`, without values that were kept by a version with other checks: those leave the environment's."""
+    usable = {}
+    for name, value in said.items():
+        try:
+            if value and name in DEFINITIONS:
+                check_value(name, value)
+            usable[name] = value
+        except SettingRefused:
+            _log.error("settings_refused", setting=name)
+    return usable
 
 
 def mailer_of(settings: Settings, clock: Clock) -> Mailer:
