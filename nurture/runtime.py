@@ -1,5 +1,6 @@
 """Runtime: the parts of one running process, and the only place that builds them."""
 
+import errno
 import json
 import math
 import os
@@ -13,12 +14,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
-from nurture import log
+from nurture import key_ring, log
 from nurture.clock import Clock, FastClock, Origin, SystemClock
 from nurture.config import Config, check_webhook_key, create_config, practice_of
 from nurture.domain.delivery import Guards
+from nurture.key_ring import SECRET_FILE as SECRET_FILE
 from nurture.letters.practice import Practice
 from nurture.mailers.base import Mailer, Picture, Sender
 from nurture.mailers.names import Names
@@ -32,8 +34,6 @@ from nurture.tokens import Purpose, Tokens
 from nurture.words import DeliveryId, PictureId
 
 _log = log.get(__name__)
-
-SECRET_FILE = "secret.key"  # noqa: S105 - a file name
 
 
 @dataclass(frozen=True)
@@ -153,35 +153,95 @@ class Runtime:
         self.database.close()
 
 
-def secret(settings: Settings) -> bytes:
-    """The installation's secret: NURTURE_SECRET_KEY, or the generated file, made now (mode 0600) if it is missing."""
+def stored_secret(settings: Settings) -> bytes | None:
+    """The installation's secret: NURTURE_SECRET_KEY, or what its key file holds; None without either. Raises SettingRefused."""
     if settings.secret_key is not None:
         return settings.secret_key.get_secret_value().encode()
+    path = settings.instance_dir.resolve() / SECRET_FILE
+    try:
+        secret = path.read_text("ascii").strip().encode()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        why = (error.strerror or "unknown error").lower() if isinstance(error, OSError) else "it is not text"
+        raise SettingRefused(f"{path} cannot be read ({why}). Restore it from its copy, or set {PREFIX}SECRET_KEY.") from None
+    if len(secret) < 32:
+        raise SettingRefused(f"{path} holds less than 32 characters. Restore it from its copy, or set {PREFIX}SECRET_KEY.")
+    return secret
+
+
+def secret(settings: Settings) -> bytes:
+    """The installation's secret: NURTURE_SECRET_KEY, or the generated file, made now (mode 0600) if it is missing."""
     path = settings.instance_dir / SECRET_FILE
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = stored_secret(settings)
+    if found is not None:
+        return found
     draft = path.with_name(f".{SECRET_FILE}.{secrets.token_hex(4)}")
-    if not path.exists():
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-        try:
-            os.link(draft, path)  # of several processes that start at once, one wins and all read its key
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+    _make_instance_dir(settings)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)  # of several processes that start at once, one wins and all read its key
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
     return path.read_text("ascii").strip().encode()
 
 
-def _ring(settings: Settings, key: bytes) -> list[bytes]:
-    if settings.field_keys is None:
-        return [derive(key, "field-keys")]
-    ring = [part.strip().encode() for part in settings.field_keys.get_secret_value().split(",")]
-    if any(len(part) < 32 for part in ring):
+def _make_instance_dir(settings: Settings) -> None:
+    path = settings.instance_dir.resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
         raise SettingRefused(
-            f"A key in {PREFIX}FIELD_KEYS is shorter than 32 characters. Set it to one or more keys of at least 32 characters, "
-            "separated by commas, newest first."
+            f"The instance folder {path} cannot be used ({(error.strerror or 'unknown error').lower()}). Set "
+            f"{PREFIX}INSTANCE_DIR to a folder that this user may write.",
+            "instance_dir",
+        ) from None
+
+
+_ELSEWHERE = (
+    f"Change to the folder of your installation, or set {PREFIX}INSTANCE_DIR to its instance folder. Run `nurture init` only "
+    "to make a new installation."
+)
+
+
+def _check_installed(settings: Settings) -> None:
+    """Raise SettingRefused, with the places that were looked at, unless `nurture init` has been here. Makes nothing.
+
+    A relative folder means the working directory, which may be the wrong one. An absolute one may be missing where database and
+    secret are somewhere else, as on a machine that joins others.
+    """
+    folder = settings.instance_dir.resolve()
+    if not folder.is_dir() and not settings.instance_dir.is_absolute():
+        raise SettingRefused(
+            f"There is no installation here: looked for the instance folder {folder}. {_ELSEWHERE}", "instance_dir"
         )
-    return ring
+    if stored_secret(settings) is None:
+        raise SettingRefused(
+            f"There is no key here: {PREFIX}SECRET_KEY is not set, and {folder / SECRET_FILE} is not there. Restore it "
+            f"from its copy. {_ELSEWHERE}",
+            "secret_key",
+        )
+
+
+def _check_new_key(settings: Settings, database: Database) -> None:
+    """Raise SettingRefused before a new key is made for a database that was made with another one."""
+    with database.read() as db:
+        used = inspect(db).has_table("instance") and key_ring.stored_fingerprint(db) is not None
+    if used:
+        raise SettingRefused(
+            f"This database holds data that was encrypted with a key which is not here: {PREFIX}SECRET_KEY is not set, and "
+            f"{settings.instance_dir.resolve() / SECRET_FILE} is not there. No new key was made, since it could not read that "
+            f"data. Put the key file back, or set {PREFIX}SECRET_KEY to what it held. Where the instance folder is gone after "
+            f"each deploy, always set {PREFIX}SECRET_KEY (docs/operations.md, Keys).",
+            "secret_key",
+        )
 
 
 def stop_when_told(rt: Runtime) -> None:
@@ -200,14 +260,6 @@ def stop_when_told(rt: Runtime) -> None:
             _log.info("stopping", signal=signal.Signals(number).name)
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
-
-
-def _check_key(db: Connection, sealer: Sealer) -> None:
-    if instance.agree(db, "key_fingerprint", sealer.fingerprint()) != sealer.fingerprint():
-        raise SettingRefused(
-            "The keys of this installation do not fit its database: addresses in it cannot be read or found. Restore the "
-            f"{PREFIX}SECRET_KEY (or {SECRET_FILE} in {PREFIX}INSTANCE_DIR), or the oldest key of {PREFIX}FIELD_KEYS."
-        )
 
 
 def _clock(db: Connection, speed: float) -> Clock:
@@ -247,30 +299,53 @@ def keep_up(rt: Runtime) -> None:
             try:
                 process.config = create_config(process.given, said, version, process.clock, process.stopping)
             except SettingRefused as refused:  # saved by a newer version of the service, or beside a changed environment
-                _log.error("settings_refused", reason=str(refused))
+                _log.error("settings_refused", setting=",".join(sorted(refused.names)))
                 process.config = replace(process.config, version=version)
     if rt is not process and rt.config.version != process.config.version:
         rt.config = process.config
 
 
 def build(settings: Settings, migrate: bool = False) -> Runtime:
-    """Build every part. `migrate`: bring the schema up first. Raises SettingRefused or DatabaseRefused with a remedy."""
+    """Build every part. Raises SettingRefused or DatabaseRefused with a remedy.
+
+    `migrate`: make what is missing (instance folder, key file, database) and bring the schema up first. Otherwise nothing is
+    made.
+    """
     log.configure()
     check_webhook_key(settings)
     practice_of(settings)
-    key = secret(settings)
-    sealer = Sealer(_ring(settings, key))
-    database = Database(settings.database, pool_size=max(8, settings.send_concurrency // 4))
     if migrate:
-        database.migrate()
-    database.check()
-    with database.begin() as db:
-        _check_key(db, sealer)
-        clock = _clock(db, settings.clock_speed)
-        said, version = _said_at_the_desk(db, sealer), facts.version(db)
+        _make_instance_dir(settings)
+    else:
+        _check_installed(settings)
+    database = Database(settings.database, pool_size=max(8, settings.send_concurrency // 4), create=migrate)
+    has_key = stored_secret(settings) is not None
+    with database.refusals():
+        if not has_key:
+            _check_new_key(settings, database)
+        if migrate:
+            database.migrate()
+        database.check()
+        with database.begin() as db:
+            try:
+                return assemble(settings, secret(settings), database, db)
+            except SettingRefused:
+                if not has_key:  # another machine has made one in this moment
+                    (settings.instance_dir / SECRET_FILE).unlink(missing_ok=True)
+                raise
+
+
+def assemble(settings: Settings, key: bytes, database: Database, db: Connection) -> Runtime:
+    """A runtime over a database whose schema is this version's, as it is in the transaction `db`; `key`: the secret.
+    Raises SettingRefused.
+    """
+    sealer = key_ring.open_sealer(db, settings, key)
+    clock = _clock(db, settings.clock_speed)
+    said, version = _said_at_the_desk(db, sealer), facts.version(db)
     stopping = threading.Event()
     return Runtime(
         given=settings,
+        config=create_config(settings, said, version, clock, stopping),
         clock=clock,
         database=database,
         sealer=sealer,
@@ -279,7 +354,6 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
         guards=Guards(timedelta(hours=settings.min_gap_hours), settings.max_letters_per_day, settings.max_other_mails_per_day),
         names=Names(),
         stopping=stopping,
-        config=create_config(settings, said, version, clock, stopping),
     )
 
 
