@@ -4,16 +4,18 @@ import json
 from typing import Any
 
 import click
+from sqlalchemy.exc import DatabaseError
 
 from nurture import __version__, fleet, log, runtime, scheduler
 from nurture import settings as configuration
-from nurture.cli import data, mail, simulation, users
+from nurture.cli import configuration as configuration_commands
+from nurture.cli import data, keys, mail, simulation, users
 from nurture.delivery import tick as ticks
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.runtime import Runtime
 from nurture.services import health, publishing, setup, suppressions
 from nurture.settings import SettingRefused, Settings
-from nurture.store.database import DatabaseRefused
+from nurture.store.database import DatabaseRefused, describe_failure
 from nurture.words import NurtureError
 
 
@@ -21,6 +23,8 @@ class _Group(click.Group):
     """Turns refusals into one clear message and the right exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        for said in configuration.unknown_variables():
+            click.echo(f"nurture: warning: {said}", err=True)
         try:
             return super().invoke(ctx)
         except (SettingRefused, DatabaseRefused) as refused:
@@ -28,6 +32,9 @@ class _Group(click.Group):
             ctx.exit(2)
         except NurtureError as refused:
             click.echo(f"nurture: {refused}", err=True)
+            ctx.exit(1)
+        except DatabaseError as error:
+            click.echo(f"nurture: The database failed: {describe_failure(error)}. Nothing else was done.", err=True)
             ctx.exit(1)
 
 
@@ -38,19 +45,24 @@ def cli() -> None:
 
 
 def _settings() -> Settings:
-    for name in configuration.unknown_variables():
-        click.echo(f"nurture: {name} is not a setting; see docs/reference.md for the names.", err=True)
     return configuration.load()
 
 
 @cli.command(epilog="Example:  nurture init")
 def init() -> None:
     """Create or upgrade the database, and load the shipped letters where they are missing. Safe to repeat."""
-    rt = runtime.build(_settings(), migrate=True)
+    settings = _settings()
+    key_file = settings.instance_dir.resolve() / runtime.SECRET_FILE
+    had_key = settings.secret_key is not None or key_file.exists()
+    rt = runtime.build(settings, migrate=True)
     log.quiet()
     loaded = publishing.load_shipped(rt)
     for each in loaded:
         click.echo(f"Loaded {each.letters} letters of {each.sequence}.")
+    if not had_key:
+        click.echo(f"Made a new key: {key_file}. Keep a copy of it in a safe place: without it nobody can read the addresses.")
+        if not rt.database.is_sqlite:
+            click.echo("Every other machine needs the same: set NURTURE_SECRET_KEY there to what this file holds.")
     click.echo(f"The database is ready: {rt.database.url.render_as_string(hide_password=True)}")
     rt.close()
 
@@ -131,7 +143,9 @@ def demo(speed: float) -> None:
     demonstration.run(speed)
 
 
+cli.add_command(configuration_commands.config)
 cli.add_command(data.emails)
+cli.add_command(keys.keys)
 cli.add_command(mail.deliveries)
 cli.add_command(mail.sending)
 cli.add_command(simulation.simulate)
