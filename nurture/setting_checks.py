@@ -14,11 +14,16 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, SecretStr
 
+from nurture.setting_values import header_value, parse_smtp_url
+
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Marks that turn the direction of the text after them (Unicode Standard Annex 9)."""
 _LONGEST_ADDRESS = 254
 """Octets of a mailbox in an SMTP path (RFC 5321 section 4.5.3.1.3, less its angle brackets)."""
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
+"""A host name in ASCII: labels of at most 63 octets (RFC 1035 section 2.3.4), with the underscore that some networks use."""
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\]")
 _MUST_BE_ENCODED = {"#": "%23", "/": "%2F", "?": "%3F", "@": "%40", "[": "%5B", "]": "%5D"}
 _BROKERS = ("redis://", "rediss://", "redis+socket://", "amqp://", "amqps://")
@@ -101,7 +106,7 @@ def _server(text: str, what: str) -> tuple[str, str]:
     if found[2] is not None and not _port(found[2]):
         raise ValueError(f"is not {what}: its port is no number from 1 to 65535")
     host = _a_label(found[1])
-    if host and not _HOST.fullmatch(host):
+    if (host and not (_HOST if host.startswith("[") else _NAME).fullmatch(host)) or len(host) > 253:
         raise ValueError(f"is not {what}: its host holds a character that no host has")
     return host, f":{found[2]}" if found[2] else ""
 
@@ -118,7 +123,7 @@ def origin(text: str) -> str:
         raise ValueError("is not a web address")
     if "@" in parts.netloc:
         raise ValueError("is not a plain web address: it holds “@”")
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
+    if parts.path not in ("", "/") or parts.query or parts.fragment or text.endswith(("?", "#")):
         raise ValueError("is not only scheme, host and port: something follows them")
     host, port = _server(parts.netloc.lower(), "a web address")
     if not host:
@@ -167,15 +172,10 @@ def _credentials(rest: str) -> tuple[str, str]:
 
 
 def smtp_url(secret: SecretStr) -> SecretStr:
-    """Where the smtp mailer delivers: scheme, user and password percent-encoded, host, port."""
-    scheme, found, rest = secret.get_secret_value().strip().partition("://")
-    if not found or scheme.lower() not in ("smtp", "smtps"):
-        raise ValueError("is not an SMTP URL: it must begin with smtp:// or smtps://")
-    credentials, after = _credentials(rest)
-    host, port = _server(after.removesuffix("/"), "an SMTP URL")
-    if not host:
-        raise ValueError("is not an SMTP URL: it names no host")
-    return SecretStr(f"{scheme.lower()}://{credentials}{host}{port}")
+    """Where the smtp mailer delivers."""
+    text = secret.get_secret_value().strip()
+    parse_smtp_url(text)
+    return SecretStr(text)
 
 
 def broker(secret: SecretStr) -> SecretStr:
@@ -211,11 +211,8 @@ def database(secret: SecretStr) -> SecretStr:
 
 
 def key(secret: SecretStr) -> SecretStr:
-    """A key that becomes part of an HTTP header: visible ASCII only (RFC 9110 section 5.5); space around it is left out."""
-    text = secret.get_secret_value().strip()
-    if not re.fullmatch(r"[!-~]*", text):
-        raise ValueError("is not a key: it holds a space, a line break or a letter that no key has")
-    return SecretStr(text)
+    """A key that becomes part of an HTTP header; space around it is left out."""
+    return SecretStr(header_value(secret.get_secret_value()))
 
 
 def readable(secret: SecretStr) -> SecretStr:

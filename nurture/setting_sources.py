@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from nurture import env_file
+from nurture.words import NurtureError
 
 PREFIX = "NURTURE_"
 DOCUMENTED = "docs/reference.md"
@@ -26,17 +27,23 @@ class Source:
     """Of that file, from 1."""
 
 
-class SourcesUnreadable(Exception):
-    """Lines of the file, or values of the environment, that cannot be taken; the message has one line for each."""
+class SettingRefused(NurtureError):
+    """A setting is missing or cannot be used; the message names the variable, its value unless secret, and the remedy."""
+
+    def __init__(self, message: str, *names: str, reason: str = "") -> None:
+        """`names`: the settings that are refused; `reason`: of a single one, without its value, to follow “which …”."""
+        super().__init__(message)
+        self.names = frozenset(names)
+        self.reason = reason
 
 
 def read_sources(variables: Collection[str], file: Path | None = ENV_FILE) -> dict[str, Source]:
-    """Each of the `variables` that the environment or `file` sets; an empty value sets nothing. Raises SourcesUnreadable."""
+    """Each of the `variables` that the environment or `file` sets; an empty value sets nothing. Raises SettingRefused."""
     found = _from_file(variables, file) if file is not None else {}
     found |= {name.upper(): Source(value) for name, value in os.environ.items() if value.strip()}
     wrong = [name for name in variables if name in found and _has_surrogates(found[name].value)]
     if wrong:
-        raise SourcesUnreadable("\n".join(f"{name} holds a value that is not UTF-8. Set it in UTF-8." for name in wrong))
+        raise SettingRefused("\n".join(f"{name} holds a value that is not UTF-8. Set it in UTF-8." for name in wrong))
     return {name: source for name, source in found.items() if name in variables and source.value.strip()}
 
 
@@ -61,7 +68,7 @@ def _from_file(variables: Collection[str], file: Path) -> dict[str, Source]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise SourcesUnreadable(f"{path} cannot be read ({(error.strerror or 'unknown error').lower()}).") from None
+        raise SettingRefused(f"{path} cannot be read ({(error.strerror or 'unknown error').lower()}).") from None
     entries, problems = env_file.parse(content, PREFIX, os.environ)
     problems += [
         env_file.Problem(each.line, _unknown(each.name, variables))
@@ -70,7 +77,7 @@ def _from_file(variables: Collection[str], file: Path) -> dict[str, Source]:
     ]
     if problems:
         lines = sorted(problems, key=lambda each: each.line)
-        raise SourcesUnreadable("\n".join(f"{path}:{each.line}: {each.message}" for each in lines))
+        raise SettingRefused("\n".join(f"{path}:{each.line}: {each.message}" for each in lines))
     return {each.name: Source(each.value, str(path), each.line) for each in entries}
 
 

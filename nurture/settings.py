@@ -14,22 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from nurture import setting_checks as checks
 from nurture import setting_sources
 from nurture.setting_checks import is_loopback as is_loopback
-from nurture.setting_sources import DOCUMENTED, SourcesUnreadable
+from nurture.setting_sources import DOCUMENTED
 from nurture.setting_sources import ENV_FILE as ENV_FILE
 from nurture.setting_sources import PREFIX as PREFIX
+from nurture.setting_sources import SettingRefused as SettingRefused
 from nurture.setting_sources import Source as Source
-from nurture.words import NurtureError
-
-
-class SettingRefused(NurtureError):
-    """A setting is missing or cannot be used; the message names the variable, its value unless secret, and the remedy."""
-
-    def __init__(self, message: str, *names: str, reason: str = "") -> None:
-        """`names`: the settings that are refused; `reason`: of a single one, without its value, to follow “which …”."""
-        super().__init__(message)
-        self.names = frozenset(names)
-        self.reason = reason
-
+from nurture.setting_values import parse_smtp_url
 
 Page = Literal["", "practice", "sender", "look", "hours", "mail"]
 """The page of the desk's settings that shows a setting; empty for none."""
@@ -92,7 +82,7 @@ class SettingValues(BaseModel):
     )
     smtp_url: checks.SmtpUrl | None = _setting(
         None,
-        "where the smtp mailer delivers",
+        "where the smtp mailer delivers; a % in user or password is written %25",
         "Set it to smtp://user:password@host:587 or smtps://user:password@host.",
         page="mail",
     )
@@ -284,8 +274,13 @@ class Settings(SettingValues):
     @property
     def carrier_host(self) -> str:
         """The host that mail is handed to; empty with the outbox, which hands it to nobody."""
-        url = {"outbox": "", "sendgrid": self.sendgrid_host, "smtp": self.smtp_url.get_secret_value() if self.smtp_url else ""}
-        return urlsplit(url[self.mailer]).hostname or ""
+        match self.mailer:
+            case "sendgrid":
+                return urlsplit(self.sendgrid_host).hostname or ""
+            case "smtp" if self.smtp_url is not None:
+                return parse_smtp_url(self.smtp_url.get_secret_value()).host
+            case _:
+                return ""
 
     @property
     def notices_to(self) -> str:
@@ -334,11 +329,15 @@ MAIL_AT_THE_DESK = frozenset(name for name, each in DEFINITIONS.items() if each.
 """Settings that are the desk's unless whoever hosts the service has chosen a mailer in the environment."""
 
 
+_PLAIN = ("is ", "holds ", "begins ", "has ", "names ", "does not ")
+"""How a reason begins that can follow “which”."""
+
+
 def _refusal(problem: Any, source: Source | None) -> SettingRefused:
     name = str(problem["loc"][0])
     given = "set" if DEFINITIONS[name].is_secret or checks.may_hold_secret(problem["input"]) else repr(problem["input"])
     why = problem["msg"].removeprefix("Value error, ")
-    why = why if why.startswith(("is ", "holds ", "begins ")) else f"is refused ({why[:1].lower()}{why[1:]})"
+    why = why if why.startswith(_PLAIN) else f"is refused ({why[:1].lower()}{why[1:]})"
     where = f"{source.file}:{source.line}: " if source is not None and source.file else ""
     told = f"{where}{variable(name)} is {given}, which {why}. {DEFINITIONS[name].remedy} ({DOCUMENTED}, Environment)"
     return SettingRefused(told, name, reason=why)
@@ -362,10 +361,7 @@ def check_value(name: str, value: str) -> Any:
 
 def read_sources(file: Path | None = ENV_FILE) -> dict[str, Source]:
     """Where each setting that the environment or `file` sets is set, by name. Raises SettingRefused, one line a fault."""
-    try:
-        found = setting_sources.read_sources(VARIABLES, file)
-    except SourcesUnreadable as refused:
-        raise SettingRefused(str(refused)) from None
+    found = setting_sources.read_sources(VARIABLES, file)
     return {VARIABLES[name]: source for name, source in found.items()}
 
 

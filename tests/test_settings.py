@@ -218,7 +218,7 @@ def test_a_value_is_kept_as_mail_and_web_write_it(monkeypatch: pytest.MonkeyPatc
         ("SMTP_URL", "smtp://robin:hunter2@mail.example.org:70000", "port"),
         ("SMTP_URL", "smtp://robin:hunter2@", ""),
         ("SMTP_URL", "smtp://robin:hunter2%0d@mail.example.org", "line break"),
-        ("SMTP_URL", "smtp://robin:hunter2%ff@mail.example.org", "not UTF-8"),
+        ("SMTP_URL", "smtp://robin:hunter2%ff@mail.example.org", "UTF-8"),
         ("SENDGRID_API_KEY", "SG.hunter2\nx", "line break"),
         ("SENDGRID_API_KEY", "SG.hunter2ä", ""),
         ("FIELD_KEYS", "hunter2", "shorter than 32 characters"),
@@ -239,7 +239,7 @@ def test_nonsense_in_a_secret_is_explained_without_any_of_it(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
 ) -> None:
     said = refusal(monkeypatch, **{name: value})
-    assert said.startswith(f"NURTURE_{name} is set, which is ")
+    assert said.startswith(f"NURTURE_{name} is set, which ")
     assert reason in said
     assert "hunter2" not in said
     assert len(said.splitlines()) == 1

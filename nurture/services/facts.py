@@ -6,7 +6,6 @@ import re
 import unicodedata
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import available_timezones
 
 from nurture import log
@@ -20,6 +19,13 @@ from nurture.runtime import Runtime, keep_up
 from nurture.sealing import Sealed
 from nurture.services.accounts import note
 from nurture.services.addresses import InputRefused, parse_address
+from nurture.setting_values import (
+    SmtpAddress,
+    ValueRefused,
+    parse_smtp_url,
+    smtp_credential,
+    write_smtp_url,
+)
 from nurture.settings import (
     DEFINITIONS,
     MAIL_AT_THE_DESK,
@@ -115,7 +121,8 @@ def _in_plain_words(refused: SettingRefused) -> dict[str, str]:
             "it one first."
         )
     elif refused.reason and "sendgrid_api_key" in refused.names:
-        return {"sendgrid_api_key": f"What you pasted {refused.reason}. Please copy the key again."}
+        wrong = "A key has no spaces, line breaks or accented letters. Please copy all of it, and nothing else."
+        return {"sendgrid_api_key": wrong}
     else:
         said = "Something is missing. Please fill in every field."
     return {"mailer": said}
@@ -126,26 +133,38 @@ def smtp_url(host: str, port: str, user: str, password: str, at_once: bool) -> s
     errors = {}
     if not re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]", host):
         errors["smtp_host"] = "Please type the name of the mail server, such as smtp.example.org."
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536:
         errors["smtp_port"] = "Please type a port: 587 for most services, or 465."
+    for name, value, what in (("smtp_user", user, "user name"), ("smtp_password", password, "password")):
+        try:
+            smtp_credential(value, what)
+        except ValueRefused:
+            errors[name] = f"A {what} cannot hold a line break. Please type it again."
     if errors:
         raise FactsRefused(errors)
-    who = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
-    return f"{'smtps' if at_once else 'smtp'}://{who}{host}:{port}"
+    return write_smtp_url(SmtpAddress(host.strip("[]"), int(port), user, password, at_once))
 
 
 def smtp_parts(rt: Runtime) -> dict[str, str]:
     """The mail server as a form shows it; never its password."""
-    url = urlsplit(_text(rt.settings.smtp_url))
+    address = _smtp_address(rt)
+    if address is None:
+        return {"smtp_host": "", "smtp_port": "587", "smtp_user": "", "smtp_secure": ""}
     return {
-        "smtp_host": url.hostname or "", "smtp_port": str(url.port or (465 if url.scheme == "smtps" else 587)),
-        "smtp_user": unquote(url.username or ""), "smtp_secure": "at once" if url.scheme == "smtps" else "",
+        "smtp_host": address.host, "smtp_port": str(address.port), "smtp_user": address.user,
+        "smtp_secure": "at once" if address.encrypted else "",
     }  # fmt: skip
 
 
 def smtp_password(rt: Runtime) -> str:
     """The password that is kept, for a form that leaves it as it is."""
-    return unquote(urlsplit(_text(rt.settings.smtp_url)).password or "")
+    address = _smtp_address(rt)
+    return address.password if address is not None else ""
+
+
+def _smtp_address(rt: Runtime) -> SmtpAddress | None:
+    url = _text(rt.settings.smtp_url)
+    return parse_smtp_url(url) if url else None
 
 
 def said_at_the_desk(rt: Runtime) -> frozenset[str]:
