@@ -9,12 +9,13 @@ WORKDIR /app
 RUN python -m venv --without-pip .venv
 COPY requirements.lock ./
 RUN pip --python .venv/bin/python install --require-hashes -r requirements.lock
-COPY pyproject.toml README.md LICENSE wsgi.py ./
-COPY nurture nurture
-COPY templates templates
-# In place: the templates are found beside the package, as in a clone.
-RUN pip --python .venv/bin/python install --no-deps --no-build-isolation --no-index -e . \
-    && .venv/bin/python -m compileall -q nurture wsgi.py
+COPY wsgi.py ./
+COPY pyproject.toml README.md LICENSE /source/
+COPY nurture /source/nurture
+COPY templates /source/templates
+# As a wheel, which carries templates, static files and migrations; what builds it is in the lock.
+RUN pip --python .venv/bin/python install --no-deps --no-build-isolation --no-index /source \
+    && .venv/bin/python -m compileall -q wsgi.py
 
 FROM ${PYTHON_IMAGE}
 ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \

@@ -62,8 +62,8 @@ screenshots: services ## pictures of every page into docs/screenshots
 
 lock: tools ## resolve the dependencies anew into the locks
 	uv=$$(grep -o '^uv==[0-9.]*' .ci/requirements.lock) && echo "$$uv" | $(RESOLVE) - -o .ci/requirements.lock
-	$(RESOLVE) --upgrade pyproject.toml -o requirements.lock
-	$(RESOLVE) --upgrade --extra test -c requirements.lock pyproject.toml -o tests/requirements.lock
+	$(RESOLVE) --upgrade --group build pyproject.toml -o requirements.lock
+	$(RESOLVE) --upgrade --group build --extra test -c requirements.lock pyproject.toml -o tests/requirements.lock
 
 clean: ## remove what was installed and built; keeps instance/
 	rm -rf .venv .boot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

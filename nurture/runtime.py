@@ -1,6 +1,7 @@
 """Runtime: the parts of one running process, and the only place that builds them."""
 
 import errno
+import hmac
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from sqlalchemy import Connection, inspect
 
-from nurture import key_ring, log
+from nurture import key_ring, log, resources
 from nurture.clock import Clock, FastClock, Origin, SystemClock
 from nurture.config import Config, check_webhook_key, create_config, practice_of
 from nurture.domain.delivery import Guards
@@ -26,10 +27,11 @@ from nurture.mailers.base import Mailer, Picture, Sender
 from nurture.mailers.names import Names
 from nurture.mailers.sendgrid.domains import SignedDomain
 from nurture.mailers.sendgrid.lists import Lists
-from nurture.sealing import Sealer, derive
+from nurture.sealing import Sealer, derive, derive_index_key
 from nurture.settings import PREFIX, SettingRefused, Settings
 from nurture.store import facts, instance
 from nurture.store.database import Database
+from nurture.store.departures import JOURNAL_FILE, DepartureJournal
 from nurture.tokens import Purpose, Tokens
 from nurture.words import DeliveryId, PictureId
 
@@ -191,6 +193,22 @@ def secret(settings: Settings) -> bytes:
     return path.read_text("ascii").strip().encode()
 
 
+def store_secret(settings: Settings, name: str, value: str) -> Path:
+    """Keep a restored secret in a new file of the instance folder, for its owner only. Raises FileExistsError."""
+    path = settings.instance_dir / name
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(value)
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def links_fingerprint(key: bytes) -> str:
+    """Names the secret that signs links, without revealing it."""
+    return hmac.digest(derive(key, "links-fingerprint"), b"fingerprint", "sha256").hex()[:16]
+
+
 def _make_instance_dir(settings: Settings) -> None:
     path = settings.instance_dir.resolve()
     try:
@@ -306,12 +324,13 @@ def keep_up(rt: Runtime) -> None:
 
 
 def build(settings: Settings, migrate: bool = False) -> Runtime:
-    """Build every part. Raises SettingRefused or DatabaseRefused with a remedy.
+    """Build every part. Raises SettingRefused, DatabaseRefused or ResourcesMissing with a remedy.
 
     `migrate`: make what is missing (instance folder, key file, database) and bring the schema up first. Otherwise nothing is
     made.
     """
     log.configure()
+    resources.check()
     check_webhook_key(settings)
     practice_of(settings)
     if migrate:
@@ -328,11 +347,19 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
         database.check()
         with database.begin() as db:
             try:
-                return assemble(settings, secret(settings), database, db)
+                rt = assemble(settings, secret(settings), database, db)
             except SettingRefused:
                 if not has_key:  # another machine has made one in this moment
                     (settings.instance_dir / SECRET_FILE).unlink(missing_ok=True)
                 raise
+    database.departures = DepartureJournal(settings.instance_dir / JOURNAL_FILE, rt.sealer.fingerprint())
+    return rt
+
+
+def sealer_of(settings: Settings, key: bytes) -> Sealer:
+    """What encrypts personal values of a new database, with the keys the settings give. `key`: the secret."""
+    ring = key_ring.ring_of(settings, key)
+    return Sealer(ring, derive_index_key((ring[:-1] or ring)[-1]))
 
 
 def assemble(settings: Settings, key: bytes, database: Database, db: Connection) -> Runtime:
@@ -359,4 +386,4 @@ def assemble(settings: Settings, key: bytes, database: Database, db: Connection)
 
 def shipped(folder: str) -> Path:
     """A folder of the templates that come with the service."""
-    return Path(__file__).resolve().parents[1] / "templates" / folder
+    return resources.TEMPLATES / folder

@@ -220,6 +220,11 @@ class SettingValues(BaseModel):
         "Redis or RabbitMQ, by which claimed batches travel to `nurture worker` on any machine (default: none)",
         "Set it to redis://host:6379/0, rediss://…, redis+socket:///path, amqp://user:password@host/name or amqps://….",
     )
+    backup_passphrase: checks.SecretKey | None = _setting(
+        None,
+        "passphrase of encrypted backups, where `nurture backup` and `nurture restore` cannot ask for one",
+        "Set it to at least 12 characters, or leave it out.",
+    )
     clock_speed: float = _setting(
         1, "development only: 86400 makes a day a second", "Set it to 1, or up to 1000000 for a try.", ge=1, le=1_000_000
     )

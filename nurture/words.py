@@ -1,4 +1,4 @@
-"""The glossary as types: the words every other module uses, and the base of every error we raise on purpose."""
+"""The glossary as types: the words every other module uses, the base of every error we raise on purpose, and storable text."""
 
 import os
 import threading
@@ -24,6 +24,15 @@ StepKey = NewType("StepKey", str)
 
 class NurtureError(Exception):
     """Something we refuse on purpose. The message says what is wrong, which value, and what to do."""
+
+
+def storable(text: str) -> str:
+    """The text as every database and encoding takes it: U+FFFD stands for each lone surrogate and each NUL.
+
+    Lone surrogates come from bytes that are not UTF-8, in an argument, a file's name or the environment (PEP 383), and cannot
+    be encoded; PostgreSQL takes no NUL (its manual, "Character Types").
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
 
 
 class _Random(threading.local):

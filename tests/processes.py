@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import HTTPError
 
 ROOT = Path(__file__).resolve().parents[1]
 NURTURE = [sys.executable, "-c", "from nurture.cli.main import main; main()"]
@@ -40,6 +41,9 @@ def is_up(url: str) -> bool:
     """Whether a URL answers."""
     try:
         urllib.request.urlopen(url, timeout=5).close()
+    except HTTPError as error:
+        error.close()
+        return False
     except OSError:  # URLError is one
         return False
     return True

@@ -13,6 +13,7 @@ from nurture.app import create_app
 from nurture.fleet import Here
 from nurture.runtime import Runtime, keep_up
 from nurture.services import facts
+from nurture.services.jobs import Job
 from nurture.words import UserId, new_id
 from tests.conftest import settings_for
 
@@ -135,15 +136,15 @@ def test_a_request_works_on_one_snapshot_from_beginning_to_end(rt: Runtime, othe
 def test_a_job_works_on_one_snapshot_and_the_next_run_on_the_next(rt: Runtime, other: Runtime) -> None:
     seen: list[str] = []
 
-    def job(given: Runtime) -> None:
+    def look(given: Runtime, _: object) -> None:
         seen.append(given.sender.name)
         facts.save(other, {"from_name": "New name"}, None)
         keep_up(rt)
         seen.append(given.sender.name)
 
-    scheduler._guarded("job", job, rt)
+    scheduler._guarded(Job("look", 1, look), rt, lambda _batch: None)
     assert seen == ["Dana from Oak Street", "Dana from Oak Street"]
-    scheduler._guarded("job", job, rt)
+    scheduler._guarded(Job("look", 1, look), rt, lambda _batch: None)
     assert seen[2:] == ["New name", "New name"]
 
 

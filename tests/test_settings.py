@@ -87,6 +87,16 @@ def test_other_peoples_variables_in_the_file_are_let_alone() -> None:
         ("BASE_URL", "https://letters .example.org", "such as https://letters.example.org"),
         ("BASE_URL", "https://letters.example.org:0", "such as https://letters.example.org"),
         ("BASE_URL", "https://letters_example!.org", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters.example.org/nurture", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters.example.org/?", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters.example.org/#", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters .example.org", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters.example.org/ x", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters.exam\nple.org", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters.example.org:99999", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters..example.org", "such as https://letters.example.org"),
+        ("BASE_URL", f"https://{'a' * 64}.example.org", "such as https://letters.example.org"),
+        ("BASE_URL", f"https://{'a.' * 124}example", "such as https://letters.example.org"),
         ("LISTEN", "8000", "HOST:PORT"),
         ("LISTEN", "a b:8000", "HOST:PORT"),
         ("LISTEN", "127.0.0.1:²", "HOST:PORT"),
@@ -230,6 +240,7 @@ def test_a_value_is_kept_as_mail_and_web_write_it(monkeypatch: pytest.MonkeyPatc
         ("BROKER_URL", "redis://:hunter2#x@localhost:6379/0", "“#”, to be written %23"),
         ("BROKER_URL", "redis://:hunter2@localhost:many/0", "port"),
         ("BASE_URL", "https://robin:hunter2@letters.example.org", "“@”"),
+        ("BASE_URL", "https://hunter2@letters.example.org", "“@”"),
         ("SENDGRID_HOST", "https://robin:hunter2@letters.example.org", "“@”"),
         ("FROM_EMAIL", "smtp://robin:hunter2@mail.example.org", ""),
         ("TIME_ZONE", "SG.hunter2", ""),
@@ -406,3 +417,17 @@ def test_a_misspelt_variable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_cannot_be_changed_while_running() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load().batch_size = 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("https://bücher.example/", "https://xn--bcher-kva.example"),
+        ("http://[::1]:8000/", "http://[::1]:8000"),
+        (" https://letters.example.org:8443\n", "https://letters.example.org:8443"),
+        (f"https://{'a.' * 123}example", f"https://{'a.' * 123}example"),
+    ],
+)
+def test_a_base_url_is_scheme_host_and_port_in_ascii(monkeypatch: pytest.MonkeyPatch, typed: str, kept: str) -> None:
+    setenv(monkeypatch, BASE_URL=typed)
+    assert load().base_url == kept

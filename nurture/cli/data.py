@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import click
 from nurture import log, runtime
 from nurture import settings as configuration
 from nurture.cli.mail import who
+from nurture.cli.text import Group
 from nurture.clock import SystemClock
 from nurture.config import practice_of
 from nurture.domain.picture import Pictures
@@ -20,12 +21,12 @@ from nurture.letters import dialect, gate, markup
 from nurture.letters.gate import Finding
 from nurture.letters.reading import Measure
 from nurture.letters.source import SEQUENCE_FILE, Letter, read_folder
-from nurture.services import pictures, publishing
+from nurture.services import pictures, publishing, signup
 from nurture.settings import Settings
 from nurture.store.publications import Publication
 
 
-@click.group(epilog="Example:  nurture emails export ketamine-and-talk-therapy ./letters")
+@click.group(cls=Group, epilog="Example:  nurture emails export ketamine-and-talk-therapy ./letters")
 def emails() -> None:
     """Letters as files: Markdown with front matter."""
 
@@ -48,7 +49,7 @@ def import_(folder: Path, background: bool, remove: bool) -> None:
     try:
         if background:
             publishing.ask(rt, folder, who())
-            click.echo("Handed over. `nurture emails published` shows how far it is; the service must be running.")
+            click.echo("Handed over. `nurture emails published` shows how far it is; `serve`, `worker` or `tick` must run.")
             return
         loaded = publishing.load_folder(rt, folder, by=who(), tell=_progress(), remove=remove)
     finally:
@@ -94,6 +95,28 @@ def _said(publication: Publication) -> list[str]:
 
 def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@emails.command("sequences", epilog="Example:  nurture emails sequences --begin ketamine-and-talk-therapy")
+@click.option("--begin", metavar="SEQUENCE", help="Have sign-ups begin this sequence from now on.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_sequences(begin: str | None, as_json: bool) -> None:
+    """Every sequence, and which of them sign-ups begin. Importing another one never changes that."""
+    rt = runtime.build(configuration.load())
+    log.quiet()
+    try:
+        if begin:
+            signup.choose_sequence(rt, begin)
+        found = signup.list_sequences(rt)
+    finally:
+        rt.close()
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False, indent=2))
+        return
+    for each in found:
+        click.echo(
+            f"{'sign-ups begin' if each.begins else '':<14}  {each.key}  ({_count(each.letters, 'letter')}: {each.title})"
+        )
 
 
 @emails.command(epilog="Example:  nurture emails export ketamine-and-talk-therapy ./letters")

@@ -11,12 +11,13 @@ import click
 
 from nurture import runtime
 from nurture import settings as configuration
+from nurture.cli.text import Group
 from nurture.delivery.send import NOT_LIVE
 from nurture.domain.delivery import State
 from nurture.runtime import Runtime
 from nurture.services import deliveries as service
 from nurture.services import setup, switch
-from nurture.words import DeliveryId
+from nurture.words import DeliveryId, storable
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -33,7 +34,7 @@ def _runtime() -> Iterator[Runtime]:
 def who() -> str:
     """Who types: what a record of an act says."""
     try:
-        return f"{getpass.getuser()} (command line)"
+        return storable(f"{getpass.getuser()} (command line)")
     except (KeyError, OSError):  # a container's user without a name
         return "command line"
 
@@ -42,7 +43,7 @@ def _at(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "–"
 
 
-@click.group(epilog="Example:  nurture deliveries held")
+@click.group(cls=Group, epilog="Example:  nurture deliveries held")
 def deliveries() -> None:
     """Mail of which nobody knows whether it left, and what happened to any mail."""
 
@@ -117,7 +118,7 @@ def history(delivery: str, as_json: bool) -> None:
         click.echo(f"{_at(line.at)}  {line.state:<10} by {line.by}{f': {line.why}' if line.why else ''}")
 
 
-@click.group(epilog="Example:  nurture sending status")
+@click.group(cls=Group, epilog="Example:  nurture sending status")
 def sending() -> None:
     """The stop switch of the whole fleet."""
 

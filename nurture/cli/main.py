@@ -1,33 +1,37 @@
 """`nurture …`: init, serve, worker, tick, simulate and more. Exit codes: 0 done, 1 failed, 2 wrong use or missing setting."""
 
 import json
+import sys
 from typing import Any
 
 import click
 from sqlalchemy.exc import DatabaseError
 
-from nurture import __version__, fleet, log, runtime, scheduler
+from nurture import __version__, fleet, log, resources, runtime, scheduler
 from nurture import settings as configuration
+from nurture.cli import backup, data, keys, mail, people, simulation, users
 from nurture.cli import configuration as configuration_commands
-from nurture.cli import data, keys, mail, simulation, users
-from nurture.delivery import tick as ticks
-from nurture.delivery.reconcile import plan_missing, reconcile
+from nurture.cli.text import Group, write_utf8
+from nurture.delivery.reconcile import ReconcileReport
+from nurture.delivery.tick import TickReport
+from nurture.resources import ResourcesMissing
 from nurture.runtime import Runtime
-from nurture.services import health, publishing, setup, suppressions
+from nurture.services import health, jobs, publishing, setup
 from nurture.settings import SettingRefused, Settings
 from nurture.store.database import DatabaseRefused, describe_failure
 from nurture.words import NurtureError
 
 
-class _Group(click.Group):
+class _Group(Group):
     """Turns refusals into one clear message and the right exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         for said in configuration.unknown_variables():
             click.echo(f"nurture: warning: {said}", err=True)
         try:
+            resources.check()
             return super().invoke(ctx)
-        except (SettingRefused, DatabaseRefused) as refused:
+        except (SettingRefused, DatabaseRefused, ResourcesMissing) as refused:
             click.echo(f"nurture: {refused}", err=True)
             ctx.exit(2)
         except NurtureError as refused:
@@ -63,7 +67,7 @@ def init() -> None:
         click.echo(f"Made a new key: {key_file}. Keep a copy of it in a safe place: without it nobody can read the addresses.")
         if not rt.database.is_sqlite:
             click.echo("Every other machine needs the same: set NURTURE_SECRET_KEY there to what this file holds.")
-    click.echo(f"The database is ready: {rt.database.url.render_as_string(hide_password=True)}")
+    click.echo(f"The database is ready: {rt.database.shown_url}")
     rt.close()
 
 
@@ -82,43 +86,62 @@ def serve(workers: int, threads: int, no_scheduler: bool) -> None:
 def worker() -> None:
     """Send due mail without serving pages. Start as many as you like, on as many machines."""
     rt = runtime.build(_settings())
-    runtime.stop_when_told(rt)
-    here = fleet.join(rt)
-    ticking = scheduler.start(rt, here.carry)
-    here.work()
-    scheduler.stop(rt, ticking)
-    here.close()
-    rt.close()
+    with log.json_only():
+        runtime.stop_when_told(rt)
+        here = fleet.join(rt)
+        ticking = scheduler.start(rt, here.carry)
+        here.work()
+        scheduler.stop(rt, ticking)
+        here.close()
+        rt.close()
 
 
 @cli.command(epilog="Example:  nurture tick --status --json")
 @click.option("--status", is_flag=True, help="Only say how the ledger stands; send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def tick(status: bool, as_json: bool) -> None:
-    """Send what is due once, for cron; or say how the ledger stands."""
+@click.pass_context
+def tick(ctx: click.Context, status: bool, as_json: bool) -> None:
+    """Do everything that is due once, for cron; or say how the ledger stands.
+
+    Sends due mail, and runs each other job (mail in doubt, publications, retention, suppression lists) when its interval is
+    over. Ends with code 1 if one of them failed.
+    """
     rt = runtime.build(_settings())
-    result = _standing(rt) if status else _once(rt)
+    if status:
+        result, well = _standing(rt), True
+    else:
+        with log.json_only():
+            result, well = _once(rt)
+        as_json = as_json or not sys.stdout.isatty()  # cron mails it, or a log collects it
     rt.close()
     if as_json:
         click.echo(json.dumps(result))
     else:
-        click.echo("\n".join(f"{name.replace('_', ' '):>20}  {value}" for name, value in result.items()))
+        click.echo("\n".join(f"{name.replace('_', ' '):>20}  {_text(value)}" for name, value in result.items()))
+    ctx.exit(0 if well else 1)
 
 
-def _once(rt: Runtime) -> dict[str, Any]:
-    settled, planned = reconcile(rt), plan_missing(rt)
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _once(rt: Runtime) -> tuple[dict[str, Any], bool]:
+    """Run what is due, and say what it came to; whether every job ended well."""
     here = fleet.join(rt)
     try:
-        report = ticks.tick(rt, here.carry)
+        report = jobs.run_due(rt, here.carry)
         here.finish()
     finally:
         here.close()
-    suppressions.push(rt)
-    suppressions.pull(rt)
-    return {
-        "claimed": report.claimed, "batches": report.batches, "released": settled.released, "unknown": settled.unknown,
-        "resent": settled.resent, "held": settled.held, "planned": planned,
+    claims, settled = report.results.get("tick"), report.results.get("reconcile")
+    ticked = claims if isinstance(claims, TickReport) else TickReport(0, 0)
+    reconciled = settled if isinstance(settled, ReconcileReport) else ReconcileReport()
+    found = {
+        "claimed": ticked.claimed, "batches": ticked.batches, "released": reconciled.released, "unknown": reconciled.unknown,
+        "resent": reconciled.resent, "held": reconciled.held, "planned": report.results.get("plan", 0),
+        "jobs": list(report.results), "failed": list(report.failed),
     }  # fmt: skip
+    return found, not report.failed
 
 
 def _standing(rt: Runtime) -> dict[str, Any]:
@@ -143,9 +166,12 @@ def demo(speed: float) -> None:
     demonstration.run(speed)
 
 
+cli.add_command(backup.backup)
+cli.add_command(backup.restore)
 cli.add_command(configuration_commands.config)
 cli.add_command(data.emails)
 cli.add_command(keys.keys)
+cli.add_command(people.subscribers)
 cli.add_command(mail.deliveries)
 cli.add_command(mail.sending)
 cli.add_command(simulation.simulate)
@@ -154,4 +180,5 @@ cli.add_command(users.users)
 
 def main() -> None:
     """Entry point of the `nurture` command."""
+    write_utf8()
     cli(prog_name="nurture")

@@ -1,12 +1,15 @@
 """`nurture serve`: gunicorn with threads; each worker process has its own runtime and, if asked, its own scheduler."""
 
+import logging
 import os
 import socket
+import sys
 from typing import Any
 
 import click
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from nurture import fleet, log, runtime, scheduler
 from nurture.app import create_app
@@ -20,6 +23,24 @@ _log = log.get(__name__)
 
 _GRACE_SECONDS = 45
 """Longer than one request to the provider (35 s): what is in flight is finished before a process ends."""
+
+
+class ServerLogger(Logger):  # type: ignore[misc]
+    """gunicorn's own lines, as lines of our log: what a client sent is quoted in none, and requests are not logged at all.
+
+    For gunicorn without `nurture serve`: `gunicorn --logger-class nurture.cli.server.ServerLogger wsgi:app`.
+    """
+
+    def setup(self, cfg: Any) -> None:
+        """Hand everything to the root logger's handler, each line as if written where it is called."""
+        log.configure()
+        self.cfg, self._access_log_enabled = cfg, False
+        self.error_log.handlers, self.error_log.propagate = [], True
+        self.access_log.handlers, self.access_log.propagate, self.access_log.disabled = [], False, True
+        self.loglevel = self.LOG_LEVELS.get(cfg.loglevel.lower(), logging.INFO)
+        self.error_log.setLevel(max(self.loglevel, logging.WARNING))
+        for name in ("critical", "error", "warning", "info", "debug", "exception"):
+            setattr(self, name, getattr(self.error_log, name))
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -53,13 +74,17 @@ class _Server(BaseApplication):  # type: ignore[misc]
             self._rt.close()
 
 
+def _pages(rt: Runtime) -> dict[str, str]:
+    base = rt.settings.base_url
+    outbox = {"Outbox": f"{base}/outbox"} if isinstance(rt.mailer, Outbox) else {}
+    return {"Sign-up page": f"{base}/", "Desk": f"{base}/desk/", **outbox, "API docs": f"{base}/api/v1/openapi.json"}
+
+
 def _announce(rt: Runtime, link: str, waits: bool) -> None:
     base = rt.settings.base_url
-    click.echo(f"\n  Sign-up page   {base}/")
-    click.echo(f"  Desk           {base}/desk/")
-    if isinstance(rt.mailer, Outbox):
-        click.echo(f"  Outbox         {base}/outbox")
-    click.echo(f"  API docs       {base}/api/v1/openapi.json")
+    click.echo()
+    for name, address in _pages(rt).items():
+        click.echo(f"  {name:<14} {address}")
     click.echo(f"\n  Log in to the desk once, within ten minutes:\n  {link}\n")
     if waits:
         click.echo(f"  Mail to readers waits until the first run is done: {base}/desk/start/\n")
@@ -82,7 +107,9 @@ def run(settings: Settings, workers: int, threads: int, ticking: bool) -> None:
     """Serve until told to stop. Refuses to start, with the remedy, when a setting or the database is not right."""
     _check_free(settings.listen)
     rt = runtime.build(settings)  # in the parent only to refuse early and to announce; no worker inherits it
-    link, waits = access.login_link(rt), not setup.is_open(rt)
+    for_people = sys.stdout is not None and sys.stdout.isatty()
+    link = access.login_link(rt) if for_people else ""  # a link in a log would let in whoever reads it
+    waits = not setup.is_open(rt)
     rt.close()
     options = {
         "bind": settings.listen,
@@ -93,12 +120,16 @@ def run(settings: Settings, workers: int, threads: int, ticking: bool) -> None:
         "timeout": 60,
         "keepalive": 5,
         "accesslog": None,  # request lines hold tokens
+        "logger_class": ServerLogger,
         "loglevel": "warning",
         "proc_name": "nurture",
         "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
         "control_socket_disable": True,
-        "when_ready": lambda _server: _announce(rt, link, waits),
         "limit_request_line": 4094,
     }
-    _log.info("serving", listen=settings.listen, workers=workers, mailer=settings.mailer)
-    _Server(settings, options, ticking).run()
+    if for_people:
+        options["when_ready"] = lambda _server: _announce(rt, link, waits)
+    _log.info("serving", listen=settings.listen, workers=workers, mailer=settings.mailer, pages=_pages(rt),
+              hint="a log-in link for the desk: nurture users login-link --first")  # fmt: skip
+    with log.json_only():
+        _Server(settings, options, ticking).run()

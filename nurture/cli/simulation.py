@@ -8,6 +8,7 @@ import click
 
 from nurture import runtime
 from nurture import settings as configuration
+from nurture.cli.text import Command
 from nurture.domain.simulation import Pause, Simulated
 from nurture.domain.timeline import instant
 from nurture.services.simulation import Simulation, simulate_stored
@@ -55,7 +56,8 @@ class _Pause(click.ParamType[tuple[date, date], str]):
 
 
 @click.command(
-    epilog="Example:  nurture simulate --at 2026-10-30T10:00 --zone Europe/Berlin --pause 2026-11-02..2026-11-09 --why"
+    cls=Command,
+    epilog="Example:  nurture simulate --at 2026-10-30T10:00 --zone Europe/Berlin --pause 2026-11-02..2026-11-09 --why",
 )
 @click.argument("sequence", required=False)
 @click.option("--at", type=_Moment(), metavar="MOMENT", help="When the reader confirms, on their own clock; now if not given.")

@@ -6,6 +6,7 @@ import click
 
 from nurture import runtime
 from nurture import settings as configuration
+from nurture.cli.text import Command, Group
 from nurture.domain.user import Role
 from nurture.runtime import Runtime
 from nurture.services import access, accounts
@@ -15,7 +16,7 @@ from nurture.services.addresses import parse_address
 _role = click.Choice([role.value for role in Role])
 
 
-@click.group(epilog="Example:  nurture users list")
+@click.group(cls=Group, epilog="Example:  nurture users list")
 def users() -> None:
     """Who may use the desk, and what each may do there."""
 
@@ -61,16 +62,22 @@ def list_(as_json: bool) -> None:
         guarded = "password and app" if one.protected else "no password yet"
         click.echo(f"{one.role:<8} {one.email or '(the first owner, no address yet)':<40} {guarded}")
     if not people:
-        click.echo("Nobody yet. `nurture serve` prints a link for the first owner.")
+        click.echo("Nobody yet. `nurture users login-link --first` prints a link for the first owner.")
 
 
-@users.command("link", epilog="Example:  nurture users link sam@example.org")
-@click.argument("email")
-def link(email: str) -> None:
+@users.command("login-link", epilog="Example:  nurture users login-link sam@example.org")
+@click.argument("email", required=False)
+@click.option("--first", is_flag=True, help="For the first owner of a new installation, who has no address yet.")
+def login_link(email: str | None, first: bool) -> None:
     """Print a log-in link for somebody; their second proof is still asked for."""
+    if first == (email is not None):
+        raise click.UsageError("Name an EMAIL, or say --first.")
     rt = runtime.build(configuration.load())
-    _tell_link(access.login_link(rt, _known(rt, email).id), "ten minutes")
+    _tell_link(access.login_link(rt) if email is None else access.login_link(rt, _known(rt, email).id), "ten minutes")
     rt.close()
+
+
+users.add_command(Command("link", callback=login_link.callback, params=login_link.params, help=login_link.help, hidden=True))
 
 
 @users.command("reset", epilog="Example:  nurture users reset sam@example.org")

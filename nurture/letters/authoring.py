@@ -1,15 +1,18 @@
 """A letter as somebody edits it: its subject, preheader and text, apart from what else its file says. Pure."""
 
-import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from difflib import SequenceMatcher
 
+import yaml
+
+from nurture.characters import code_point, unusable_character
 from nurture.domain.picture import SCHEME
 from nurture.letters.gate import Finding
-from nurture.letters.rewriting import changed_fact
+from nurture.letters.rewriting import changed_fact, lines_of
 from nurture.letters.source import REVIEW_EVERY, Letter, LetterRefused, read_letter
 
 _FENCE = "---"
@@ -30,36 +33,81 @@ def parts_of(letter: Letter) -> Parts:
 
 
 def composed(file_name: str, text: str, parts: Parts) -> str:
-    """A letter's file with other parts; everything else in it stays as it was. Raises LetterRefused."""
+    """A letter's file with other parts; everything else in it stays as it was. Read back before it is returned.
+
+    Raises LetterRefused: without a subject, with characters that cannot be kept or shown, or if the file would say anything
+    other than what was typed.
+    """
     if not parts.subject.strip():
         raise LetterRefused(file_name, "A letter needs a subject line before it can be saved.")
     old = read_letter(file_name, text)
     ending = "\r\n" if "\r\n" in text else "\n"
-    lines = text.splitlines(keepends=True)
-    end = next(at for at, line in enumerate(lines) if at and line.rstrip("\r\n") == _FENCE)
+    lines = lines_of(text)
+    end = _end_of_head(lines)
     head = lines[:end]
     for name, before, now in (("subject", old.subject, parts.subject), ("preheader", old.preheader, parts.preheader)):
         if _one_line(now) != before:
-            head = changed_fact(head, name, f"{name}: {json.dumps(_one_line(now), ensure_ascii=False)}")
+            head = changed_fact(head, name, f"{name}: {as_yaml(_shown(file_name, name, _one_line(now)))}")
     body = parts.body.replace("\r\n", "\n")
     if body != old.body:
-        body = body if body.endswith("\n") or not body else body + "\n"
+        body = _kept(file_name, body if body.endswith("\n") or not body else body + "\n")
         lines = [*head, lines[end], body.replace("\n", ending)]
     else:
         lines = [*head, *lines[end:]]
-    return "".join(lines)
+    return _read_back(file_name, "".join(lines), Parts(_one_line(parts.subject), _one_line(parts.preheader), body))
+
+
+def as_yaml(line: str) -> str:
+    """One line of text as a quoted YAML value. Anything survives it but half a surrogate pair, which is no text."""
+    readable = max(line, default="") > "\uffff" and not unusable_character(line)  # double quotes would escape an emoji
+    style = "'" if readable else '"'
+    return yaml.safe_dump(line, default_style=style, allow_unicode=True, width=math.inf).rstrip("\n")
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def _shown(file_name: str, name: str, line: str) -> str:
+    if found := unusable_character(line):
+        raise LetterRefused(
+            file_name, f"The {name} holds {code_point(found)}, a character that cannot be shown. Take it out, or type it again."
+        )
+    return line
+
+
+def _kept(file_name: str, body: str) -> str:
+    if found := _NOT_KEPT.search(body):
+        raise LetterRefused(
+            file_name, f"The text holds {code_point(found[0])}, a character that cannot be kept. Take it out, or type it again."
+        )
+    return body
+
+
+_NOT_KEPT = re.compile("[\0\ud800-\udfff]")
+"""What no database can keep: NUL, and halves of surrogate pairs."""
+
+
+def _read_back(file_name: str, text: str, meant: Parts) -> str:
+    found = parts_of(read_letter(file_name, text))
+    if replace(found, body=found.body.replace("\r\n", "\n")) != meant:
+        raise LetterRefused(
+            file_name, "Its file is written in a way that this page cannot change without harm. Export it, edit it, import it."
+        )
+    return text
+
+
+def _end_of_head(lines: Sequence[str]) -> int:
+    return next(at for at, line in enumerate(lines) if at and line.rstrip("\r\n") == _FENCE)
+
+
 def reviewed(file_name: str, text: str, today: date) -> str:
     """A letter's file after somebody has looked at each of its sources again. Raises LetterRefused."""
-    read_letter(file_name, text)
-    lines = text.splitlines(keepends=True)
-    end = next(at for at, line in enumerate(lines) if at and line.rstrip("\r\n") == _FENCE)
-    return "".join([*changed_fact(lines[:end], "review-by", f"review-by: {today + REVIEW_EVERY}"), *lines[end:]])
+    old = parts_of(read_letter(file_name, text))
+    lines = lines_of(text)
+    end = _end_of_head(lines)
+    changed = "".join([*changed_fact(lines[:end], "review-by", f"review-by: {today + REVIEW_EVERY}"), *lines[end:]])
+    return _read_back(file_name, changed, replace(old, body=old.body.replace("\r\n", "\n")))
 
 
 @dataclass(frozen=True)
@@ -115,7 +163,7 @@ def _without_picture(letter: Letter, finding: Finding) -> Fix | None:
 
 def _line_span(letter: Letter, line: int) -> tuple[int, int]:
     """Where a line of the file stands in the body."""
-    lines = letter.body.splitlines(keepends=True)
+    lines = lines_of(letter.body)
     at = line - letter.body_line
     begin = sum(len(each) for each in lines[:at])
     return begin, begin + len(lines[at].rstrip("\n")) if at < len(lines) else begin

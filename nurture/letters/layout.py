@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,10 +14,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
+from nurture import resources
 from nurture.domain.picture import SCHEME, Pictures, content_id
 from nurture.letters import pictures
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 MOST_OCTETS = 900
 """Longest line of a part: RFC 5322 section 2.1.1 allows 998 octets; values filled in later need room."""
 WIDTH = 494
@@ -28,7 +27,7 @@ WIDTH = 494
 @cache
 def _frames() -> Environment:
     return Environment(
-        loader=FileSystemLoader(TEMPLATES / "mail"),
+        loader=FileSystemLoader(resources.TEMPLATES / "mail"),
         autoescape=lambda name: str(name).endswith(".html"),  # noqa: S701 - the text part is no HTML; trusted templates
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
@@ -37,7 +36,7 @@ def _frames() -> Environment:
 @cache
 def crisis_lines() -> list[dict[str, Any]]:
     """Whom to call, by country: templates/letters/crisis-lines.yaml."""
-    found: list[dict[str, Any]] = yaml.safe_load((TEMPLATES / "letters" / "crisis-lines.yaml").read_text("utf-8"))
+    found: list[dict[str, Any]] = yaml.safe_load((resources.TEMPLATES / "letters" / "crisis-lines.yaml").read_text("utf-8"))
     return found
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
-from pathlib import Path
 
+from nurture import resources
 from nurture.domain.picture import Pictures
 from nurture.letters import contrast
 from nurture.letters.compiler import NO_PICTURES, compile_letter
@@ -20,7 +20,7 @@ from nurture.letters.filling import Unfillable, Values, fill
 from nurture.letters.gate.rules import Finding, Severity
 from nurture.letters.source import Letter, LetterRefused
 
-CLIENTS = Path(__file__).resolve().parents[2] / "templates" / "letters" / "mail-clients.json"
+CLIENTS = resources.TEMPLATES / "letters" / "mail-clients.json"
 MOST_BYTES = 80 * 1024
 """Gmail cuts a mail off at 102 kB; what a reader's links add must fit too."""
 MOST_OCTETS = 998

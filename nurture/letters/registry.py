@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from nurture import resources
 from nurture.words import NurtureError
 
-SOURCES = Path(__file__).resolve().parents[2] / "templates" / "letters" / "sources.yaml"
+SOURCES = resources.TEMPLATES / "letters" / "sources.yaml"
 
 
 TEXT_LIMIT = 220

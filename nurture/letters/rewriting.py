@@ -14,7 +14,7 @@ def with_wait(file_name: str, text: str, wait: str) -> str:
     """A letter's file with another wait, in its words; the same text if it says so already. Raises LetterRefused."""
     if parse_wait(read_letter(file_name, text).wait) == parse_wait(wait):
         return text
-    lines = text.splitlines(keepends=True)
+    lines = lines_of(text)
     end = next(n for n, line in enumerate(lines) if n and line.rstrip("\r\n") == "---")
     changed = changed_fact(lines[:end], "wait", f"wait: {wait}") + lines[end:]
     return _checked(
@@ -25,7 +25,7 @@ def with_wait(file_name: str, text: str, wait: str) -> str:
 def with_rules(text: str, rules: Rules) -> str:
     """A sequence.yaml with another window, quiet hours or holidays; parts that say so already stay. Raises LetterRefused."""
     old = read_sequence(text).rules
-    lines = text.splitlines(keepends=True)
+    lines = lines_of(text)
     if old.window != rules.window:
         days = ", ".join(DAYS[day] for day in sorted(rules.window.days))
         hours = f'opens: "{rules.window.opens:%H:%M}", closes: "{rules.window.closes:%H:%M}"'
@@ -35,6 +35,11 @@ def with_rules(text: str, rules: Rules) -> str:
     if old.holidays != rules.holidays:
         lines = changed_fact(lines, "holidays", f"holidays: [{', '.join(map(str, sorted(rules.holidays)))}]")
     return _checked("".join(lines), lambda found: read_sequence(found).rules == rules, SEQUENCE_FILE)
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines with their ends, as a letter's reader counts them: only a line feed ends one, no other separator of Unicode."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def changed_fact(lines: list[str], name: str, fact: str) -> list[str]:

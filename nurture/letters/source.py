@@ -11,11 +11,14 @@ from typing import Any
 
 import yaml
 
+from nurture.characters import code_point, unusable_character
 from nurture.domain.delivery import InDoubt
 from nurture.domain.sequence import Step, WaitRefused, parse_late, parse_wait, read_step
 from nurture.domain.timeline import Quiet, Rules, Window
 from nurture.letters import registry
-from nurture.words import NurtureError, StepKey
+from nurture.letters.folder import LetterRefused as LetterRefused
+from nurture.letters.folder import parts_of
+from nurture.words import StepKey
 
 SEQUENCE_FILE = "sequence.yaml"
 REVIEW_EVERY = timedelta(days=180)
@@ -24,15 +27,6 @@ _LETTER_FILE = re.compile(r"[0-9].*-.*\.md", re.DOTALL)
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """What a sequence.yaml calls the days of the week."""
-
-
-class LetterRefused(NurtureError):
-    """A letter cannot be used as it is. The message says where, what, and what to write instead."""
-
-    def __init__(self, where: str, advice: str) -> None:
-        """`where`: file, and line where known; `advice`: plain words."""
-        super().__init__(f"{where}: {advice}")
-        self.where, self.advice = where, advice
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,7 @@ class Letter:
 
     def head_line(self, name: str) -> int | None:
         """The line of the file on which the front matter names something."""
-        lines = self.text.splitlines()[: self.body_line - 1]
+        lines = self.text.split("\n")[: self.body_line - 1]
         return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{name}:")), None)
 
     @property
@@ -112,10 +106,14 @@ class SequenceFile:
     """What happens to a letter of which nobody can say whether it left."""
 
 
+_UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError)
+"""What the YAML reader raises: 2026-02-30 is a ValueError, `!!bool x` a KeyError, `!!timestamp x` an AttributeError."""
+
+
 def _mapping(text: str, where: str, first_line: int = 1) -> Mapping[str, Any]:
     try:
         found = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-02-30
+    except _UNREADABLE as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + first_line}" if mark else ""
         raise LetterRefused(where + line, "This part cannot be read. Put text with a colon in it into quotes.") from None
@@ -172,7 +170,7 @@ def _sources(found: Mapping[str, Any], body: str, file_name: str) -> tuple[Sourc
     listed: dict[str, Source] = {}
     entries = _list(found, "sources")
     cited = [name for names in _CITED.findall(body) for name in re.findall(r"""["']([\w.-]+)["']""", names)]
-    own = {entry.get("id") for entry in entries if isinstance(entry, dict)}
+    own = {str(entry.get("id")) for entry in entries if isinstance(entry, dict)}
     for entry in entries + [name for name in dict.fromkeys(cited) if name not in entries and name not in own]:
         number = len(listed) + 1
         if isinstance(entry, str):
@@ -251,6 +249,8 @@ def read_files(files: Mapping[str, str], where: str) -> tuple[SequenceFile, list
         raise LetterRefused(where, f"There is no {SEQUENCE_FILE} here. Name a folder that holds a sequence.")
     sequence = read_sequence(files[SEQUENCE_FILE], f"{where}/{SEQUENCE_FILE}")
     letters = [read_letter(name, files[name]) for name in sorted(files, key=_number) if _LETTER_FILE.fullmatch(name)]
+    for letter in letters:
+        _check_characters(letter)
     if not letters:
         raise LetterRefused(where, "There is no letter here. Letters are files such as 01-history.md.")
     keys = [letter.key for letter in letters]
@@ -260,10 +260,24 @@ def read_files(files: Mapping[str, str], where: str) -> tuple[SequenceFile, list
     return sequence, letters
 
 
+def _check_characters(letter: Letter) -> None:
+    """Refuse what nobody can see in a line of the front matter, where a letter comes in. Raises LetterRefused.
+
+    A letter that is here already opens all the same, so that somebody can mend it.
+    """
+    lines = {"subject": letter.subject, "preheader": letter.preheader, "reviewed-by": letter.reviewed_by}
+    lines |= {f"source {one.number}": f"{one.text} {one.url} {one.id}" for one in letter.sources}
+    lines |= {f"waiver of {one.rule}": f"{one.words} {one.by} {one.because}" for one in letter.waivers}
+    for name, line in lines.items():
+        if found := unusable_character(line):
+            raise LetterRefused(letter.file_name, f"The {name} holds {code_point(found)}, a character that cannot be shown.")
+
+
 def folder_files(folder: Path) -> dict[str, str]:
-    """The text of a folder's sequence.yaml and letters, by file name. Raises LetterRefused."""
-    paths = [path for path in folder.iterdir() if path.name == SEQUENCE_FILE or _LETTER_FILE.fullmatch(path.name)]
-    return {path.name: _text(path) for path in paths}
+    """The text of a folder's sequence.yaml and letters, by file name. Raises LetterRefused, also where another file may have
+    been meant as part of the sequence (`letters.folder`).
+    """
+    return {path.name: _text(path) for path in parts_of(folder, SEQUENCE_FILE)}
 
 
 def read_folder(folder: Path) -> tuple[SequenceFile, list[Letter]]:
@@ -278,6 +292,11 @@ def _number(name: str) -> tuple[int, str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")  # bytes: universal newlines would not round-trip
+        text = path.read_bytes().decode("utf-8")  # bytes: universal newlines would not round-trip
     except UnicodeDecodeError:
         raise LetterRefused(str(path), "The file is not UTF-8 text. Save it as UTF-8.") from None
+    except OSError as error:
+        raise LetterRefused(str(path), f"The file cannot be read ({error.strerror}).") from None
+    if "\0" in text:
+        raise LetterRefused(str(path), "The file holds a NUL character, so it is no text. Save it as UTF-8 text.")
+    return text

@@ -4,22 +4,52 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
 from email.utils import format_datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from nurture.characters import BREAKS_HEADERS, code_point
 from nurture.domain.delivery import Kind, Outcome
+from nurture.mailers import mime
 from nurture.words import DeliveryId, NurtureError, RequestId
 
-_FORBIDDEN = re.compile(r"[\r\n\0]")
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
+"""An address that needs no quotes (RFC 5322 section 3.4.1, dot-atom), as every door of this service takes them."""
+_TOKEN = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class MailRefused(NurtureError):
-    """A mail holds something that must never reach a provider, a line break in a header for example."""
+    """A mail holds something that must never leave, a line break in a header for example. Nothing of it was sent."""
+
+
+def check_address(name: str, address: str) -> None:
+    """Check an address that becomes the header `name` or a line of SMTP. Raises MailRefused, which does not quote it.
+
+    An address that reads as an encoded word (RFC 2047) is refused: mail apps and servers that decode it reach somebody else.
+    """
+    if "=?" in address or not _ADDRESS.fullmatch(address):
+        raise MailRefused(f"The {name} of a mail is not one plain e-mail address.")
+
+
+def _check_text(name: str, text: str) -> None:
+    if found := BREAKS_HEADERS.search(text):
+        raise MailRefused(f"The {name} of a mail holds {code_point(found[0])}, which could smuggle in other headers.")
+
+
+@lru_cache(maxsize=32)  # what raises is not kept
+def _check_sender(email: str, reply_to: str, name: str) -> None:
+    check_address("From", email)
+    check_address("Reply-To", reply_to)
+    _check_text("From", name)
+
+
+def _check_structured(name: str, value: str) -> None:
+    if not (value.isascii() and value.isprintable() and _TOKEN.fullmatch(name)):
+        raise MailRefused(f"The header {name!r} of a mail holds a line break, NUL or other character that is no plain ASCII.")
+    if "=?" in value:
+        raise MailRefused(f"The header {name!r} of a mail holds what reads as an encoded word (RFC 2047 section 5).")
 
 
 LOGO = "logo"
@@ -54,13 +84,29 @@ class Sender:
 
     @cached_property
     def host(self) -> str:
-        """Host part of message ids and list ids."""
+        """Host of the site."""
         return urlsplit(self.site).hostname or "localhost"
+
+    @cached_property
+    def id_domain(self) -> str:
+        """The host as the right side of a Message-ID. Raises MailRefused."""
+        try:
+            return mime.id_domain(self.host)
+        except ValueError:
+            raise MailRefused("The host of the site is no host name, so a mail could have no Message-ID.") from None
+
+    @cached_property
+    def list_id(self) -> str:
+        """The List-Id of letters. Raises MailRefused."""
+        try:
+            return mime.list_id(self.host)
+        except ValueError:
+            raise MailRefused("The host of the site is no host name, so a mail could have no List-Id.") from None
 
 
 @dataclass(frozen=True)
 class Mail:
-    """One finished mail to one person. Raises MailRefused on CR, LF or NUL where a header could be split."""
+    """One finished mail to one person. Raises MailRefused on what could become, or decode into, another header or address."""
 
     delivery: DeliveryId
     request: RequestId
@@ -78,14 +124,14 @@ class Mail:
 
     def __post_init__(self) -> None:
         """Check what becomes a header (CWE-93)."""
-        for name, value in (
-            ("To", self.to),
-            ("Subject", self.subject),
-            ("From", self.sender.name),
-            *self.headers.items(),
-        ):
-            if _FORBIDDEN.search(value):
-                raise MailRefused(f"The {name} of a mail holds a line break or NUL, which could smuggle in other headers.")
+        _check_sender(self.sender.email, self.sender.reply_to, self.sender.name)
+        check_address("To", self.to)
+        _check_text("Subject", self.subject)
+        for name, value in self.headers.items():
+            _check_structured(name, value)
+        for value in (self.delivery, *(picture.file_name for picture in self.pictures)):
+            if not _TOKEN.fullmatch(value):
+                raise MailRefused("The id of a mail or of a picture in it holds something else than letters and digits.")
 
     @property
     def enclosed(self) -> tuple[Picture, ...]:
@@ -96,7 +142,7 @@ class Mail:
     @property
     def message_id(self) -> str:
         """The same on every attempt, so that a receiver can drop a repeated mail (RFC 5322 section 3.6.4)."""
-        return f"<{self.delivery}@{self.sender.host}>"
+        return f"<{self.delivery}@{self.sender.id_domain}>"
 
 
 def headers(sender: Sender, kind: Kind, delivery: DeliveryId, unsubscribe: str | None) -> dict[str, str]:
@@ -104,37 +150,87 @@ def headers(sender: Sender, kind: Kind, delivery: DeliveryId, unsubscribe: str |
 
     `unsubscribe`: the reader's link; None for a notice to the therapist, who is on no list.
     """
-    found = {"Message-ID": f"<{delivery}@{sender.host}>", "Auto-Submitted": "auto-generated"}
+    found = {"Message-ID": f"<{delivery}@{sender.id_domain}>", "Auto-Submitted": "auto-generated"}
     if unsubscribe is not None:
         found |= {
-            "List-Unsubscribe": f"<{unsubscribe}>, <mailto:{sender.reply_to}?subject=unsubscribe>",
+            # No mailto: beside it. Nothing reads that mailbox, and some mail apps would use that form only.
+            "List-Unsubscribe": f"<{unsubscribe}>",
             "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
-            "List-Id": f"<letters.{sender.host}>",
+            "List-Id": sender.list_id,
             # Google: up to three group ids and a sender id, never a value of one person.
             "Feedback-ID": f"{kind.value.replace('_', '-')}:nurture",
         }
     return found
 
 
-def as_message(mail: Mail) -> EmailMessage:
-    """The mail as MIME: text first, then HTML, lines within RFC 5322's 998 octets."""
-    message = EmailMessage(policy=SMTP)
-    message["From"] = Address(mail.sender.name, addr_spec=mail.sender.email)
-    message["To"] = mail.to
-    message["Reply-To"] = mail.sender.reply_to
-    message["Subject"] = mail.subject
-    message["Date"] = format_datetime(mail.at)
-    for name, value in mail.headers.items():
-        message[name] = value
-    message["X-Nurture-Delivery"] = mail.delivery
-    message.set_content(mail.text, cte="quoted-printable")
-    message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
-    for picture in mail.enclosed:
-        parts: list[EmailMessage] = message.get_payload()  # type: ignore[assignment]
-        parts[1].add_related(
-            picture.content, "image", picture.subtype, cid=f"<{picture.cid}>", disposition="inline", filename=picture.file_name
-        )
-    return message
+def as_bytes(mail: Mail) -> bytes:
+    """The mail as it goes over the wire, lines ended by CRLF: text first, then HTML, then pictures.
+
+    The same mail gives the same bytes, on every Python. Raises MailRefused if it holds what is no text, and if the finished
+    bytes are not what was meant (`check_bytes`): nothing was sent then.
+    """
+    try:
+        raw = b"".join((*_fields(mail), _content(mail)))
+    except UnicodeEncodeError:  # half a surrogate pair
+        raise MailRefused("The mail holds something that is no text.") from None
+    check_bytes(raw, mail)
+    return raw
+
+
+def _fields(mail: Mail) -> list[bytes]:
+    return [
+        mime.mailbox("From", mail.sender.name, mail.sender.email),
+        mime.mailbox("To", "", mail.to),
+        mime.mailbox("Reply-To", "", mail.sender.reply_to),
+        mime.subject(mail.subject),
+        mime.structured("Date", format_datetime(mail.at)),
+        *(mime.structured(name, value) for name, value in mail.headers.items()),
+        mime.structured("X-Nurture-Delivery", mail.delivery),
+        mime.structured("MIME-Version", "1.0"),
+    ]
+
+
+def _content(mail: Mail) -> bytes:
+    html = mime.text_part(mail.html, "html")
+    if enclosed := mail.enclosed:
+        shown = [mime.picture_part(each.content, each.subtype, each.cid, each.file_name) for each in enclosed]
+        html = mime.multipart("related", f"=_related_{mail.delivery}", [html, *shown])
+    return mime.multipart("alternative", f"=_alternative_{mail.delivery}", [mime.text_part(mail.text, "plain"), html])
+
+
+_MAY_BE_ENCODED = ("From", "Subject")
+_NAMED = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^"<>@,:;()\[\]\\]+) <(?P<address>[^<>]+)>')
+"""One mailbox with a display name, in quotes or free of what would need them (RFC 5322 section 3.4)."""
+
+
+def _is_from(value: str, address: str) -> bool:
+    named = _NAMED.fullmatch(value)
+    return (named["address"] if named else value) == address
+
+
+def check_bytes(raw: bytes, mail: Mail) -> None:
+    """Check a finished mail: every header field that was meant and no other, each with its value; lines within the limit.
+
+    Reads the bytes by itself, not by what wrote them. Raises MailRefused.
+    """
+    try:
+        fields = mime.read_fields(raw)
+    except ValueError as error:
+        raise MailRefused(f"The finished mail holds {error}.") from None
+    exact = {
+        "To": mail.to, "Reply-To": mail.sender.reply_to, "Date": format_datetime(mail.at), **mail.headers,
+        "X-Nurture-Delivery": mail.delivery, "MIME-Version": "1.0",
+    }  # fmt: skip
+    meant = ["Content-Type", "From", "Subject", *exact]
+    if sorted(name for name, _ in fields) != sorted(meant):
+        raise MailRefused("The finished mail has other header fields than it should.")
+    for name, value in fields:
+        if name in exact and value != exact[name]:
+            raise MailRefused(f"The header {name} of the finished mail is not what was meant.")
+        if "=?" in value and name not in _MAY_BE_ENCODED:
+            raise MailRefused(f"The header {name} of the finished mail holds an encoded word.")
+        if name == "From" and not _is_from(value, mail.sender.email):
+            raise MailRefused("The header From of the finished mail is not what was meant.")
 
 
 class Mailer(Protocol):

@@ -12,8 +12,8 @@ from email.policy import default
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from nurture.domain.delivery import Accepted, Outcome, Refused
-from nurture.mailers.base import Mail, as_message
+from nurture.domain.delivery import Accepted, Outcome, Refused, Rejected
+from nurture.mailers.base import Mail, MailRefused, as_bytes
 from nurture.words import DeliveryId
 
 _SHOWN = re.compile(r'src="cid:([^"]+)"')
@@ -68,6 +68,8 @@ class Outbox:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for mail in mails:
                 self._store(mail)
+        except MailRefused as refused:
+            return Rejected(str(refused))
         except OSError as error:
             return Refused(f"the outbox folder: {error.strerror}", wait=None)
         return Accepted(mails[0].delivery)
@@ -76,10 +78,11 @@ class Outbox:
         final = self.folder / f"{mail.delivery}.eml"
         if final.exists():
             return
+        content = as_bytes(mail)
         draft = self.folder / f".{mail.delivery}.{mail.request}"
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as file:
-            file.write(as_message(mail).as_bytes())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         try:

@@ -12,7 +12,7 @@ from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
-from nurture.mailers.base import Mail, Sender, as_message
+from nurture.mailers.base import Mail, MailRefused, Sender, as_bytes
 from nurture.settings import SettingRefused, is_loopback
 
 REPLY_SECONDS = 30.0
@@ -88,7 +88,10 @@ class Smtp:
 
     def _post(self, mails: Sequence[Mail]) -> Outcome:
         (mail,) = mails
-        payload = as_message(mail).as_bytes()
+        try:
+            payload = as_bytes(mail)
+        except MailRefused as refused:
+            return Rejected(str(refused))
         server: smtplib.SMTP | None = None
         try:
             server = self._take()

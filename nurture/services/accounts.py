@@ -67,7 +67,8 @@ def note(rt: Runtime, db: Connection, who: UserId | None, kind: str) -> None:
 
 
 def first_owner(rt: Runtime, db: Connection) -> UserId:
-    """The owner who has been here longest; made now, without address or name, if there is none."""
+    """The owner who has been here longest; made now, without address or name, if there is none: by one process only."""
+    users.hold(db)
     for user in users.everyone(db):
         if user.role is Role.OWNER:
             return user.id
@@ -109,6 +110,7 @@ def add(rt: Runtime, address: Address, name: str, role: Role) -> UserId:
     who = UserId(new_id())
     bidx = rt.sealer.blind_index(address.canonical)
     with rt.database.begin() as db:
+        users.hold(db)
         if users.by_email(db, bidx):
             raise AccountRefused("Somebody with this address has access already.", "email")
         email = rt.sealer.seal(address.send_to, users.place("email", who))
@@ -139,6 +141,7 @@ def _take_keys(rt: Runtime, db: Connection, who: UserId) -> None:
 def set_role(rt: Runtime, who: UserId, role: Role) -> None:
     """Make somebody owner, editor or viewer. Raises AccountRefused for the last owner."""
     with rt.database.begin() as db:
+        users.hold(db)
         user = _known(db, who)
         if role is not Role.OWNER:
             _check_owner_stays(db, user)
@@ -150,6 +153,7 @@ def set_role(rt: Runtime, who: UserId, role: Role) -> None:
 def remove(rt: Runtime, who: UserId) -> None:
     """Take an account and its sessions away. Raises AccountRefused for the last owner."""
     with rt.database.begin() as db:
+        users.hold(db)
         _check_owner_stays(db, _known(db, who))
         _take_keys(rt, db, who)
         users.remove(db, who)
@@ -215,6 +219,7 @@ def protect(rt: Runtime, who: UserId, session: str, chosen: Protection) -> list[
     hashed, codes = hash_password(chosen.password), new_recovery_codes()
     bidx = rt.sealer.blind_index(chosen.address.canonical)
     with rt.database.begin() as db:
+        users.hold(db)
         _known(db, who)
         other = users.by_email(db, bidx)
         if other is not None and other.id != who:

@@ -1,6 +1,5 @@
-"""What people type, made safe once: addresses, first names, time zones."""
+"""What people type, made safe once: addresses and time zones."""
 
-import re
 import unicodedata
 from dataclasses import dataclass
 from zoneinfo import available_timezones
@@ -9,16 +8,14 @@ from email_validator import EmailNotValidError, validate_email
 
 from nurture.words import NurtureError
 
-MOST_NAME = 40
-_NAME_MARKS = " '’-."
 _ZONES = frozenset(available_timezones())
-_WEB = re.compile(r"\.\w\w|www\.|//", re.IGNORECASE)
 
 
 class InputRefused(NurtureError):
     """A form's field cannot be taken as it is; the message is shown beside it."""
 
 
+_NO_ADDRESS = "This does not look like an e-mail address. Please check it, for example name@example.org."
 _LOOKALIKES = {"LATIN", "CYRILLIC", "GREEK"}
 
 
@@ -46,41 +43,27 @@ class Address:
 def parse_address(typed: str, test_names: bool = False) -> Address:
     """Check an address (email-validator; no quoted local parts, no literals, international domains as A-labels).
 
-    The canonical form is NFC, domain as A-label in lower case, local part in lower case: dots and +tags stay, because
-    `a+b@` and `a@` are different addresses. `test_names` lets the reserved .test domains through (RFC 2606). Raises
-    InputRefused.
+    Nothing that reads as an encoded word is an address here. The canonical form is NFC, domain as A-label in lower case,
+    local part in lower case: dots and +tags stay, because `a+b@` and `a@` are different addresses. `test_names` lets the
+    reserved .test domains through (RFC 2606). Raises InputRefused.
     """
     text = unicodedata.normalize("NFC", typed).strip()
     if not text:
         raise InputRefused("Please type your e-mail address.")
+    if "=?" in text:  # mail apps and servers that decode it would reach somebody else (RFC 2047)
+        raise InputRefused(_NO_ADDRESS)
     try:
         found = validate_email(
             text, check_deliverability=False, allow_quoted_local=False, allow_domain_literal=False, allow_smtputf8=False,
             test_environment=test_names,
         )  # fmt: skip
     except EmailNotValidError:
-        raise InputRefused(
-            "This does not look like an e-mail address. Please check it, for example name@example.org."
-        ) from None
+        raise InputRefused(_NO_ADDRESS) from None
     if _mixes_scripts(found.domain):
         raise InputRefused("The part after the @ mixes letters of different alphabets that look alike. Please type it again.")
     send_to = found.ascii_email or found.normalized
     local, _, domain = send_to.rpartition("@")
     return Address(send_to, f"{local.lower()}@{domain.lower()}")
-
-
-def parse_first_name(typed: str) -> str:
-    """A first name: letters and marks of any script, spaces and `'-.`, at most 40 characters; empty is fine.
-
-    It is repeated in letters, so nothing fits in that could be an advert or a link. Raises InputRefused.
-    """
-    name = " ".join(unicodedata.normalize("NFC", typed).split())
-    if len(name) > MOST_NAME:
-        raise InputRefused(f"Please use at most {MOST_NAME} characters.")
-    wrong = [mark for mark in name if mark not in _NAME_MARKS and unicodedata.category(mark)[0] not in "LM"]
-    if wrong or _WEB.search(name) or (name and not any(unicodedata.category(mark)[0] == "L" for mark in name)):
-        raise InputRefused("Please use letters only; spaces, hyphens, apostrophes and dots are fine too.")
-    return name
 
 
 def parse_time_zone(typed: str, otherwise: str) -> str:

@@ -1,8 +1,10 @@
 """One thing done to many people: counted before, recorded while it is done, and taken back for exactly those it changed."""
 
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Protocol
+from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -10,7 +12,7 @@ from nurture import crash, log
 from nurture.domain.timeline import NeverOpens
 from nurture.runtime import Runtime
 from nurture.services import enrollments
-from nurture.services.enrollments import ActRefused, With
+from nurture.services.enrollments import ActRefused, TooLate, With
 from nurture.store import crowds, people
 from nurture.store.crowds import ABOUT_TAGS, Act, Chosen, Done
 from nurture.words import EnrollmentId, NurtureError, SubscriberId, UserId, new_id
@@ -69,17 +71,22 @@ def do(rt: Runtime, chosen: Chosen, act: Act, tag: str, by: UserId, most: int | 
             crowds.add(db, key, mark(db, [SubscriberId(each) for each in targets], tag))
     if act not in ABOUT_TAGS:
         for each in targets:
-            _change(rt, _DO[act], each, by, _noting(key, each))
+            with suppress(ActRefused, NeverOpens, _Late):  # somebody may have left since they were counted
+                _change(rt, _DO[act], each, by, _noting(key, each))
     _log.info("many_changed", kind=act.value, count=_read(rt, key).people)
     return key
 
 
-class _Change(Protocol):
-    def __call__(self, rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With) -> enrollments.Done: ...
-
+_Change = Callable[[Runtime, EnrollmentId, UserId, With], enrollments.Done]
 
 _DO: dict[Act, _Change] = {Act.PAUSE: enrollments.pause, Act.RESUME: enrollments.resume, Act.STOP: enrollments.stop}
-_UNDO: dict[Act, _Change] = {Act.PAUSE: enrollments.resume, Act.RESUME: enrollments.pause, Act.STOP: enrollments.put_back}
+
+
+def _undoing(act: Act, since: datetime) -> _Change:
+    """What takes an act about letters back that was done at `since` (real time)."""
+    if act is Act.RESUME:
+        return partial(enrollments.pause, since=since)
+    return enrollments.resume if act is Act.PAUSE else enrollments.put_back
 
 
 class _Late(CrowdRefused):
@@ -105,11 +112,8 @@ def _striking(key: str, target: str) -> With:
 
 
 def _change(rt: Runtime, change: _Change, enrollment: str, by: UserId, also: With) -> bool:
-    """Whether it changed anything: somebody may have left since they were counted."""
-    try:
-        changed = change(rt, EnrollmentId(enrollment), by, also).changed
-    except (ActRefused, NeverOpens, _Late):
-        return False
+    """Whether it changed anything. Raises ActRefused, NeverOpens, _Late."""
+    changed = change(rt, EnrollmentId(enrollment), by, also).changed
     crash.point("many.after_commit")
     return changed
 
@@ -145,8 +149,16 @@ def latest(rt: Runtime) -> list[tuple[str, Told]]:
         return [(key, _told(rt, done)) for key, done in crowds.latest(db, rt.clock.wall() - UNDO_WITHIN, _MOST_NAMED)]
 
 
-def undo(rt: Runtime, key: str, by: UserId) -> int:
-    """Put back exactly those it changed, where nothing else has happened to them since; returns how many.
+@dataclass(frozen=True)
+class Undone:
+    """How many were put back, and for how many it was too late: a letter had left since."""
+
+    back: int = 0
+    late: int = 0
+
+
+def undo(rt: Runtime, key: str, by: UserId) -> Undone:
+    """Put back exactly those it changed, where nothing else has happened to them since.
 
     Whoever is put back is struck off in the same transaction: should the process die, a second undo goes on where this one
     stopped. Raises CrowdRefused after an hour, or when it has been undone.
@@ -161,11 +173,23 @@ def undo(rt: Runtime, key: str, by: UserId) -> int:
             raise CrowdRefused("This has been undone already.")
         if act in ABOUT_TAGS:
             mark = people.remove_tag if act is Act.TAG else people.add_tag
-            count = len(mark(db, [SubscriberId(each) for each in targets], tag))
+            undone = Undone(len(mark(db, [SubscriberId(each) for each in targets], tag)))
             crowds.taken_back(db, key, targets)
     if act not in ABOUT_TAGS:
-        count = sum(_change(rt, _UNDO[act], each, by, _striking(key, each)) for each in targets)
+        undone = _put_back(rt, key, _undoing(act, told.done.at), targets, by)
         with rt.database.begin() as db:
             crowds.taken_back(db, key, targets)  # whoever could not be put back stays as they are for good
-    _log.info("many_put_back", kind=act.value, count=count)
-    return count
+    _log.info("many_put_back", kind=act.value, count=undone.back)
+    return undone
+
+
+def _put_back(rt: Runtime, key: str, change: _Change, targets: Collection[str], by: UserId) -> Undone:
+    back = late = 0
+    for each in targets:
+        try:
+            back += _change(rt, change, each, by, _striking(key, each))
+        except TooLate:
+            late += 1
+        except (ActRefused, NeverOpens, _Late):
+            continue
+    return Undone(back, late)

@@ -114,10 +114,10 @@ def _load(db: Connection, key: str) -> StoredSequence:
 def all_letters(rt: Runtime, key: str | None = None) -> tuple[str, list[Open]]:
     """Every letter of a sequence, drafts that were never published last. Empty without any sequence."""
     with rt.database.read() as db:
-        keys = sequences.all_keys(db)
-        if not keys:
+        key = key or sequences.sign_up_key(db)
+        if key is None:
             return "", []
-        stored = _load(db, key or keys[0])
+        stored = _load(db, key)
         begun = drafts.of_sequence(db, stored.id)
         released = drafts.released(db, [step.edition for step in stored.steps])
     found = []
@@ -186,9 +186,12 @@ def put_back(rt: Runtime, sequence: str, step: StepKey, edition: EditionId, vers
     past = next((one for one in editions(rt, sequence, step) if one.id == edition and one.source), None)
     if past is None:
         raise EditRefused("This edition is older than the desk and cannot be put back. Its text can be copied.")
-    old = read_letter(_file(step), past.source)
     now = open_letter(rt, sequence, step)
-    text = authoring.composed(now.letter.file_name, now.letter.text, authoring.parts_of(old))
+    try:
+        old = authoring.parts_of(read_letter(_file(step), past.source))
+        text = authoring.composed(now.letter.file_name, now.letter.text, old)
+    except LetterRefused as refused:
+        raise EditRefused(refused.advice) from None
     return _keep(rt, sequence, step, text, version, by)
 
 

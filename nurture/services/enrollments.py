@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from nurture import log
 from nurture.delivery.plan import Moment, go_on
+from nurture.domain.delivery import IN_DOUBT, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.simulation import moment
 from nurture.domain.subscriber import SubscriberState
@@ -18,7 +19,7 @@ from nurture.runtime import Runtime
 from nurture.store import ledger, returns, schedules, sequences, subscribers
 from nurture.store.sequences import Enrolled
 from nurture.store.subscribers import Person
-from nurture.words import EnrollmentId, NurtureError, UserId
+from nurture.words import DeliveryId, EnrollmentId, NurtureError, UserId
 
 _log = log.get(__name__)
 
@@ -30,6 +31,15 @@ BY_EDIT = "edit"
 
 class ActRefused(NurtureError):
     """Something that cannot be done to a reader as they stand. The message says why, and what can."""
+
+
+class TooLate(ActRefused):
+    """An act cannot be taken back: a letter has left since."""
+
+    def __init__(self, left: datetime) -> None:
+        """`left`: when (timeline)."""
+        super().__init__("Too late: the letter has left.")
+        self.left = left
 
 
 With = Callable[[Connection], object]
@@ -63,16 +73,23 @@ class Done:
     due: datetime | None = None
     """When the next letter goes (timeline); None: none is planned."""
     before: datetime | None = None
-    """When it would have gone: what `send_later` wants to be told."""
+    """When it would have gone, and in `delivery` which letter it is: what `send_later` wants to be told."""
+    delivery: DeliveryId | None = None
+    at: datetime | None = None
+    """When this was done (real time): what `pause` and `stop` want to be told when they take something back."""
 
 
-def pause(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing) -> Done:
+def pause(
+    rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing, since: datetime | None = None
+) -> Done:  # fmt: skip
     """Freeze what is left of the wait. A letter on its way arrives; the one after it waits for `resume`.
 
-    Raises ActRefused for somebody who is not in the middle of the sequence.
+    `since`: when (real time) was done what this takes back. Raises ActRefused for somebody who is not in the middle of the
+    sequence, and TooLate if a letter has left since.
     """
     with rt.database.begin() as db:
         place, person = _find(db, enrollment)
+        _check_none_left(db, enrollment, since)
         if place.state not in sequences.RUNNING:
             raise ActRefused(f"{_ENDED[place.state]}, so there is nothing to pause.")
         changed = place.state is EnrollmentState.ACTIVE
@@ -99,16 +116,20 @@ def resume(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _noth
             go_on(db, place, person.email_bidx, when, by, now, rt.clock.wall())
             also(db)
         due = _due(db, enrollment)
-    return _done(Done(Act.RESUME, enrollment, changed, Act.PAUSE if changed else None, due))
+    return _done(Done(Act.RESUME, enrollment, changed, Act.PAUSE if changed else None, due, at=rt.clock.wall()))
 
 
-def stop(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing) -> Done:
+def stop(
+    rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing, since: datetime | None = None
+) -> Done:  # fmt: skip
     """End a sequence for one reader. What is scheduled is cancelled; they stay on the list. Twice is fine.
 
-    Raises ActRefused for somebody who has had every letter.
+    `since`: when (real time) was done what this takes back. Raises ActRefused for somebody who has had every letter, and
+    TooLate if a letter has left since.
     """
     with rt.database.begin() as db:
         place, person = _find(db, enrollment)
+        _check_none_left(db, enrollment, since)
         if place.state is EnrollmentState.COMPLETED:
             raise ActRefused("They have had every letter already, so there is nothing to stop.")
         changed = place.state in sequences.RUNNING
@@ -139,7 +160,7 @@ def put_back(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _no
                 go_on(db, place, person.email_bidx, _not_before(now), by, now, rt.clock.wall())
             also(db)
         due = _due(db, enrollment)
-    return _done(Done(Act.PUT_BACK, enrollment, changed, Act.STOP if changed else None, due))
+    return _done(Done(Act.PUT_BACK, enrollment, changed, Act.STOP if changed else None, due, at=rt.clock.wall()))
 
 
 def send_next_now(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> Done:
@@ -166,25 +187,36 @@ def send_next_now(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> Done:
             returns.promise(db, delivery, now, by, rt.clock.wall(), "sent early, by hand")
     if not changed:
         return _done(Done(Act.SEND_NOW, enrollment, False, due=due))
-    return _done(Done(Act.SEND_NOW, enrollment, True, Act.SEND_LATER, now, planned))
+    return _done(Done(Act.SEND_NOW, enrollment, True, Act.SEND_LATER, now, planned, delivery))
 
 
-def send_later(rt: Runtime, enrollment: EnrollmentId, before: datetime, by: UserId) -> Done:
-    """Take a `send_next_now` back while the letter is still waiting: it goes at `before` (timeline), as it would have.
+def send_later(rt: Runtime, enrollment: EnrollmentId, delivery: DeliveryId, before: datetime, by: UserId) -> Done:
+    """Take a `send_next_now` of the letter `delivery` back while it still waits: it goes at `before` (timeline) again.
 
-    Raises ActRefused once it has left, and for a time that is past.
+    Raises TooLate once it has left, and ActRefused while it is leaving, when it goes out no more, and for a time that is past.
     """
     with rt.database.begin() as db:
         _find(db, enrollment)
-        row = returns.scheduled(db, enrollment)
-        if row is None:
-            raise ActRefused("The letter has left already, or is just leaving.")
+        letter = returns.promised(db, enrollment, delivery)
+        if letter is None or letter.state is State.CANCELLED:
+            raise ActRefused("This letter is not going out any more.")
+        if letter.state is not State.SCHEDULED:
+            raise TooLate(letter.left) if letter.left and letter.state not in IN_DOUBT else ActRefused(_LEAVING)
         if before < rt.clock.now():
             raise ActRefused("The time at which it would have gone is past.")
-        changed = row[1] != before
+        changed = letter.planned != before
         if changed:
-            returns.promise(db, row[0], before, by, rt.clock.wall(), "sent later again, by hand")
+            returns.promise(db, delivery, before, by, rt.clock.wall(), "sent later again, by hand")
     return _done(Done(Act.SEND_LATER, enrollment, changed, due=before))
+
+
+_LEAVING = "Too late: the letter is just leaving."
+
+
+def _check_none_left(db: Connection, enrollment: EnrollmentId, since: datetime | None) -> None:
+    left = returns.last_left(db, enrollment, since) if since is not None else None
+    if left is not None:
+        raise TooLate(left)
 
 
 _ENDED = {

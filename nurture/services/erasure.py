@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from sqlalchemy import Connection
+
 from nurture import log
 from nurture.delivery.stop import stop
 from nurture.domain.subscriber import SubscriberState, Suppression
@@ -13,9 +15,9 @@ from nurture.sealing import Unreadable
 from nurture.services import goals
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.people import opened
-from nurture.services.person import Nobody
+from nurture.services.person import Nobody, evidence_of
 from nurture.store import consultations, dossier, erasing, ledger, people, subscribers, suppression_pushes
-from nurture.words import SubscriberId
+from nurture.words import DeliveryId, SubscriberId
 
 _log = log.get(__name__)
 
@@ -36,7 +38,9 @@ def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
                 "chose_the_plainer_sender": bool(row.plain_sender),
                 "must_not_be_written_to": subscribers.suppression(db, person.email_bidx),
             },
-            "consents": [asdict(each) for each in dossier.consents_of(db, who)],
+            "consents": [
+                asdict(each) | {"evidence": evidence_of(rt, each)} for each in dossier.consents_of(db, who)
+            ],
             **dossier.everything(db, who),
             "requests_for_a_call": [
                 {"id": each.id, "state": each.state, "at": each.at, "details": _details(rt, each.id, each.details)}
@@ -72,17 +76,36 @@ def erase(rt: Runtime, who: SubscriberId) -> bool:
         stop(rt, db, person, Suppression.ERASED)
         subscribers.set_state(db, who, SubscriberState.ERASED, left=rt.clock.now())
         arriving = ledger.may_still_arrive(db, who)
-        suppression_pushes.forget(db, who)  # the provider is told nothing more about them
-        theirs = [row.id for row in consultations.unassigned(db) if _is_of(rt, row, person.email_bidx)]
-        notices = consultations.remove(db, who, theirs)
-        erasing.cancel_notices(db, notices, rt.clock.wall())
-        mails = [mail.id for mail in dossier.mails_of(db, who, most=100_000)]
-        empty = rt.sealer.seal("", subscribers.email_place(who))
-        erasing.forget(db, who, empty)
+        mails = _forget(rt, db, who, person.email_bidx)
     if isinstance(rt.mailer, Outbox):
         rt.mailer.forget(mails)
     _log.info("person_erased")
     return arriving
+
+
+def _forget(rt: Runtime, db: Connection, who: SubscriberId, email_bidx: bytes) -> list[DeliveryId]:
+    """Take away what names a person. Returns the mails they got."""
+    suppression_pushes.forget(db, who)  # the provider is told nothing more about them
+    theirs = [row.id for row in consultations.unassigned(db) if _is_of(rt, row, email_bidx)]
+    notices = consultations.remove(db, who, theirs)
+    erasing.cancel_notices(db, notices, rt.clock.wall())
+    mails = [mail.id for mail in dossier.mails_of(db, who, most=100_000)]
+    erasing.forget(db, who, rt.sealer.seal("", subscribers.email_place(who)))
+    return mails
+
+
+def finish(rt: Runtime, db: Connection) -> int:
+    """Take away the values of people whose erasure a restored database learned of from the journal of departures
+    (delivery.departures). Returns how many.
+    """
+    unfinished = subscribers.half_erased(db)
+    for who in unfinished:
+        person = subscribers.get(db, who)
+        if person is not None:
+            mails = _forget(rt, db, who, person.email_bidx)
+            if isinstance(rt.mailer, Outbox):
+                rt.mailer.forget(mails)
+    return len(unfinished)
 
 
 def _is_of(rt: Runtime, row: consultations.Row, email_bidx: bytes) -> bool:

@@ -13,7 +13,7 @@ from nurture.sealing import Place
 from nurture.services.addresses import Address
 from nurture.store import consultations, ledger, sequences, subscribers
 from nurture.store.ledger import NewDelivery
-from nurture.words import ConsultationId, SubscriberId, new_id
+from nurture.words import ConsultationId, NurtureError, SubscriberId, new_id
 
 _log = log.get(__name__)
 
@@ -89,15 +89,24 @@ def count_requests(rt: Runtime) -> dict[RequestState, int]:
         return consultations.counts(db)
 
 
-def move_request(rt: Runtime, consultation: ConsultationId, to: RequestState) -> RequestState | None:
+class MovedSince(NurtureError):
+    """A request is somewhere else by now than whoever takes a move back saw it. The message says so."""
+
+
+def move_request(
+    rt: Runtime, consultation: ConsultationId, to: RequestState, only_from: RequestState | None = None
+) -> RequestState | None:
     """Note how far a request has come; returns where it was, or None if it is gone.
 
     A booking is the goal: the letters of its reader then ended because of it, and no longer only because they asked.
+    `only_from`: where it has to be, for a move that takes another back. Raises MovedSince if it is not there any more.
     """
     with rt.database.begin() as db:
         row = consultations.get(db, consultation, lock=True)
         if row is None:
             return None
+        if only_from is not None and row.state is not only_from:
+            raise MovedSince("Somebody has moved this request since. It stays where it is now.")
         if row.state is not to:
             consultations.set_state(db, consultation, to, rt.clock.wall())
             if row.who and RequestState.BOOKED in (row.state, to):

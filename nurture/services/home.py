@@ -12,8 +12,9 @@ from nurture.domain.timeline import ON_TIME
 from nurture.letters.source import Letter, read_letter
 from nurture.runtime import Runtime
 from nurture.sealing import Sealed
-from nurture.services import health, people, schedule, sender_domain, setup
-from nurture.store import figures, gates, sequences, subscribers, today
+from nurture.services import health, people, sender_domain, setup
+from nurture.services.enrollments import BY_EDIT
+from nurture.store import figures, gates, moves, sequences, subscribers, today
 from nurture.store.gates import Gate, Shut
 from nurture.store.sequences import StoredSequence
 from nurture.words import StepKey, SubscriberId
@@ -47,11 +48,14 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that needs a person; `count`: of mails, letters or people; `about`: a letter's key, or who stopped sending."""
+    """One thing that needs a person; `count`: of mails, letters or people; `about`: a letter's key; `sequence`: the key of the
+    sequence it is about.
+    """
 
     trouble: Trouble
     count: int = 0
     about: str = ""
+    sequence: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Due:
     initials: str
     step: StepKey
     at: datetime
+    title: str
+    """The letter's subject, or its key where it is not known."""
 
     def __repr__(self) -> str:
         """Never initials."""
@@ -102,7 +108,8 @@ class Home:
     """In the last seven days."""
     stopped: Shut | None
     """The stop switch, if somebody threw it."""
-    titles: dict[StepKey, str]
+    titles: dict[tuple[str, StepKey], str]
+    """Subjects of letters, by the key of their sequence and their own."""
 
 
 def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
@@ -112,21 +119,20 @@ def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
     first, second = midnight.astimezone(UTC), (midnight + timedelta(days=1)).astimezone(UTC)
     with rt.database.read() as db:
         shut = gates.shut_gates(db)
-        keys = sequences.all_keys(db)
-        letters = _letters(sequences.load(db, key) for key in keys[:1])
+        letters = _letters(sequences.load(db, key) for key in sequences.all_keys(db))
+        held = moves.count_held(db, BY_EDIT)
         day, following = (today.coming(db, since, until, _MOST_NAMED) for since, until in ((None, first), (first, second)))
         came, week = today.joined(db, _MOST_JOINED), today.joined_since(db, now - timedelta(days=7))
         oldest, attention = today.oldest_due(db, now), today.attention(db)
         span = (now - _LOOK_BACK, now)
         sent, back = figures.sent(db, span), figures.returned(db, span)
-    held = len(schedule.waiting(rt, keys[0])) if keys else 0
     needs = [_gate(each) for each in shut if each.gate is not Gate.PROVIDER or each.stops(wall)]
     if health.readiness(rt)["scheduler"] != "ok":
         needs.append(Need(Trouble.SILENT))
     elif oldest is not None and not shut and setup.is_open(rt) and now - oldest > rt.clock.stretch(ON_TIME):
         needs.append(Need(Trouble.LATE))
     needs += [Need(trouble, attention[state]) for state, trouble in _ATTENTION.items() if attention.get(state)]
-    needs += [Need(Trouble.WAITING, held)] * bool(held)
+    needs += [Need(Trouble.WAITING, count, sequence=key) for key, count in held.items()]
     for state, limit, trouble in (
         (State.BOUNCED, BOUNCES, Trouble.BOUNCES),
         (State.COMPLAINED, COMPLAINTS, Trouble.COMPLAINTS),
@@ -134,16 +140,19 @@ def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
         if sent >= _FEW and back.get(state, 0) > limit * sent:
             needs.append(Need(trouble, back[state]))
     due = now.date() + _REVIEW_SOON
-    needs += [Need(Trouble.REVIEW, about=each.key) for each in letters if each.review_by is not None and each.review_by <= due]
+    needs += [
+        Need(Trouble.REVIEW, about=letter.key, sequence=key)
+        for key, letter in letters
+        if letter.review_by is not None and letter.review_by <= due
+    ]
     checked = sender_domain.last(rt, rt.sender.email) if sender_domain.carrier(rt) else None
     needs += [Need(Trouble.DOMAIN)] * bool(checked and checked.asks_for_something)
-    titles = {each.key: each.subject for each in letters}
+    titles = {(key, letter.key): letter.subject for key, letter in letters}
     newcomers = [Newcomer(each.subscriber, _called(rt, each), each.confirmed is not None) for each in came]
     stopped = next((each for each in shut if each.gate is Gate.STOP), None)
-    return Home(needs, requests_waiting, _day(rt, *day), _day(rt, *following), newcomers, week, stopped, titles)
+    return Home(needs, requests_waiting, _day(rt, titles, *day), _day(rt, titles, *following), newcomers, week, stopped, titles)
 
 
-_SHARES = ((State.BOUNCED, BOUNCES, Trouble.BOUNCES), (State.COMPLAINED, COMPLAINTS, Trouble.COMPLAINTS))
 _ATTENTION = {State.HELD: Trouble.HELD, State.FAILED: Trouble.FAILED}
 
 
@@ -157,12 +166,19 @@ def _gate(shut: Shut) -> Need:
             return Need(Trouble.CLOCK)
 
 
-def _letters(stored: Iterable[StoredSequence | None]) -> list[Letter]:
-    return [read_letter(step.file_name, step.source) for one in stored if one is not None for step in one.steps]
+def _letters(stored: Iterable[StoredSequence | None]) -> list[tuple[str, Letter]]:
+    """Every letter, with the key of its sequence."""
+    return [(one.key, read_letter(step.file_name, step.source)) for one in stored if one is not None for step in one.steps]
 
 
-def _day(rt: Runtime, count: int, rows: list[today.Coming]) -> Day:
-    first = [Due(row.subscriber, _initials(rt, row.subscriber, row.first_name, row.email), row.step, row.due) for row in rows]
+def _day(rt: Runtime, titles: Mapping[tuple[str, StepKey], str], count: int, rows: list[today.Coming]) -> Day:
+    first = [
+        Due(
+            row.subscriber, _initials(rt, row.subscriber, row.first_name, row.email), row.step, row.due,
+            titles.get((row.sequence, row.step), row.step),
+        )
+        for row in rows
+    ]  # fmt: skip
     return Day(count, first)
 
 
@@ -186,4 +202,4 @@ def requests_waiting(counts: Mapping[RequestState, int]) -> int:
 def first_sequence(rt: Runtime) -> str:
     """The key of the sequence that a sign-up starts; empty if there is none."""
     with rt.database.read() as db:
-        return next(iter(sequences.all_keys(db)), "")
+        return sequences.sign_up_key(db) or ""

@@ -1,42 +1,48 @@
-"""Adding people from a file: what its columns mean, what would happen to each row, and then exactly that.
+"""People from a file: what its columns mean, what would happen to each row, and then exactly that.
 
 Nobody is added without a statement of where their consent came from, which is kept as each one's consent. By default each gets
-one mail that asks to confirm; who has left, or must not be mailed, is never added again.
+one mail that asks to confirm. Whom the file's own columns call unsubscribed, bounced or complained is never added, and never
+written to from then on, whether or not they are on the list; nor is anybody added who has left here. A file may also be a list
+of people who left, which adds nobody. `services.import_run` does what is found here.
 """
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from enum import StrEnum
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from nurture import log
-from nurture.delivery.plan import go_on
-from nurture.domain.delivery import Kind
-from nurture.domain.subscriber import SubscriberState
-from nurture.domain.timeline import Rules, first_opening
+from nurture.domain.list_status import (
+    ListStatus,
+    Role,
+    StatusColumns,
+    UnknownStatus,
+    find_columns,
+    may_be_list_of_who_left,
+)
+from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.runtime import Runtime
-from nurture.services import sheets, signup
-from nurture.services.addresses import Address, InputRefused, parse_address, parse_first_name
+from nurture.services import sheets
+from nurture.services.addresses import Address, InputRefused, parse_address
+from nurture.services.form_values import clean_first_name, tidy_address
 from nurture.services.sheets import Sheet
-from nurture.store import imports, ledger, people, sequences, subscribers
-from nurture.store.ledger import NewDelivery
-from nurture.store.subscribers import Person
-from nurture.words import NurtureError, SequenceId, SubscriberId, UserId, new_id
-
-_log = log.get(__name__)
+from nurture.store import imports
+from nurture.words import NurtureError, UserId, new_id
 
 KEPT = timedelta(days=1)
-_CHUNK = 200
-_VERSION = "import-1"
+LEAST_SAID = 10
+"""Characters that say where consent came from."""
 
 
 class NoFile(NurtureError):
     """There is no such file: it is kept for a day."""
+
+
+class ImportStopped(NurtureError):
+    """A row says something about a person that nobody can read, so nothing is done with any row. The message names it."""
 
 
 class Becomes(StrEnum):
@@ -45,9 +51,29 @@ class Becomes(StrEnum):
     ADDED = "added"
     THERE = "already there"
     WAITING = "already asked to confirm"
+    UNSUBSCRIBED = "never written to: unsubscribed there"
+    BOUNCED = "never written to: mail came back there"
+    COMPLAINED = "never written to: reported mail as spam there"
     LEFT = "not added: left, or must not be written to"
+    UNCONFIRMED = "not added: had not confirmed there"
+    STAYED = "nothing done: did not leave there"
     TWICE = "not added: twice in this file"
     WRONG = "not added: not an address"
+    UNKNOWN = "stops the import: nobody knows this status"
+
+
+_BECOMES = {
+    ListStatus.UNSUBSCRIBED: Becomes.UNSUBSCRIBED,
+    ListStatus.BOUNCED: Becomes.BOUNCED,
+    ListStatus.COMPLAINED: Becomes.COMPLAINED,
+}
+REASONS = {
+    Becomes.UNSUBSCRIBED: Suppression.UNSUBSCRIBED,
+    Becomes.BOUNCED: Suppression.BOUNCED,
+    Becomes.COMPLAINED: Suppression.COMPLAINED,
+}
+"""What becomes of rows whose people are never written to from then on, and why they are not."""
+SUPPRESSED = tuple(REASONS)
 
 
 @dataclass(frozen=True)
@@ -61,6 +87,12 @@ class Choices:
     where: str = ""
     """Where the consent came from, in the therapist's words."""
     tag: str = ""
+    status: int | None = None
+    """A column that holds the status, beside those that are found by their names."""
+    left: str = ""
+    """The file is a list of people who left, for this reason (ListStatus) where its columns say none: nobody is added."""
+    undecided: bool = False
+    """The file may be a list of subscribers or of people who left: somebody has to say which."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +105,10 @@ class Judged:
     why: str
     address: Address | None
     first_name: str
+    status: ListStatus | None = None
+    """What its columns say of the person."""
+    evidence: Mapping[Role, str] = field(default_factory=dict)
+    """What its columns say of how they agreed."""
 
     def __repr__(self) -> str:
         """Never the address."""
@@ -88,6 +124,17 @@ class Draft:
     judged: tuple[Judged, ...]
     counts: dict[Becomes, int]
     done: bool
+    columns: StatusColumns = field(default_factory=StatusColumns)
+    stops: str = ""
+    """Why nothing can be done with it as it is."""
+
+    @property
+    def statuses(self) -> dict[ListStatus, int]:
+        """How many rows its columns give each status; empty if it has no such column."""
+        if not self.columns.status:
+            return {}
+        found = Counter(each.status for each in self.judged)
+        return {status: found[status] for status in ListStatus if found[status]}
 
 
 def statement(rt: Runtime, confirmed: bool) -> str:
@@ -104,8 +151,11 @@ def statement(rt: Runtime, confirmed: bool) -> str:
     )
 
 
-def keep(rt: Runtime, content: bytes, by: UserId) -> str:
-    """Keep a file, sealed, for a day; returns its id. Raises SheetRefused."""
+def keep(rt: Runtime, content: bytes, by: UserId | None) -> str:
+    """Keep a file, sealed, for a day; returns its id. `by`: who brought it; None: whoever runs the service.
+
+    Raises SheetRefused.
+    """
     sheet = sheets.read(content)
     key, wall = new_id(), rt.clock.wall()
     sealed = rt.sealer.seal(content.decode("utf-8-sig"), imports.content_place(key))
@@ -116,14 +166,25 @@ def keep(rt: Runtime, content: bytes, by: UserId) -> str:
 
 
 def _guess(sheet: Sheet) -> Choices:
-    """The column with the most addresses, and one whose name says that it holds first names."""
+    """The column with the most addresses, one whose name says that it holds first names; and whether the file looks like a list
+    of people who left.
+    """
     sample = sheet.rows[:200]
     address = max(range(len(sheet.columns)), key=lambda at: sum("@" in row[at] for row in sample))
     names = [name.casefold() for name in sheet.columns]
-    first = next((at for at, name in enumerate(names) if at != address and ("first" in name or "given" in name)), None)
+    others = [(at, name) for at, name in enumerate(names) if at != address]
+    first = next((at for at, name in others if "first" in name or "given" in name or name == "fname"), None)
     if first is None:
-        first = next((at for at, name in enumerate(names) if at != address and name == "name"), None)
-    return Choices(address, first)
+        first = next((at for at, name in others if name == "name"), None)
+    columns = find_columns(sheet.columns, sheet.rows, _taken(address, first))
+    statuses = [_status(columns, row)[0] for row in sheet.rows] if columns.status else []
+    left = bool(statuses) and all(status is not None and status.suppression for status in statuses)
+    undecided = not columns.status and may_be_list_of_who_left(sheet.columns)
+    return Choices(address, first, left=ListStatus.UNSUBSCRIBED.value if left else "", undecided=undecided)
+
+
+def _taken(address: int, name: int | None) -> tuple[int, ...]:
+    return (address,) if name is None else (address, name)
 
 
 def draft(rt: Runtime, key: str, choices: Choices | None = None) -> Draft:
@@ -137,11 +198,25 @@ def draft(rt: Runtime, key: str, choices: Choices | None = None) -> Draft:
             counts = {Becomes(name): count for name, count in json.loads(file.counts).items()}
             return Draft(None, kept, (), counts, done=True)
         sheet = sheets.read(rt.sealer.open(file.content, imports.content_place(key)).encode())
-        judged = _judge(rt, db, sheet, kept)
-    return Draft(sheet, kept, tuple(judged), _counts(judged), done=False)
+        columns = find_columns(sheet.columns, sheet.rows, _taken(kept.address, kept.name), kept.status)
+        judged = _judge(rt, db, sheet, kept, columns)
+    return Draft(sheet, kept, tuple(judged), counted(judged), done=False, columns=columns, stops=_stops(judged))
 
 
-def _counts(judged: Sequence[Judged]) -> dict[Becomes, int]:
+def _stops(judged: Sequence[Judged]) -> str:
+    unknown = [each for each in judged if each.becomes is Becomes.UNKNOWN]
+    if not unknown:
+        return ""
+    rows = "1 row has" if len(unknown) == 1 else f"{len(unknown):,} rows have"
+    return (
+        f"{rows} a status that nobody knows. Line {unknown[0].line}: {unknown[0].why} Nothing is done with any row before this "
+        "is clear: write subscribed, unsubscribed, bounced or complained there, or give the column another name if it says "
+        "something else."
+    )
+
+
+def counted(judged: Sequence[Judged]) -> dict[Becomes, int]:
+    """How many rows come to what; what no row comes to is left out."""
     found = Counter(each.becomes for each in judged)
     return {becomes: found[becomes] for becomes in Becomes if found[becomes]}
 
@@ -152,43 +227,69 @@ def choose(rt: Runtime, key: str, choices: Choices) -> None:
         imports.choose(db, key, json.dumps(asdict(choices)))
 
 
-def _judge(rt: Runtime, db: Connection, sheet: Sheet, choices: Choices) -> list[Judged]:
-    found: list[Judged] = []
-    seen: dict[bytes, int] = {}
-    fresh: dict[int, bytes] = {}
+def _judge(rt: Runtime, db: Connection, sheet: Sheet, choices: Choices, columns: StatusColumns) -> list[Judged]:
+    found, place_of = list[Judged](), dict[bytes, int]()
     for line, row in zip(sheet.lines, sheet.rows, strict=True):
-        typed = row[choices.address]
+        typed, (status, unknown) = row[choices.address], _status(columns, row, sheet.columns)
         try:
-            address = parse_address(typed, test_names=True)
+            address = parse_address(tidy_address(typed), test_names=True)
         except InputRefused as refused:
             why = "The address is missing." if not typed else str(refused)
-            found.append(Judged(line, typed, Becomes.WRONG, why, None, ""))
+            found.append(Judged(line, typed, Becomes.WRONG, why, None, "", status))
             continue
         name, why = _name(row[choices.name]) if choices.name is not None else ("", "")
+        judged = Judged(line, typed, Becomes.ADDED, why, address, name, status, columns.evidence_of(row))
         bidx = rt.sealer.blind_index(address.canonical)
-        if bidx in seen:
-            found.append(Judged(line, typed, Becomes.TWICE, f"It is on line {seen[bidx]} already.", address, name))
-            continue
-        seen[bidx] = line
-        fresh[len(found)] = bidx
-        found.append(Judged(line, typed, Becomes.ADDED, why, address, name))
-    places = list(fresh)
-    for at in range(0, len(places), 500):
-        chunk = places[at : at + 500]
-        hashes = [fresh[place] for place in chunk]
-        known, locked = imports.known(db, hashes), imports.suppressed(db, hashes)
-        for place in chunk:
-            becomes = _becomes(known.get(fresh[place]), fresh[place] in locked)
-            if becomes is not Becomes.ADDED:
-                found[place] = replace(found[place], becomes=becomes, why="")
+        if unknown:
+            judged = replace(judged, becomes=Becomes.UNKNOWN, why=unknown)
+        elif bidx in place_of:
+            before = found[place_of[bidx]]
+            judged = replace(judged, becomes=Becomes.TWICE, why=f"It is on line {before.line} already.")
+            if status is not None and (before.status is None or status.outweighs(before.status)):
+                found[place_of[bidx]] = replace(before, status=status, why=f"Line {line} says so.")
+        else:
+            place_of[bidx] = len(found)
+        found.append(judged)
+    hashes = list(place_of)
+    for at in range(0, len(hashes), 500):
+        chunk = hashes[at : at + 500]
+        known, locked = imports.known(db, chunk), imports.suppressed(db, chunk)
+        for bidx in chunk:
+            place = place_of[bidx]
+            found[place] = _decided(found[place], choices, known.get(bidx), bidx in locked)
     return found
 
 
-def _name(typed: str) -> tuple[str, str]:
+def _status(columns: StatusColumns, row: Sequence[str], names: Sequence[str] = ()) -> tuple[ListStatus | None, str]:
+    """What the columns say of somebody, or what in them nobody knows."""
     try:
-        return parse_first_name(typed), ""
-    except InputRefused:
-        return "", "The name was left out: letters repeat it, so it may hold only letters, at most 40."
+        return columns.said_of(row), ""
+    except UnknownStatus as unknown:
+        column = names[unknown.column] if names else ""
+        value = f"“{unknown.value[:40]}” in" if unknown.value else "nothing stands in"
+        return None, f"{value[0].upper()}{value[1:]} the column “{column}”."
+
+
+def _name(typed: str) -> tuple[str, str]:
+    name = clean_first_name(typed)
+    if typed and not name:
+        return "", "The name was left out: letters repeat it, so it may hold only letters."
+    return name, ""
+
+
+def _decided(row: Judged, choices: Choices, state: SubscriberState | None, locked: bool) -> Judged:
+    """What becomes of a row, from its status and from how its person stands here."""
+    status = row.status or (ListStatus(choices.left) if choices.left else ListStatus.ACTIVE)
+    if status in _BECOMES:
+        here = state in (SubscriberState.ACTIVE, SubscriberState.PAUSED, SubscriberState.PENDING)
+        why = "They are on the list here: their letters end." if here else "It was so here already." if locked else row.why
+        return replace(row, becomes=_BECOMES[status], why=why)
+    if choices.left:
+        return replace(row, becomes=Becomes.STAYED, why="")
+    becomes = _becomes(state, locked)
+    if becomes is Becomes.ADDED and status is ListStatus.UNCONFIRMED and choices.confirmed:
+        becomes = Becomes.UNCONFIRMED
+    return row if becomes is Becomes.ADDED else replace(row, becomes=becomes, why="")
 
 
 def _becomes(state: SubscriberState | None, locked: bool) -> Becomes:
@@ -197,83 +298,6 @@ def _becomes(state: SubscriberState | None, locked: bool) -> Becomes:
     if locked or state in (SubscriberState.UNSUBSCRIBED, SubscriberState.BOUNCED, SubscriberState.COMPLAINED):
         return Becomes.LEFT
     return Becomes.WAITING if state is SubscriberState.PENDING else Becomes.ADDED
-
-
-def run(rt: Runtime, key: str, choices: Choices) -> dict[Becomes, int]:
-    """Add the people of a file; returns how many rows came to what. Twice is fine: the second time nothing happens.
-
-    Should this process die on the way, the file can be chosen again: who was added is there already. Raises NoFile.
-    """
-    found = draft(rt, key, choices)
-    if found.done:
-        return found.counts
-    with rt.database.begin() as db:
-        if not imports.claim(db, key, json.dumps(asdict(choices)), "{}"):
-            return {}
-    judged = list(found.judged)
-    for at in range(0, len(judged), _CHUNK):
-        with rt.database.begin() as db:
-            judged[at : at + _CHUNK] = _add(rt, db, judged[at : at + _CHUNK], choices)
-    counts = _counts(judged)
-    report = sheets.written(
-        [("Line", "Address", "What happened", "Remark"), *((str(j.line), j.typed, j.becomes, j.why) for j in judged)]
-    )
-    with rt.database.begin() as db:
-        sealed = rt.sealer.seal(report, imports.report_place(key))
-        empty = rt.sealer.seal("", imports.content_place(key))
-        imports.finish(db, key, json.dumps(counts), sealed, empty)
-    _log.info("people_added", count=counts.get(Becomes.ADDED, 0), entries=len(judged))
-    return counts
-
-
-def _add(rt: Runtime, db: Connection, rows: Sequence[Judged], choices: Choices) -> list[Judged]:
-    """Add those of a few rows that are to be added. Somebody who signed up since they were judged is there already."""
-    now, added = rt.clock.now(), list[tuple[SubscriberId, bytes]]()
-    said = f"{statement(rt, choices.confirmed)} Where the consent came from: {choices.where}"
-    source = f"import: {choices.where}"[:200]
-    sequence = signup.first_sequence(db)
-    told: list[Judged] = []
-    for row in rows:
-        if row.becomes is not Becomes.ADDED or row.address is None:
-            told.append(row)
-            continue
-        person = _person(rt, row.address, row.first_name)
-        if subscribers.suppression(db, person.email_bidx) or not subscribers.add(db, person, now):
-            told.append(
-                Judged(row.line, row.typed, Becomes.THERE, "They came on their own just now.", row.address, row.first_name)
-            )
-            continue
-        subscribers.record_consent(db, person.id, "given", said, _VERSION, source, now)
-        if choices.confirmed:
-            subscribers.set_state(db, person.id, SubscriberState.ACTIVE, confirmed=now)
-            subscribers.record_consent(db, person.id, "confirmed", said, _VERSION, source, now)
-            _begin(rt, db, person, sequence, now)
-        added.append((person.id, person.email_bidx))
-        told.append(row)
-    if choices.tag:
-        people.add_tag(db, [who for who, _ in added], choices.tag)
-    if not choices.confirmed:
-        ledger.plan(db, [NewDelivery(Kind.CONFIRMATION, now, who, bidx) for who, bidx in added], now)
-    return told
-
-
-def _person(rt: Runtime, address: Address, first_name: str) -> Person:
-    who = SubscriberId(new_id())
-    name = rt.sealer.seal(first_name, subscribers.first_name_place(who)) if first_name else None
-    email = rt.sealer.seal(address.send_to, subscribers.email_place(who))
-    bidx = rt.sealer.blind_index(address.canonical)
-    return Person(who, bidx, email, name, rt.settings.time_zone, SubscriberState.PENDING)
-
-
-def _begin(rt: Runtime, db: Connection, person: Person, sequence: SequenceId, now: datetime) -> None:
-    """Start the letters. They have pressed no button this minute, so the first one too waits for its window."""
-    enrollment = sequences.enroll(db, person.id, sequence, now)
-    place = sequences.enrolled(db, [enrollment])[enrollment]
-
-    def when(promised: datetime, rules: Rules, zone: ZoneInfo) -> datetime:
-        return first_opening(max(promised, now), rules, zone)
-
-    go_on(db, place, person.email_bidx, when, "desk", now, rt.clock.wall())
 
 
 def report(rt: Runtime, key: str) -> str:

@@ -5,10 +5,10 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
-from nurture.domain.user import Scope, covers
+from nurture.domain.user import Need, Scope, allows, covers
 from nurture.runtime import Runtime
 from nurture.services.accounts import note
-from nurture.store import keys
+from nurture.store import keys, users
 from nurture.store.keys import Key
 from nurture.words import KeyId, NurtureError, UserId, new_id
 
@@ -49,6 +49,10 @@ def make(rt: Runtime, who: UserId, label: str, scope: Scope) -> Made:
     secret = f"nurture_{secrets.token_hex(3)}_{secrets.token_urlsafe(32)}"
     key = Key(KeyId(new_id()), label, secret[:_SHOWN], scope, rt.clock.wall(), who)
     with rt.database.begin() as db:
+        users.hold(db)  # whoever takes the right to make keys away takes their keys too: not one is made behind that
+        account = users.get(db, who)
+        if account is None or not allows(account.role, Need.OWN):
+            raise KeyRefused("You may not make keys any more.")
         if sum(each.revoked is None for each in keys.everything(db)) >= MOST_KEYS:
             raise KeyRefused(f"There are {MOST_KEYS} keys already. Take one back that is not used any more.")
         keys.add(db, key, _hash(rt, secret))

@@ -1,6 +1,8 @@
 """One person: what they agreed to, everything sent to them as they read it, what comes next, notes and tags."""
 
+import json
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -78,6 +80,8 @@ class Person:
     """Requests for a call: id, state, when."""
     suppressed: Suppression | None
     known_tags: tuple[str, ...]
+    evidence: Mapping[str, Mapping[str, str]]
+    """By line of the consent record: what the list of another program says of how they agreed (domain.list_status.Role)."""
 
 
 def read(rt: Runtime, who: SubscriberId) -> Person:
@@ -89,16 +93,28 @@ def read(rt: Runtime, who: SubscriberId) -> Person:
             raise Nobody("There is nobody here, or not any more.")
         catalogue = Catalogue(people.letters(db))
         mails = dossier.mails_of(db, who)
+        consents = dossier.consents_of(db, who)
         return Person(
             summaries(rt, db, rows, sources=True)[0],
-            tuple(dossier.consents_of(db, who)),
+            tuple(consents),
             tuple(_letter(mail, catalogue) for mail in mails if mail.state not in OPEN),
             tuple(_to_come(people.courses(db, [who]).get(who), catalogue)),
             tuple(Note(n.id, opened(rt, n.text, dossier.note_place(n.id)), n.at, n.by) for n in dossier.notes_of(db, who)),
             tuple((each.id, each.state, each.at) for each in dossier.requests_of(db, who)),
             subscribers.suppression(db, stored.email_bidx),
             tuple(people.all_tags(db)),
+            {each.id: evidence_of(rt, each) for each in consents if each.evidence is not None},
         )
+
+
+def evidence_of(rt: Runtime, consent: Consent) -> dict[str, str]:
+    """What the list of another program says of how somebody agreed, opened; empty where none is kept, or it does not open."""
+    text = opened(rt, consent.evidence, subscribers.evidence_place(consent.id))
+    try:
+        found: dict[str, str] = json.loads(text)
+    except ValueError:
+        return {}
+    return found
 
 
 def enrollment_of(rt: Runtime, who: SubscriberId) -> EnrollmentId:

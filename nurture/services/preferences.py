@@ -61,7 +61,7 @@ def undo_unsubscribe(rt: Runtime, who: SubscriberId) -> bool:
         if subscribers.suppression(db, person.email_bidx) not in (None, Suppression.UNSUBSCRIBED):
             return False
         now = rt.clock.now()
-        subscribers.lift_suppression(db, person.email_bidx)
+        subscribers.lift_suppression(db, person.email_bidx, now)
         back = SubscriberState.ACTIVE if person.confirmed else SubscriberState.PENDING
         subscribers.set_state(db, who, back)
         subscribers.record_consent(db, who, "restored", *subscribers.agreed_to(db, who), "/unsubscribe (undo)", now)
@@ -73,8 +73,7 @@ def undo_unsubscribe(rt: Runtime, who: SubscriberId) -> bool:
 def _resume(rt: Runtime, db: Connection, person: Person, since: datetime) -> None:
     """`since`: when mail may reach them again, on the timeline."""
     schedules.hold(db)  # before any enrollment is locked: whoever changes a schedule locks them all
-    left = [p for p in sequences.enrollments_of(db, person.id) if p.state is EnrollmentState.EXITED][:1]
-    for place in left:
+    for place in sequences.ended_by_leaving(db, person.id):
         if sequences.resume(db, place.id, Suppression.UNSUBSCRIBED.value) is EnrollmentState.ACTIVE:
             go_on(db, place, person.email_bidx, _not_before(since), "reader", rt.clock.now(), rt.clock.wall())
 

@@ -7,7 +7,7 @@ from nurture.delivery.vigil import look
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.runtime import Runtime
 from nurture.services import crowds as remembered
-from nurture.services import importing, pictures
+from nurture.services import erasure, importing, pictures
 from nurture.services.accounts import HISTORY_KEPT
 from nurture.store import access, crowds, drafts, events, imports, keys, live, subscribers, users
 
@@ -27,6 +27,8 @@ def retain(rt: Runtime) -> int:
 
     Returns how many sign-ups.
     """
+    with rt.database.begin() as db:
+        erasure.finish(rt, db)
     if not look(rt):  # by a clock that jumped, everything is old
         return 0
     with rt.database.begin() as db:

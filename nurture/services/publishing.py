@@ -291,6 +291,7 @@ def _troubles_of(rt: Runtime, reader: Living, draft: _Draft, holes: Callable[[fr
 def _publish(rt: Runtime, db: Connection, draft: _Draft, by: str) -> Loaded:
     now = rt.clock.now()
     described = draft.described
+    sequences.settle_sign_up(db, described.key)
     old = sequences.load(db, described.key)
     known = {step.key: step for step in old.listed} if old else {}
     current = sequences.read_editions(db, [step.edition for step in known.values()])

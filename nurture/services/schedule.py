@@ -1,6 +1,5 @@
 """The schedule of a sequence, edited at the desk: what an edit would do, and doing it. See domain.edit for the rules."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
@@ -16,6 +15,7 @@ from nurture import log
 from nurture.domain.edit import NOBODY, Choice, Impact, sentences
 from nurture.domain.sequence import WaitRefused, parse_wait
 from nurture.domain.timeline import Rules, first_opening
+from nurture.letters.authoring import as_yaml
 from nurture.letters.rewriting import with_rules, with_wait
 from nurture.letters.source import LetterRefused, read_letter, read_sequence
 from nurture.runtime import Runtime
@@ -243,6 +243,12 @@ def waiting(rt: Runtime, key: str, most: int = 100) -> list[Waiting]:
     return [_waiting(rt, each, rows[each.subscriber]) for each in held.values()]
 
 
+def count_waiting(rt: Runtime, key: str) -> int:
+    """How many wait since an edit until a person lets them go on."""
+    with rt.database.read() as db:
+        return moves.count_held(db, BY_EDIT).get(key, 0)
+
+
 def release(rt: Runtime, key: str, by: UserId, only: EnrollmentId | None = None) -> int:
     """Let held readers go on, all or one. Returns how many. Raises NeverOpens, and ActRefused for one who has left."""
     if only is not None:
@@ -263,8 +269,8 @@ def release(rt: Runtime, key: str, by: UserId, only: EnrollmentId | None = None)
 
 def find(db: Connection, key: str | None) -> StoredSequence:
     """A sequence by key; None: the one that a sign-up starts. Raises ScheduleRefused."""
-    keys = sequences.all_keys(db)
-    found = sequences.load(db, key or keys[0]) if keys else None
+    key = key or sequences.sign_up_key(db)
+    found = sequences.load(db, key) if key else None
     if found is None:
         raise ScheduleRefused("There is no such sequence. Open the page again, and choose one that is there.")
     return found
@@ -365,9 +371,9 @@ def _fresh_key(title: str, known: Collection[StepKey]) -> StepKey:
 
 
 def _text(title: str, wait: str) -> str:
-    subject = json.dumps(title, ensure_ascii=False)  # JSON's strings are YAML's, too
     greeting = "Hello{% if reader.first_name %} {{ reader.first_name }}{% endif %},"
-    return f'---\nsubject: {subject}\npreheader: ""\nwait: {wait}\n---\n\n{greeting}\n\nThis letter is still to be written.\n'
+    head = f'---\nsubject: {as_yaml(title)}\npreheader: ""\nwait: {wait}\n---\n'
+    return f"{head}\n{greeting}\n\nThis letter is still to be written.\n"
 
 
 def _waiting(rt: Runtime, held: Held, row: people.Row) -> Waiting:

@@ -86,7 +86,8 @@ def standing(rt: Runtime, protected: bool) -> Standing:
     """How far the first run has come. `protected`: whether whoever looks has a password and a second proof."""
     with rt.database.read() as db:
         begun = live.since(db) is not None
-        stored = next((one for key in sequences.all_keys(db) if (one := sequences.load(db, key)) is not None), None)
+        key = sequences.sign_up_key(db)
+        stored = sequences.load(db, key) if key else None
         steps = stored.steps if stored else []
         read = readings.read(db, {step.edition for step in steps})
         tried = [each for each in drafts.tried(db) if each.mailer == rt.mailer.name]

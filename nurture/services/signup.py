@@ -25,6 +25,20 @@ class NothingToSend(NurtureError):
     """There is no sequence to enrol a reader in."""
 
 
+class UnknownSequence(NurtureError):
+    """There is no sequence of that key. The message names those there are."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A sequence, and whether sign-ups begin it."""
+
+    key: str
+    title: str
+    letters: int
+    begins: bool
+
+
 @dataclass(frozen=True)
 class SignUp:
     """A checked sign-up form."""
@@ -100,7 +114,7 @@ def confirm(rt: Runtime, token: str) -> None:
         subscribers.set_state(db, who, SubscriberState.ACTIVE, confirmed=now)
         said = subscribers.agreed_to(db, who)  # the words they saw, whatever the form shows by now
         subscribers.record_consent(db, who, "confirmed", *said, "/confirm", now)
-        lifted = subscribers.lift_suppression(db, person.email_bidx)
+        lifted = subscribers.lift_suppression(db, person.email_bidx, now)
         begins = suppressions.tell_back(rt, db, who) if lifted else now
         enrollment = sequences.enroll(db, who, first_sequence(db), begins)
         plan_first(db, enrollment, person.email_bidx, now)
@@ -108,10 +122,30 @@ def confirm(rt: Runtime, token: str) -> None:
     _log.info("confirmed", enrollment=enrollment)
 
 
+def list_sequences(rt: Runtime) -> list[Offer]:
+    """Every sequence, and which of them sign-ups begin."""
+    with rt.database.read() as db:
+        begins = sequences.sign_up_key(db)
+        return [Offer(each.key, each.title, each.letters, each.key == begins) for each in sequences.titles(db)]
+
+
+def choose_sequence(rt: Runtime, key: str) -> None:
+    """Have sign-ups begin another sequence from now on; who has confirmed already goes on as they are.
+
+    Raises UnknownSequence.
+    """
+    with rt.database.begin() as db:
+        known = sequences.all_keys(db)
+        if key not in known:
+            raise UnknownSequence(f"There is no sequence {key!r}. Known are: {', '.join(known) or 'none'}.")
+        sequences.choose_sign_up(db, key)
+    _log.info("sign_up_sequence_chosen", sequence=key)
+
+
 def first_sequence(db: Connection) -> SequenceId:
-    """The sequence that whoever joins begins. Raises NothingToSend."""
-    keys = sequences.all_keys(db)
-    stored = sequences.load(db, keys[0]) if keys else None
+    """The sequence that whoever joins begins (`store.sequences.sign_up_key`). Raises NothingToSend."""
+    key = sequences.sign_up_key(db)
+    stored = sequences.load(db, key) if key else None
     if stored is None:
         raise NothingToSend("There is no sequence to send. Run `nurture init`, or import one with `nurture emails import`.")
     return stored.id

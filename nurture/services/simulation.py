@@ -34,8 +34,8 @@ def simulate_stored(
     `signed_up` (UTC): when they confirm. Raises NoSuchSequence, NeverOpens, PauseRefused.
     """
     with rt.database.read() as db:
-        keys = sequences.all_keys(db)
-        stored = sequences.load(db, key or keys[0]) if keys else None
+        keys, key = sequences.all_keys(db), key or sequences.sign_up_key(db)
+        stored = sequences.load(db, key) if key else None
     if not keys:
         raise NoSuchSequence("There is no sequence yet. Run `nurture init`, or import one with `nurture emails import`.")
     if stored is None:

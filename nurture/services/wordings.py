@@ -14,6 +14,7 @@ _log = log.get(__name__)
 
 SHIPPED_VERSION = "2026-11"
 FEWEST, MOST = 60, 900
+_LONGEST_VERSION = 20
 _LEAVING = re.compile(r"\b(stop|leave|unsubscribe|end them|opt out)", re.IGNORECASE)
 _MAIL = re.compile(r"e-?mail", re.IGNORECASE)
 
@@ -40,7 +41,8 @@ def shown(rt: Runtime, db: Connection, version: str) -> Wording:
     """The words somebody saw who sends `version` along with the form; whatever is no version of ours: the current ones."""
     if version == SHIPPED_VERSION:
         return _shipped(rt)
-    return (wordings.get(db, version) if version else None) or current(rt, db)
+    known = version and len(version) <= _LONGEST_VERSION and version.isprintable()  # PostgreSQL takes no NUL in a text
+    return (wordings.get(db, version) if known else None) or current(rt, db)
 
 
 def history(rt: Runtime) -> list[Wording]:
@@ -61,6 +63,7 @@ def change(rt: Runtime, typed: str, by: UserId) -> Wording:
     if not _LEAVING.search(text):
         raise WordingRefused("Please say that they can stop at any time: nobody can agree without knowing it.")
     with rt.database.begin() as db:
+        wordings.hold(db)
         before = current(rt, db)
         if text == before.text:
             return before

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, and_, bindparam, func, select, update
 
 from nurture.domain.delivery import Kind, State
 from nurture.sealing import Sealed
@@ -12,7 +12,7 @@ from nurture.store import history
 from nurture.store.access import Addressed
 from nurture.store.drafts import Trial
 from nurture.store.history import Settled, is_in
-from nurture.store.schema import deliveries, enrollments, subscribers
+from nurture.store.schema import deliveries, enrollments, steps, subscribers
 from nurture.words import (
     BatchId,
     ConsultationId,
@@ -61,13 +61,16 @@ _READ_BATCH = (
     .select_from(deliveries)
     .outerjoin(subscribers, S.id == D.subscriber_id)
     .outerjoin(enrollments, E.id == D.enrollment_id)
+    .outerjoin(steps, and_(steps.c.sequence_id == E.sequence_id, steps.c.key == D.step_key))
     .where(D.batch_id == bindparam("batch"), is_in(State.CLAIMED))
-    .order_by(D.planned_at, D.id)
+    .order_by(D.planned_at, steps.c.position, E.started_at, D.id)
 )  # fmt: skip
 
 
 def read_batch(db: Connection, batch: BatchId) -> list[Claimed]:
-    """What is claimed under `batch`, oldest promise first, joined with reader and place in the sequence."""
+    """What is claimed under `batch`, joined with reader and place in the sequence: the oldest promise first, then the letter
+    that stands first in its sequence, then the series that began first.
+    """
     return [Claimed(*tuple(row)) for row in db.execute(_READ_BATCH, {"batch": batch})]
 
 

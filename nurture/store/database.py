@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError
 
 from nurture import log
-from nurture.words import NurtureError
+from nurture.store.departures import DepartureJournal, Pending
+from nurture.words import NurtureError, storable
 
 _log = log.get(__name__)
 
@@ -77,6 +78,8 @@ class Database:
         if self.is_sqlite and not create:
             self._check_file()
         self.engine = self._sqlite(pool_size) if self.is_sqlite else self._postgresql(pool_size)
+        self.departures: DepartureJournal | None = None
+        """Who leaves is written there after the commit; None: no journal is kept."""
         self._turn = threading.Lock()
         os.register_at_fork(after_in_child=self._forget)
 
@@ -146,6 +149,11 @@ class Database:
 
         return engine
 
+    @property
+    def shown_url(self) -> str:
+        """The URL without its password, for people; a folder's name may hold bytes that are not UTF-8."""
+        return self.url.set(database=storable(self.url.database or "")).render_as_string(hide_password=True)
+
     @contextmanager
     def begin(self, lasting: bool = True, patient: bool = True) -> Iterator[Connection]:
         """One transaction that may write: commits at the end, rolls back on any error.
@@ -159,7 +167,10 @@ class Database:
                 db.execute(_SOON)
             if not (patient or self.is_sqlite):
                 db.execute(_BRIEFLY)
+            pending = Pending(db, self.departures)
             yield db
+            pending.before_commit()
+        pending.after_commit()
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
@@ -196,13 +207,22 @@ class Database:
     def migrate(self, revision: str = "head") -> None:
         """Bring the schema to `revision`, up or down. Safe when several machines start at once."""
         with self.refusals(), self.begin() as db:
-            if not self.is_sqlite:
-                db.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATE_LOCK})
-            self._check_not_newer(MigrationContext.configure(db).get_current_revision())
-            act = command.downgrade if self._is_behind(db, revision) else command.upgrade
-            act(self._config(db), revision)
+            self.migrate_within(db, revision)
         if self.is_sqlite and self.url.database:
             Path(self.url.database).chmod(0o600)
+
+    def migrate_within(self, db: Connection, revision: str = "head") -> None:
+        """The same as part of a transaction, which takes all of it back when it fails."""
+        if not self.is_sqlite:
+            db.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATE_LOCK})
+        self._check_not_newer(MigrationContext.configure(db).get_current_revision())
+        act = command.downgrade if self._is_behind(db, revision) else command.upgrade
+        act(self._config(db), revision)
+
+    @staticmethod
+    def knows(revision: str) -> bool:
+        """Whether this version can bring a schema to `revision`."""
+        return revision in {each.revision for each in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
 
     def _is_behind(self, db: Connection, revision: str) -> bool:
         now = MigrationContext.configure(db).get_current_revision()
@@ -282,4 +302,4 @@ def is_held_up(error: DatabaseError) -> bool:
 
 def process_name() -> str:
     """Names this process in the ledger: host and process id."""
-    return f"{os.uname().nodename}:{os.getpid()}"[:120]
+    return storable(f"{os.uname().nodename}:{os.getpid()}"[:120])

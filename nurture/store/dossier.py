@@ -25,6 +25,9 @@ class Consent:
     version: str
     source: str
     at: datetime
+    id: str = ""
+    evidence: Sealed | None = None
+    """What a list of another program says of when and from where they agreed; still sealed (`subscribers.evidence_place`)."""
 
 
 _ORDER = ("given", "confirmed", "withdrawn", "restored")
@@ -32,7 +35,7 @@ _ORDER = ("given", "confirmed", "withdrawn", "restored")
 
 def consents_of(db: Connection, who: SubscriberId) -> list[Consent]:
     """The record of a person's consent, oldest first."""
-    columns = (C.act, C.wording, C.wording_version, C.source, C.at)
+    columns = (C.act, C.wording, C.wording_version, C.source, C.at, C.id, C.evidence_sealed)
     found = [Consent(*row) for row in db.execute(select(*columns).where(C.subscriber_id == who))]
     return sorted(found, key=lambda each: (each.at, _ORDER.index(each.act)))
 

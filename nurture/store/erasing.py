@@ -11,7 +11,7 @@ from nurture.sealing import Sealed
 from nurture.store import history
 from nurture.store.desk_schema import act_people, imports, notes, tags
 from nurture.store.history import is_in
-from nurture.store.schema import deliveries, subscribers
+from nurture.store.schema import consents, deliveries, subscribers
 from nurture.words import ConsultationId, SubscriberId
 
 D = deliveries.c
@@ -27,6 +27,7 @@ def forget(db: Connection, who: SubscriberId, empty: Sealed) -> None:
         )  # the hash among the suppressions must lead to no row
     )  # fmt: skip
     db.execute(update(deliveries).where(D.subscriber_id == who).values(email_bidx=None, provider_message=None))
+    db.execute(update(consents).where(consents.c.subscriber_id == who).values(evidence_sealed=None))
     db.execute(delete(notes).where(notes.c.subscriber_id == who))
     db.execute(delete(tags).where(tags.c.subscriber_id == who))
     db.execute(delete(act_people).where(act_people.c.target_id == who))

@@ -8,6 +8,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, func, select, update
 
 from nurture.store.schema import gates
+from nurture.words import storable
 
 G = gates.c
 
@@ -71,7 +72,8 @@ def shut(db: Connection, gate: Gate, why: str, by: str, wall: datetime, until: d
     if gate is Gate.STOP and db.dialect.name == "postgresql":
         db.execute(_ALONE)
     stood = db.execute(select(G.shut_at).where(G.name == gate).with_for_update()).scalar_one() is None
-    db.execute(update(gates).where(G.name == gate).values(shut_at=wall, until=until, why=why[:200], by=by[:120]))
+    text = {"why": storable(why)[:200], "by": storable(by)[:120]}
+    db.execute(update(gates).where(G.name == gate).values(shut_at=wall, until=until, **text))
     return stood
 
 

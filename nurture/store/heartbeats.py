@@ -21,6 +21,9 @@ LISTS = "suppression_lists"
 LISTS_TURN = "suppression_lists_turn"
 """When somebody last began to read them."""
 
+JOB = "job."
+"""Before the name of a job: when `nurture tick` last began it."""
+
 
 def beat(db: Connection, name: str, at: datetime) -> None:
     """Note an instant."""

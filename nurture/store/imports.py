@@ -10,7 +10,7 @@ from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.sealing import Place, Sealed
 from nurture.store.desk_schema import imports
 from nurture.store.schema import subscribers, suppressions
-from nurture.words import UserId
+from nurture.words import SubscriberId, UserId
 
 F, S = imports.c, subscribers.c
 
@@ -35,8 +35,8 @@ def report_place(key: str) -> Place:
     return Place("imports", "report", key)
 
 
-def add(db: Connection, key: str, content: Sealed, choices: str, by: UserId, wall: datetime) -> None:
-    """Keep a file."""
+def add(db: Connection, key: str, content: Sealed, choices: str, by: UserId | None, wall: datetime) -> None:
+    """Keep a file. `by`: None for whoever runs the service."""
     db.execute(insert(imports).values(id=key, made_at=wall, made_by=by, content_sealed=content, choices=choices))
 
 
@@ -71,6 +71,12 @@ def forget(db: Connection, before: datetime) -> None:
 def known(db: Connection, hashes: Sequence[bytes]) -> dict[bytes, SubscriberState]:
     """The state of whoever has one of these addresses, by its blind index."""
     rows = db.execute(select(S.email_bidx, S.state).where(S.email_bidx.in_(hashes))).all()
+    return {bytes(row[0]): row[1] for row in rows}
+
+
+def people(db: Connection, hashes: Sequence[bytes]) -> dict[bytes, SubscriberId]:
+    """Whoever has one of these addresses, by its blind index."""
+    rows = db.execute(select(S.email_bidx, S.id).where(S.email_bidx.in_(hashes))).all()
     return {bytes(row[0]): row[1] for row in rows}
 
 

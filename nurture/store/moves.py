@@ -36,7 +36,7 @@ from nurture.store import given, history
 from nurture.store.columns import Id, Instant
 from nurture.store.history import is_in
 from nurture.store.schedules import Schedule
-from nurture.store.schema import deliveries, enrollments, schedules, subscribers
+from nurture.store.schema import deliveries, enrollments, schedules, sequences, subscribers
 from nurture.store.sequences import RUNNING
 from nurture.words import DeliveryId, EnrollmentId, ScheduleId, SequenceId, StepKey, SubscriberId, new_id
 
@@ -252,3 +252,11 @@ def held(db: Connection, sequence: SequenceId, why: str, after: EnrollmentId | N
     query = select(E.id, E.subscriber_id, S.time_zone, E.paused_at).join(subscribers, S.id == E.subscriber_id)
     query = query.where(E.sequence_id == sequence, E.state == EnrollmentState.PAUSED, E.why == why).order_by(E.id).limit(most)
     return [Held(*row) for row in db.execute(query if after is None else query.where(E.id > after))]
+
+
+def count_held(db: Connection, why: str) -> dict[str, int]:
+    """How many readers are paused because of `why`, by the key of their sequence; sequences without any are left out."""
+    theirs = (E.state == EnrollmentState.PAUSED, E.why == why)
+    counted = select(E.sequence_id, func.count().label("readers")).where(*theirs).group_by(E.sequence_id).subquery()
+    query = select(sequences.c.key, counted.c.readers).join(counted, counted.c.sequence_id == sequences.c.id)
+    return {row[0]: row[1] for row in db.execute(query.order_by(sequences.c.key))}

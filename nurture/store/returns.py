@@ -1,5 +1,6 @@
 """Letters that were stopped before they left, and come back: the ledger's row is the same, so nothing is sent twice."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, exists, func, select, update
@@ -42,6 +43,32 @@ def scheduled(db: Connection, enrollment: EnrollmentId) -> tuple[DeliveryId, dat
     mine = (D.enrollment_id == enrollment, is_in(State.SCHEDULED))
     row = db.execute(select(D.id, D.planned_at, D.due_at).where(*mine).with_for_update()).first()
     return None if row is None else (row[0], row[1], row[2])
+
+
+@dataclass(frozen=True)
+class Promised:
+    """A letter of an enrollment as the ledger has it."""
+
+    state: State
+    planned: datetime
+    left: datetime | None
+    """When it left, or may have left (timeline); None while it has not."""
+
+
+def promised(db: Connection, enrollment: EnrollmentId, delivery: DeliveryId) -> Promised | None:
+    """One letter of an enrollment, locked until the transaction ends; None if there is none of that id."""
+    query = select(D.state, D.planned_at, func.coalesce(D.accepted_at, D.sent_at))
+    row = db.execute(query.where(D.id == delivery, D.enrollment_id == enrollment).with_for_update()).first()
+    return None if row is None else Promised(row[0], row[1], row[2])
+
+
+def last_left(db: Connection, enrollment: EnrollmentId, since: datetime) -> datetime | None:
+    """When the last letter of an enrollment left, or may have left, of those that did since then (real time); the answer is on
+    the timeline. None if there was none.
+    """
+    theirs = (D.enrollment_id == enrollment, D.sent_at.is_not(None), D.sending_at >= since)
+    found: datetime | None = db.scalar(select(func.max(func.coalesce(D.accepted_at, D.sent_at))).where(*theirs))
+    return found
 
 
 def promise(db: Connection, delivery: DeliveryId, due: datetime, by: str, wall: datetime, why: str) -> bool:

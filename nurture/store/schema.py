@@ -79,12 +79,14 @@ consents = Table(
     Column("wording_version", String(20), nullable=False),
     Column("source", String(200), nullable=False),
     Column("at", Instant, nullable=False),
+    Column("evidence_sealed", SealedColumn),
     CheckConstraint("act IN ('given', 'confirmed', 'withdrawn', 'restored')", name="act_known"),
     Index("ix_consents_subscriber_id", "subscriber_id"),  # the reader's own record, erasure
     Index("ix_consents_act", "act", "at"),  # sign-ups over time
     Index("ix_consents_source", "act", "source", "subscriber_id", "at"),  # people by where they came from; how many, and when
 )  # fmt: skip
-"""Append-only: what was shown, what was answered, when, from where."""
+"""Append-only: what was shown, what was answered, when, from where. `evidence_sealed`: what the list of another program says of
+when, and from which network address, somebody agreed, as JSON; erasing somebody deletes it."""
 
 suppressions = Table(
     "suppressions", metadata,

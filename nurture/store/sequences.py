@@ -22,7 +22,8 @@ from sqlalchemy import (
 )
 
 from nurture.domain.sequence import EnrollmentState, Step, read_step
-from nurture.store import given, pictures
+from nurture.domain.subscriber import Suppression
+from nurture.store import given, instance, pictures
 from nurture.store.columns import Instant
 from nurture.store.schema import editions, enrollments, sequences, steps, subscribers
 from nurture.words import EditionId, EnrollmentId, SequenceId, StepKey, SubscriberId, new_id
@@ -98,8 +99,50 @@ class Enrolled:
 
 
 def all_keys(db: Connection) -> list[str]:
-    """The keys of all sequences, in order."""
+    """The keys of all sequences, in alphabetical order: for lists only, since no sequence is "the first" by its name."""
     return list(db.scalars(select(sequences.c.key).order_by(sequences.c.key)))
+
+
+_SIGN_UP = "sign_up_sequence"
+
+
+def sign_up_key(db: Connection) -> str | None:
+    """The key of the sequence that sign-ups begin; None without any sequence.
+
+    Before anything has been stored (`settle_sign_up`) it is the first by its key, as in versions that stored nothing.
+    """
+    keys, chosen = all_keys(db), instance.get(db, _SIGN_UP)
+    return chosen if chosen in keys else next(iter(keys), None)
+
+
+def settle_sign_up(db: Connection, otherwise: str) -> None:
+    """Store the sequence that sign-ups begin now, or `otherwise` where there is none yet: another one that is added later does
+    not change it.
+    """
+    instance.agree(db, _SIGN_UP, sign_up_key(db) or otherwise)
+
+
+def choose_sign_up(db: Connection, key: str) -> None:
+    """Have sign-ups begin another sequence from now on. Who has signed up already goes on as they are."""
+    instance.put(db, _SIGN_UP, key)
+
+
+@dataclass(frozen=True)
+class Titled:
+    """A sequence as a list of them names it."""
+
+    id: SequenceId
+    key: str
+    title: str
+    letters: int
+    """How many letters readers who begin now get."""
+
+
+def titles(db: Connection) -> list[Titled]:
+    """All sequences, in the order of their keys."""
+    s = sequences.c
+    letters = select(func.count()).where(steps.c.sequence_id == s.id, steps.c.removed.is_(False)).scalar_subquery()
+    return [Titled(*row) for row in db.execute(select(s.id, s.key, s.title, letters).order_by(s.key))]
 
 
 def load(db: Connection, key: str | None = None, sequence: SequenceId | None = None) -> StoredSequence | None:
@@ -197,6 +240,13 @@ def enrollments_of(db: Connection, who: SubscriberId) -> list[Enrolled]:
     """All enrollments of a person, newest first."""
     query = select(*_COLUMNS).join(subscribers, subscribers.c.id == E.subscriber_id).where(E.subscriber_id == who)
     return [Enrolled(*row) for row in db.execute(query.order_by(E.started_at.desc(), E.id))]
+
+
+def ended_by_leaving(db: Connection, who: SubscriberId) -> list[Enrolled]:
+    """What a person's last unsubscribe ended, oldest first: not what an earlier one did, which they came back from."""
+    query = select(*_COLUMNS).join(subscribers, subscribers.c.id == E.subscriber_id)
+    ended = (E.state == EnrollmentState.EXITED, E.why == Suppression.UNSUBSCRIBED.value, E.ended_at == subscribers.c.left_at)
+    return [Enrolled(*row) for row in db.execute(query.where(E.subscriber_id == who, *ended).order_by(E.started_at, E.id))]
 
 
 @dataclass(frozen=True)

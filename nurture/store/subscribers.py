@@ -8,6 +8,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.sealing import Place, Sealed
+from nurture.store import departures
+from nurture.store.departures import DepartureKind
 from nurture.store.schema import consents, subscribers, suppressions
 from nurture.words import SubscriberId, new_id
 
@@ -126,21 +128,25 @@ def set_state(
     db.execute(update(subscribers).where(S.id == who).values(state=state, **when))
 
 
+def evidence_place(consent: str) -> Place:
+    """Where the evidence of one line of the consent record is sealed."""
+    return Place("consents", "evidence", consent)
+
+
 def record_consent(
-    db: Connection, who: SubscriberId, act: str, wording: str, wording_version: str, source: str, at: datetime
-) -> None:
-    """Append to the consent record. `act`: given, confirmed, withdrawn or restored."""
+    db: Connection, who: SubscriberId, act: str, wording: str, wording_version: str, source: str, at: datetime,
+    consent: str = "", evidence: Sealed | None = None,
+) -> None:  # fmt: skip
+    """Append to the consent record. `act`: given, confirmed, withdrawn or restored.
+
+    `consent`: the id of the new line, needed with `evidence`, which is sealed for it (`evidence_place`).
+    """
     db.execute(
         insert(consents).values(
-            id=new_id(),
-            subscriber_id=who,
-            act=act,
-            wording=wording,
-            wording_version=wording_version,
-            source=source,
-            at=at,
+            id=consent or new_id(), subscriber_id=who, act=act, wording=wording, wording_version=wording_version,
+            source=source, at=at, evidence_sealed=evidence,
         )
-    )
+    )  # fmt: skip
 
 
 def agreed_to(db: Connection, who: SubscriberId) -> tuple[str, str]:
@@ -160,13 +166,21 @@ def last_yes(db: Connection, who: SubscriberId) -> datetime | None:
 
 
 def suppress(db: Connection, email_bidx: bytes, reason: Suppression, at: datetime) -> None:
-    """Never mail this address again, for `reason`. An earlier bounce or complaint is kept: it weighs more."""
+    """Never mail this address again, for `reason`. An earlier bounce or complaint is kept: it weighs more. The journal of
+    departures learns of it when the transaction has committed.
+    """
     dialect = sqlite if db.dialect.name == "sqlite" else postgresql
     written = dialect.insert(suppressions).values(email_bidx=email_bidx, reason=reason, at=at)
-    if reason in (Suppression.UNSUBSCRIBED, Suppression.ERASED):
-        db.execute(written.on_conflict_do_nothing())
+    news = {"index_elements": ["email_bidx"], "set_": {"reason": reason, "at": at}}
+    if reason is Suppression.UNSUBSCRIBED:
+        changed = db.execute(written.on_conflict_do_nothing())
+    elif reason is Suppression.ERASED:
+        taken_back_alike = suppressions.c.reason == Suppression.UNSUBSCRIBED
+        changed = db.execute(written.on_conflict_do_update(**news, where=taken_back_alike))
     else:
-        db.execute(written.on_conflict_do_update(index_elements=["email_bidx"], set_={"reason": reason, "at": at}))
+        changed = db.execute(written.on_conflict_do_update(**news))
+    if changed.rowcount or reason is Suppression.ERASED:  # an erasure is news whatever was known of the address
+        departures.note(db, departures.kind_of(reason), email_bidx, at)
 
 
 def suppression(db: Connection, email_bidx: bytes) -> Suppression | None:
@@ -174,13 +188,42 @@ def suppression(db: Connection, email_bidx: bytes) -> Suppression | None:
     return db.scalar(select(suppressions.c.reason).where(suppressions.c.email_bidx == email_bidx))
 
 
-def lift_suppression(db: Connection, email_bidx: bytes) -> bool:
-    """A reader came back by their own act: lift an unsubscribe or an erasure, never a bounce or a complaint. Returns whether
-    there was one.
+def lift_suppression(db: Connection, email_bidx: bytes, at: datetime) -> bool:
+    """A reader came back at `at` (timeline) by their own act: lift an unsubscribe or an erasure, never a bounce or a complaint.
+    Returns whether there was one. The journal of departures learns of it when the transaction has committed.
     """
     liftable = (Suppression.UNSUBSCRIBED, Suppression.ERASED)
     theirs = (suppressions.c.email_bidx == email_bidx, suppressions.c.reason.in_(liftable))
-    return bool(db.execute(delete(suppressions).where(*theirs)).rowcount)
+    lifted = bool(db.execute(delete(suppressions).where(*theirs)).rowcount)
+    if lifted:
+        departures.note(db, DepartureKind.RETURNED, email_bidx, at)
+    return lifted
+
+
+def suppressed(db: Connection) -> dict[bytes, tuple[Suppression, datetime]]:
+    """Every address that must not be mailed: why, and since when (timeline)."""
+    rows = db.execute(select(suppressions.c.email_bidx, suppressions.c.reason, suppressions.c.at))
+    return {bytes(row[0]): (row[1], row[2]) for row in rows}
+
+
+def last_return(db: Connection, email_bidx: bytes) -> datetime | None:
+    """When the reader with that address last came onto the list by their own act: confirmed, or took an unsubscribe back."""
+    acts = (consents.c.subscriber_id == S.id, consents.c.act.in_(("confirmed", "restored")))
+    found: datetime | None = db.scalar(select(func.max(consents.c.at)).where(S.email_bidx == email_bidx, *acts))
+    return found
+
+
+def is_on_file(db: Connection, email_bidx: bytes) -> bool:
+    """Whether there is a person with that address. An erased one has none any more."""
+    return db.execute(select(S.id).where(S.email_bidx == email_bidx, S.state != SubscriberState.ERASED)).first() is not None
+
+
+def half_erased(db: Connection) -> list[SubscriberId]:
+    """People whose erasure was replayed from the journal and whose values are still here: their row is marked, and is still
+    found by their address.
+    """
+    still = suppressions.c.email_bidx == S.email_bidx
+    return [row[0] for row in db.execute(select(S.id).where(S.state == SubscriberState.ERASED, still))]
 
 
 def delete_unconfirmed(db: Connection, before: datetime) -> int:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, select
 from nurture.domain.delivery import Kind, State
 from nurture.sealing import Sealed
 from nurture.store.history import is_in
-from nurture.store.schema import deliveries, subscribers
+from nurture.store.schema import deliveries, enrollments, sequences, subscribers
 from nurture.words import StepKey, SubscriberId
 
 D, S = deliveries.c, subscribers.c
@@ -23,6 +23,8 @@ class Coming:
     email: Sealed
     step: StepKey
     due: datetime
+    sequence: str
+    """The key of its sequence."""
 
 
 def coming(db: Connection, since: datetime | None, until: datetime, most: int) -> tuple[int, list[Coming]]:
@@ -31,10 +33,14 @@ def coming(db: Connection, since: datetime | None, until: datetime, most: int) -
     if since is not None:
         mine.append(D.due_at >= since)
     count = db.execute(select(func.count()).select_from(deliveries).where(*mine)).scalar_one()
-    query = select(D.subscriber_id, S.first_name_sealed, S.email_sealed, D.step_key, D.due_at).join(
-        subscribers, S.id == D.subscriber_id
+    first = select(D.id).where(*mine).order_by(D.due_at, D.id).limit(most)
+    query = (
+        select(D.subscriber_id, S.first_name_sealed, S.email_sealed, D.step_key, D.due_at, sequences.c.key)
+        .join(subscribers, S.id == D.subscriber_id)
+        .join(enrollments, enrollments.c.id == D.enrollment_id)
+        .join(sequences, sequences.c.id == enrollments.c.sequence_id)
     )
-    rows = db.execute(query.where(*mine).order_by(D.due_at, D.id).limit(most))
+    rows = db.execute(query.where(D.id.in_(first)).order_by(D.due_at, D.id))
     return count, [Coming(*row) for row in rows]
 
 

@@ -66,8 +66,20 @@ def everyone(db: Connection) -> list[User]:
     return [User(*row) for row in db.execute(select(*_COLUMNS).order_by(U.created_at, U.id))]
 
 
+_ACCOUNTS = 0x6E75727475726523
+"""Advisory lock on PostgreSQL, taken by whoever decides on accounts by looking at all of them."""
+
+
+def hold(db: Connection) -> None:
+    """From here to the end of the transaction nobody else adds or removes an account, or changes its role. Take it before
+    anything is read. SQLite has one writer anyway.
+    """
+    if db.dialect.name == "postgresql":
+        db.execute(select(func.pg_advisory_xact_lock(_ACCOUNTS)))
+
+
 def owners(db: Connection) -> int:
-    """How many owners there are."""
+    """How many owners there are; whoever acts on it holds the accounts (`hold`)."""
     return db.execute(select(func.count()).select_from(users).where(U.role == Role.OWNER)).scalar_one()
 
 

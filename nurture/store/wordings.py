@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from nurture.store.desk_schema import wordings
 from nurture.words import UserId
@@ -20,6 +20,16 @@ class Wording:
     written: datetime | None = None
     """Real time; None: it came with the service."""
     by: UserId | None = None
+
+
+_WORDINGS = 0x6E75727475726524
+"""Advisory lock on PostgreSQL, taken by whoever writes a wording."""
+
+
+def hold(db: Connection) -> None:
+    """From here to the end of the transaction nobody else writes a wording: each gets a version of its own."""
+    if db.dialect.name == "postgresql":
+        db.execute(select(func.pg_advisory_xact_lock(_WORDINGS)))
 
 
 def everything(db: Connection) -> list[Wording]:

@@ -17,7 +17,7 @@ _FORM = {
     "required": ["email", "consent"],
     "properties": {
         "email": {"type": "string", "format": "email"},
-        "first_name": {"type": "string", "maxLength": 40},
+        "first_name": {"type": "string", "description": "kept as far as it is a name, at most 40 characters"},
         "time_zone": {"type": "string", "description": "IANA name, such as Europe/Berlin"},
         "consent": {"type": "string", "description": "sent when the box is ticked, such as `on`; never preset"},
     },

@@ -4,17 +4,20 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, current_app, g, make_response, render_template, request
+from flask import Flask, Request, Response, abort, current_app, g, make_response, render_template, request
 from jinja2 import StrictUndefined
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.datastructures import ImmutableMultiDict, MultiDict
 from werkzeug.exceptions import HTTPException
+from werkzeug.utils import cached_property
 
 from nurture import __version__, log
 from nurture.letters.layout import crisis_lines
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime, keep_up
 from nurture.settings import is_loopback
+from nurture.words import storable
 
 _log = log.get(__name__)
 
@@ -61,6 +64,31 @@ _ERRORS = {
         "We cannot reach our records right now, so nothing was changed. Please try again shortly.",
     ),
 }
+
+
+class StorableRequest(Request):
+    """A request whose fields hold no NUL, which PostgreSQL refuses to store or to compare with. Bytes that are not UTF-8 the
+    library has replaced already.
+    """
+
+    @cached_property
+    def form(self) -> MultiDict[str, str]:  # type: ignore[override]
+        """The fields of a form."""
+        return _storable(super().form)
+
+    @cached_property
+    def args(self) -> MultiDict[str, str]:
+        """The fields of the query."""
+        return _storable(super().args)
+
+
+def _storable(fields: MultiDict[str, str]) -> MultiDict[str, str]:
+    return ImmutableMultiDict([(storable(name), storable(value)) for name, value in fields.items(multi=True)])
+
+
+def _no_nul_in_path() -> None:
+    if "\0" in request.path:
+        abort(404)
 
 
 def rt() -> Runtime:
@@ -137,22 +165,33 @@ def _refused(error: HTTPException) -> Response:
     if error.response is not None:
         return make_response(error.response)
     heading, text = _ERRORS.get(code, _ERRORS[400 if code < 500 else 500])
-    response = message(code, heading, text)
+    response = _error_page(code, heading, text)
     if code == 405 and getattr(error, "valid_methods", None):
         response.headers["Allow"] = ", ".join(error.valid_methods)  # type: ignore[attr-defined]
     return response
 
 
 def _no_database(error: Exception) -> Response:
-    _log.error("database_unreachable", error=type(error).__name__)
-    response = message(503, *_ERRORS[503])
+    _log.error("database_unreachable", endpoint=request.endpoint, exc_info=error)
+    response = _error_page(503, *_ERRORS[503])
     response.headers["Retry-After"] = "30"
     return response
 
 
 def _broken(error: Exception) -> Response:
-    _log.error("page_failed", place=request.endpoint, exc_info=error)
-    return message(500, *_ERRORS[500])
+    _log.error("page_failed", endpoint=request.endpoint, exc_info=error)
+    return _error_page(500, *_ERRORS[500])
+
+
+def _error_page(status: int, heading: str, text: str) -> Response:
+    """The page of an error. Where the page itself fails (a template is missing or broken), its words as plain text: a handler
+    of errors that raises would close the connection without an answer.
+    """
+    try:
+        return message(status, heading, text)
+    except Exception as error:
+        _log.error("page_failed", endpoint=request.endpoint, exc_info=error)
+        return Response(f"{heading}. {text}\n", 500 if status < 500 else status, mimetype="text/plain")
 
 
 def prepare(app: Flask) -> None:
@@ -160,6 +199,8 @@ def prepare(app: Flask) -> None:
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = MOST_BYTES
     app.jinja_env.undefined = StrictUndefined
+    app.request_class = StorableRequest
+    app.before_request(_no_nul_in_path)
     app.before_request(_keep_up)
     app.after_request(_secure)
     app.register_error_handler(HTTPException, _refused)

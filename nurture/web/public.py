@@ -4,7 +4,8 @@ from flask import Blueprint, Response, abort, redirect, request, url_for
 
 from nurture.mailers.outbox import Outbox
 from nurture.services import goals, setup, signup, wordings
-from nurture.services.addresses import InputRefused, parse_address, parse_first_name, parse_time_zone
+from nurture.services.addresses import InputRefused, parse_address, parse_time_zone
+from nurture.services.form_values import clean_first_name, tidy_address
 from nurture.tokens import Purpose, TokenRefused
 from nurture.web.pages import is_cross_site, page, rt, takes_test_names
 from nurture.words import SubscriberId
@@ -45,21 +46,17 @@ def subscribe() -> Response:
     typed = {name: request.form.get(name, "") for name in ("email", "first_name", "time_zone", "sender", "wording")}
     consent = _ticked("consent")
     errors: dict[str, str] = {}
-    address = first_name = None
+    address = None
     try:
-        address = parse_address(typed["email"], test_names=takes_test_names())
+        address = parse_address(tidy_address(typed["email"]), test_names=takes_test_names())
     except InputRefused as refused:
         errors["email"] = str(refused)
-    try:
-        first_name = parse_first_name(typed["first_name"])
-    except InputRefused as refused:
-        errors["first_name"] = str(refused)
     if not consent:
         errors["consent"] = "Please tick the box if you want the letters. Without it we must not write to you."
-    if errors or address is None or first_name is None:
+    if errors or address is None:
         return _home(422, {**typed, "consent": consent}, errors)
-    zone = parse_time_zone(typed["time_zone"], rt().settings.time_zone)
-    signup.subscribe(rt(), signup.SignUp(address, first_name, zone, "/", typed["sender"] == "plain", typed["wording"]))
+    name, zone = clean_first_name(typed["first_name"]), parse_time_zone(typed["time_zone"], rt().settings.time_zone)
+    signup.subscribe(rt(), signup.SignUp(address, name, zone, "/", typed["sender"] == "plain", typed["wording"]))
     return redirect(url_for("public.check_your_inbox"), 303)  # type: ignore[return-value]
 
 
@@ -109,7 +106,7 @@ def request_consultation() -> Response:
         elif len(typed[name]) > most:
             errors[name] = f"Please use at most {most} characters."
     try:
-        address = parse_address(typed["email"], test_names=takes_test_names())
+        address = parse_address(tidy_address(typed["email"]), test_names=takes_test_names())
     except InputRefused as refused:
         errors["email"], address = str(refused), None
     if typed["contact_way"] not in _WAYS:

@@ -1,7 +1,11 @@
 """The command line, as processes."""
 
 import json
+import os
+import pty
 import socket
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -168,19 +172,46 @@ def test_wrong_use_is_code_two(tmp_path: Path) -> None:
     assert nurture("--help", env=environment(tmp_path)).returncode == 0
 
 
-def test_serving_prints_where_to_go_and_stops_when_told(tmp_path: Path) -> None:
+def test_serving_prints_where_to_go_on_a_terminal_and_stops_when_told(tmp_path: Path) -> None:
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     env = environment(tmp_path, listen=f"127.0.0.1:{port}", base_url=base, tick_seconds=0.2)
     nurture("init", env=env)
-    log = tmp_path / "log"
-    with running([*NURTURE, "serve"], env, log, base + "/healthz") as process:
-        answers(base + "/readyz")
-    said = log.read_text()
-    assert process.returncode == 0
-    for part in (f"{base}/\n", f"{base}/desk/\n", f"{base}/outbox\n", f"{base}/api/v1/openapi.json", f"{base}/desk/login/"):
-        assert part in said
-    assert '"event": "scheduler_stopped"' in said
+    ours, theirs = pty.openpty()
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([*NURTURE, "serve"], env=env, cwd=ROOT, stdout=theirs, stderr=log, start_new_session=True)
+    os.close(theirs)
+    answers(base + "/readyz")
+    process.terminate()
+    assert process.wait(60) == 0
+    said = b""
+    with suppress(OSError):  # the end of a terminal that nobody holds any more
+        while read := os.read(ours, 65536):
+            said += read
+    os.close(ours)
+    for part in (
+        f"{base}/\r\n",
+        f"{base}/desk/\r\n",
+        f"{base}/outbox\r\n",
+        f"{base}/api/v1/openapi.json",
+        f"{base}/desk/login/",
+    ):
+        assert part in said.decode()
+    events = [json.loads(line)["event"] for line in (tmp_path / "log").read_text().splitlines()]
+    assert events[0] == "serving"
+    assert "scheduler_stopped" in events
+
+
+def test_the_first_owners_link_is_a_command_where_nobody_sees_the_start(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    nurture("init", env=env)
+    first = nurture("users", "login-link", "--first", env=env)
+    assert "http://127.0.0.1:8000/desk/login/" in first.stdout
+    assert nurture("users", "login-link", env=env).returncode == 2
+    assert nurture("users", "login-link", "--first", "sam@example.org", env=env).returncode == 2
+    nurture("users", "add", "sam@example.org", env=env)
+    for name in ("login-link", "link"):
+        assert "/desk/login/" in nurture("users", name, "sam@example.org", env=env).stdout
 
 
 def test_a_port_in_use_is_said_at_once(tmp_path: Path) -> None:

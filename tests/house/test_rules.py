@@ -47,7 +47,7 @@ def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from commands(command, f"{prefix}{name} ")
-        else:
+        elif not command.hidden:  # an old name
             yield f"{prefix}{name}", command
 
 

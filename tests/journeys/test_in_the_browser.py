@@ -17,8 +17,11 @@ from tests.processes import NURTURE, environment, free_port, nurture, running
 class Service:
     """A running service and its outbox."""
 
-    def __init__(self, folder: Path, url: str, log: Path) -> None:
-        self.url, self.log, self.box = url, log, Outbox(folder / "outbox")
+    def __init__(self, folder: Path, url: str, log: Path, env: dict[str, str]) -> None:
+        self.url, self.log, self.env, self.box = url, log, env, Outbox(folder / "outbox")
+
+    def login_link(self) -> str:
+        return nurture("users", "login-link", "--first", env=self.env).stdout.split()[-1]
 
     def mails(self) -> list[Stored]:
         return list(reversed(self.box.index()))
@@ -44,7 +47,7 @@ def service(request: pytest.FixtureRequest, database_url: str, tmp_path: Path): 
     )  # fmt: skip
     assert nurture("init", env=env).returncode == 0
     with running([*NURTURE, "serve"], env, tmp_path / "log", url + "/healthz"):
-        yield Service(tmp_path, url, tmp_path / "log")
+        yield Service(tmp_path, url, tmp_path / "log", env)
 
 
 def sign_up(page: Page, service: Service, email: str = "robin.quill@example.org", name: str = "Robin") -> None:
@@ -100,7 +103,7 @@ def test_from_the_form_to_the_last_letter_and_a_request_for_a_call(page: Page, s
     page.locator("form[action='/consultation'] button").click()
     expect(page).to_have_url(re.compile("/consultation/sent$"))
     notice = service.wait_for(8)[-1]
-    page.goto(next(iter(re.findall(r"http://\S+/desk/login/\S+", service.log.read_text()))))
+    page.goto(service.login_link())
     page.get_by_role("button").click()
     expect(page).to_have_url(re.compile("/desk/$"))
     page.goto(link(notice, "/desk/consultations/"))

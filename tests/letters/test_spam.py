@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from nurture.domain.delivery import Kind
 from nurture.letters.compiler import compile_letter
 from nurture.letters.source import read_folder
-from nurture.mailers.base import Mail, Sender, as_message, headers
+from nurture.mailers.base import Mail, Sender, as_bytes, headers
 from nurture.runtime import shipped
 from nurture.words import DeliveryId, RequestId, new_id
 from tests.letters.samples import BASE, a_sample
@@ -31,7 +31,7 @@ def as_sent(subject: str, html: str, text: str) -> bytes:
         "Received: from mail.letters.example.org (mail.letters.example.org [167.89.12.34])\r\n"
         f"\tby mx.example.net with ESMTPS; {format_datetime(mail.at)}\r\n"
     )
-    return received.encode() + as_message(mail).as_bytes()
+    return received.encode() + as_bytes(mail)
 
 
 def judged(mail: bytes) -> tuple[float, list[str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nurture.domain.delivery import Accepted, Kind, Outcome, Refused
-from nurture.mailers.base import Mail, MailRefused, Picture, Sender, as_message, headers
+from nurture.mailers.base import Mail, MailRefused, Picture, Sender, as_bytes, headers
 from nurture.mailers.outbox import Outbox
 from nurture.words import DeliveryId, RequestId, new_id
 from tests.pictures import drawing
@@ -52,7 +52,7 @@ def test_what_was_sent_is_what_is_read(tmp_path: Path) -> None:
     assert stored.message["From"].addresses[0].display_name == "Dana Ünal"
     assert stored.message["Message-ID"] == f"<{mail.delivery}@letters.example.org>"
     assert stored.message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
-    assert stored.message["List-Unsubscribe"].startswith("<https://letters.example.org/unsubscribe/TOKEN>, <mailto:")
+    assert stored.message["List-Unsubscribe"] == "<https://letters.example.org/unsubscribe/TOKEN>"
     assert stored.message["List-Id"] == "<letters.letters.example.org>"
     assert stored.message["Auto-Submitted"] == "auto-generated"
 
@@ -70,13 +70,13 @@ def test_nothing_can_smuggle_a_header_in(where: str, bad: str) -> None:
         given = {"sender": Sender("dana@example.org", bad, "r@example.org", "https://letters.example.org")}
     if where == "headers":
         given = {"headers": {"List-Id": bad}}
-    with pytest.raises(MailRefused, match="line break or NUL"):
+    with pytest.raises(MailRefused, match=r"smuggle in other headers|line break, NUL|one plain e-mail address"):
         a_mail(**given)
 
 
 def test_no_line_of_a_mail_is_longer_than_the_standard_allows() -> None:
     mail = a_mail(text="wört " * 2000 + "\n", html="<p>" + "wört " * 2000 + "</p>\n", subject="ä" * 400)
-    assert max(len(line) for line in as_message(mail).as_bytes().split(b"\r\n")) <= 998
+    assert max(len(line) for line in as_bytes(mail).split(b"\r\n")) <= 998
 
 
 def test_a_notice_to_the_therapist_has_no_list_headers() -> None:

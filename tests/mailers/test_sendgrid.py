@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nurture.characters import BREAKS_HEADERS
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
 from nurture.letters.imaging import develop
 from nurture.mailers.base import Picture, headers
@@ -161,9 +162,9 @@ def test_a_refused_key_concerns_everyone_and_a_bad_address_only_itself(server: S
         refused = mailer(server, key).post(a_mail())
         assert isinstance(refused, Refused)
         assert refused.everyone
-    rejected = mailer(server).post(a_mail(to="not an address"))
+    rejected = mailer(server).post(a_mail(to="robin@nowhere"))
     assert isinstance(rejected, Rejected)
-    assert "not an address" not in rejected.why, "SendGrid's message may quote the address; the field is enough"
+    assert "robin" not in rejected.why, "SendGrid's message may quote the address; the field is enough"
 
 
 def test_without_a_connection_nothing_has_left(server: SendGridServer, tmp_path: Path) -> None:
@@ -222,15 +223,18 @@ TEXTS = st.text(max_size=60) | st.sampled_from(['"quoted"', "nurture", "\\", "li
 ENCLOSED = st.builds(Picture, st.binary(), st.sampled_from(["png", "jpeg"]), st.sampled_from(["one", "two"]))
 
 
+ADDRESSES = st.from_regex(r"[A-Za-z0-9!#$%&'*+/^_`{|}~-]{1,64}@[a-z0-9-]{1,63}\.example", fullmatch=True)
+
+
 @given(
-    to=TEXTS, subject=TEXTS, text=TEXTS, html=TEXTS, logo=st.none() | st.builds(Picture, st.binary(), st.just("png")),
+    to=ADDRESSES, subject=TEXTS, text=TEXTS, html=TEXTS, logo=st.none() | st.builds(Picture, st.binary(), st.just("png")),
     pictures=st.lists(ENCLOSED, max_size=2),
 )  # fmt: skip
 def test_the_quick_body_is_the_one_the_sdk_builds(
     to: str, subject: str, text: str, html: str, logo: Picture | None, pictures: list[Picture]
 ) -> None:
     def one_line(value: str) -> str:
-        return " ".join(value.split()).replace("\0", "")
+        return BREAKS_HEADERS.sub("", " ".join(value.split()))
 
     sender = replace(SENDER, logo=logo)
     mail = a_mail(
@@ -241,5 +245,5 @@ def test_the_quick_body_is_the_one_the_sdk_builds(
     assert [each["content_id"] for each in json.loads(written(mail)).get("attachments", [])] == [
         *(["logo"] if logo else []), *(picture.cid for picture in pictures),
     ]  # fmt: skip
-    odd = a_mail(to=one_line(to), headers=headers(mail.sender, mail.kind, mail.delivery, None))
+    odd = a_mail(to=to, headers=headers(mail.sender, mail.kind, mail.delivery, None))
     assert json.loads(written(odd))["personalizations"][0]["to"] == [{"email": odd.to}]

@@ -152,6 +152,11 @@ class Postgres:
         """Drop a database, whoever is still connected."""
         self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def names(self) -> list[str]:
+        """Names of its databases."""
+        with psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True) as connection:
+            return [row[0] for row in connection.execute("SELECT datname FROM pg_database")]
+
     def end_connections(self, name: str) -> int:
         """End every connection to a database, in mid-transaction or not; returns how many there were."""
         statement = sql.SQL("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = {}")

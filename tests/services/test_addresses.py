@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nurture.services.addresses import MOST_NAME, Address, InputRefused, parse_address, parse_first_name, parse_time_zone
+from nurture.services.addresses import Address, InputRefused, parse_address, parse_time_zone
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates, controls and all
 RIGHT_TO_LEFT, ZERO_WIDTH, LONE_SURROGATE = "\u202e", "\u200b", "\ud800"
@@ -21,7 +21,7 @@ RIGHT_TO_LEFT, ZERO_WIDTH, LONE_SURROGATE = "\u202e", "\u200b", "\ud800"
         ("Robin@Example.ORG", "Robin@example.org", "robin@example.org"),
         ("robin+letters@example.org", "robin+letters@example.org", "robin+letters@example.org"),
         ("r.o.b.i.n@example.org", "r.o.b.i.n@example.org", "r.o.b.i.n@example.org"),
-        ("o'neil_!#$%&*/=?^`{|}~-@example.org", "o'neil_!#$%&*/=?^`{|}~-@example.org", "o'neil_!#$%&*/=?^`{|}~-@example.org"),
+        ("o'neil_!#$%&*/?=^`{|}~-@example.org", "o'neil_!#$%&*/?=^`{|}~-@example.org", "o'neil_!#$%&*/?=^`{|}~-@example.org"),
         ("robin@bücher.example", "robin@xn--bcher-kva.example", "robin@xn--bcher-kva.example"),
         ("robin@BÜCHER.example", "robin@xn--bcher-kva.example", "robin@xn--bcher-kva.example"),
         ("robin@bu\u0308cher.example", "robin@xn--bcher-kva.example", "robin@xn--bcher-kva.example"),
@@ -54,6 +54,7 @@ def test_addresses_that_may_belong_to_two_people_stay_two(pair: tuple[str, str])
         '"robin"@example.org', '"ro bin"@example.org', '"robin@home"@example.org',
         "robin@[192.0.2.1]", "robin@[IPv6:2001:db8::1]", "robin@192.0.2.1",
         "Robin <robin@example.org>", "<robin@example.org>", "mailto:robin@example.org",
+        "=?utf-8?q?victim=40evil.example=2C?=@example.org", "=?utf-8?b?dmljdGlt?=@example.org", "a=?b@example.org",
         "robin@example.org,kim@example.org", "robin@example.org;kim@example.org", "robin@example.org kim@example.org",
         "robin(at home)@example.org", "rōbin@example.org", "😀@example.org", "robin@😀😀.example..org", "robin@xn--a.org",
     ],
@@ -111,77 +112,6 @@ def test_an_address_prints_without_itself() -> None:
     assert {repr(address), str(address), f"{address}"} == {"Address(‹sealed›)"}
     assert repr([address]) == "[Address(‹sealed›)]"
     assert address == Address("robin@example.org", "robin@example.org")
-
-
-# First names
-
-
-@pytest.mark.parametrize(
-    ("typed", "name"),
-    [
-        ("Robin", "Robin"),
-        ("Zoë", "Zoë"),
-        ("Zoe\u0308", "Zoë"),
-        ("O'Neil", "O'Neil"),
-        ("O’Neil", "O’Neil"),
-        ("José-María", "José-María"),
-        ("Ng", "Ng"),
-        ("X", "X"),
-        ("日本", "日本"),
-        ("अनु", "अनु"),
-        ("محمد", "محمد"),
-        ("Nguyễn Văn", "Nguyễn Văn"),
-        ("q\u0307\u0323", "q\u0323\u0307"),
-        ("J. R.", "J. R."),
-        ("J.R.R.", "J.R.R."),
-        ("St. John", "St. John"),
-        ("  Anna   Lena ", "Anna Lena"),
-        ("Anna\nLena\r\n", "Anna Lena"),
-        ("Anna\u2028Lena\tM", "Anna Lena M"),
-        ("e\u0301" * 40, "é" * 40),
-        ("a" * 40, "a" * 40),
-        ("", ""),
-        (" \r\n ", ""),
-    ],
-    ids=ascii,
-)
-def test_a_name_of_any_script_is_taken_on_one_line(typed: str, name: str) -> None:
-    assert parse_first_name(typed) == name
-
-
-@pytest.mark.parametrize(
-    "typed",
-    [
-        "Robin2", "٣", "R0bin", "http://example.org", "https:example", "//example", "www.example", "visit example.com",
-        "Win at casino.example", "example.COM", "example.рф", "ex.ample.c o", "<script>", "<b>Robin</b>", "Robin & Kim",
-        "robin@example", "😀", "Robin 😀", "Robin!", "Robin, hi", "a/b", "a\\b", "{{ reader }}", "{% raw %}", "%s", "`Robin`",
-        '"Robin"', "=cmd|x", "+Robin", "...", "'", "- -", "\u0301", "Robin\0", "Ro\x1bbin", "Robin\x7f",
-        f"{RIGHT_TO_LEFT}nibor", f"Ro{ZERO_WIDTH}bin", f"Robin{LONE_SURROGATE}", "example。com", "example．com",
-    ],
-    ids=ascii,
-)  # fmt: skip
-def test_what_is_no_name_is_refused(typed: str) -> None:
-    with pytest.raises(InputRefused, match="Please use letters only; spaces, hyphens, apostrophes and dots are fine too"):
-        parse_first_name(typed)
-
-
-@pytest.mark.parametrize("typed", ["a" * 41, "x" * 10_000, "a\u0301\u0302" * 21], ids=["41", "10 kB", "marks"])
-def test_a_name_that_is_too_long_is_refused_with_the_limit(typed: str) -> None:
-    with pytest.raises(InputRefused, match=f"at most {MOST_NAME} characters"):
-        parse_first_name(typed)
-
-
-@settings(max_examples=300)
-@given(ANY_TEXT)
-def test_any_text_becomes_one_short_line_or_is_refused(typed: str) -> None:
-    try:
-        name = parse_first_name(typed)
-    except InputRefused:
-        return
-    assert len(name) <= MOST_NAME
-    assert len(name.splitlines()) <= 1
-    assert not set(name) & set('<>&"{}%/\\@:;=+0123456789')
-    assert parse_first_name(name) == name
 
 
 # Time zones

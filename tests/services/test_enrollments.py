@@ -1,5 +1,6 @@
 """What the desk does to one reader loses nothing, repeats nothing, and can be taken back."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,7 +16,18 @@ from nurture.domain.sequence import EnrollmentState
 from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
 from nurture.services import preferences
-from nurture.services.enrollments import Act, ActRefused, pause, put_back, resume, send_later, send_next_now, stop
+from nurture.services.enrollments import (
+    Act,
+    ActRefused,
+    Done,
+    TooLate,
+    pause,
+    put_back,
+    resume,
+    send_later,
+    send_next_now,
+    stop,
+)
 from nurture.services.preferences import Exit
 from nurture.store import schema, sequences
 from nurture.store.history import story
@@ -255,13 +267,53 @@ def test_sending_now_can_be_taken_back_until_it_has_left(rt: Runtime, clock: Man
     clock.advance(hours=22)
     done = send_next_now(rt, enrollment, ME)
     assert done.before
-    assert send_later(rt, enrollment, done.before, ME).due == promised == due(rt, reader)
+    assert done.delivery
+    assert send_later(rt, enrollment, done.delivery, done.before, ME).due == promised == due(rt, reader)
     assert run_tick(rt).claimed == 0
     send_next_now(rt, enrollment, ME)
-    run_tick(rt)
     clock.at = promised + timedelta(hours=1)
     with pytest.raises(ActRefused, match="is past"):
-        send_later(rt, enrollment, promised, ME)
+        send_later(rt, enrollment, done.delivery, promised, ME)
+
+
+def test_an_undo_after_the_letter_has_left_says_when_and_moves_no_other_letter(rt: Runtime, clock: ManualClock) -> None:
+    reader, enrollment = a_reader(rt)
+    clock.advance(hours=22)
+    done = send_next_now(rt, enrollment, ME)
+    assert done.before
+    assert done.delivery
+    run_tick(rt)
+    assert [step for _, state, step, _ in rows(rt, reader) if state is State.ACCEPTED] == STEPS[:2]
+    following, left = due(rt, reader), clock.now()
+    clock.advance(minutes=1)
+    with pytest.raises(TooLate) as refused:
+        send_later(rt, enrollment, done.delivery, done.before, ME)
+    assert refused.value.left == left
+    assert due(rt, reader) == following, "the letter after it keeps its moment"
+
+
+@pytest.mark.parametrize(("first", "act", "undo"), [(pause, resume, pause), (stop, put_back, stop)])
+def test_going_on_is_not_taken_back_once_a_letter_has_left(
+    rt: Runtime,
+    clock: ManualClock,
+    first: Callable[..., Done],
+    act: Callable[..., Done],
+    undo: Callable[..., Done],
+) -> None:
+    reader, enrollment = a_reader(rt)
+    first(rt, enrollment, ME)
+    clock.advance(minutes=5)
+    done = act(rt, enrollment, ME)
+    assert undo(rt, enrollment, ME, since=done.at).changed, "nothing has left since"
+    act(rt, enrollment, ME)
+    clock.advance(days=4)
+    run_tick(rt)
+    left, following = clock.now(), due(rt, reader)
+    with pytest.raises(TooLate) as refused:
+        undo(rt, enrollment, ME, since=done.at)
+    assert refused.value.left == left
+    assert (state_of(rt, enrollment)[0], due(rt, reader)) == (EnrollmentState.ACTIVE, following)
+    assert undo(rt, enrollment, ME).changed, "whoever asks for it anew gets it"
 
 
 def test_who_is_paused_gets_nothing_by_hand(rt: Runtime, clock: ManualClock) -> None:

@@ -416,7 +416,9 @@ def test_what_sendgrid_holds_for_somebody_who_left_is_dropped(rt: Runtime, serve
     preferences.unsubscribe(rt, reader.id, Exit.PAGE)
     suppressions.push(rt)
     with rt.database.begin() as db:
-        subscribers.lift_suppression(db, rt.sealer.blind_index(reader.email))  # a bug, or another sender of the account
+        subscribers.lift_suppression(
+            db, rt.sealer.blind_index(reader.email), rt.clock.now()
+        )  # a bug, or another sender of the account
     sign_up(rt, reader.email)
     run_tick(rt)
     assert [mail.dropped for mail in server.to(reader.email)] == ["Unsubscribed Address"]

@@ -2,20 +2,25 @@
 
 import re
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 
 from nurture.domain.delivery import State
 from nurture.domain.edit import Choice
+from nurture.domain.sequence import EnrollmentState
+from nurture.domain.subscriber import SubscriberState
 from nurture.domain.user import Role
 from nurture.runtime import Runtime
-from nurture.services import access, goals, schedule
+from nurture.services import access, goals, home, schedule
 from nurture.services.addresses import parse_address
+from nurture.services.home import Trouble
 from nurture.store import gates, heartbeats
 from nurture.store.gates import Gate
-from nurture.store.schema import deliveries
+from nurture.store.schema import deliveries, enrollments, sequences, subscribers
+from nurture.store.subscribers import email_place
 from nurture.words import UserId
 from tests.clocks import ManualClock
 from tests.desk import a_colleague, log_in, log_in_as, path_of, post
@@ -192,8 +197,9 @@ def test_what_needs_a_person_is_said_with_one_thing_to_do(client: FlaskClient, r
     log_in(client, rt)
     said = client.get("/desk/").text
     assert "are due for another look" in said
-    assert ("Open the letter", "/desk/letter/history") in needs(client)
-    assert client.get("/desk/letter/history").headers["Location"].endswith("/history")
+    page = f"/desk/letters/{home.first_sequence(rt)}/history"
+    assert ("Open the letter", page) in needs(client)
+    assert client.get(page).status_code == 200
 
 
 def test_a_viewer_sees_today_and_stops_nothing(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
@@ -216,3 +222,21 @@ def test_logging_out_needs_the_page_s_own_token_and_ends_the_session(client: Fla
     assert cookie is not None
     client.set_cookie("desk", cookie.value)
     assert client.get("/desk/").status_code == 401
+
+
+def test_home_counts_everybody_who_waits_and_says_of_which_sequence(rt: Runtime) -> None:
+    e, s = enrollments.c, subscribers.c
+    with rt.database.begin() as db:
+        (sequence,) = db.scalars(select(sequences.c.id)).all()
+        db.execute(insert(sequences).values(id="f" * 32, key="another", title="Another", rules="", version=0))
+        for number in range(103):
+            who, now = f"{number:032x}", rt.clock.now()
+            sealed = rt.sealer.seal(f"a{number}@example.org", email_place(who))
+            values = {s.id: who, s.email_bidx: rt.sealer.blind_index(who), s.email_sealed: sealed, s.time_zone: "UTC"}
+            db.execute(insert(subscribers).values({**values, s.state: SubscriberState.ACTIVE, s.created_at: now}))
+            paused = {e.state: EnrollmentState.PAUSED, e.why: "edit", e.paused_at: now, e.anchor_at: now, e.started_at: now}
+            place = {e.id: who, e.subscriber_id: who, e.sequence_id: sequence if number < 101 else "f" * 32}
+            db.execute(insert(enrollments).values(paused | place))
+    needs = home.look(rt, 0, ZoneInfo("UTC")).needs
+    waiting = {(each.sequence, each.count) for each in needs if each.trouble is Trouble.WAITING}
+    assert waiting == {("another", 2), ("ketamine-and-talk-therapy", 101)}

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from html import unescape
 
 import pytest
 from flask.testing import FlaskClient
@@ -12,7 +13,7 @@ from nurture.domain.delivery import Kind
 from nurture.domain.standing import Standing
 from nurture.domain.subscriber import Suppression
 from nurture.runtime import Runtime
-from nurture.services import people, preferences, privacy
+from nurture.services import erasure, people, preferences, privacy
 from nurture.services.preferences import Exit
 from nurture.services.sheets import MOST_BYTES
 from nurture.store import imports
@@ -227,3 +228,146 @@ def test_while_people_are_being_added_the_page_says_so(desk: FlaskClient, rt: Ru
     assert "They are being added" in desk.get(path).text
     assert post(desk, path, **choices(name="")).status_code == 303
     assert standings(rt) == {}
+
+
+MAILCHIMP = (
+    "Email Address,First Name,Last Name,UNSUB_TIME,UNSUB_CAMPAIGN_TITLE,UNSUB_REASON\n"
+    "ann@example.org,Ann,A,2025-03-01 10:00:00,May news,NORMAL\n"
+    "bob@example.org,Bob,B,2025-03-02 10:00:00,May news,ABUSE\n"
+)
+LISTMONK = (
+    "email,name,status,subscription_status\nann@example.org,Ann,unsubscribed,unsubscribed\n"
+    "bob@example.org,Bob,enabled,confirmed\ncleo@example.org,Cleo,blocklisted,unsubscribed\n"
+)
+
+
+def locked(rt: Runtime, address: str) -> Suppression | None:
+    with rt.database.read() as db:
+        return stored.suppression(db, rt.sealer.blind_index(address))
+
+
+@pytest.mark.parametrize("mode", ["ask", "confirmed"])
+def test_who_left_another_program_s_list_is_never_written_to(desk: FlaskClient, rt: Runtime, mode: str) -> None:
+    path = upload(desk, LISTMONK).headers["Location"]
+    page = desk.get(path).text
+    assert "Taken as each person's status there: status, subscription_status." in unescape(page)
+    assert re.findall(r"<dt>(subscribed|unsubscribed)</dt><dd>(\d+)</dd>", page) == [("subscribed", "1"), ("unsubscribed", "2")]
+    assert re.search(r"Add 1 person, and never write to 2 addresses that left", page)
+    assert post(desk, path, **choices(mode=mode)).status_code == 303
+    run_tick(rt)
+    assert {str(mail.message["To"]) for mail in inbox(rt)} == {"bob@example.org"}
+    assert list(standings(rt)) == ["bob@example.org"]
+    assert [locked(rt, f"{name}@example.org") for name in ("ann", "bob", "cleo")] == [
+        Suppression.UNSUBSCRIBED, None, Suppression.UNSUBSCRIBED,
+    ]  # fmt: skip
+    said = "never written to: unsubscribed there"
+    assert report(desk, path) == [("2", said), ("3", "added"), ("4", said)]
+    again = upload(desk, "email\nann@example.org\n").headers["Location"]
+    assert "not added: left, or must not be written to" in desk.get(again).text
+
+
+def test_a_file_of_people_who_left_adds_nobody_and_a_complaint_is_one(desk: FlaskClient, rt: Runtime) -> None:
+    path = upload(desk, MAILCHIMP).headers["Location"]
+    page = desk.get(path).text
+    assert re.search(r'value="left" checked', page)
+    assert "Never write to 2 addresses" in page
+    assert post(desk, path, **choices(mode="left", where="", agreed="")).status_code == 303
+    run_tick(rt)
+    assert inbox(rt) == []
+    assert standings(rt) == {}
+    assert (locked(rt, "ann@example.org"), locked(rt, "bob@example.org")) == (Suppression.UNSUBSCRIBED, Suppression.COMPLAINED)
+    assert "2 addresses are never written to from now on." in desk.get(path).text
+
+
+def test_whoever_is_on_such_a_list_stops_getting_letters_here(desk: FlaskClient, rt: Runtime) -> None:
+    active, waiting, other = a_subscriber(rt), sign_up(rt), a_subscriber(rt)
+    path = upload(desk, f"email,created\n{active.email},1700000000\n{waiting.email},1700000000\n").headers["Location"]
+    page = desk.get(path).text
+    assert not re.search(r'name="mode" value="\w+" checked', page), "only a person can tell what this list is"
+    assert "Please say what this file is" in post(desk, path, **choices(mode="", name="")).text
+    post(desk, path, **choices(mode="left", reason="bounced", name="", go="look"))
+    assert desk.get(path).text.count("They are on the list here: their letters end.") == 2
+    assert standings(rt)[active.email] is Standing.READING
+    post(desk, path, **choices(mode="left", reason="bounced", name="", where="", agreed=""))
+    assert standings(rt) == {active.email: Standing.BOUNCED, waiting.email: Standing.BOUNCED, other.email: Standing.READING}
+    run_tick(rt)
+    assert {str(mail.message["To"]) for mail in inbox(rt)} == {other.email}
+    assert "Were on a list of people who left" in desk.get(f"/desk/people/{active.id}/").text
+
+
+def test_a_status_nobody_knows_stops_the_whole_file_and_names_its_line(desk: FlaskClient, rt: Runtime) -> None:
+    path = upload(desk, "email,status\nann@example.org,active\nbob@example.org,gone fishing\n").headers["Location"]
+    page = unescape(desk.get(path).text)
+    assert "Line 3: “gone fishing” in the column “status”." in page
+    assert 'value="add"' not in page
+    answer = post(desk, path, **choices(name=""))
+    assert answer.status_code == 422
+    assert standings(rt) == {}
+    run_tick(rt)
+    assert inbox(rt) == []
+
+
+def test_the_worst_of_a_person_s_rows_counts(desk: FlaskClient, rt: Runtime) -> None:
+    rows = "ann@example.org,active\nANN@example.org,bounced\nbob@example.org,bounced\nbob@example.org,active\n"
+    path = upload(desk, f"email,status\n{rows}").headers["Location"]
+    post(desk, path, **choices(name=""))
+    assert standings(rt) == {}
+    assert (locked(rt, "ann@example.org"), locked(rt, "bob@example.org")) == (Suppression.BOUNCED, Suppression.BOUNCED)
+
+
+def test_who_never_confirmed_there_is_asked_and_not_taken_as_confirmed(desk: FlaskClient, rt: Runtime) -> None:
+    text = "email,status\nann@example.org,unconfirmed\n"
+    path = upload(desk, text).headers["Location"]
+    post(desk, path, **choices(name="", mode="confirmed"))
+    assert report(desk, path) == [("2", "not added: had not confirmed there")]
+    path = upload(desk, text).headers["Location"]
+    post(desk, path, **choices(name=""))
+    assert standings(rt) == {"ann@example.org": Standing.WAITING}
+
+
+def test_a_column_somebody_names_holds_the_status(desk: FlaskClient, rt: Runtime) -> None:
+    text = "email,what\nann@example.org,active\nbob@example.org,active\nkim@example.org,cancelled\nlee@example.org,friend\n"
+    path = upload(desk, text).headers["Location"]
+    assert desk.get(path).text.count("<td>added") == 4
+    post(desk, path, **choices(name="", status="1", go="look", where="", agreed=""))
+    page = unescape(desk.get(path).text)
+    assert "Line 5: “friend” in the column “what”." in page
+    assert "never written to: unsubscribed there" in page
+
+
+def test_how_they_agreed_elsewhere_is_kept_locked_shown_exported_and_erased(desk: FlaskClient, rt: Runtime) -> None:
+    text = (
+        "Email Address,First Name,MEMBER_RATING,OPTIN_TIME,OPTIN_IP,CONFIRM_TIME,CONFIRM_IP,TIMEZONE\n"
+        "ann@example.org,Ann,2,2025-03-01 10:00:00,192.0.2.77,2025-03-01 10:05:00,nonsense,Europe/Berlin\n"
+    )
+    path = upload(desk, text).headers["Location"]
+    assert "OPTIN_TIME, OPTIN_IP, CONFIRM_TIME, CONFIRM_IP, TIMEZONE" in desk.get(path).text
+    post(desk, path, **choices())
+    (ann,) = people.list_people(rt, Filter()).people
+    assert ann.time_zone == "Europe/Berlin"
+    with rt.database.read() as db:
+        (sealed,) = db.execute(select(consents.c.evidence_sealed)).one()
+    assert b"192.0.2.77" not in bytes(sealed)
+    page = desk.get(f"/desk/people/{ann.id}/").text
+    assert "2025-03-01 10:00:00" in page
+    assert "192.0.2.77" in page
+    assert "nonsense" not in page
+    (line,) = erasure.export(rt, ann.id)["consents"]
+    assert line["evidence"] == {
+        "asked": "2025-03-01 10:00:00", "asked from": "192.0.2.77", "confirmed": "2025-03-01 10:05:00", "zone": "Europe/Berlin",
+    }  # fmt: skip
+    erasure.erase(rt, ann.id)
+    with rt.database.read() as db:
+        assert db.execute(select(consents.c.evidence_sealed)).all() == [(None,)]
+
+
+def test_addresses_and_names_are_taken_however_they_are_written(desk: FlaskClient, rt: Runtime) -> None:
+    rows = "Ann <ann@example.org>,Anne\u2011Marie\nmailto:bob@example.org,St.John\ncleo@example.org;,http://evil.example\n"
+    path = upload(desk, f"email,first name\n{rows}").headers["Location"]
+    page = desk.get(path).text
+    assert page.count("<td>added") == 3
+    assert "The name was left out" in page
+    post(desk, path, **choices())
+    assert {each.email: each.name for each in people.list_people(rt, Filter()).people} == {
+        "ann@example.org": "Anne-Marie", "bob@example.org": "St.John", "cleo@example.org": "",
+    }  # fmt: skip

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
@@ -11,7 +12,7 @@ from nurture import crash
 from nurture.domain.standing import Standing
 from nurture.runtime import Runtime
 from nurture.services import crowds, enrollments, people, person, preferences
-from nurture.services.crowds import CrowdRefused
+from nurture.services.crowds import CrowdRefused, Undone
 from nurture.services.preferences import Exit
 from nurture.store.crowds import Act
 from nurture.store.people import Filter
@@ -172,7 +173,7 @@ def test_dying_half_way_leaves_a_record_of_exactly_those_who_were_changed(
     assert crowds.tell(rt, key).done.left == left
     page = desk.get(f"/desk/people/many/{key}").text
     assert f"half-way: {words_of(left)} are still to be put back" in page
-    assert crowds.undo(rt, key, ME) == left
+    assert crowds.undo(rt, key, ME) == Undone(left)
     assert standings(rt) == before | {untouched.email: Standing.ENDED}
     assert f'many/{key}"' not in desk.get("/desk/people/").text
     with pytest.raises(CrowdRefused, match="has been undone already"):
@@ -187,7 +188,7 @@ def test_whoever_is_still_to_come_is_left_alone_once_an_undo_has_begun(rt: Runti
     for _ in range(3):
         a_subscriber(rt)
     run_tick(rt)
-    found = list[int]()
+    found = list[Undone]()
 
     def undo() -> None:
         ((key, _),) = crowds.latest(rt)
@@ -195,7 +196,7 @@ def test_whoever_is_still_to_come_is_left_alone_once_an_undo_has_begun(rt: Runti
 
     with meeting("many.after_commit", undo):
         crowds.do(rt, Filter(), Act.PAUSE, "", ME)
-    assert found == [1]
+    assert found == [Undone(1)]
     assert set(standings(rt).values()) == {Standing.READING}
 
 
@@ -223,3 +224,19 @@ def test_the_list_is_saved_as_a_file_that_no_spreadsheet_runs(desk: FlaskClient,
     one = csv.DictReader(io.StringIO(desk.get("/desk/people/export.csv?tag=spring").data.decode("utf-8-sig"), newline=""))
     assert [row["Tags"] for row in one] == ["spring"]
     assert inbox(rt)
+
+
+def test_an_undo_says_for_how_many_it_comes_too_late(desk: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
+    rt.guards = type(rt.guards)(timedelta(minutes=1), 5)
+    early, late = a_subscriber(rt), a_subscriber(rt)
+    run_tick(rt)
+    crowds.do(rt, Filter(), Act.PAUSE, "", ME)
+    clock.advance(minutes=1)
+    key = crowds.do(rt, Filter(), Act.RESUME, "", ME)
+    clock.advance(minutes=5)
+    enrollments.send_next_now(rt, enrollment_of(rt, late), ME)
+    run_tick(rt)
+    assert len(inbox(rt, late)) == 2
+    page = post(desk, f"/desk/people/many/{key}/undo").text
+    assert "1 person put back as before. For 1 person it was too late" in page
+    assert standings(rt) == {early.email: Standing.PAUSED, late.email: Standing.READING}

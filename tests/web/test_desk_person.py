@@ -283,13 +283,20 @@ def test_the_next_letter_is_sent_now_or_it_says_why_not(desk: FlaskClient, rt: R
     done = post(desk, f"/desk/people/{reader.id}/letters", act="send-now")
     shown = desk.get(done.headers["Location"]).text
     assert "The next letter goes out within minutes." in shown
-    moment = re.search(r'name="before" value="([^"]+)"', shown)
-    assert moment
-    post(desk, f"/desk/people/{reader.id}/letters", act="send-later", before=moment[1])
+    needs = dict(re.findall(r'name="(before|delivery)" value="([^"]+)"', shown))
+    post(desk, f"/desk/people/{reader.id}/letters", act="send-later", **needs)
     assert due(rt, reader) == before
-    post(desk, f"/desk/people/{reader.id}/letters", act="send-now")
+    done = post(desk, f"/desk/people/{reader.id}/letters", act="send-now")
     run_tick(rt)
     assert "Letter 1: where it came from" in subjects(rt, reader)
+    following = due(rt, reader)
+    late = post(desk, f"/desk/people/{reader.id}/letters", act="send-later", **needs)
+    assert late.status_code == 409
+    assert "Too late: sent at 3:00 PM. Nothing was changed." in late.text
+    assert due(rt, reader) == following
+    shown = desk.get(done.headers["Location"]).text
+    assert "The letter has left: sent at 3:00 PM." in shown
+    assert 'value="send-later"' not in shown
     for wrong in ({"act": "dance"}, {"act": "send-later", "before": "soon"}, {"act": "send-later", "before": "2026-03-03"}):
         assert post(desk, f"/desk/people/{reader.id}/letters", **wrong).status_code == 400
 

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from nurture import resources
 from nurture.letters.source import Waiver
 
-RULES = Path(__file__).resolve().parents[3] / "templates" / "letters" / "rules.yaml"
+RULES = resources.TEMPLATES / "letters" / "rules.yaml"
 
 
 class Severity(StrEnum):

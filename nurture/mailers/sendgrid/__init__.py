@@ -39,7 +39,7 @@ from sendgrid.helpers.mail import (
 from sendgrid.helpers.mail import Mail as Body
 
 from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected
-from nurture.mailers.base import Mail, Picture, Sender
+from nurture.mailers.base import Mail, MailRefused, Picture, Sender
 from nurture.mailers.sendgrid.wire import Lost, NotConnected, Wire
 from nurture.words import DeliveryId, RequestId
 
@@ -176,9 +176,21 @@ class SendGrid:
         """Whether mail could leave: a mail to the sender itself in SendGrid's sandbox, which reads it and sends none
         (SendGrid docs, "Sandbox Mode"). At most `within` seconds.
         """
-        sample = Mail(
-            DeliveryId("0" * 32), RequestId("0" * 32), Kind.NOTICE, sender.email, "-", "<p>-</p>", "-", sender, {}, _ANY_TIME
-        )
+        try:
+            sample = Mail(
+                DeliveryId("0" * 32),
+                RequestId("0" * 32),
+                Kind.NOTICE,
+                sender.email,
+                "-",
+                "<p>-</p>",
+                "-",
+                sender,
+                {},
+                _ANY_TIME,
+            )
+        except MailRefused as refused:
+            return Rejected(str(refused))
         tried = body(sample)
         tried.mail_settings = MailSettings(sandbox_mode=SandBoxMode(True))
         return await self._send(orjson.dumps(tried.get()), within)

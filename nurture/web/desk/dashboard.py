@@ -32,7 +32,7 @@ def show() -> Response:
     )  # fmt: skip
 
 
-def _said(need: Need, titles: Mapping[StepKey, str]) -> dict[str, str]:
+def _said(need: Need, titles: Mapping[tuple[str, StepKey], str]) -> dict[str, str]:
     """A thing that needs a person: a sentence, and one thing to do."""
     many = need.count != 1
     mails = f"{need.count} mails" if many else "One mail"
@@ -58,13 +58,13 @@ def _said(need: Need, titles: Mapping[StepKey, str]) -> dict[str, str]:
         case Trouble.COMPLAINTS:
             return _numbers("More than 1 in 1,000 mails of the last 30 days were reported as spam.", "mail-1")
         case Trouble.REVIEW:
-            title = titles.get(StepKey(need.about), need.about)
-            url = url_for("dashboard.letter", step=need.about)
+            title = titles.get((need.sequence, StepKey(need.about)), need.about)
+            url = url_for("letters.edit", sequence=need.sequence, step=need.about)
             return {"said": f"The facts in “{title}” are due for another look.", "act": "Open the letter", "url": url}
         case Trouble.WAITING:
-            who = f"{need.count} people wait" if many else "One person waits"
+            who = f"{need.count:,} people wait" if many else "One person waits"
             said = f"{who} for you to let them go on, since the letters changed."
-            return {"said": said, "act": "See who", "url": url_for("sequence.show", _anchor="held")}
+            return {"said": said, "act": "See who", "url": url_for("sequence.show", sequence=need.sequence, _anchor="held")}
         case Trouble.DOMAIN:
             said = "Mail services do not trust the address your letters come from as they could."
             return {"said": said, "act": "See why", "url": url_for("domain.show")}
@@ -87,13 +87,6 @@ def trouble(which: str) -> Response:
         abort(404)
     now = any(need.trouble == which for need in home.look(rt(), 0, words.practice_zone()).needs)
     return page("desk/trouble.html", tab="home", help=about, now=now)
-
-
-@pages.get("/letter/<step>")
-@needs_login
-def letter(step: str) -> Response:
-    """On to the page on which a letter of the first sequence is written."""
-    return see(url_for("letters.edit", sequence=home.first_sequence(rt()), step=step))
 
 
 @pages.post("/sending")

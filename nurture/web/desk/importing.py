@@ -1,14 +1,17 @@
-"""Adding people from a file: choose it, say what its columns mean and where the consent came from, look, then add."""
+"""People from a file: choose it, say what its columns mean and where the consent came from, look, then add them; or have those
+who left elsewhere never be written to.
+"""
 
 import re
 from dataclasses import replace
 
 from flask import Blueprint, Response, abort, make_response, request, url_for
 
+from nurture.domain.list_status import ListStatus
 from nurture.domain.user import Need
-from nurture.services import importing, people
+from nurture.services import import_run, importing, people
 from nurture.services.addresses import InputRefused
-from nurture.services.importing import Becomes, Choices, Draft, NoFile
+from nurture.services.importing import SUPPRESSED, Becomes, Choices, Draft, ImportStopped, NoFile
 from nurture.services.person import parse_tag
 from nurture.services.sheets import MOST_BYTES, SheetRefused
 from nurture.services.signup import NothingToSend
@@ -22,8 +25,12 @@ takes_a_file(pages, "upload", MOST_BYTES)
 
 _ID = re.compile("[0-9a-f]{32}")
 _SHOWN = 8
-_LEAST, _MOST = 10, 160
-_FIELDS = ("address", "name", "mode", "where", "tag", "agreed")
+_MOST = 160
+_FIELDS = ("address", "name", "status", "mode", "reason", "where", "tag", "agreed")
+_REASONS = {
+    ListStatus.UNSUBSCRIBED: "they unsubscribed", ListStatus.BOUNCED: "mail to them came back",
+    ListStatus.COMPLAINED: "they reported mail as spam",
+}  # fmt: skip
 
 
 @pages.errorhandler(413)
@@ -75,9 +82,11 @@ def _draft(key: str, choices: Choices | None = None) -> Draft:
 
 
 def _typed(choices: Choices) -> dict[str, str]:
+    mode = "left" if choices.left else "confirmed" if choices.confirmed else "" if choices.undecided else "ask"
     return {
         "address": str(choices.address), "name": "" if choices.name is None else str(choices.name),
-        "mode": "confirmed" if choices.confirmed else "ask", "where": choices.where, "tag": choices.tag, "agreed": "",
+        "status": "" if choices.status is None else str(choices.status), "mode": mode, "where": choices.where,
+        "reason": choices.left or ListStatus.UNSUBSCRIBED.value, "tag": choices.tag, "agreed": "",
     }  # fmt: skip
 
 
@@ -85,13 +94,19 @@ def _ask(key: str, draft: Draft, typed: dict[str, str], errors: dict[str, str]) 
     sheet = draft.sheet
     if sheet is None:
         abort(404)
-    rows = [(each.line, each.typed, each.first_name, each.becomes.value, each.why) for each in draft.judged[:_SHOWN]]
-    first_wrong = [each for each in draft.judged[_SHOWN:] if each.becomes is Becomes.WRONG][:_SHOWN]
-    rows += [(each.line, each.typed, each.first_name, each.becomes.value, each.why) for each in first_wrong]
+    first_wrong = [each for each in draft.judged[_SHOWN:] if each.becomes in (Becomes.WRONG, Becomes.UNKNOWN)][:_SHOWN]
+    rows = [
+        (each.line, each.typed, each.first_name, each.status.value if each.status else "", each.becomes.value, each.why)
+        for each in (*draft.judged[:_SHOWN], *first_wrong)
+    ]
+    columns, counts = draft.columns, draft.counts
     samples = [(at, name, next((row[at] for row in sheet.rows if row[at]), "")) for at, name in enumerate(sheet.columns)]
     return page(
         "desk/import_check.html", 422 if errors else 200, tab="people", key=key, typed=typed, errors=errors,
-        columns=samples, rows=rows, total=len(draft.judged), counts=_counted(draft), adding=draft.counts.get(Becomes.ADDED, 0),
+        columns=samples, rows=rows, total=len(draft.judged), counts=_counted(draft), adding=counts.get(Becomes.ADDED, 0),
+        leaving=sum(counts.get(each, 0) for each in SUPPRESSED), stops=draft.stops,
+        status_columns=[sheet.columns[at] for at, _ in columns.status], statuses=list(draft.statuses.items()),
+        evidence_columns=[sheet.columns[at] for at, _ in columns.evidence], reasons=list(_REASONS.items()),
         ask=importing.statement(rt(), confirmed=False), confirmed=importing.statement(rt(), confirmed=True),
         tags=people.choices(rt()).tags,
     )  # fmt: skip
@@ -111,8 +126,10 @@ def go(key: str) -> Response:
     typed = {name: " ".join(request.form.get(name, "").split()) for name in _FIELDS}
     choices, errors = _choices(typed, len(draft.sheet.columns))
     adding = request.form.get("go") == "add"
-    if adding:
-        if len(choices.where) < _LEAST:
+    if typed["mode"] not in ("ask", "confirmed", "left"):
+        errors["mode"] = "Please say what this file is: a list of people who want letters, or a list of people who left."
+    if adding and not errors and not choices.left and _draft(key, choices).counts.get(Becomes.ADDED):
+        if len(choices.where) < importing.LEAST_SAID:
             errors["where"] = "Please say where and when they agreed, in a few words. It is kept as their consent."
         if not typed["agreed"]:
             errors["agreed"] = "Please tick the box if it is true. Without it nobody may be added."
@@ -122,7 +139,9 @@ def go(key: str) -> Response:
         importing.choose(rt(), key, choices)
         return _see(key)
     try:
-        importing.run(rt(), key, choices)
+        import_run.run(rt(), key, choices)
+    except ImportStopped:
+        return _ask(key, _draft(key, choices), typed, {"status": "Nothing was done: a status is not known."})
     except NothingToSend:
         return message(409, "There are no letters yet", "Nobody was added, because there is no series of letters to begin.")
     return _see(key)
@@ -143,15 +162,21 @@ def _choices(typed: dict[str, str], columns: int) -> tuple[Choices, dict[str, st
             errors["tag"] = str(refused)
     if len(typed["where"]) > _MOST:
         errors["where"] = f"Please use at most {_MOST} characters; this is {len(typed['where'])}."
-    return Choices(address, name, typed["mode"] == "confirmed", typed["where"][:_MOST], tag), errors
+    status = int(typed["status"]) if typed["status"].isdecimal() else None
+    if status is not None and (not 0 <= status < columns or status in (address, name)):
+        errors["status"], status = "Please choose another column for the status, or none.", None
+    reason = typed["reason"] if typed["reason"] in set(_REASONS) else ListStatus.UNSUBSCRIBED.value
+    left = reason if typed["mode"] == "left" else ""
+    return Choices(address, name, typed["mode"] == "confirmed", typed["where"][:_MOST], tag, status, left), errors
 
 
 def _done(key: str, draft: Draft) -> Response:
     added = draft.counts.get(Becomes.ADDED, 0)
     others = [(becomes.value, count) for becomes, count in draft.counts.items() if becomes is not Becomes.ADDED]
+    leaving = sum(draft.counts.get(each, 0) for each in SUPPRESSED)
     return page(
         "desk/import_done.html", tab="people", key=key, added=added, others=others, under_way=not draft.counts,
-        confirmed=draft.choices.confirmed,
+        confirmed=draft.choices.confirmed, leaving=leaving,
     )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ def _gone(error: NoSuchLetter) -> Response:
 @needs_login
 def overview() -> Response:
     """All letters in their order, and what each needs."""
-    sequence, letters = editing.all_letters(rt())
+    sequence, letters = editing.all_letters(rt(), request.args.get("sequence") or None)
     cards = [(letter, editing.look(rt(), letter.letter)) for letter in letters]
     return page(
         "desk/letters/index.html", tab="letters", sequence=sequence, cards=cards, names=accounts.names(rt()), words=words

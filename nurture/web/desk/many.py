@@ -112,7 +112,7 @@ def done(key: str) -> Response:
 def undo(key: str) -> Response:
     """Put exactly those back."""
     try:
-        count = crowds.undo(rt(), key if _ID.fullmatch(key) else abort(404), by())
+        undone = crowds.undo(rt(), key if _ID.fullmatch(key) else abort(404), by())
     except CrowdRefused as refused:
         return _cannot(str(refused))
-    return page("desk/many_undone.html", tab="people", count=words.people(count))
+    return page("desk/many_undone.html", tab="people", count=words.people(undone.back), late=undone.late)

@@ -11,6 +11,7 @@ from nurture.domain.standing import Standing
 from nurture.domain.user import Need
 from nurture.services import crowds, exporting, people
 from nurture.services.addresses import InputRefused, parse_address
+from nurture.services.form_values import tidy_address
 from nurture.services.people import Choices
 from nurture.store.columns import EPOCH, MICROSECOND
 from nurture.store.people import Filter, Mark, Place
@@ -156,7 +157,7 @@ def find() -> Response:
     """Somebody by their exact address. It comes as a form, so that it stands in no address bar, history or log."""
     typed = request.form.get("email", "")[:300]
     try:
-        address = parse_address(typed, test_names=True)
+        address = parse_address(tidy_address(typed), test_names=True)
     except InputRefused as refused:
         return show_list(MultiDict(), 422, typed, {"email": str(refused)})
     known = people.find(rt(), address)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -9,14 +10,16 @@ from zoneinfo import ZoneInfo
 from flask import Blueprint, Response, abort, g, make_response, request, url_for
 from markupsafe import Markup
 
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import Kind, State
+from nurture.domain.list_status import Role
 from nurture.domain.standing import Standing
 from nurture.domain.timeline import NeverOpens
 from nurture.domain.user import Need
 from nurture.services import accounts, enrollments, erasure, person
 from nurture.services.addresses import InputRefused
-from nurture.services.enrollments import Act, ActRefused
+from nurture.services.enrollments import Act, ActRefused, TooLate
 from nurture.services.person import Letter, Nobody, Person
+from nurture.store.dossier import Consent
 from nurture.web.desk import words
 from nurture.web.desk.guard import needs_login, see
 from nurture.web.pages import FRAMED_CSP, MAIL_CSP, page, rt
@@ -77,7 +80,7 @@ def _shown(found: Person) -> dict[str, object]:
         "next": found.to_come[0] if found.to_come else None, "joined": words.day(summary.joined),
         "receipt": [
             {"act": words.ACTS[each.act], "at": words.moment(each.at), "from": _from(each.source), "wording": each.wording,
-             "version": each.version, "answered": _ANSWERS[each.act]}
+             "version": each.version, "answered": _answered(each), "evidence": _evidence(found.evidence.get(each.id, {}))}
             for each in found.consents
         ],
         "notes": [
@@ -86,7 +89,7 @@ def _shown(found: Person) -> dict[str, object]:
         ],
         "tags": summary.tags, "known_tags": [tag for tag in found.known_tags if tag not in summary.tags],
         "requests": [(key, state, words.moment(at)) for key, state, at in found.requests],
-        "running": summary.standing in (Standing.READING, Standing.PAUSED), "did": _did(summary.where is not None),
+        "running": summary.standing in (Standing.READING, Standing.PAUSED), "did": _did(found),
         "zone": summary.time_zone.replace("_", " "), "stopped": bool(summary.where and summary.where.why == "desk"),
     }  # fmt: skip
 
@@ -97,6 +100,24 @@ _ANSWERS = {
     "withdrawn": "Left by the link in a letter",
     "restored": "Took the leaving back",
 }
+
+
+def _answered(consent: Consent) -> str:
+    if consent.act == "withdrawn" and consent.source.startswith("import: "):
+        return "Were on a list of people who left, which was added here"
+    return _ANSWERS[consent.act]
+
+
+def _evidence(found: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What another program's list says of how they agreed, in words."""
+    return [(_EVIDENCE[role], found[role]) for role in _EVIDENCE if role in found]
+
+
+_EVIDENCE = {
+    Role.ASKED.value: "Asked, says the list", Role.ASKED_FROM.value: "Asked from",
+    Role.CONFIRMED.value: "Confirmed, says the list", Role.CONFIRMED_FROM.value: "Confirmed from",
+    Role.ZONE.value: "Time zone, says the list",
+}  # fmt: skip
 
 
 def _from(source: str) -> str:
@@ -154,12 +175,21 @@ _DID = {
 }
 
 
-def _did(enrolled: bool) -> dict[str, str] | None:
+_UNDO_NEEDS = ("before", "delivery", "since")
+"""What an undo has to know of the act it takes back; it travels in the address of the page that offers it."""
+
+
+def _did(found: Person) -> dict[str, object] | None:
+    """What was just done, as far as it is still true, and what takes it back."""
     told = _DID.get(request.args.get("did", "")) if request.method == "GET" else None
     if told is None:
         return None
     said, undo, label = told
-    return {"said": said, "undo": undo if enrolled else "", "label": label, "before": request.args.get("before", "")[:40]}
+    needs = {name: request.args.get(name, "")[:40] for name in _UNDO_NEEDS}
+    gone = next((each for each in found.sent if each.id == needs["delivery"] and each.state is not State.CANCELLED), None)
+    if gone is not None:
+        said, undo = f"The letter has left: {words.sent_at(gone.accepted)}." if gone.accepted else "The letter is leaving.", ""
+    return {"said": said, "undo": undo if found.summary.where else "", "label": label, "needs": needs}
 
 
 _DO = {
@@ -178,15 +208,22 @@ def letters(who: str) -> Response:
     try:
         place = person.enrollment_of(rt(), someone)
         if wanted == Act.SEND_LATER:
-            done = enrollments.send_later(rt(), place, _instant(request.form.get("before", "")), by())
+            delivery = request.form.get("delivery", "")
+            delivery = DeliveryId(delivery) if _ID.fullmatch(delivery) else abort(400)
+            done = enrollments.send_later(rt(), place, delivery, _instant(request.form.get("before", "")), by())
+        elif wanted in (Act.PAUSE, Act.STOP) and (since := request.form.get("since")):
+            done = (enrollments.pause if wanted == Act.PAUSE else enrollments.stop)(rt(), place, by(), since=_instant(since))
         else:
             done = _DO[Act(wanted)](rt(), place, by())
     except Nobody:
         abort(404)
+    except TooLate as late:
+        return show_person(someone, 409, {"letters": f"Too late: {words.sent_at(late.left)}. Nothing was changed."})
     except (ActRefused, NeverOpens) as refused:
         return show_person(someone, 409, {"letters": str(refused)})
-    told = {"did": done.act.value} | ({"before": done.before.isoformat()} if done.before else {})
-    return back_to(someone, **told)
+    needs = {"before": done.before, "delivery": done.delivery, "since": done.at if done.undo else None}
+    told = {name: value if isinstance(value, str) else value.isoformat() for name, value in needs.items() if value}
+    return back_to(someone, did=done.act.value, **told)
 
 
 def _instant(typed: str) -> datetime:

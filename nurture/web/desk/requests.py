@@ -7,10 +7,10 @@ from flask import Blueprint, Response, abort, request, url_for
 
 from nurture.domain.consultation import WAITING, RequestState
 from nurture.services import goals
-from nurture.services.goals import Received
+from nurture.services.goals import MovedSince, Received
 from nurture.web.desk import words
 from nurture.web.desk.guard import needs_login, see
-from nurture.web.pages import page, rt
+from nurture.web.pages import message, page, rt
 from nurture.words import ConsultationId
 
 pages = Blueprint("requests", __name__, url_prefix="/desk")
@@ -115,5 +115,11 @@ def move(consultation: str) -> Response:
     found, wanted = _found(consultation), request.form.get("state", "")
     if wanted not in set(RequestState):
         abort(400)
-    was = goals.move_request(rt(), found.id, RequestState(wanted))
+    only_from = request.form.get("only_from", "")
+    if only_from and only_from not in set(RequestState):
+        abort(400)
+    try:
+        was = goals.move_request(rt(), found.id, RequestState(wanted), RequestState(only_from) if only_from else None)
+    except MovedSince as refused:
+        return message(409, "Too late", str(refused), url_for("requests.one", consultation=found.id), "To the request")
     return see(url_for("requests.one", consultation=found.id, was=was.value if was else None))

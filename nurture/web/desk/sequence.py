@@ -7,9 +7,10 @@ from flask import Blueprint, Response, g, request, url_for
 from nurture.domain.edit import Choice
 from nurture.domain.timeline import NeverOpens
 from nurture.domain.user import Need, allows
-from nurture.services import accounts, earlier, schedule
+from nurture.services import accounts, earlier, schedule, signup
 from nurture.services.enrollments import ActRefused
 from nurture.services.schedule import Preview, ScheduleConflict, ScheduleRefused
+from nurture.services.signup import UnknownSequence
 from nurture.web.desk import words
 from nurture.web.desk.guard import needs_login, see
 from nurture.web.desk.schedule_form import Form, digest, form_from, form_of
@@ -44,7 +45,7 @@ def _show(
         choices=list(Choice), picked=request.form.get("choice", Choice.EVERYONE.value), weekdays=_DAYS,
         held=schedule.waiting(rt(), form.key, _MOST_HELD + 1), most_held=_MOST_HELD, may_change=allows(g.me.role, Need.CHANGE),
         new_title=request.form.get("new_title", ""), words=words, kept=kept, names=accounts.names(rt()) if kept else {},
-        saved=saved,
+        saved=saved, sequences=signup.list_sequences(rt()), held_count=schedule.count_waiting(rt(), form.key),
     )  # fmt: skip
 
 
@@ -65,7 +66,9 @@ def show() -> Response:
     if request.args.get("earlier"):
         return _as_it_was(shown.key, request.args["earlier"])
     done = request.args.get("done", "")
-    known = {choice.value: said for choice, said in _DONE.items()} | {"released": "They go on now."}
+    known = {choice.value: said for choice, said in _DONE.items()} | {
+        "released": "They go on now.", "begins": "Whoever confirms from now on begins this sequence.",
+    }  # fmt: skip
     return _show(form_of(shown), note=known.get(done, ""), saved=done in set(Choice))
 
 
@@ -77,6 +80,18 @@ def _as_it_was(key: str, version: str) -> Response:
     form = form_of(earlier.plan(rt(), key, which.version))
     note = f"This is the plan as it was until {words.moment(which.until)}. Nothing is changed before you save it."
     return _show(form, found=schedule.preview(rt(), key, form.edited()), note=note)
+
+
+@pages.post("/begins")
+@needs_login(need=Need.CHANGE)
+def begins() -> Response:
+    """Have sign-ups begin this sequence."""
+    key = request.form.get("sequence", "")
+    try:
+        signup.choose_sequence(rt(), key)
+    except UnknownSequence as refused:
+        raise ScheduleRefused(str(refused)) from None
+    return see(url_for("sequence.show", sequence=key, done="begins"))
 
 
 @pages.post("/preview")

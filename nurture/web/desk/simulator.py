@@ -41,7 +41,7 @@ def show() -> Response:
             raise _Unclear(f"{zone!r} is no time zone. Choose one of the list, such as Europe/Berlin.")
         local = now.astimezone(ZoneInfo(zone))
         form |= {"day": given.get("day") or f"{local:%Y-%m-%d}", "time": given.get("time") or f"{local:%H:%M}"}
-        found = _simulated(ZoneInfo(zone), str(form["day"]), str(form["time"]), form["pauses"])  # type: ignore[arg-type]
+        found = _simulated(given.get("sequence") or None, ZoneInfo(zone), str(form["day"]), str(form["time"]), form["pauses"])  # type: ignore[arg-type]
     except NurtureError as refused:
         wrong, status = str(refused), 422
         form = {"day": given.get("day", ""), "time": given.get("time", "")} | form
@@ -62,7 +62,7 @@ def _letters(found: Simulation | None) -> list[dict[str, object]]:
     ] if found else []  # fmt: skip
 
 
-def _simulated(zone: ZoneInfo, day: str, clock: str, pauses: list[tuple[str, str]]) -> Simulation:
+def _simulated(sequence: str | None, zone: ZoneInfo, day: str, clock: str, pauses: list[tuple[str, str]]) -> Simulation:
     try:
         at = datetime.fromisoformat(f"{day}T{clock}")
     except ValueError:
@@ -71,7 +71,7 @@ def _simulated(zone: ZoneInfo, day: str, clock: str, pauses: list[tuple[str, str
     if signed_up.astimezone(zone).replace(tzinfo=None) != at:
         raise _Unclear(f"There is no {clock} on that day in {zone.key}: the clocks jump over it. Choose another hour.")
     taken = [Pause(instant(_day(begins), 0, zone), instant(_day(ends), 0, zone)) for begins, ends in pauses if begins or ends]
-    return simulate_stored(rt(), None, signed_up, zone, taken)
+    return simulate_stored(rt(), sequence, signed_up, zone, taken)
 
 
 def _day(text: str) -> date:
