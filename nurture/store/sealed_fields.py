@@ -32,6 +32,7 @@ def _consultation(consultation: str) -> Place:
 SEALED_FIELDS = (
     SealedField(schema.subscribers.c.email_sealed, schema.subscribers.c.id, subscribers.email_place),
     SealedField(schema.subscribers.c.first_name_sealed, schema.subscribers.c.id, subscribers.first_name_place),
+    SealedField(schema.consents.c.evidence_sealed, schema.consents.c.id, subscribers.evidence_place),
     SealedField(schema.consultations.c.details_sealed, schema.consultations.c.id, _consultation),
     SealedField(desk_schema.users.c.email_sealed, desk_schema.users.c.id, partial(users.place, "email")),
     SealedField(desk_schema.users.c.name_sealed, desk_schema.users.c.id, partial(users.place, "name")),
