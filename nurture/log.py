@@ -215,7 +215,7 @@ def configure() -> None:
     root.setLevel(logging.WARNING)
     for name in ("python_http_client", "urllib3", "sqlalchemy"):
         logging.getLogger(name).setLevel(logging.WARNING)  # python_http_client prints the API key at DEBUG
-    # it warns when a job is still at it at its next interval: so it shall be (max_instances=1), and the vigil sees who hangs
+    # it warns when a job is still at it at its next interval: so it shall be (max_instances=1), and /readyz says who hangs
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # its request lines hold tokens
 

@@ -21,6 +21,7 @@ from nurture import key_ring, log, resources
 from nurture.clock import Clock, FastClock, Origin, SystemClock
 from nurture.config import Config, check_webhook_key, create_config, practice_of
 from nurture.domain.delivery import Guards
+from nurture.domain.restore_evidence import Identity, Position
 from nurture.key_ring import SECRET_FILE as SECRET_FILE
 from nurture.letters.practice import Practice
 from nurture.mailers.base import Mailer, Picture, Sender
@@ -32,6 +33,7 @@ from nurture.settings import PREFIX, SettingRefused, Settings
 from nurture.store import facts, instance
 from nurture.store.database import Database
 from nurture.store.departures import JOURNAL_FILE, DepartureJournal
+from nurture.store.generation_file import GenerationFiles
 from nurture.tokens import Purpose, Tokens
 from nurture.words import DeliveryId, PictureId
 
@@ -52,7 +54,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a process saw at its last look at the clock and the database (delivery.vigil)."""
+    """What a process saw at its last check of the clock and the database (delivery.safety_checks)."""
 
     wall: datetime | None = None
     """None: it has not looked yet."""
@@ -61,9 +63,11 @@ class Seen:
     alarmed: bool = False
     """Whether the clock had jumped."""
     database: str = ""
-    generation: int = 0
+    """Id of the database."""
+    position: Position = field(default_factory=Position)
+    identity: Identity = field(default_factory=dict)
     counted: float | None = None
-    """Which database, how far it has counted, and when, in boot seconds, this process last counted on."""
+    """When, in boot seconds, this process last raised the generation."""
 
 
 @dataclass
@@ -71,8 +75,16 @@ class Memory:
     """What one process remembers between two looks, and no other can know for it."""
 
     seen: Seen = Seen()
+    marked: Position = field(default_factory=Position)
+    """Where the database stood when this process last marked mail in it."""
+    generation_files: GenerationFiles | None = None
+    """Where that is recorded outside it; None: not checked yet."""
+    witnessed: bool = True
+    """Whether its position could be recorded outside it when that was last tried."""
     looking: threading.Lock = field(default_factory=threading.Lock)
     """One thread at a time looks, so that what it compares with is what the last one saw."""
+    written: float = -math.inf
+    """When, in boot seconds, a trial write last succeeded (services.health)."""
     doubts: dict[DeliveryId, float] = field(default_factory=dict)
     """Since when, in boot seconds, it has seen each mail in doubt (delivery.reconcile)."""
     doubts_looked_at: float = -math.inf
@@ -111,8 +123,7 @@ class _ConfigPart(Generic[T]):
 class Runtime:
     """What an act needs to run: handed to every service and stage, never global.
 
-    The runtime of a process follows the desk's settings (`keep_up`): two looks at it may show two states of them. So every
-    act (a request, a run of a job, a sender) works on a `snapshot`, whose settings stay as they are.
+    That of a process follows the desk's settings (`keep_up`); every act (a request, a job, a sender) works on a `snapshot` of it.
     """
 
     given: Settings
@@ -151,7 +162,9 @@ class Runtime:
         return replace(self, process=self.process or self)
 
     def close(self) -> None:
-        """Give back connections."""
+        """Give back connections, and close files."""
+        if self.memory.generation_files is not None:
+            self.memory.generation_files.close()
         self.database.close()
 
 
@@ -232,8 +245,7 @@ _ELSEWHERE = (
 def _check_installed(settings: Settings) -> None:
     """Raise SettingRefused, with the places that were looked at, unless `nurture init` has been here. Makes nothing.
 
-    A relative folder means the working directory, which may be the wrong one. An absolute one may be missing where database and
-    secret are somewhere else, as on a machine that joins others.
+    An absolute folder may be missing where database and secret are somewhere else, as on a machine that joins others.
     """
     folder = settings.instance_dir.resolve()
     if not folder.is_dir() and not settings.instance_dir.is_absolute():
@@ -326,8 +338,7 @@ def keep_up(rt: Runtime) -> None:
 def build(settings: Settings, migrate: bool = False) -> Runtime:
     """Build every part. Raises SettingRefused, DatabaseRefused or ResourcesMissing with a remedy.
 
-    `migrate`: make what is missing (instance folder, key file, database) and bring the schema up first. Otherwise nothing is
-    made.
+    `migrate`: first make what is missing (instance folder, key file, database) and bring the schema up.
     """
     log.configure()
     resources.check()

@@ -244,6 +244,24 @@ def may_hold_secret(value: object) -> bool:
     return isinstance(value, str) and (("://" in value and "@" in value) or "SG." in value)
 
 
+def ping_url(secret: SecretStr) -> SecretStr:
+    """The web address of a monitor, which may be a secret; https outside this machine."""
+    url = secret.get_secret_value().strip()
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("is not a web address") from None
+    if not re.fullmatch(r"[!-~]+", url) or not host or parts.username or parts.fragment:
+        raise ValueError("is not a web address")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise ValueError("is not an https address")
+    return SecretStr(url)
+
+
+PLAIN = ("is ", "holds ", "begins ", "has ", "names ", "does not ")
+"""How a reason begins that can follow “which”."""
+PingUrl = Annotated[SecretStr, AfterValidator(ping_url)]
 Line = Annotated[str, AfterValidator(line)]
 HeaderText = Annotated[str, AfterValidator(header_text)]
 PostalAddress = Annotated[str, AfterValidator(postal_lines)]

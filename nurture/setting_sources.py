@@ -84,3 +84,14 @@ def _from_file(variables: Collection[str], file: Path) -> dict[str, Source]:
 def _has_surrogates(value: str) -> bool:
     """Whether the environment held bytes that are not UTF-8 (PEP 383)."""
     return any("\udc80" <= mark <= "\udcff" for mark in value)
+
+
+def state_folder() -> Path | None:
+    """Where the user this runs as keeps state between two runs, ours in a folder of its own (XDG Base Directory Specification);
+    None: a user without a home.
+    """
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    try:
+        return (given if given.is_absolute() else Path.home() / ".local" / "state") / "nurture"
+    except RuntimeError:
+        return None

@@ -1,7 +1,4 @@
-"""Every NURTURE_ variable once: name, type and check, default, meaning, remedy, secrecy, and where the desk shows it.
-
-Read from the environment and from `.env`; what the desk says passes the same checks.
-"""
+"""Every NURTURE_ variable once: type and check, default, meaning, remedy, secrecy, and where the desk shows it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +16,7 @@ from nurture.setting_sources import ENV_FILE as ENV_FILE
 from nurture.setting_sources import PREFIX as PREFIX
 from nurture.setting_sources import SettingRefused as SettingRefused
 from nurture.setting_sources import Source as Source
+from nurture.setting_sources import state_folder as state_folder
 from nurture.setting_values import parse_smtp_url
 
 Page = Literal["", "practice", "sender", "look", "hours", "mail"]
@@ -220,6 +218,11 @@ class SettingValues(BaseModel):
         "Redis or RabbitMQ, by which claimed batches travel to `nurture worker` on any machine (default: none)",
         "Set it to redis://host:6379/0, rediss://…, redis+socket:///path, amqp://user:password@host/name or amqps://….",
     )
+    ping_url: checks.PingUrl | None = _setting(
+        None,
+        "called once a minute while sending is healthy, and not otherwise: a monitor raises the alarm when it stays away",
+        "Set it to the https address that your monitor gave you.",
+    )
     backup_passphrase: checks.SecretKey | None = _setting(
         None,
         "passphrase of encrypted backups, where `nurture backup` and `nurture restore` cannot ask for one",
@@ -334,15 +337,11 @@ MAIL_AT_THE_DESK = frozenset(name for name, each in DEFINITIONS.items() if each.
 """Settings that are the desk's unless whoever hosts the service has chosen a mailer in the environment."""
 
 
-_PLAIN = ("is ", "holds ", "begins ", "has ", "names ", "does not ")
-"""How a reason begins that can follow “which”."""
-
-
 def _refusal(problem: Any, source: Source | None) -> SettingRefused:
     name = str(problem["loc"][0])
     given = "set" if DEFINITIONS[name].is_secret or checks.may_hold_secret(problem["input"]) else repr(problem["input"])
     why = problem["msg"].removeprefix("Value error, ")
-    why = why if why.startswith(_PLAIN) else f"is refused ({why[:1].lower()}{why[1:]})"
+    why = why if why.startswith(checks.PLAIN) else f"is refused ({why[:1].lower()}{why[1:]})"
     where = f"{source.file}:{source.line}: " if source is not None and source.file else ""
     told = f"{where}{variable(name)} is {given}, which {why}. {DEFINITIONS[name].remedy} ({DOCUMENTED}, Environment)"
     return SettingRefused(told, name, reason=why)

@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 import click
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from nurture import __version__, fleet, log, resources, runtime, scheduler
 from nurture import settings as configuration
@@ -13,6 +13,7 @@ from nurture.cli import backup, data, keys, mail, people, simulation, users
 from nurture.cli import configuration as configuration_commands
 from nurture.cli.text import Group, write_utf8
 from nurture.delivery.reconcile import ReconcileReport
+from nurture.delivery.safety_checks import record_clean_stop
 from nurture.delivery.tick import TickReport
 from nurture.resources import ResourcesMissing
 from nurture.runtime import Runtime
@@ -93,6 +94,7 @@ def worker() -> None:
         here.work()
         scheduler.stop(rt, ticking)
         here.close()
+        record_clean_stop(rt)
         rt.close()
 
 
@@ -104,16 +106,19 @@ def tick(ctx: click.Context, status: bool, as_json: bool) -> None:
     """Do everything that is due once, for cron; or say how the ledger stands.
 
     Sends due mail, and runs each other job (mail in doubt, publications, retention, suppression lists) when its interval is
-    over. Ends with code 1 if one of them failed.
+    over. Ends with code 1 if one of them failed. With --status the code is 1 while sending is stopped or overdue, or the
+    database does not answer.
     """
-    rt = runtime.build(_settings())
+    settings = _settings()
     if status:
-        result, well = _standing(rt), True
+        result = _standing(settings)
+        well = not result["problems"]
     else:
+        rt = runtime.build(settings)
         with log.json_only():
             result, well = _once(rt)
+        rt.close()
         as_json = as_json or not sys.stdout.isatty()  # cron mails it, or a log collects it
-    rt.close()
     if as_json:
         click.echo(json.dumps(result))
     else:
@@ -122,7 +127,7 @@ def tick(ctx: click.Context, status: bool, as_json: bool) -> None:
 
 
 def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _once(rt: Runtime) -> tuple[dict[str, Any], bool]:
@@ -133,6 +138,7 @@ def _once(rt: Runtime) -> tuple[dict[str, Any], bool]:
         here.finish()
     finally:
         here.close()
+    record_clean_stop(rt)
     claims, settled = report.results.get("tick"), report.results.get("reconcile")
     ticked = claims if isinstance(claims, TickReport) else TickReport(0, 0)
     reconciled = settled if isinstance(settled, ReconcileReport) else ReconcileReport()
@@ -144,13 +150,30 @@ def _once(rt: Runtime) -> tuple[dict[str, Any], bool]:
     return found, not report.failed
 
 
-def _standing(rt: Runtime) -> dict[str, Any]:
+def _standing(settings: Settings) -> dict[str, Any]:
+    """How the ledger stands, and why mail does not go out."""
+    try:
+        rt = runtime.build(settings)
+    except DatabaseRefused as refused:
+        return {"problems": [str(refused)]}
+    except SQLAlchemyError as error:
+        return {"problems": [f"the database takes no write ({type(error).__name__}): is its disk full, or read-only?"]}
+    try:
+        problems = [f"{name}: {result}" for name, result in health.readiness(rt).items() if result != "ok"]
+        return _rows(rt, problems)
+    finally:
+        rt.close()
+
+
+def _rows(rt: Runtime, problems: list[str]) -> dict[str, Any]:
     standing = health.ledger_standing(rt)
     rows = standing.rows
     found: dict[str, Any] = {state: rows.states.get(state, 0) for state in health.STATES}
     found |= {"due_now": rows.due, "oldest_due_seconds": round(rows.oldest_due_seconds)}
     found |= {"last_tick": standing.last_tick.isoformat() if standing.last_tick else None}
-    return found | {"duplicates_confirmed": standing.duplicates_confirmed, "stopped_by": _stops(rt, standing)}
+    problems += [problem.detail for problem in health.sending_problems(rt, standing)]
+    found |= {"duplicates_confirmed": standing.duplicates_confirmed, "stopped_by": _stops(rt, standing)}
+    return found | {"problems": problems}
 
 
 def _stops(rt: Runtime, standing: health.LedgerStanding) -> list[str]:

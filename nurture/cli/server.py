@@ -13,6 +13,7 @@ from gunicorn.glogging import Logger
 
 from nurture import fleet, log, runtime, scheduler
 from nurture.app import create_app
+from nurture.delivery.safety_checks import record_clean_stop
 from nurture.fleet import Here
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
@@ -71,6 +72,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             if self._here is not None:
                 scheduler.stop(self._rt, self._scheduler)
                 self._here.close()
+                record_clean_stop(self._rt)
             self._rt.close()
 
 

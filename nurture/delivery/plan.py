@@ -133,7 +133,7 @@ def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, grace:
 
 
 def _doubt_promises(db: Connection, now: datetime) -> None:
-    """A promise that lies in the time the database has forgotten (delivery.vigil) may have been kept then."""
+    """A promise that lies in the time the database has forgotten (delivery.safety_checks) may have been kept then."""
     until = instance.get(db, SET_BACK)
     if until:
         doubts.set_back(db, process_name(), datetime.fromisoformat(until), now)

@@ -6,8 +6,8 @@ from datetime import timedelta
 from nurture import crash, log
 from nurture.delivery.evidence import settle_noted
 from nurture.delivery.plan import heal
+from nurture.delivery.safety_checks import check
 from nurture.delivery.settle import doubt_state
-from nurture.delivery.vigil import look
 from nurture.domain.delivery import InDoubt, Kind, State, policy, verdict
 from nurture.letters.source import read_sequence
 from nurture.runtime import Runtime
@@ -36,7 +36,7 @@ def reconcile(rt: Runtime) -> ReconcileReport:
     """Claimed and silent: due again. Sending and silent: in doubt. In doubt for long: as its policy says.
     Only a process that lives on from call to call ever sends a mail again on its own.
     """
-    if not look(rt):
+    if not check(rt):
         return ReconcileReport()
     with rt.database.begin() as db:
         wall, by = rt.clock.wall(), process_name()
@@ -56,7 +56,7 @@ def reconcile(rt: Runtime) -> ReconcileReport:
 
 def plan_missing(rt: Runtime) -> int:
     """Write the next row of readers who have none to come; looks at every reader under way, so not as often."""
-    if not look(rt):
+    if not check(rt):
         return 0
     with rt.database.begin() as db:
         planned = heal(db, rt.clock.now())

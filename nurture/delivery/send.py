@@ -22,11 +22,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nurture import crash, log
 from nurture.delivery.late import space_out
+from nurture.delivery.safety_checks import record_mark
 from nurture.delivery.settle import Request, keep, settle
 from nurture.delivery.tray import Batch, Tray, Window, open_batch
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused
 from nurture.runtime import Runtime
-from nurture.store import claims, gates, ledger, live, pace
+from nurture.store import claims, gates, ledger, live, marks, pace
 from nurture.store.claims import Claimed
 from nurture.store.database import process_name
 from nurture.store.ledger import Offered
@@ -279,7 +280,7 @@ class Office:
         rt, by = self._rt, process_name()
         with rt.database.begin() as db:
             ledger.lock_readers(db, _people(window.requests) | _people(request for request, _ in done))
-            gates.hold_open(db)
+            transaction = gates.hold_open(db)
             trial = bool(gates.shut_gates(db))
             smaller = settle(rt, db, done, trial)  # T3
             crash.point("T3.before_commit")
@@ -299,7 +300,10 @@ class Office:
                 self._extend(db, batches, began)
                 go, wait = self._allowed(db, window.requests, trial)
                 written = _Written(smaller + self._mark(db, go), wait)  # T2
+            number = marks.raise_number(db, transaction) if written.leave else None
             crash.point("T2.before_commit")
+        if number is not None:
+            record_mark(rt, number)
         if done:
             crash.point("T3.after_commit")
         if written.leave:

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nurture import crash, log
-from nurture.delivery.vigil import look
+from nurture.delivery.safety_checks import check
 from nurture.runtime import Runtime
 from nurture.store import gates, heartbeats, ledger, live
 from nurture.store.database import process_name
 from nurture.words import BatchId, new_id
 
 _log = log.get(__name__)
+
+_CHECK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,14 @@ class TickReport:
 def tick(rt: Runtime, carry: Callable[[BatchId], object]) -> TickReport:
     """Claim due rows batch by batch until none is left, or a gate is shut, and hand each batch to `carry`."""
     claimed = batches = 0
-    if not look(rt):
+    if not check(rt):
         return TickReport(0, 0)
+    checked = rt.clock.boot_seconds()
     while not rt.stopping.is_set():
+        if rt.clock.boot_seconds() - checked >= _CHECK_SECONDS:  # a long tick: a backup may be restored meanwhile
+            if not check(rt):
+                break
+            checked = rt.clock.boot_seconds()
         batch = BatchId(new_id())
         taken = _claim(rt, batch)
         if not taken:

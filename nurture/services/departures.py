@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from nurture import log
-from nurture.delivery.vigil import look
+from nurture.delivery.safety_checks import check
 from nurture.domain.subscriber import Suppression
 from nurture.runtime import Runtime
 from nurture.store import subscribers
@@ -33,7 +33,7 @@ def complete(rt: Runtime) -> int:
     of a newer one. Returns how many lines were added.
     """
     journal = rt.database.departures
-    if journal is None or not look(rt):
+    if journal is None or not check(rt):
         return 0
     wall = rt.clock.wall()
     journal.prepare()

@@ -127,7 +127,7 @@ def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
         span = (now - _LOOK_BACK, now)
         sent, back = figures.sent(db, span), figures.returned(db, span)
     needs = [_gate(each) for each in shut if each.gate is not Gate.PROVIDER or each.stops(wall)]
-    if health.readiness(rt)["scheduler"] != "ok":
+    if health.is_scheduler_silent(rt):
         needs.append(Need(Trouble.SILENT))
     elif oldest is not None and not shut and setup.is_open(rt) and now - oldest > rt.clock.stretch(ON_TIME):
         needs.append(Need(Trouble.LATE))

@@ -13,6 +13,7 @@ from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.delivery.tick import tick
 from nurture.runtime import Runtime
 from nurture.services import departures, publishing, suppressions
+from nurture.services.ping import PING_SECONDS, ping
 from nurture.services.privacy import retain
 from nurture.settings import Settings
 from nurture.store import heartbeats
@@ -50,6 +51,7 @@ JOBS: tuple[Job, ...] = (
     Job("publish", 2, lambda rt, _: _publish(rt)),
     Job("retention", 3600, lambda rt, _: retain(rt)),
     Job("suppressions_push", suppressions.PUSH_SECONDS, lambda rt, _: suppressions.push(rt)),
+    Job("ping", PING_SECONDS, lambda rt, _: ping(rt)),
     Job("departures", departures.COMPLETE_SECONDS, lambda rt, _: departures.complete(rt)),
     Job("suppressions_pull", suppressions.PULL_SECONDS, lambda rt, _: suppressions.pull(rt)),
 )

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from nurture import log
-from nurture.delivery.vigil import look
+from nurture.delivery.safety_checks import check
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.runtime import Runtime
 from nurture.services import crowds as remembered
@@ -29,7 +29,7 @@ def retain(rt: Runtime) -> int:
     """
     with rt.database.begin() as db:
         erasure.finish(rt, db)
-    if not look(rt):  # by a clock that jumped, everything is old
+    if not check(rt):  # by a clock that jumped, everything is old
         return 0
     with rt.database.begin() as db:
         deleted = subscribers.delete_unconfirmed(db, rt.clock.now() - CONFIRM_WITHIN)

@@ -254,7 +254,7 @@ def _stop_sending(rt: Runtime, db: Connection, manifest: Manifest) -> None:
     """What was due since the backup was made may have been sent."""
     now, wall = rt.clock.now(), rt.clock.wall()
     why = f"restored from the backup of {manifest.created:%Y-%m-%d %H:%M} UTC: what was due since may have been sent"
-    gates.shut(db, Gate.EPOCH, why, process_name(), wall)
+    gates.shut(db, Gate.DATABASE_RESTORED, why, process_name(), wall)
     instance.put(db, SET_BACK, now.isoformat())
     doubts.set_back(db, process_name(), now, wall)
 

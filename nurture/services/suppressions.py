@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from nurture import log
+from nurture.delivery.safety_checks import check
 from nurture.delivery.stop import stop
-from nurture.delivery.vigil import look
 from nurture.domain.delivery import backoff
 from nurture.domain.subscriber import SubscriberState, Suppression, outweighs
 from nurture.mailers.sendgrid.lists import Entry, ListName, Lists, ListsFailed, Rejected
@@ -82,7 +82,7 @@ def push(rt: Runtime) -> int:
 
     While the database is under suspicion of having been set back nothing is told: its words may be old ones.
     """
-    if rt.lists is None or not look(rt):
+    if rt.lists is None or not check(rt):
         return 0
     count = 0
     while not rt.stopping.is_set():
@@ -187,7 +187,7 @@ def pull(rt: Runtime) -> bool:
     """
     if rt.lists is None:
         return False
-    look(rt)  # nobody may have noticed yet that the database was set back
+    check(rt)  # nobody may have noticed yet that the database was set back
     span = _turn(rt)
     if span is None:
         return False
@@ -213,7 +213,7 @@ def _turn(rt: Runtime) -> tuple[datetime, datetime] | None:
         shut = {gate.gate for gate in gates.shut_gates(db)}
         mark = heartbeats.last_beat(db, heartbeats.LISTS)
         fresh = mark is not None and timedelta() <= wall - mark < _EVERY
-        if Gate.CLOCK in shut or (fresh and Gate.EPOCH not in shut):
+        if Gate.CLOCK in shut or (fresh and Gate.DATABASE_RESTORED not in shut):
             return None
         if not heartbeats.take_turn(db, heartbeats.LISTS_TURN, wall, _AGAIN):
             return None

@@ -1,6 +1,7 @@
 """The stop switch, and the other gates a person may open."""
 
 from nurture import log
+from nurture.delivery import safety_checks
 from nurture.runtime import Runtime
 from nurture.store import gates
 from nurture.store.gates import Gate, Shut
@@ -21,6 +22,8 @@ def start_sending(rt: Runtime) -> list[Shut]:
         shut = gates.shut_gates(db)
         for each in shut:
             gates.open_(db, each.gate)
+            if each.gate is Gate.DATABASE_RESTORED:
+                safety_checks.accept_restored(db, rt.clock.wall())
     _log.info("sending_started", count=len(shut))
     return shut
 

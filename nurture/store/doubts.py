@@ -145,6 +145,17 @@ def stalled(db: Connection, limit: int) -> list[tuple[EnrollmentId, StepKey | No
     return [(row[0], row[1], row[2]) for row in rows.all()]
 
 
+def abandoned(db: Connection, before: datetime) -> int:
+    """How many rows were claimed or being sent by an owner that fell silent, their lease over since `before` (real time)."""
+    silent = select(func.count()).where(is_in(State.CLAIMED, State.SENDING), D.lease_until < before)
+    return db.execute(silent).scalar_one()
+
+
+def accepted_since(db: Connection, since: datetime) -> bool:
+    """Whether the provider has accepted any mail since then (timeline)."""
+    return bool(db.scalar(select(exists().where(D.accepted_at >= since))))
+
+
 @dataclass(frozen=True)
 class Standing:
     """How the ledger stands: rows per state, rows due and not claimed, and how long the oldest has been due (seconds)."""

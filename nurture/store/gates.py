@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import BigInteger, Connection, Text, cast, func, select, update
 
 from nurture.store.schema import gates
 from nurture.words import storable
@@ -22,8 +22,8 @@ class Gate(StrEnum):
     """A refusal that concerns every mail: opens by itself, and the first mails after it are a trial."""
     CLOCK = "clock"
     """The clock jumped: a person looks at it."""
-    EPOCH = "epoch"
-    """The database was set back: a person looks at it."""
+    DATABASE_RESTORED = "epoch"
+    """The database is a restored copy: a person looks at it."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,19 @@ class Shut:
 _SHUT = select(G.name, G.shut_at, G.until, G.why, G.by).where(G.shut_at.is_not(None)).order_by(G.shut_at)
 _TURN = 0x6E75727475726521
 """Advisory lock on PostgreSQL: shared by all who mark mail, taken alone by whoever throws the stop switch."""
-_SHARED = select(func.pg_advisory_xact_lock_shared(_TURN))
+_SHARED = select(func.pg_advisory_xact_lock_shared(_TURN), cast(cast(func.pg_current_xact_id(), Text), BigInteger))
 _ALONE = select(func.pg_advisory_xact_lock(_TURN))
 
 
-def hold_open(db: Connection) -> None:
-    """From here to the end of the transaction nobody throws the stop switch. SQLite has one writer at a time anyway."""
-    if db.dialect.name == "postgresql":
-        db.execute(_SHARED)
+def hold_open(db: Connection) -> int | None:
+    """From here to the end of the transaction nobody throws the stop switch. SQLite has one writer at a time anyway.
+
+    Returns the transaction's id on PostgreSQL, for `store.marks`, at no further round trip.
+    """
+    if db.dialect.name != "postgresql":
+        return None
+    transaction: int = db.execute(_SHARED).one()[1]
+    return transaction
 
 
 def shut_gates(db: Connection) -> list[Shut]:

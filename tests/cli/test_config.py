@@ -17,6 +17,7 @@ SECRETS = {
     "smtp_url": "smtp://robin:hunter2@127.0.0.1:2525",
     "sendgrid_api_key": "SG.hunter2",
     "broker_url": "redis://:hunter2@localhost",
+    "ping_url": "https://ping.example/hunter2",
     "backup_passphrase": "hunter2 hunter2",
     "database_url": "postgresql+psycopg://u:hunter2@127.0.0.1:1/letters",
 }

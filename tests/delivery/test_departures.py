@@ -131,7 +131,7 @@ def test_a_database_that_was_set_back_takes_nothing_out_of_the_journal(rt: Runti
         db.execute(delete(suppressions))
     assert departures.complete(rt) == 0
     with rt.database.begin() as db:
-        gates.shut(db, Gate.EPOCH, "it was set back", "a test", rt.clock.wall())
+        gates.shut(db, Gate.DATABASE_RESTORED, "it was set back", "a test", rt.clock.wall())
         subscribers.suppress(db, bytes(32), Suppression.BOUNCED, AT)
     before = words(rt)
     assert departures.complete(rt) == 0

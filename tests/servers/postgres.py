@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -46,9 +47,11 @@ def _binaries() -> Path:
 class Postgres:
     """One server, from `with Postgres() as server` to the end of the block."""
 
-    def __init__(self, durable: bool = False) -> None:
-        """`durable`: what was committed survives whatever happens to the server, as PostgreSQL does by default."""
-        self._bin, self._options = _binaries(), _OPTIONS | ({} if durable else _FORGETFUL)
+    def __init__(self, durable: bool = False, options: Mapping[str, str] | None = None) -> None:
+        """`durable`: what was committed survives whatever happens to the server, as PostgreSQL does by default.
+        `options`: more settings of the server.
+        """
+        self._bin, self._options = _binaries(), _OPTIONS | ({} if durable else _FORGETFUL) | dict(options or {})
         # Not $TMPDIR: a socket's path has room for 107 bytes, and the user `postgres` must be able to get there.
         self._folder = Path(tempfile.mkdtemp(prefix="nurture-pg-", dir="/tmp"))
         # The server ends with the process that started it, killed or not.
@@ -163,6 +166,43 @@ class Postgres:
         with psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True) as connection:
             found = connection.execute(statement.format(sql.Literal(name))).fetchone()
         return int(found[0]) if found else 0
+
+    def tool(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's own programs against this server."""
+        command = self._command(program, "-h", str(self._folder), "-U", "postgres", *arguments)
+        subprocess.run(command, check=True, cwd=self._folder, capture_output=True)
+
+    def copy_data(self) -> None:
+        """Keep a copy of all data, as a snapshot of the disk does. The server is stopped."""
+        shutil.rmtree(self._snapshot, ignore_errors=True)
+        subprocess.run(["cp", "-a", str(self._data), str(self._snapshot)], check=True)
+
+    def put_back_data(self) -> None:
+        """Put the copy back. The server is stopped."""
+        shutil.rmtree(self._data)
+        self._snapshot.rename(self._data)
+
+    def become_standby(self) -> None:
+        """Let the stopped server be a replica that has lost its primary, from when it starts (PostgreSQL manual,
+        "Standby Server Operation").
+        """
+        signal_file = self._data / "standby.signal"
+        signal_file.touch()
+        owner = self._data.stat()
+        os.chown(signal_file, owner.st_uid, owner.st_gid)
+
+    def promote(self) -> None:
+        """Let a replica take over."""
+        self._execute(sql.SQL("SELECT pg_promote()").format())
+
+    @property
+    def folder(self) -> Path:
+        """A folder that the server's user may write to."""
+        return self._folder
+
+    @property
+    def _snapshot(self) -> Path:
+        return self._folder / "snapshot"
 
     @property
     def socket(self) -> Path:

@@ -205,7 +205,7 @@ def test_nothing_goes_out_again_after_a_restore(
         assert run_tick(new).claimed == 0
         clock.advance(minutes=10)
     (stopped,) = switch.what_stops(new)
-    assert stopped.gate is Gate.EPOCH
+    assert stopped.gate is Gate.DATABASE_RESTORED
     assert f"{report.manifest.created:%Y-%m-%d %H:%M} UTC" in stopped.why
     doubts = service.list_doubts(new, State.UNKNOWN)
     assert len(doubts) == 4

@@ -345,13 +345,13 @@ def test_after_a_restored_backup_it_is_read_at_once_and_stale_words_are_not_told
     clock.advance(hours=2)
     server.fill("unsubscribes", [(reader.email, clock.at.timestamp())])  # they left anew, and a backup from before is restored
     with rt.database.begin() as db:
-        gates.shut(db, Gate.EPOCH, "the database was set back", "test", clock.at)
+        gates.shut(db, Gate.DATABASE_RESTORED, "the database was set back", "test", clock.at)
     assert suppressions.push(rt) == 0
     assert server.listed("unsubscribes") == [reader.email]
     assert suppressions.pull(rt)
     assert standing(rt, reader) == (SubscriberState.UNSUBSCRIBED, Suppression.UNSUBSCRIBED)
     with rt.database.begin() as db:
-        gates.open_(db, Gate.EPOCH)
+        gates.open_(db, Gate.DATABASE_RESTORED)
     suppressions.push(rt)
     assert server.listed("unsubscribes") == [reader.email]
 

@@ -122,7 +122,7 @@ def needs(client: FlaskClient) -> list[tuple[str, str]]:
 def test_each_thing_that_stops_mail_leads_to_what_to_do_about_it(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
     log_in(client, rt)
     run_tick(rt)
-    for gate, which in ((Gate.PROVIDER, "refused"), (Gate.CLOCK, "clock"), (Gate.EPOCH, "clock")):
+    for gate, which in ((Gate.PROVIDER, "refused"), (Gate.CLOCK, "clock"), (Gate.DATABASE_RESTORED, "clock")):
         with rt.database.begin() as db:
             gates.shut(db, gate, "a test", "a test", rt.clock.wall())
         assert needs(client) == [("What to do", f"/desk/help/{which}")]

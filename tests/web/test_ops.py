@@ -1,6 +1,7 @@
 """Health and the outbox."""
 
 from base64 import b64encode
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -10,25 +11,65 @@ from nurture.mailers.base import Picture
 from nurture.mailers.outbox import Outbox
 from nurture.mailers.smtp import Smtp
 from nurture.runtime import Runtime
+from nurture.services import switch
 from tests.clocks import ManualClock
 from tests.mailers.test_outbox import a_mail, post
 from tests.people import a_subscriber, inbox, run_tick
 from tests.pictures import photograph
+from tests.servers.postgres import Postgres
+
+READY = {"database": "ok", "schema": "ok", "writes": "ok"}
 
 
-def test_ready_means_database_schema_and_a_recent_tick(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
+def test_pages_are_ready_whatever_sending_does(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
+    """Another worker cannot be brought back by taking the pages out of service; but it is said."""
     assert client.get("/healthz").json == {"status": "ok"}
     fresh = client.get("/readyz")
-    assert fresh.status_code == 503
-    assert fresh.json and "nurture worker" in fresh.json["checks"]["scheduler"]
+    assert fresh.status_code == 200
+    assert fresh.json and "nurture worker" in fresh.json["sending"]
     run_tick(rt)
-    assert client.get("/readyz").json == {
-        "status": "ok", "checks": {"database": "ok", "schema": "ok", "scheduler": "ok"},
-    }  # fmt: skip
+    assert client.get("/readyz").json == {"status": "ok", "ready": True, "checks": READY, "sending": "ok"}
     clock.advance(minutes=5)
     late = client.get("/readyz")
-    assert late.status_code == 503
-    assert late.json and "300 s ago" in late.json["checks"]["scheduler"]
+    assert late.status_code == 200
+    assert late.json and "300 s ago" in late.json["sending"]
+
+
+def test_stopped_sending_is_named_without_what_a_person_typed(client: FlaskClient, rt: Runtime) -> None:
+    run_tick(rt)
+    switch.stop_sending(rt, "robin@example.org complained", "dana@example.org")
+    found = client.get("/readyz")
+    assert found.status_code == 200
+    assert found.json and found.json["sending"] == "stopped: by a person"
+    assert "example.org" not in found.text
+
+
+def test_overdue_mail_is_named(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
+    run_tick(rt)
+    a_subscriber(rt)
+    clock.advance(minutes=20)
+    found = client.get("/readyz")
+    assert found.status_code == 200
+    assert found.json and found.json["sending"] == "overdue: mail is due for 20 minutes"
+
+
+def test_a_database_that_does_not_answer_makes_pages_unready(client: FlaskClient, rt: Runtime, postgres: Postgres) -> None:
+    if rt.database.is_sqlite:
+        file = Path(rt.database.url.database or "")
+        rt.database.close()
+        file.rename(file.with_suffix(".away"))
+        file.mkdir()
+    else:
+        rt.database.close()
+        postgres.drop(rt.database.url.database or "")
+    found = client.get("/readyz")
+    assert found.status_code == 503
+    assert found.json == {
+        "status": "not ready", "ready": False, "checks": {"database": "does not answer"},
+        "sending": "unknown: the database does not answer",
+    }  # fmt: skip
+    if not rt.database.is_sqlite:
+        postgres.create(rt.database.url.database or "")  # for whoever drops it
 
 
 def test_an_old_schema_is_not_ready_and_says_what_to_run(client: FlaskClient, rt: Runtime) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from nurture import runtime
 from nurture.delivery.reconcile import reconcile
-from nurture.delivery.vigil import look
+from nurture.delivery.safety_checks import check
 from nurture.domain.delivery import Accepted, Kind, State
 from nurture.runtime import Memory, Runtime
 from nurture.services import deliveries as service
@@ -165,25 +165,25 @@ def test_a_restored_backup_sends_nothing_again(rt: Runtime, clock: ManualClock, 
         reconcile(rt)
         clock.advance(minutes=10)
     assert [mail.delivery for mail in mailer.given] == sent, "nothing more, nothing again"
-    assert shut(rt) == [Gate.EPOCH]
+    assert shut(rt) == [Gate.DATABASE_RESTORED]
     unknown = service.list_doubts(rt, State.UNKNOWN)
     assert len(unknown) == 5
     for row in unknown:
         service.resolve(rt, row.id, True, "dana")
-    assert [gate.gate for gate in switch.start_sending(rt)] == [Gate.EPOCH]
+    assert [gate.gate for gate in switch.start_sending(rt)] == [Gate.DATABASE_RESTORED]
     reconcile(rt)
     run_tick(rt)
     assert len(mailer.given) == len(sent)
     assert sum(row[1] is State.SCHEDULED for row in rows(rt, kind=Kind.LETTER)) == 5, "each has a next letter again"
 
 
-def look_and_lose_the_commit(rt: Runtime) -> None:
+def check_and_lose_the_commit(rt: Runtime) -> None:
     def lost(_: object) -> None:
         raise OperationalError("COMMIT", None, Exception("the connection is gone"))
 
     event.listen(rt.database.engine, "commit", lost)
     with pytest.raises(OperationalError):
-        look(rt)
+        check(rt)
     event.remove(rt.database.engine, "commit", lost)
 
 
@@ -192,13 +192,13 @@ def test_a_count_that_was_never_committed_accuses_nobody(rt: Runtime, clock: Man
     """The process that counted was killed, or the database went away, just before the commit."""
     reader = sign_up(rt)
     if after == "an hour":
-        look(rt)
+        check(rt)
         clock.advance(hours=1)
 
-    look_and_lose_the_commit(rt)
-    assert look(rt), "by the one who lived on"
+    check_and_lose_the_commit(rt)
+    assert check(rt), "by the one who lived on"
     rt.memory = Memory()
-    assert look(rt), "by the next to start"
+    assert check(rt), "by the next to start"
     assert shut(rt) == []
     run_tick(rt)
     assert len(inbox(rt, reader)) == 1
@@ -208,8 +208,8 @@ def test_an_alarm_that_was_never_committed_is_raised_again(rt: Runtime, clock: S
     run_tick(rt)
     clock.offset = timedelta(hours=1)
 
-    look_and_lose_the_commit(rt)
-    assert not look(rt)
+    check_and_lose_the_commit(rt)
+    assert not check(rt)
     assert shut(rt) == [Gate.CLOCK]
 
 

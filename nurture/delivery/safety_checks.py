@@ -1,0 +1,197 @@
+"""Detects clock jumps and restored databases before anything is claimed, reclaimed or deleted.
+
+A wall clock that jumps would send letters early or end leases; a database that was set back (a backup restored, a replica
+promoted that had not got everything) would send again what it has forgotten. Both stop all sending until a person looks.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from nurture import log
+from nurture.delivery import departures
+from nurture.delivery.plan import SET_BACK
+from nurture.domain.clock_jump import is_jump, wall_clock_change
+from nurture.domain.restore_evidence import DatabaseRecord, Position, RestoreEvidence, Surroundings, find_evidence
+from nurture.runtime import Runtime, Seen, keep_up
+from nurture.store import database_record, doubts, facts, gates, generation_file, heartbeats, instance
+from nurture.store.database import process_name
+from nurture.store.database_identity import read_file_identity, read_identity
+from nurture.store.gates import Gate
+from nurture.store.generation_file import GenerationFiles
+
+_log = log.get(__name__)
+
+_COUNT_SECONDS = 10.0
+_JOURNAL_DELAY = timedelta(minutes=2)
+"""So far a machine's journal of departures may be behind, in what other machines have written down."""
+
+
+@dataclass(frozen=True)
+class _Witnesses:
+    """Where the database was seen, by its id; read before the database, which may count on meanwhile."""
+
+    seen: Seen
+    marked: Position
+    files: dict[str, Position]
+
+    def of(self, database: str, is_start: bool) -> Collection[Position]:
+        if not is_start:
+            return (self.seen.position, self.marked)
+        return (self.files[database],) if database in self.files else ()
+
+
+def check(rt: Runtime) -> bool:
+    """Check the clock and the database, and take over what the desk has set. Returns whether nothing stops the work."""
+    with rt.memory.looking:
+        before = rt.memory.seen
+        _leave_replaced_file(rt, before)
+        witnesses = _Witnesses(before, rt.memory.marked, _read_files(rt) if before.counted is None else {})
+        with rt.database.begin() as db:
+            seen = _check_clock(rt, db, before)
+            seen = _check_database(rt, db, seen, witnesses)
+            shut = {gate.gate for gate in gates.shut_gates(db)}
+            changed = facts.version(db) != rt.version
+        rt.memory.seen = seen  # not before the commit: what the database never got, it cannot have forgotten
+        if seen.counted != before.counted:
+            rt.memory.witnessed = record_generation(rt, seen.position)
+    if changed:
+        keep_up(rt)
+    return not shut & {Gate.CLOCK, Gate.DATABASE_RESTORED}
+
+
+def _check_clock(rt: Runtime, db: Connection, seen: Seen) -> Seen:
+    wall, boot = rt.clock.wall(), rt.clock.boot_seconds()
+    if seen.wall is not None and not seen.alarmed and not is_jump(wall_clock_change(seen.wall, seen.boot, wall, boot)):
+        return replace(seen, wall=wall, boot=boot)
+    shut = next((gate for gate in gates.shut_gates(db) if gate.gate is Gate.CLOCK), None)
+    if seen.wall is None:  # this process has just begun: all it can compare with is another's last tick
+        last, since = max(wall, heartbeats.last_beat(db, heartbeats.TICK) or wall), boot
+    elif seen.alarmed and shut is None:  # a person has looked, and trusts this clock
+        last, since = wall, boot
+    else:
+        last, since = seen.wall, seen.boot
+    by = wall_clock_change(last, since, wall, boot)
+    if not is_jump(by):
+        if seen.alarmed and shut is not None and shut.by == process_name():
+            gates.open_(db, Gate.CLOCK)  # it was put right
+        return replace(seen, wall=wall, boot=boot, alarmed=False)
+    if not seen.alarmed:
+        if shut is None:
+            minutes = round(by.total_seconds() / 60)
+            gates.shut(db, Gate.CLOCK, f"the clock of this machine jumped by {minutes:+d} minutes", process_name(), wall)
+        _log.error("clock_jumped", seconds=round(by.total_seconds()))
+    return replace(seen, wall=last, boot=since, alarmed=True)  # the last good check stays what later ones are compared with
+
+
+def _check_database(rt: Runtime, db: Connection, seen: Seen, witnesses: _Witnesses) -> Seen:
+    """Raise the generation now and then; should evidence of a restore be found, stop sending."""
+    boot, identity = rt.clock.boot_seconds(), read_identity(db)
+    record = database_record.read(db)
+    database = record.id or database_record.create_id(db)
+    is_start = seen.counted is None or seen.database != database
+    around = Surroundings(identity, witnesses.of(database, is_start), is_start, keeps_witness=rt.database.is_sqlite)
+    evidence = find_evidence(record, around, rt.clock.wall())
+    if evidence is None and not is_start and seen.counted is not None and 0 <= boot - seen.counted < _COUNT_SECONDS:
+        return seen
+    database_record.lock(db)
+    record = database_record.read(db)
+    evidence = find_evidence(record, around, rt.clock.wall())  # of two that found it, one has dealt with it
+    latest = record.position
+    for position in around.seen:
+        latest = latest.joined(position)
+    restores = latest.restores
+    if evidence is not None:
+        _stop_restored(rt, db, record, evidence)
+        restores += 1
+    generation = max(record.position.generation, latest.generation) + 1
+    known = {} if evidence is not None or record.identity is None else record.identity
+    is_witnessed = bool(around.seen) if is_start else rt.memory.witnessed
+    position = replace(record.position, restores=restores, generation=generation)
+    database_record.write(
+        db, record, replace(record, position=position, identity={**known, **identity}, witnessed=is_witnessed)
+    )
+    return replace(seen, database=database, position=position, identity=identity, counted=boot)
+
+
+def _stop_restored(rt: Runtime, db: Connection, record: DatabaseRecord, evidence: RestoreEvidence) -> None:
+    """Stop sending, and put what was due since the copy was made in doubt."""
+    now, wall = rt.clock.now(), rt.clock.wall()
+    replay = departures.replay(rt, db)  # services.privacy finishes those who had asked to be erased
+    if Gate.DATABASE_RESTORED not in {gate.gate for gate in gates.shut_gates(db)}:
+        why = f"the database is a restored copy ({evidence}): what was due since may have been sent"
+        if replay.is_lost((record.last_tick or wall) - _JOURNAL_DELAY):
+            why += "; who left since is unknown: no journal of departures"
+        gates.shut(db, Gate.DATABASE_RESTORED, why, process_name(), wall)
+    instance.put(db, SET_BACK, now.isoformat())
+    count = doubts.set_back(db, process_name(), now, wall)
+    _log.error("database_restored", reason=evidence.value, unknown=count)
+
+
+def _leave_replaced_file(rt: Runtime, seen: Seen) -> None:
+    """Let go of a SQLite file that was replaced while this process had it open: what it writes there nobody else reads."""
+    if rt.database.is_sqlite and "file" in seen.identity:
+        now = read_file_identity(rt.database.url.database)
+        if now.get("file", seen.identity["file"]) != seen.identity["file"]:
+            rt.database.close()
+
+
+def _read_files(rt: Runtime) -> dict[str, Position]:
+    found: dict[str, Position] = {}
+    for path in generation_file.paths(rt.settings.instance_dir, rt.database):
+        for database, position in generation_file.read(path).items():
+            found[database] = position.joined(found[database]) if database in found else position
+    return found
+
+
+def record_generation(rt: Runtime, position: Position) -> bool:
+    """Record outside the database where it stands, so that a restored copy is found out also after everything was stopped.
+    Returns whether that succeeded in one place at least.
+    """
+    rt.memory.generation_files = rt.memory.generation_files or _files(rt)
+    return _record(rt, position, reopen=True)
+
+
+def record_mark(rt: Runtime, number: int) -> None:
+    """Record that a transaction which marked mail has committed (`store.marks`), before that mail leaves."""
+    position = replace(rt.memory.seen.position, mark=number)
+    if rt.memory.marked.is_behind(position):
+        rt.memory.marked = position
+    if rt.memory.generation_files is not None:  # None: this process has not checked the database yet
+        rt.memory.witnessed = _record(rt, position, reopen=False)
+
+
+def _record(rt: Runtime, position: Position, reopen: bool) -> bool:
+    files = rt.memory.generation_files
+    if files is None:
+        return False
+    try:
+        files.write(rt.memory.seen.database, position, reopen)
+    except OSError as error:
+        if rt.memory.witnessed:
+            _log.error("generation_not_recorded", error=type(error).__name__)
+        return False
+    return True
+
+
+def _files(rt: Runtime) -> GenerationFiles:
+    return GenerationFiles(generation_file.paths(rt.settings.instance_dir, rt.database))
+
+
+def record_clean_stop(rt: Runtime) -> None:
+    """Record that this process has finished what it had begun; its last act, so a failure is only logged."""
+    if rt.memory.seen.counted is None:
+        return
+    try:
+        with rt.database.begin() as db:
+            database_record.write_stop(db, rt.clock.wall())
+    except SQLAlchemyError as error:
+        _log.warning("clean_stop_not_recorded", error=type(error).__name__)
+
+
+def accept_restored(db: Connection, wall: datetime) -> None:
+    """A person has looked at a restored database, and starts sending."""
+    database_record.write_review(db, wall)
