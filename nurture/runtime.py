@@ -123,7 +123,7 @@ class _ConfigPart(Generic[T]):
 class Runtime:
     """What an act needs to run: handed to every service and stage, never global.
 
-    That of a process follows the desk's settings (`keep_up`); every act (a request, a job, a sender) works on a `snapshot` of it.
+    That of a process follows the desk's settings (`keep_up`); each act (a request, a job, a sender) works on a `snapshot`.
     """
 
     given: Settings

@@ -218,15 +218,15 @@ class SettingValues(BaseModel):
         "Redis or RabbitMQ, by which claimed batches travel to `nurture worker` on any machine (default: none)",
         "Set it to redis://host:6379/0, rediss://…, redis+socket:///path, amqp://user:password@host/name or amqps://….",
     )
-    ping_url: checks.PingUrl | None = _setting(
-        None,
-        "called once a minute while sending is healthy, and not otherwise: a monitor raises the alarm when it stays away",
-        "Set it to the https address that your monitor gave you.",
-    )
     backup_passphrase: checks.SecretKey | None = _setting(
         None,
         "passphrase of encrypted backups, where `nurture backup` and `nurture restore` cannot ask for one",
         "Set it to at least 12 characters, or leave it out.",
+    )
+    ping_url: checks.PingUrl | None = _setting(
+        None,
+        "called once a minute while sending is healthy, and not otherwise: a monitor raises the alarm when it stays away",
+        "Set it to the https address that your monitor gave you.",
     )
     clock_speed: float = _setting(
         1, "development only: 86400 makes a day a second", "Set it to 1, or up to 1000000 for a try.", ge=1, le=1_000_000
