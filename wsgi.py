@@ -1,10 +1,13 @@
 """For WSGI servers: `gunicorn wsgi:app`. Each worker process ticks for itself; the ledger makes that safe."""
 
 import atexit
+import sys
 
 from nurture import fleet, runtime, scheduler, settings
 from nurture.app import create_app
 
+for said in settings.unknown_variables():
+    print(f"nurture: warning: {said}", file=sys.stderr)
 _rt = runtime.build(settings.load())
 app = create_app(_rt)
 _here = fleet.join(_rt)

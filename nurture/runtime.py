@@ -1,39 +1,34 @@
 """Runtime: the parts of one running process, and the only place that builds them."""
 
+import errno
 import hmac
 import json
 import math
 import os
 import secrets
 import threading
-from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
-from pydantic import SecretStr
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
-from nurture import log, resources
+from nurture import key_ring, log, resources
 from nurture.clock import Clock, FastClock, Origin, SystemClock
+from nurture.config import Config, check_webhook_key, create_config, practice_of
 from nurture.domain.delivery import Guards
 from nurture.domain.restore_evidence import Identity, Position
-from nurture.letters import practice
-from nurture.letters.practice import Facts, Practice, PracticeRefused
+from nurture.key_ring import SECRET_FILE as SECRET_FILE
+from nurture.letters.practice import Practice
 from nurture.mailers.base import Mailer, Picture, Sender
 from nurture.mailers.names import Names
-from nurture.mailers.outbox import Outbox
-from nurture.mailers.sendgrid import SendGrid
-from nurture.mailers.sendgrid.domains import SignedDomain, read_domains
-from nurture.mailers.sendgrid.events import KeyRefused, read_keys
+from nurture.mailers.sendgrid.domains import SignedDomain
 from nurture.mailers.sendgrid.lists import Lists
-from nurture.mailers.smtp import Smtp
-from nurture.sealing import Sealer, derive
-from nurture.settings import PREFIX, SettingRefused, Settings, chooses_mailer, is_loopback, with_facts
+from nurture.sealing import Sealer, derive, derive_index_key
+from nurture.settings import PREFIX, SettingRefused, Settings
 from nurture.store import facts, instance
 from nurture.store.database import Database
 from nurture.store.departures import JOURNAL_FILE, DepartureJournal
@@ -42,10 +37,6 @@ from nurture.tokens import Purpose, Tokens
 from nurture.words import DeliveryId, PictureId
 
 _log = log.get(__name__)
-
-SECRET_FILE = "secret.key"  # noqa: S105 - a file name
-LOGO_FACT = "logo"
-"""Under which the desk keeps the logo's bytes as Base64; the environment names a file instead."""
 
 
 @dataclass(frozen=True)
@@ -103,40 +94,71 @@ class Memory:
     """One thread at a time looks into the album."""
 
 
+T = TypeVar("T")
+
+
+class _ConfigPart(Generic[T]):
+    """A part of `Runtime.config` under its own name. Assigning one replaces the whole Config by a copy with another part."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, rt: None, owner: type) -> "_ConfigPart[T]": ...
+    @overload
+    def __get__(self, rt: "Runtime", owner: type) -> T: ...
+    def __get__(self, rt: "Runtime | None", owner: type) -> "_ConfigPart[T] | T":
+        if rt is None:
+            return self
+        part: T = getattr(rt.config, self._name)
+        return part
+
+    def __set__(self, rt: "Runtime", part: T) -> None:
+        changes: dict[str, Any] = {self._name: part}
+        rt.config = replace(rt.config, **changes)
+
+
 @dataclass
 class Runtime:
-    """What an act needs to run: handed to every service and stage, never global."""
+    """What an act needs to run: handed to every service and stage, never global.
+
+    That of a process follows the desk's settings (`keep_up`); each act (a request, a job, a sender) works on a `snapshot`.
+    """
 
     given: Settings
     """What the environment says."""
-    settings: Settings
-    """The same, with what the desk says over it."""
+    config: Config
+    """Everything that follows the desk's settings. Replaced whole, by one assignment."""
     clock: Clock
     database: Database
-    mailer: Mailer
     sealer: Sealer
     tokens: Tokens
-    version: int
-    """Of the desk's settings, as this process knows them."""
-    sender: Sender
-    plain_sender: Sender
-    """For readers who chose a plainer name in their inbox."""
-    practice: Practice
-    constant: Mapping[str, dict[str, str]]
-    """What letters are filled with and is the same for every reader."""
-    needs_live: bool
-    """Whether mail to readers waits until somebody at the desk has said that it may leave (services.setup)."""
     patience: Patience
     guards: Guards
-    lists: Callable[[], Lists] | None
-    """Begins a conversation about SendGrid's own suppression lists; None with any other mailer."""
-    signed_domains: Callable[[], list[SignedDomain] | None] | None
-    """Asks SendGrid for which domains it may sign; None with any other mailer."""
     names: Names
     """The name service, for what the sender's domain says."""
     memory: Memory = field(default_factory=Memory)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is asked to stop: what is in flight is finished, the rest is given back."""
+    process: "Runtime | None" = field(default=None, repr=False)
+    """Of a snapshot: the runtime of the process it was taken from."""
+    config_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """One thread at a time replaces the Config of the process, so that the newest stays."""
+
+    settings = _ConfigPart[Settings]()
+    version = _ConfigPart[int]()
+    mailer = _ConfigPart[Mailer]()
+    sender = _ConfigPart[Sender]()
+    plain_sender = _ConfigPart[Sender]()
+    practice = _ConfigPart[Practice]()
+    constant = _ConfigPart[Mapping[str, dict[str, str]]]()
+    needs_live = _ConfigPart[bool]()
+    lists = _ConfigPart[Callable[[], Lists] | None]()
+    signed_domains = _ConfigPart[Callable[[], list[SignedDomain] | None] | None]()
+
+    def snapshot(self) -> "Runtime":
+        """The same runtime with the settings of this moment, for one act."""
+        return replace(self, process=self.process or self)
 
     def close(self) -> None:
         """Give back connections, and close files."""
@@ -145,29 +167,42 @@ class Runtime:
         self.database.close()
 
 
-def secret(settings: Settings) -> bytes:
-    """The installation's secret: NURTURE_SECRET_KEY, or the generated file, made now (mode 0600) if it is missing."""
+def stored_secret(settings: Settings) -> bytes | None:
+    """The installation's secret: NURTURE_SECRET_KEY, or what its key file holds; None without either. Raises SettingRefused."""
     if settings.secret_key is not None:
         return settings.secret_key.get_secret_value().encode()
+    path = settings.instance_dir.resolve() / SECRET_FILE
+    try:
+        secret = path.read_text("ascii").strip().encode()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        why = (error.strerror or "unknown error").lower() if isinstance(error, OSError) else "it is not text"
+        raise SettingRefused(f"{path} cannot be read ({why}). Restore it from its copy, or set {PREFIX}SECRET_KEY.") from None
+    if len(secret) < 32:
+        raise SettingRefused(f"{path} holds less than 32 characters. Restore it from its copy, or set {PREFIX}SECRET_KEY.")
+    return secret
+
+
+def secret(settings: Settings) -> bytes:
+    """The installation's secret: NURTURE_SECRET_KEY, or the generated file, made now (mode 0600) if it is missing."""
     path = settings.instance_dir / SECRET_FILE
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = stored_secret(settings)
+    if found is not None:
+        return found
     draft = path.with_name(f".{SECRET_FILE}.{secrets.token_hex(4)}")
-    if not path.exists():
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-        try:
-            os.link(draft, path)  # of several processes that start at once, one wins and all read its key
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+    _make_instance_dir(settings)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)  # of several processes that start at once, one wins and all read its key
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
     return path.read_text("ascii").strip().encode()
-
-
-def stored_secret(settings: Settings) -> bytes | None:
-    """The installation's secret, if there is one already."""
-    has_one = settings.secret_key is not None or (settings.instance_dir / SECRET_FILE).exists()
-    return secret(settings) if has_one else None
 
 
 def store_secret(settings: Settings, name: str, value: str) -> Path:
@@ -186,85 +221,55 @@ def links_fingerprint(key: bytes) -> str:
     return hmac.digest(derive(key, "links-fingerprint"), b"fingerprint", "sha256").hex()[:16]
 
 
-def _ring(settings: Settings, key: bytes) -> list[bytes]:
-    if settings.field_keys is None:
-        return [derive(key, "field-keys")]
-    ring = [part.strip().encode() for part in settings.field_keys.get_secret_value().split(",")]
-    if any(len(part) < 32 for part in ring):
+def _make_instance_dir(settings: Settings) -> None:
+    path = settings.instance_dir.resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
         raise SettingRefused(
-            f"A key in {PREFIX}FIELD_KEYS is shorter than 32 characters. Set it to one or more keys of at least 32 characters, "
-            "separated by commas, newest first."
-        )
-    return ring
+            f"The instance folder {path} cannot be used ({(error.strerror or 'unknown error').lower()}). Set "
+            f"{PREFIX}INSTANCE_DIR to a folder that this user may write.",
+            "instance_dir",
+        ) from None
 
 
-def mailer_of(settings: Settings, clock: Clock) -> Mailer:
-    """What carries mail, as the settings say. Raises SettingRefused."""
-    match settings.mailer:
-        case "outbox":
-            return Outbox(settings.instance_dir / "outbox")
-        case "sendgrid":
-            return SendGrid(_revealed(settings.sendgrid_api_key), settings.sendgrid_host, clock.wall)
-        case "smtp":
-            return Smtp(_revealed(settings.smtp_url))
+_ELSEWHERE = (
+    f"Change to the folder of your installation, or set {PREFIX}INSTANCE_DIR to its instance folder. Run `nurture init` only "
+    "to make a new installation."
+)
 
 
-def _check_webhook_key(settings: Settings) -> None:
-    if settings.sendgrid_webhook_key is not None:
-        try:
-            read_keys(settings.sendgrid_webhook_key)
-        except KeyRefused as refused:
-            raise SettingRefused(
-                f"{PREFIX}SENDGRID_WEBHOOK_KEY {refused}. Copy it from SendGrid, Settings, Mail Settings, Event Webhook, "
-                "Signed Event Webhook (docs/reference.md, Environment)."
-            ) from None
+def _check_installed(settings: Settings) -> None:
+    """Raise SettingRefused, with the places that were looked at, unless `nurture init` has been here. Makes nothing.
 
-
-def practice_of(settings: Settings, logo_at_the_desk: str | None = None) -> Practice:
-    """What letters may say of the practice, and how they look. Raises SettingRefused.
-
-    `logo_at_the_desk`: the picture as Base64, empty for none; None: as the environment says.
+    An absolute folder may be missing where database and secret are somewhere else, as on a machine that joins others.
     """
-    try:
-        practice.check_colour(settings.colour)
-    except PracticeRefused as refused:
+    folder = settings.instance_dir.resolve()
+    if not folder.is_dir() and not settings.instance_dir.is_absolute():
         raise SettingRefused(
-            f"{PREFIX}COLOUR is {settings.colour!r}, which {refused}. Set it to a darker one, such as #1f5f5b."
-        ) from None
-    try:
-        if logo_at_the_desk is not None:
-            logo = practice.as_logo(b64decode(logo_at_the_desk)) if logo_at_the_desk else None
-        else:
-            logo = practice.read_logo(settings.logo) if settings.logo else None
-    except PracticeRefused as refused:
+            f"There is no installation here: looked for the instance folder {folder}. {_ELSEWHERE}", "instance_dir"
+        )
+    if stored_secret(settings) is None:
         raise SettingRefused(
-            f"{PREFIX}LOGO is {str(settings.logo)!r}, which {refused}. Set it to the path of a small picture, or leave it out."
-        ) from None
-    known = Facts(
-        settings.practice_name or settings.from_name, settings.practice_credential, settings.practice_licence,
-        settings.practice_state, settings.practice_fee, settings.practice_call_length, settings.practice_prescriber,
-        str(settings.reply_days or ""), settings.postal_address,
-    )  # fmt: skip
-    return Practice(known, settings.colour, logo)
+            f"There is no key here: {PREFIX}SECRET_KEY is not set, and {folder / SECRET_FILE} is not there. Restore it "
+            f"from its copy. {_ELSEWHERE}",
+            "secret_key",
+        )
 
 
-def _lists(settings: Settings, clock: Clock, stopping: threading.Event) -> Callable[[], Lists] | None:
-    if settings.mailer != "sendgrid" or settings.sendgrid_api_key is None:
-        return None
-    return partial(Lists, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, clock.wall, stopping.wait)
-
-
-def _signed_domains(settings: Settings) -> Callable[[], list[SignedDomain] | None] | None:
-    if settings.mailer != "sendgrid" or settings.sendgrid_api_key is None:
-        return None
-    return partial(read_domains, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, 5.0)
-
-
-def _check_key(db: Connection, sealer: Sealer) -> None:
-    if instance.agree(db, "key_fingerprint", sealer.fingerprint()) != sealer.fingerprint():
+def _check_new_key(settings: Settings, database: Database) -> None:
+    """Raise SettingRefused before a new key is made for a database that was made with another one."""
+    with database.read() as db:
+        used = inspect(db).has_table("instance") and key_ring.stored_fingerprint(db) is not None
+    if used:
         raise SettingRefused(
-            "The keys of this installation do not fit its database: addresses in it cannot be read or found. Restore the "
-            f"{PREFIX}SECRET_KEY (or {SECRET_FILE} in {PREFIX}INSTANCE_DIR), or the oldest key of {PREFIX}FIELD_KEYS."
+            f"This database holds data that was encrypted with a key which is not here: {PREFIX}SECRET_KEY is not set, and "
+            f"{settings.instance_dir.resolve() / SECRET_FILE} is not there. No new key was made, since it could not read that "
+            f"data. Put the key file back, or set {PREFIX}SECRET_KEY to what it held. Where the instance folder is gone after "
+            f"each deploy, always set {PREFIX}SECRET_KEY (docs/operations.md, Keys).",
+            "secret_key",
         )
 
 
@@ -291,86 +296,75 @@ def _said_at_the_desk(db: Connection, sealer: Sealer) -> dict[str, str]:
     }
 
 
-def waits_for_the_desk(given: Settings, settings: Settings) -> bool:
-    """Whether mail to readers waits for the desk's word that everything is ready.
-
-    Not with the outbox, from which nothing leaves; nor with a provider on this very machine that the environment names: that
-    is a try, or a relay whose host has chosen it.
-    """
-    return settings.mailer != "outbox" and not (chooses_mailer(given) and is_loopback(settings.carrier_host))
-
-
-def _revealed(secret: SecretStr | None) -> str:
-    return secret.get_secret_value() if secret else ""
-
-
-def _changing(
-    given: Settings, said: Mapping[str, str], version: int, clock: Clock, stopping: threading.Event
-) -> dict[str, Any]:
-    """The parts that follow the desk's settings. Raises SettingRefused."""
-    settings = with_facts(given, said)
-    whose = practice_of(settings, said.get(LOGO_FACT))
-    logo = Picture(whose.logo.content, whose.logo.subtype) if whose.logo else None
-    sender = Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url, logo)
-    return {
-        "settings": settings, "version": version, "mailer": mailer_of(settings, clock), "sender": sender,
-        "plain_sender": replace(sender, name=settings.plain_from_name), "practice": whose, "constant": whose.values(),
-        "needs_live": waits_for_the_desk(given, settings), "lists": _lists(settings, clock, stopping),
-        "signed_domains": _signed_domains(settings),
-    }  # fmt: skip
-
-
 def keep_up(rt: Runtime) -> None:
-    """Take over what the desk's settings say, if they have changed. Whatever is cut short goes on with the old ones."""
-    with rt.database.read() as db:
-        version = facts.version(db)
-        if version == rt.version:
-            return
-        said = _said_at_the_desk(db, rt.sealer)
-    try:
-        changed = _changing(rt.given, said, version, rt.clock, rt.stopping)
-    except SettingRefused as refused:  # saved by a newer version of the service, or beside a changed environment
-        _log.error("settings_refused", reason=str(refused))
-        changed = {"version": version}
-    for name, value in changed.items():
-        setattr(rt, name, value)
+    """Take over what the desk's settings say, if they have changed: into the process, and into the snapshot that asks.
+
+    Settings that cannot be used leave the old ones in force.
+    """
+    process = rt.process or rt
+    with process.config_lock:
+        with process.database.read() as db:
+            version = facts.version(db)
+            said = _said_at_the_desk(db, process.sealer) if version != process.config.version else {}
+        if version != process.config.version:
+            try:
+                process.config = create_config(process.given, said, version, process.clock, process.stopping)
+            except SettingRefused as refused:  # saved by a newer version of the service, or beside a changed environment
+                _log.error("settings_refused", setting=",".join(sorted(refused.names)))
+                process.config = replace(process.config, version=version)
+    if rt is not process and rt.config.version != process.config.version:
+        rt.config = process.config
 
 
 def build(settings: Settings, migrate: bool = False) -> Runtime:
-    """Build every part. `migrate`: bring the schema up first. Raises SettingRefused, DatabaseRefused
-    or ResourcesMissing with a remedy.
+    """Build every part. Raises SettingRefused, DatabaseRefused or ResourcesMissing with a remedy.
+
+    `migrate`: first make what is missing (instance folder, key file, database) and bring the schema up.
     """
     log.configure()
     resources.check()
-    _check_webhook_key(settings)
+    check_webhook_key(settings)
     practice_of(settings)
-    key = secret(settings)
-    sealer = sealer_of(settings, key)
-    database = Database(settings.database, pool_size=max(8, settings.send_concurrency // 4))
     if migrate:
-        database.migrate()
-    database.check()
-    database.departures = DepartureJournal(settings.instance_dir / JOURNAL_FILE, sealer.fingerprint())
-    with database.begin() as db:
-        return assemble(settings, key, database, db)
+        _make_instance_dir(settings)
+    else:
+        _check_installed(settings)
+    database = Database(settings.database, pool_size=max(8, settings.send_concurrency // 4), create=migrate)
+    has_key = stored_secret(settings) is not None
+    with database.refusals():
+        if not has_key:
+            _check_new_key(settings, database)
+        if migrate:
+            database.migrate()
+        database.check()
+        with database.begin() as db:
+            try:
+                rt = assemble(settings, secret(settings), database, db)
+            except SettingRefused:
+                if not has_key:  # another machine has made one in this moment
+                    (settings.instance_dir / SECRET_FILE).unlink(missing_ok=True)
+                raise
+    database.departures = DepartureJournal(settings.instance_dir / JOURNAL_FILE, rt.sealer.fingerprint())
+    return rt
 
 
 def sealer_of(settings: Settings, key: bytes) -> Sealer:
-    """What encrypts personal values, with the ring of keys the settings give. `key`: the secret. Raises SettingRefused."""
-    return Sealer(_ring(settings, key))
+    """What encrypts personal values of a new database, with the keys the settings give. `key`: the secret."""
+    ring = key_ring.ring_of(settings, key)
+    return Sealer(ring, derive_index_key((ring[:-1] or ring)[-1]))
 
 
 def assemble(settings: Settings, key: bytes, database: Database, db: Connection) -> Runtime:
     """A runtime over a database whose schema is this version's, as it is in the transaction `db`; `key`: the secret.
     Raises SettingRefused.
     """
-    sealer = sealer_of(settings, key)
-    _check_key(db, sealer)
+    sealer = key_ring.open_sealer(db, settings, key)
     clock = _clock(db, settings.clock_speed)
     said, version = _said_at_the_desk(db, sealer), facts.version(db)
     stopping = threading.Event()
     return Runtime(
         given=settings,
+        config=create_config(settings, said, version, clock, stopping),
         clock=clock,
         database=database,
         sealer=sealer,
@@ -379,7 +373,6 @@ def assemble(settings: Settings, key: bytes, database: Database, db: Connection)
         guards=Guards(timedelta(hours=settings.min_gap_hours), settings.max_letters_per_day, settings.max_other_mails_per_day),
         names=Names(),
         stopping=stopping,
-        **_changing(settings, said, version, clock, stopping),
     )
 
 

@@ -14,7 +14,7 @@ _log = log.get(__name__)
 
 def _guarded(job: Job, rt: Runtime, submit: Submit) -> None:
     try:
-        job.run(rt, submit)
+        job.run(rt.snapshot(), submit)
     except Exception as error:  # a job that fails is tried again at its next interval; the process must live on
         _log.error("job_failed", kind=job.name, exc_info=error)
 

@@ -2,8 +2,8 @@
 
 A sealed value is `01 | key id (4) | nonce (12) | AES-256-GCM`, its associated data `table|column|row id`: a value moved to
 another row or column does not open. Keys come from a ring by HKDF-SHA256 (RFC 5869), newest first; the key id says which.
-The blind index is HMAC-SHA256 over the canonical address, keyed from the ring's *oldest* key: it must outlive rotations,
-because hashes of suppressed addresses cannot be made anew without the address.
+The blind index is HMAC-SHA256 over the canonical address. Its key is derived from the first field key an installation had,
+and outlives every rotation of those, because hashes of suppressed addresses cannot be made anew without the address.
 """
 
 import hashlib
@@ -54,14 +54,19 @@ def derive(key: bytes, purpose: str) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"nurture|{purpose}".encode()).derive(key)
 
 
+def derive_index_key(key: bytes) -> bytes:
+    """The key of the blind index, of an installation whose first field key is `key`."""
+    return derive(key, "index|email|v1")
+
+
 class Sealer:
     """Seals, opens and indexes personal values with a ring of keys, newest first."""
 
-    def __init__(self, ring: Sequence[bytes]) -> None:
-        """`ring`: secrets of any length, newest first; must not be empty."""
+    def __init__(self, ring: Sequence[bytes], index_key: bytes | None = None) -> None:
+        """`ring`: secrets of any length, newest first; must not be empty. `index_key`: derived from the oldest unless given."""
         self._ring = {hashlib.sha256(b"id|" + key).digest()[:4]: AESGCM(derive(key, "fields")) for key in ring}
         self._newest = next(iter(self._ring))
-        self._index_key = derive(ring[-1], "index|email|v1")
+        self.index_key = index_key or derive_index_key(ring[-1])
 
     def seal(self, value: str, place: Place) -> Sealed:
         """Encrypt `value` for one place."""
@@ -74,7 +79,7 @@ class Sealer:
         if sealed[:1] != _VERSION or key is None:
             raise Unreadable(
                 f"A value in {place.table}.{place.column} was sealed with a key this installation does not have. "
-                "Put the old key back at the end of NURTURE_FIELD_KEYS, or restore NURTURE_SECRET_KEY."
+                "Put the old key back behind the newer ones of NURTURE_FIELD_KEYS, or restore NURTURE_SECRET_KEY."
             )
         try:
             return key.decrypt(sealed[5:17], sealed[17:], place.bytes()).decode()
@@ -83,11 +88,11 @@ class Sealer:
 
     def blind_index(self, canonical: str) -> bytes:
         """The 32 bytes by which an address is found without storing it; equal addresses give equal bytes."""
-        return hmac.digest(self._index_key, f"email|v1|{canonical}".encode(), "sha256")
+        return hmac.digest(self.index_key, f"email|v1|{canonical}".encode(), "sha256")
 
     def keyed_hash(self, purpose: str, secret: str) -> bytes:
         """The 32 bytes kept instead of a secret, for one purpose; they find it again, and give nothing of it away."""
-        return hmac.digest(self._index_key, f"{purpose}|v1|{secret}".encode(), "sha256")
+        return hmac.digest(self.index_key, f"{purpose}|v1|{secret}".encode(), "sha256")
 
     def newest_key_id(self) -> str:
         """Names the key that seals now, without revealing it, as every value it has sealed does."""
@@ -99,4 +104,4 @@ class Sealer:
 
     def fingerprint(self) -> str:
         """Names the index key without revealing it: kept in the database, so that a wrong key is noticed at start."""
-        return hmac.digest(self._index_key, b"fingerprint", "sha256").hex()[:16]
+        return hmac.digest(self.index_key, b"fingerprint", "sha256").hex()[:16]

@@ -39,7 +39,7 @@ def test_the_real_clock_is_the_default(database_url: str, tmp_path: Path) -> Non
     rt.close()
 
 
-def test_a_key_ring_keeps_its_oldest_key_last(database_url: str, tmp_path: Path) -> None:
+def test_a_key_ring_keeps_every_key_that_stored_values_need(database_url: str, tmp_path: Path) -> None:
     old, new = "o" * 32, "n" * 32
     from nurture.store.database import Database
     from nurture.store.schema import instance
@@ -48,7 +48,7 @@ def test_a_key_ring_keeps_its_oldest_key_last(database_url: str, tmp_path: Path)
     with database.begin() as db:
         db.execute(instance.delete())
     database.close()
-    for ring, fits in ((old, True), (f"{new},{old}", True), (f"{old},{new}", False), (new, False)):
+    for ring, fits in ((old, True), (f"{new},{old}", True), (f"{old},{new}", True), (new, False)):
         settings = settings_for(tmp_path, database_url, field_keys=ring)
         if fits:
             runtime.build(settings).close()
@@ -63,3 +63,13 @@ def test_the_generated_secret_is_made_once(tmp_path: Path) -> None:
     settings = load(_env_file=None, instance_dir=tmp_path / "fresh")
     assert runtime.secret(settings) == runtime.secret(settings)
     assert len(runtime.secret(settings)) == 64
+
+
+def test_no_new_key_is_made_for_a_database_that_was_made_with_another(database_url: str, tmp_path: Path) -> None:
+    deployed = load(_env_file=None, instance_dir=tmp_path / "deployed", database_url=database_url)
+    with pytest.raises(SettingRefused, match="No new key was made"):
+        runtime.build(deployed, migrate=True)
+    assert not (tmp_path / "deployed" / "secret.key").exists()
+    joining = deployed.model_copy(update={"secret_key": settings_for(tmp_path).secret_key})
+    runtime.build(joining, migrate=True).close()
+    assert not (tmp_path / "deployed" / "secret.key").exists()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nurture.settings import PREFIX, SettingRefused, Settings, is_loopback, load, unknown_variables
+from nurture.settings import PREFIX, SettingRefused, Settings, check_value, is_loopback, load, unknown_variables
 
 SENDGRID = {
     "MAILER": "sendgrid",
@@ -83,18 +83,23 @@ def test_other_peoples_variables_in_the_file_are_let_alone() -> None:
         ("BASE_URL", "https://", "such as https://letters.example.org"),
         ("BASE_URL", "https://letters.example.org/?a=1", "such as https://letters.example.org"),
         ("BASE_URL", "http://[::1", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters.example.org/letters", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters .example.org", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters.example.org:0", "such as https://letters.example.org"),
+        ("BASE_URL", "https://letters_example!.org", "such as https://letters.example.org"),
         ("BASE_URL", "https://letters.example.org/nurture", "such as https://letters.example.org"),
         ("BASE_URL", "https://letters.example.org/?", "such as https://letters.example.org"),
         ("BASE_URL", "https://letters.example.org/#", "such as https://letters.example.org"),
         ("BASE_URL", "https://letters .example.org", "such as https://letters.example.org"),
         ("BASE_URL", "https://letters.example.org/ x", "such as https://letters.example.org"),
         ("BASE_URL", "https://letters.exam\nple.org", "such as https://letters.example.org"),
-        ("BASE_URL", "https://dana@letters.example.org", "such as https://letters.example.org"),
         ("BASE_URL", "https://letters.example.org:99999", "such as https://letters.example.org"),
         ("BASE_URL", "https://letters..example.org", "such as https://letters.example.org"),
         ("BASE_URL", f"https://{'a' * 64}.example.org", "such as https://letters.example.org"),
         ("BASE_URL", f"https://{'a.' * 124}example", "such as https://letters.example.org"),
         ("LISTEN", "8000", "HOST:PORT"),
+        ("LISTEN", "a b:8000", "HOST:PORT"),
+        ("LISTEN", "127.0.0.1:²", "HOST:PORT"),
         ("LISTEN", "127.0.0.1:", "HOST:PORT"),
         ("LISTEN", "127.0.0.1:http", "HOST:PORT"),
         ("LISTEN", "127.0.0.1:65536", "HOST:PORT"),
@@ -148,8 +153,119 @@ def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_wrong_value_in_the_file_is_named_too() -> None:
     Path(".env").write_text("NURTURE_BATCH_SIZE=5000\n", "utf-8")
-    with pytest.raises(SettingRefused, match=r"^NURTURE_BATCH_SIZE is '5000'"):
+    with pytest.raises(SettingRefused, match=r"\.env:1: NURTURE_BATCH_SIZE is '5000'"):
         load()
+
+
+# What becomes a header or a line of a protocol, through every door
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("FROM_EMAIL", "Dana <dana@oak.example>", "a name or angle brackets"),
+        ("FROM_EMAIL", "nope", "is not an e-mail address"),
+        ("FROM_EMAIL", "dana@oak", "is not an e-mail address"),
+        ("FROM_EMAIL", "dàna@oak.example", "is not an e-mail address that every mail server takes"),
+        ("FROM_EMAIL", '"dana weber"@oak.example', "is not an e-mail address"),
+        ("FROM_EMAIL", "dana@[127.0.0.1]", "is not an e-mail address"),
+        ("FROM_EMAIL", "dana@oak.example\nBcc: x@oak.example", "is not one e-mail address"),
+        ("FROM_EMAIL", "=?utf-8?q?victim=40evil.example=2C?=@oak.example", "“=?”"),
+        ("FROM_EMAIL", "d" * 250 + "@oak.example", "longer than 254 characters"),
+        ("REPLY_TO", "a@oak.example, b@oak.example", "is not one e-mail address"),
+        ("REPLY_TO", "a@oak.example; b@oak.example", "is not one e-mail address"),
+        ("FROM_NAME", "Dana\r\nBcc: x@oak.example", "holds a line break or a control character"),
+        ("FROM_NAME", "Dana\x07", "holds a line break or a control character"),
+        ("FROM_NAME", "Da\u2028na", "holds a line break or a control character"),
+        ("FROM_NAME", "Dana\ufffe", "holds a line break or a control character"),
+        ("FROM_NAME", "Dana\u202e", "turns the direction"),
+        ("FROM_NAME", "=?utf-8?q?=0D=0ABcc:_x?=", "“=?”"),
+        ("FROM_NAME", "D" * 61, "at most 60 characters"),
+        ("PLAIN_FROM_NAME", "=?utf-8?q?a?=", "“=?”"),
+        ("PRACTICE_NAME", "D" * 121, "at most 120 characters"),
+        ("PRACTICE_FEE", "free\nof charge", "holds a line break"),
+        ("POSTAL_ADDRESS", "P" * 201, "at most 200 characters"),
+    ],
+)
+def test_a_value_that_no_header_can_hold_is_refused_alike_by_every_door(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
+) -> None:
+    by_environment = refusal(monkeypatch, **{name: value})
+    monkeypatch.delenv(PREFIX + name)
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    Path(".env").write_bytes(f'NURTURE_{name}="{quoted}"\n'.encode())
+    with pytest.raises(SettingRefused) as by_file:
+        load()
+    with pytest.raises(SettingRefused) as by_desk:
+        check_value(name.lower(), value)
+    for said in (by_environment, str(by_file.value), by_desk.value.reason):
+        assert reason in said
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "kept"),
+    [
+        ("FROM_EMAIL", " dana@oak.example ", "dana@oak.example"),
+        ("FROM_EMAIL", "dana@münchen.example", "dana@xn--mnchen-3ya.example"),
+        ("FROM_NAME", "Zoë’s “letters” ∙ 李", "Zoë’s “letters” ∙ 李"),
+        ("FROM_NAME", "Mu\u0308ller", "Müller"),
+        ("POSTAL_ADDRESS", "PO Box 12\nPortland,\r\n\nOR 97201", "PO Box 12, Portland, OR 97201"),
+        ("BASE_URL", "https://münchen.example/", "https://xn--mnchen-3ya.example"),
+        ("LISTEN", "[::1]:8000", "[::1]:8000"),
+    ],
+)
+def test_a_value_is_kept_as_mail_and_web_write_it(monkeypatch: pytest.MonkeyPatch, name: str, typed: str, kept: str) -> None:
+    setenv(monkeypatch, **{name: typed})
+    assert getattr(load(), name.lower()) == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("SMTP_URL", "mail.example.org:587", "smtp://"),
+        ("SMTP_URL", "smtp://", ""),
+        ("SMTP_URL", "smtp://robin:hunter2@mail.example.org:many", "port"),
+        ("SMTP_URL", "smtp://robin:hunter2@mail.example.org:70000", "port"),
+        ("SMTP_URL", "smtp://robin:hunter2@", ""),
+        ("SMTP_URL", "smtp://robin:hunter2%0d@mail.example.org", "line break"),
+        ("SMTP_URL", "smtp://robin:hunter2%ff@mail.example.org", "UTF-8"),
+        ("SENDGRID_API_KEY", "SG.hunter2\nx", "line break"),
+        ("SENDGRID_API_KEY", "SG.hunter2ä", ""),
+        ("FIELD_KEYS", "hunter2", "shorter than 32 characters"),
+        ("FIELD_KEYS", "hunter2" * 6 + "," + "hunter2" * 6, "the same key twice"),
+        ("DATABASE_URL", "postgresql+psycopg://u:hunter2@x@host/name", "“@”, to be written %40"),
+        ("DATABASE_URL", "postgresql+psycopg://u:hunter2@host:many/name", "port"),
+        ("DATABASE_URL", "postgresql+psycopg://u:hunter2@host", "names no database"),
+        ("DATABASE_URL", "sqlite:///:memory:", "in memory"),
+        ("BROKER_URL", "redis://:hunter2#x@localhost:6379/0", "“#”, to be written %23"),
+        ("BROKER_URL", "redis://:hunter2@localhost:many/0", "port"),
+        ("BASE_URL", "https://robin:hunter2@letters.example.org", "“@”"),
+        ("BASE_URL", "https://hunter2@letters.example.org", "“@”"),
+        ("SENDGRID_HOST", "https://robin:hunter2@letters.example.org", "“@”"),
+        ("FROM_EMAIL", "smtp://robin:hunter2@mail.example.org", ""),
+        ("TIME_ZONE", "SG.hunter2", ""),
+    ],
+)
+def test_nonsense_in_a_secret_is_explained_without_any_of_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
+) -> None:
+    said = refusal(monkeypatch, **{name: value})
+    assert said.startswith(f"NURTURE_{name} is set, which ")
+    assert reason in said
+    assert "hunter2" not in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("INSTANCE_DIR", "~/nurture"), ("LOGO", "~/logo.png")])
+def test_a_home_folder_that_only_a_shell_knows_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    assert "begins with “~”, which only a shell replaces" in refusal(monkeypatch, **{name: value})
+
+
+def test_space_around_a_key_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    setenv(monkeypatch, SENDGRID_API_KEY="  SG.a-key\r\n")
+    key = load().sendgrid_api_key
+    assert key is not None
+    assert key.get_secret_value() == "SG.a-key"
 
 
 # Secrets
@@ -292,7 +408,10 @@ def test_notices_go_to_whoever_reads_replies(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_misspelt_variable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     setenv(monkeypatch, BATCHSIZE="5", BATCH_SIZE="5", SENDGRID_KEY="x")
     monkeypatch.setenv("NURTURED", "x")
-    assert unknown_variables() == ["NURTURE_BATCHSIZE", "NURTURE_SENDGRID_KEY"]
+    assert unknown_variables() == [
+        "NURTURE_BATCHSIZE is not a setting. Did you mean NURTURE_BATCH_SIZE?",
+        "NURTURE_SENDGRID_KEY is not a setting. Did you mean NURTURE_SENDGRID_API_KEY?",
+    ]
 
 
 def test_settings_cannot_be_changed_while_running() -> None:

@@ -15,6 +15,7 @@ from nurture import settings as configuration
 from nurture.cli.mail import who
 from nurture.cli.text import Group
 from nurture.clock import SystemClock
+from nurture.config import practice_of
 from nurture.domain.picture import Pictures
 from nurture.letters import dialect, gate, markup
 from nurture.letters.gate import Finding
@@ -142,7 +143,7 @@ def lint(ctx: click.Context, folders: tuple[Path, ...], day: datetime | None, as
     """
     settings = configuration.load()
     today = day.date() if day else SystemClock().now().date()
-    values = runtime.practice_of(settings).values() | {
+    values = practice_of(settings).values() | {
         "reader": {"first_name": "Robin", "signed_up_on": "2 March 2026"},
         "links": dict.fromkeys(dialect.NAMES["links"], settings.base_url),
     }

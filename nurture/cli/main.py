@@ -5,11 +5,12 @@ import sys
 from typing import Any
 
 import click
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from nurture import __version__, fleet, log, resources, runtime, scheduler, signals
 from nurture import settings as configuration
-from nurture.cli import backup, data, mail, people, simulation, users
+from nurture.cli import backup, data, keys, mail, people, simulation, users
+from nurture.cli import configuration as configuration_commands
 from nurture.cli.text import Group, write_utf8
 from nurture.delivery.reconcile import ReconcileReport
 from nurture.delivery.safety_checks import record_clean_stop
@@ -18,7 +19,7 @@ from nurture.resources import ResourcesMissing
 from nurture.runtime import Runtime
 from nurture.services import health, jobs, publishing, setup
 from nurture.settings import SettingRefused, Settings
-from nurture.store.database import DatabaseRefused
+from nurture.store.database import DatabaseRefused, describe_failure
 from nurture.words import NurtureError
 
 
@@ -26,6 +27,8 @@ class _Group(Group):
     """Turns refusals into one clear message and the right exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        for said in configuration.unknown_variables():
+            click.echo(f"nurture: warning: {said}", err=True)
         try:
             resources.check()
             return super().invoke(ctx)
@@ -34,6 +37,9 @@ class _Group(Group):
             ctx.exit(2)
         except NurtureError as refused:
             click.echo(f"nurture: {refused}", err=True)
+            ctx.exit(1)
+        except DatabaseError as error:
+            click.echo(f"nurture: The database failed: {describe_failure(error)}. Nothing else was done.", err=True)
             ctx.exit(1)
 
 
@@ -44,19 +50,24 @@ def cli() -> None:
 
 
 def _settings() -> Settings:
-    for name in configuration.unknown_variables():
-        click.echo(f"nurture: {name} is not a setting; see docs/reference.md for the names.", err=True)
     return configuration.load()
 
 
 @cli.command(epilog="Example:  nurture init")
 def init() -> None:
     """Create or upgrade the database, and load the shipped letters where they are missing. Safe to repeat."""
-    rt = runtime.build(_settings(), migrate=True)
+    settings = _settings()
+    key_file = settings.instance_dir.resolve() / runtime.SECRET_FILE
+    had_key = settings.secret_key is not None or key_file.exists()
+    rt = runtime.build(settings, migrate=True)
     log.quiet()
     loaded = publishing.load_shipped(rt)
     for each in loaded:
         click.echo(f"Loaded {each.letters} letters of {each.sequence}.")
+    if not had_key:
+        click.echo(f"Made a new key: {key_file}. Keep a copy of it in a safe place: without it nobody can read the addresses.")
+        if not rt.database.is_sqlite:
+            click.echo("Every other machine needs the same: set NURTURE_SECRET_KEY there to what this file holds.")
     click.echo(f"The database is ready: {rt.database.shown_url}")
     rt.close()
 
@@ -184,7 +195,9 @@ def demo(speed: float) -> None:
 
 cli.add_command(backup.backup)
 cli.add_command(backup.restore)
+cli.add_command(configuration_commands.config)
 cli.add_command(data.emails)
+cli.add_command(keys.keys)
 cli.add_command(people.subscribers)
 cli.add_command(mail.deliveries)
 cli.add_command(mail.sending)

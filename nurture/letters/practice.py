@@ -98,16 +98,19 @@ def check_colour(colour: str) -> None:
 def read_logo(path: Path) -> Logo:
     """A PNG or JPEG file as a logo. Raises PracticeRefused."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise PracticeRefused(f"cannot be read ({error.strerror})") from None
+        if not path.is_file():  # a device or a pipe might never end
+            raise PracticeRefused("is not a file" if path.exists() else "cannot be read (No such file or directory)")
+        with path.open("rb") as file:
+            content = file.read(_LOGO_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise PracticeRefused(f"cannot be read ({getattr(error, 'strerror', None) or 'not a path'})") from None
     return as_logo(content)
 
 
 def as_logo(content: bytes) -> Logo:
     """The bytes of a PNG or JPEG picture as a logo, shown at most 240 by 56 pixels large. Raises PracticeRefused."""
     if len(content) > _LOGO_BYTES:
-        raise PracticeRefused(f"is {len(content) // 1024} kB large; it goes out with every letter, so at most 40 kB")
+        raise PracticeRefused("is more than 40 kB large; it goes out with every letter")
     subtype, size = ("png", _png_size(content)) if content.startswith(b"\x89PNG\r\n\x1a\n") else ("jpeg", _jpeg_size(content))
     if size is None or not all(size):
         raise PracticeRefused("is no PNG or JPEG picture")

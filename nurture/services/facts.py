@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from zoneinfo import available_timezones
 
 from nurture import log
+from nurture.config import LOGO_FACT
 from nurture.letters import dialect, gate
 from nurture.letters.imaging import AS_A_LOGO, PictureRefused, develop
 from nurture.letters.practice import PracticeRefused, check_colour
 from nurture.letters.source import read_letter
 from nurture.mailers.sendgrid.events import KeyRefused, read_keys
-from nurture.runtime import LOGO_FACT, Runtime, keep_up
+from nurture.runtime import Runtime, keep_up
 from nurture.sealing import Sealed
 from nurture.services.accounts import note
 from nurture.services.addresses import InputRefused, parse_address
@@ -26,26 +27,27 @@ from nurture.setting_values import (
     smtp_credential,
     write_smtp_url,
 )
-from nurture.settings import MAIL_AT_THE_DESK, SettingRefused, Settings, chooses_mailer, with_facts
+from nurture.settings import (
+    DEFINITIONS,
+    MAIL_AT_THE_DESK,
+    SettingRefused,
+    Settings,
+    check_value,
+    chooses_mailer,
+    with_facts,
+)
 from nurture.store import facts, gates, sequences
 from nurture.store.gates import Gate
 from nurture.words import NurtureError, UserId
 
 _log = log.get(__name__)
 
-PRACTICE = (
-    "practice_name", "practice_credential", "practice_licence", "practice_state", "practice_fee", "practice_call_length",
-    "practice_prescriber", "reply_days",
-)  # fmt: skip
-SENDER = ("from_name", "plain_from_name", "from_email", "reply_to", "postal_address")
-_SECRET = frozenset({"sendgrid_api_key", "smtp_url"})
-_MOST = {"from_name": 60, "plain_from_name": 60, "postal_address": 200}
-_MOST_ELSE = 120
-_IN_LETTERS = {
-    "practice_name": "name", "practice_credential": "credential", "practice_licence": "licence", "practice_state": "state",
-    "practice_fee": "fee", "practice_call_length": "call_length", "practice_prescriber": "prescriber",
-    "reply_days": "reply_days", "postal_address": "postal_address",
-}  # fmt: skip
+PRACTICE = tuple(name for name, each in DEFINITIONS.items() if each.page == "practice")
+SENDER = tuple(name for name, each in DEFINITIONS.items() if each.page == "sender")
+_LONGEST = 400
+"""Characters of what is typed for a setting whose type bounds it."""
+_SECRETS = frozenset(name for name, each in DEFINITIONS.items() if each.is_secret)
+_IN_LETTERS = {name: each.letters for name, each in DEFINITIONS.items() if each.letters}
 """By which name letters ask for a setting."""
 
 
@@ -113,19 +115,24 @@ def carried_by(rt: Runtime, changes: Mapping[str, str]) -> Settings:
     try:
         return with_facts(rt.given, {**said, **now, **changes})
     except SettingRefused as refused:
-        raise FactsRefused({"mailer": _in_plain_words(str(refused))}) from None
+        raise FactsRefused(_in_plain_words(refused)) from None
 
 
-def _in_plain_words(said: str) -> str:
-    """What the settings have against a mailer, for somebody who knows no variables."""
-    if "FROM_EMAIL" in said or "POSTAL_ADDRESS" in said:
-        return "A mail service needs the address letters come from, and your postal address. Fill in the page “Sender” first."
-    if "BASE_URL" in said:
-        return (
+def _in_plain_words(refused: SettingRefused) -> dict[str, str]:
+    """What the settings have against a mailer, by field, for somebody who knows no variables."""
+    if refused.names & {"from_email", "postal_address"}:
+        said = "A mail service needs the address letters come from, and your postal address. Fill in the page “Sender” first."
+    elif "base_url" in refused.names:
+        said = (
             "Links in letters would lead to an address that is not protected (https). Ask whoever hosts this service to give "
             "it one first."
         )
-    return "Something is missing. Please fill in every field."
+    elif refused.reason and "sendgrid_api_key" in refused.names:
+        wrong = "A key has no spaces, line breaks or accented letters. Please copy all of it, and nothing else."
+        return {"sendgrid_api_key": wrong}
+    else:
+        said = "Something is missing. Please fill in every field."
+    return {"mailer": said}
 
 
 def smtp_url(host: str, port: str, user: str, password: str, at_once: bool) -> str:
@@ -167,6 +174,12 @@ def _smtp_address(rt: Runtime) -> SmtpAddress | None:
     return parse_smtp_url(url) if url else None
 
 
+def said_at_the_desk(rt: Runtime) -> frozenset[str]:
+    """The names of all settings that the desk has a say in."""
+    with rt.database.read() as db:
+        return frozenset(facts.everything(db))
+
+
 def current(rt: Runtime, *names: str) -> dict[str, str]:
     """Settings as a form shows them."""
     return {name: _text(getattr(rt.settings, name)) for name in names}
@@ -181,7 +194,7 @@ def _keep(rt: Runtime, changes: Mapping[str, str], by: UserId | None, kind: str 
     if not changes:
         return False
     written: dict[str, str | Sealed] = {
-        name: rt.sealer.seal(value, facts.place(name)) if name in _SECRET and value else value
+        name: rt.sealer.seal(value, facts.place(name)) if value and name in _SECRETS else value
         for name, value in changes.items()
     }
     with rt.database.begin() as db:
@@ -214,7 +227,10 @@ def _read(typed: Mapping[str, str], test_names: bool) -> tuple[dict[str, str], d
     errors: dict[str, str] = {}
     for name, value in typed.items():
         try:
-            read[name] = _READERS.get(name, _line)(_tidy(value, name), test_names)
+            text = _READERS.get(name, _line)(_tidy(value, name), test_names)
+            read[name] = _text(check_value(name, text)) if text else ""
+        except SettingRefused as refused:
+            errors[name] = f"What you typed {refused.reason}. Please change it."
         except InputRefused as refused:
             errors[name] = str(refused)
     return read, errors
@@ -225,7 +241,7 @@ def _tidy(value: str, name: str) -> str:
     text = unicodedata.normalize("NFC", value).strip()
     text = re.sub(r"\s*[\r\n]+\s*", ", " if name == "postal_address" else " ", text)
     text = " ".join("".join(mark for mark in text if unicodedata.category(mark) != "Cc").split())
-    most = _MOST.get(name, _MOST_ELSE)
+    most = DEFINITIONS[name].max_length or _LONGEST
     if len(text) > most:
         raise InputRefused(f"Please use at most {most} characters.")
     return text

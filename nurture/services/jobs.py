@@ -77,7 +77,7 @@ def run_due(rt: Runtime, submit: Submit) -> JobsReport:
     for job in JOBS:
         try:
             if job.seconds is None or _take_turn(rt, job):
-                results[job.name] = job.run(rt, submit)
+                results[job.name] = job.run(rt.snapshot(), submit)
         except Exception as error:
             _log.error("job_failed", kind=job.name, exc_info=error)
             failed.append(job.name)

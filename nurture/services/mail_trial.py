@@ -5,12 +5,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nurture.config import mailer_of
 from nurture.delivery.fill import own_mail
 from nurture.domain.delivery import Accepted, Kind, Outcome, State
 from nurture.letters.filling import fill
 from nurture.mailers.sendgrid import SendGrid
 from nurture.mailers.smtp import Smtp
-from nurture.runtime import Runtime, mailer_of
+from nurture.runtime import Runtime
 from nurture.services import samples
 from nurture.services.accounts import Account
 from nurture.services.facts import carried_by

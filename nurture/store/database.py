@@ -30,12 +30,27 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _FIXED_SERIES: dict[tuple[int, ...], int] = {(3, 44): 6, (3, 50): 7, (3, 51): 3}
 _OLDEST_POSTGRESQL = (15,)
 _BUSY_SECONDS = 10
+_CONNECT_SECONDS = 10
 _MIGRATE_LOCK = 0x6E757274757265  # "nurture": serialises `nurture init` of several machines on PostgreSQL
 
 
 _SOON = text("SET LOCAL synchronous_commit TO OFF")
 _BRIEFLY = text("SET LOCAL lock_timeout TO '500ms'")
 _LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED = "55P03", "40P01"  # PostgreSQL manual, "PostgreSQL Error Codes"
+
+
+_REMEDIES = (
+    (("database \"",), "Make it (createdb), or correct the name of the database in NURTURE_DATABASE_URL."),
+    (("password", "authentication", "pg_hba.conf", "role \""),
+     "Check user and password in NURTURE_DATABASE_URL (or PGPASSWORD), and that the server lets this machine in."),
+    (("permission denied", "must be owner"), "Give the database's user the right to make and change tables in it."),
+    (("not a database", "malformed"), "Name another file in NURTURE_DATABASE_URL, or restore a backup of this one."),
+    (("locked",), "Another program holds it: end that one, and try again."),
+    (("readonly", "read-only", "unable to open"), "This user must be able to read and write the file and its folder."),
+    (("disk is full", "No space"), "Make room on the disk."),
+)  # fmt: skip
+"""What to do, by words of the driver; a server that speaks another language than English falls through to the last remedy."""
+_REMEDY_ELSE = "Check that the server runs, and host, port and database name in NURTURE_DATABASE_URL."
 
 
 class DatabaseRefused(NurtureError):
@@ -54,20 +69,38 @@ def wal_is_safe(version: tuple[int, ...]) -> bool:
 class Database:
     """One database. Connections are pooled per process, and never shared with a forked one."""
 
-    def __init__(self, url: str, pool_size: int = 8) -> None:
-        """`url`: sqlite:///… or postgresql+psycopg://…; `pool_size`: connections kept open."""
+    def __init__(self, url: str, pool_size: int = 8, create: bool = True) -> None:
+        """`url`: sqlite:///… or postgresql+psycopg://…; `pool_size`: connections kept open. `create`: make the file of a SQLite
+        database if it is missing; otherwise that raises DatabaseRefused.
+        """
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite and not create:
+            self._check_file()
         self.engine = self._sqlite(pool_size) if self.is_sqlite else self._postgresql(pool_size)
         self.departures: DepartureJournal | None = None
         """Who leaves is written there after the commit; None: no journal is kept."""
         self._turn = threading.Lock()
         os.register_at_fork(after_in_child=self._forget)
 
+    def _check_file(self) -> None:
+        file = Path(self.url.database or "").resolve()
+        if not file.exists():
+            raise DatabaseRefused(
+                f"There is no database here: looked for {file}. Change to the folder of your installation, or set "
+                "NURTURE_INSTANCE_DIR or NURTURE_DATABASE_URL to where it is. Run `nurture init` only to make a new one."
+            )
+
     def _sqlite(self, pool_size: int) -> Engine:
         if self.url.database:
             folder = Path(self.url.database).resolve().parent
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except OSError as error:
+                raise DatabaseRefused(
+                    f"The folder {folder} of the database cannot be made ({(error.strerror or 'unknown error').lower()}). Set "
+                    "NURTURE_DATABASE_URL or NURTURE_INSTANCE_DIR to a folder that this user may write."
+                ) from None
         module: ModuleType = sqlite3
         journal = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "TRUNCATE"
         engine = create_engine(
@@ -105,7 +138,9 @@ class Database:
         )
         engine = create_engine(
             self.url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, pool_recycle=1800,
-            pool_timeout=30, hide_parameters=True, connect_args={"options": limits, "application_name": "nurture"},
+            pool_timeout=30, hide_parameters=True,
+            connect_args={"options": limits, "application_name": "nurture"}
+            | ({} if "connect_timeout" in self.url.query else {"connect_timeout": _CONNECT_SECONDS}),
         )  # fmt: skip
 
         @event.listens_for(engine, "connect")
@@ -171,7 +206,7 @@ class Database:
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the schema to `revision`, up or down. Safe when several machines start at once."""
-        with self.begin() as db:
+        with self.refusals(), self.begin() as db:
             self.migrate_within(db, revision)
         if self.is_sqlite and self.url.database:
             Path(self.url.database).chmod(0o600)
@@ -180,6 +215,7 @@ class Database:
         """The same as part of a transaction, which takes all of it back when it fails."""
         if not self.is_sqlite:
             db.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATE_LOCK})
+        self._check_not_newer(MigrationContext.configure(db).get_current_revision())
         act = command.downgrade if self._is_behind(db, revision) else command.upgrade
         act(self._config(db), revision)
 
@@ -204,22 +240,59 @@ class Database:
 
     def check(self) -> None:
         """Raise DatabaseRefused, with the remedy, unless the database answers and its schema is this version's."""
-        try:
-            with self.read() as db:
-                now, head = self.revision(db)
-        except DatabaseError as error:
-            raise DatabaseRefused(
-                f"The database {self.shown_url} does not answer ({type(error.orig).__name__}). "
-                "Check NURTURE_DATABASE_URL and that the server runs."
-            ) from None
+        with self.refusals(), self.read() as db:
+            now, head = self.revision(db)
         if not self.is_sqlite and (self.engine.dialect.server_version_info or (0,)) < _OLDEST_POSTGRESQL:
             raise DatabaseRefused("This PostgreSQL is older than version 15. Upgrade the server, or use another.")
         if self.is_sqlite and not wal_is_safe(sqlite3.sqlite_version_info):
             _log.warning("sqlite_without_wal", version=sqlite3.sqlite_version)
         if now != head:
+            self._check_not_newer(now)
             raise DatabaseRefused(
-                f"The database is at revision {now or 'none'}, this version needs {head}. Run `nurture init`."
+                f"The database {self.place} is at revision {now or 'none'}, this version needs {head}. Run `nurture init`."
             )
+
+    def _check_not_newer(self, now: str | None) -> None:
+        """Raise DatabaseRefused if the schema is of a revision that this version does not know."""
+        script = ScriptDirectory.from_config(self._config())
+        if now is not None and now not in {each.revision for each in script.walk_revisions()}:
+            raise DatabaseRefused(
+                f"The database {self.place} belongs to a newer version of this program: its revision is {now}, the newest "
+                f"known here is {script.get_current_head()}. Start that newer version, or restore an older backup."
+            )
+
+    @property
+    def place(self) -> str:
+        """Which database this is, without user and password."""
+        if self.is_sqlite:
+            return str(Path(self.url.database or "").resolve())
+        host = self.url.host or self.url.query.get("host") or "the local socket"
+        return f"{self.url.database} at {host}{f':{self.url.port}' if self.url.port else ''}"
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        """Turns what the driver raises while a process starts into DatabaseRefused: its reason without secrets, a remedy."""
+        try:
+            yield
+        except (DatabaseError, sqlite3.Error) as error:
+            reason = self._reason(getattr(error, "orig", None) or error)
+            remedy = next((remedy for words, remedy in _REMEDIES if any(word in reason for word in words)), _REMEDY_ELSE)
+            raise DatabaseRefused(f"The database {self.place} does not answer as it should: {reason}. {remedy}") from None
+
+    def _reason(self, error: BaseException) -> str:
+        """The driver's words in one line. A statement's failure may quote data in its details, which are left out."""
+        diagnosis = getattr(error, "diag", None) if getattr(error, "sqlstate", None) else None
+        words = " ".join(str(diagnosis.message_primary if diagnosis else error).split()).rstrip(".")
+        for secret in (self.url.password, self.url.query.get("password")):
+            words = words.replace(str(secret), "…") if secret else words
+        return words
+
+
+def describe_failure(error: DatabaseError) -> str:
+    """A failed statement in one line that quotes no data: the kind of failure and its SQLSTATE, or SQLite's own words."""
+    state = getattr(error.orig, "sqlstate", None)
+    words = f", SQLSTATE {state}" if state else f": {error.orig}" if isinstance(error.orig, sqlite3.Error) else ""
+    return f"{type(error).__name__}{words}"
 
 
 def is_held_up(error: DatabaseError) -> bool:

@@ -92,8 +92,11 @@ def _no_nul_in_path() -> None:
 
 
 def rt() -> Runtime:
-    """The runtime of this application."""
-    found: Runtime = current_app.extensions["nurture"]
+    """The runtime as it was when this request began; nothing of it changes until the request has been answered."""
+    if "rt" not in g:
+        process: Runtime = current_app.extensions["nurture"]
+        g.rt = process.snapshot()
+    found: Runtime = g.rt
     return found
 
 

@@ -71,6 +71,12 @@ def test_what_is_no_small_picture_is_refused(tmp_path: Path, content: bytes, why
         read_logo(tmp_path / "none")
 
 
+@pytest.mark.parametrize("path", ["/", "/dev/zero"])
+def test_what_is_no_file_is_no_logo(path: str) -> None:
+    with pytest.raises(PracticeRefused, match="is not a file"):
+        read_logo(Path(path))
+
+
 def test_a_colour_that_cannot_be_read_stops_the_start_and_says_why(tmp_path: Path) -> None:
     check_colour(COLOUR)
     for colour, why in (("#88bbaa", r"is too light .*contrast 1\.\d, at least 4\.5"), ("teal", "is not a colour such as")):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from sqlalchemy import insert, inspect, select
 
 from nurture import runtime
@@ -191,9 +192,9 @@ def test_nothing_goes_out_again_after_a_restore(
     assert len(sent) == 12
     if machine == "the same":
         target = target.model_copy(update={"instance_dir": rt.settings.instance_dir})
-        report = restores.restore(target.model_copy(update={"database_url": target.database_url or f"sqlite:///{tmp_path}/b.db"}),
+        report = restores.restore(target.model_copy(update={"database_url": target.database_url or SecretStr(f"sqlite:///{tmp_path}/b.db")}),
                                   Archive(path))  # fmt: skip
-        target = target.model_copy(update={"database_url": target.database_url or f"sqlite:///{tmp_path}/b.db"})
+        target = target.model_copy(update={"database_url": target.database_url or SecretStr(f"sqlite:///{tmp_path}/b.db")})
     else:
         report = restores.restore(target, Archive(path), [rt.settings.instance_dir / JOURNAL_FILE])
     assert not report.is_journal_lost

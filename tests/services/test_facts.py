@@ -13,7 +13,7 @@ from nurture.mailers.smtp import Smtp
 from nurture.runtime import Runtime, keep_up
 from nurture.services import facts
 from nurture.services.facts import FactsRefused
-from nurture.settings import SettingRefused
+from nurture.settings import DEFINITIONS, SettingRefused
 from nurture.store.desk_schema import facts as table
 from nurture.store.schema import steps
 from nurture.words import UserId, new_id
@@ -99,6 +99,8 @@ def test_an_empty_field_means_none_also_where_the_environment_says_something(
         ("practice_fee", "x" * 121, "at most 120 characters"),
         ("from_name", "Ketamine letters", "“Ketamine”"),
         ("from_name", "", "the name that inboxes show"),
+        ("from_name", "=?utf-8?q?=0D=0ABcc:_x?=", "mail programs take for encoded text"),
+        ("practice_name", "Dana\u202e", "turns the direction"),
         ("plain_from_name", "Your therapist", "says nothing"),
         ("from_email", "dana@", "does not look like an e-mail address"),
         ("from_email", "", "type your e-mail address"),
@@ -154,6 +156,29 @@ def test_a_logo_of_the_environment_can_be_taken_away_at_the_desk(database_url: s
     facts.save_logo(host, None, ME)
     assert host.practice.logo is None
     host.close()
+
+
+def test_a_value_that_an_older_version_kept_never_stops_a_start(
+    rt: Runtime, database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts.save(rt, {"from_name": "Dana", "practice_fee": "free"}, ME)
+    with rt.database.begin() as db:
+        db.execute(update(table).where(table.c.name == "from_name").values(value="=?utf-8?q?a?="))
+    later = runtime.build(settings_for(tmp_path, database_url, from_name="Oak Street"))
+    assert (later.sender.name, later.settings.practice_fee) == ("Oak Street", "free")
+    assert '"setting": "from_name"' in capsys.readouterr().err
+    later.close()
+
+
+@pytest.mark.parametrize("name", sorted(each for each, known in DEFINITIONS.items() if known.page and known.is_secret))
+def test_every_secret_that_the_desk_keeps_is_sealed(rt: Runtime, name: str) -> None:
+    facts.save(rt, SENDER, ME)
+    value = {"smtp_url": "smtp://u:hushhush@127.0.0.1:2525"}.get(name, "hushhush")
+    facts.save_mailer(rt, {"mailer": "outbox", name: value}, ME)
+    with rt.database.read() as db:
+        row = db.execute(select(table.c.value, table.c.sealed).where(table.c.name == name)).one()
+    assert row.value == ""
+    assert b"hushhush" not in bytes(row.sealed)
 
 
 def test_a_mailer_needs_a_sender_and_keeps_its_secret_sealed(rt: Runtime) -> None:

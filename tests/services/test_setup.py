@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import text
 
 from nurture import fleet, runtime
+from nurture.config import waits_for_the_desk
 from nurture.delivery.send_transaction import NOT_LIVE
 from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Kind, State
 from nurture.domain.user import Role
-from nurture.runtime import Runtime, waits_for_the_desk
+from nurture.runtime import Runtime
 from nurture.services import access, editing, facts, home, mail_trial, publishing, setup, switch
 from nurture.services.accounts import Account
 from nurture.services.addresses import parse_address

@@ -1,0 +1,159 @@
+"""Config: every part of a process that follows the desk's settings, as one value that is replaced whole."""
+
+import threading
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from pydantic import SecretStr
+
+from nurture import log
+from nurture.clock import Clock
+from nurture.letters import practice
+from nurture.letters.practice import Facts, Practice, PracticeRefused
+from nurture.mailers.base import Mailer, Picture, Sender
+from nurture.mailers.outbox import Outbox
+from nurture.mailers.sendgrid import SendGrid
+from nurture.mailers.sendgrid.domains import SignedDomain, read_domains
+from nurture.mailers.sendgrid.events import KeyRefused, read_keys
+from nurture.mailers.sendgrid.lists import Lists
+from nurture.mailers.smtp import Smtp
+from nurture.settings import DEFINITIONS, PREFIX, SettingRefused, Settings, check_value, chooses_mailer, is_loopback, with_facts
+
+_log = log.get(__name__)
+
+LOGO_FACT = "logo"
+"""Under which the desk keeps the logo's bytes as Base64; the environment names a file instead."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the settings of environment and desk together come to. One object says one state of them; none is ever changed."""
+
+    settings: Settings
+    """The environment's settings, with the desk's over them."""
+    version: int
+    """How often the desk's settings had changed when this was read."""
+    mailer: Mailer
+    sender: Sender
+    plain_sender: Sender
+    """For readers who chose a plainer name in their inbox."""
+    practice: Practice
+    constant: Mapping[str, dict[str, str]]
+    """What letters are filled with and is the same for every reader."""
+    needs_live: bool
+    """Whether mail to readers waits until somebody at the desk has said that it may leave (services.setup)."""
+    lists: Callable[[], Lists] | None
+    """Begins a conversation about SendGrid's own suppression lists; None with any other mailer."""
+    signed_domains: Callable[[], list[SignedDomain] | None] | None
+    """Asks SendGrid for which domains it may sign; None with any other mailer."""
+
+
+def create_config(given: Settings, said: Mapping[str, str], version: int, clock: Clock, stopping: threading.Event) -> Config:
+    """Build every part from the environment's settings and what the desk `said`. Raises SettingRefused."""
+    settings = with_facts(given, _usable(said))
+    whose = practice_of(settings, said.get(LOGO_FACT))
+    logo = Picture(whose.logo.content, whose.logo.subtype) if whose.logo else None
+    sender = Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url, logo)
+    return Config(
+        settings=settings,
+        version=version,
+        mailer=mailer_of(settings, clock),
+        sender=sender,
+        plain_sender=replace(sender, name=settings.plain_from_name),
+        practice=whose,
+        constant=whose.values(),
+        needs_live=waits_for_the_desk(given, settings),
+        lists=_lists(settings, clock, stopping),
+        signed_domains=_signed_domains(settings),
+    )
+
+
+def _usable(said: Mapping[str, str]) -> dict[str, str]:
+    """What the desk `said`, without values that were kept by a version with other checks: those leave the environment's."""
+    usable = {}
+    for name, value in said.items():
+        try:
+            if value and name in DEFINITIONS:
+                check_value(name, value)
+            usable[name] = value
+        except SettingRefused:
+            _log.error("settings_refused", setting=name)
+    return usable
+
+
+def mailer_of(settings: Settings, clock: Clock) -> Mailer:
+    """What carries mail, as the settings say. Raises SettingRefused."""
+    match settings.mailer:
+        case "outbox":
+            return Outbox(settings.instance_dir / "outbox")
+        case "sendgrid":
+            return SendGrid(_revealed(settings.sendgrid_api_key), settings.sendgrid_host, clock.wall)
+        case "smtp":
+            return Smtp(_revealed(settings.smtp_url))
+
+
+def check_webhook_key(settings: Settings) -> None:
+    """Raise SettingRefused unless the key that verifies SendGrid's events can be read, where there is one."""
+    if settings.sendgrid_webhook_key is not None:
+        try:
+            read_keys(settings.sendgrid_webhook_key)
+        except KeyRefused as refused:
+            raise SettingRefused(
+                f"{PREFIX}SENDGRID_WEBHOOK_KEY {refused}. Copy it from SendGrid, Settings, Mail Settings, Event Webhook, "
+                "Signed Event Webhook (docs/reference.md, Environment)."
+            ) from None
+
+
+def practice_of(settings: Settings, logo_at_the_desk: str | None = None) -> Practice:
+    """What letters may say of the practice, and how they look. Raises SettingRefused.
+
+    `logo_at_the_desk`: the picture as Base64, empty for none; None: as the environment says.
+    """
+    try:
+        practice.check_colour(settings.colour)
+    except PracticeRefused as refused:
+        raise SettingRefused(
+            f"{PREFIX}COLOUR is {settings.colour!r}, which {refused}. Set it to a darker one, such as #1f5f5b."
+        ) from None
+    try:
+        if logo_at_the_desk is not None:
+            logo = practice.as_logo(b64decode(logo_at_the_desk)) if logo_at_the_desk else None
+        else:
+            logo = practice.read_logo(settings.logo) if settings.logo else None
+    except PracticeRefused as refused:
+        raise SettingRefused(
+            f"{PREFIX}LOGO is {str(settings.logo)!r}, which {refused}. Set it to the path of a small picture, or leave it out."
+        ) from None
+    known = Facts(
+        settings.practice_name or settings.from_name, settings.practice_credential, settings.practice_licence,
+        settings.practice_state, settings.practice_fee, settings.practice_call_length, settings.practice_prescriber,
+        str(settings.reply_days or ""), settings.postal_address,
+    )  # fmt: skip
+    return Practice(known, settings.colour, logo)
+
+
+def waits_for_the_desk(given: Settings, settings: Settings) -> bool:
+    """Whether mail to readers waits for the desk's word that everything is ready.
+
+    Not with the outbox, from which nothing leaves; nor with a provider on this very machine that the environment names: that
+    is a try, or a relay whose host has chosen it.
+    """
+    return settings.mailer != "outbox" and not (chooses_mailer(given) and is_loopback(settings.carrier_host))
+
+
+def _lists(settings: Settings, clock: Clock, stopping: threading.Event) -> Callable[[], Lists] | None:
+    if settings.mailer != "sendgrid" or settings.sendgrid_api_key is None:
+        return None
+    return partial(Lists, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, clock.wall, stopping.wait)
+
+
+def _signed_domains(settings: Settings) -> Callable[[], list[SignedDomain] | None] | None:
+    if settings.mailer != "sendgrid" or settings.sendgrid_api_key is None:
+        return None
+    return partial(read_domains, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, 5.0)
+
+
+def _revealed(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""

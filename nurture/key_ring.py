@@ -1,0 +1,85 @@
+"""Which keys open and index an installation's personal fields: the settings give them, the database says which it needs.
+
+The database keeps three facts of them: the fingerprint of the index key, the index key itself encrypted with the newest field
+key (so that old field keys may go), and the ids of all field keys that stored values may be encrypted with.
+"""
+
+from sqlalchemy import Connection
+
+from nurture.sealing import Place, Sealed, Sealer, Unreadable, derive, derive_index_key
+from nurture.setting_checks import split_keys
+from nurture.settings import PREFIX, SettingRefused, Settings
+from nurture.store import instance
+
+SECRET_FILE = "secret.key"  # noqa: S105 - a file name
+_FINGERPRINT, _INDEX_KEY, _IN_USE = "key_fingerprint", "index_key", "field_key_ids"
+_PLACE = Place("instance", "value", _INDEX_KEY)
+_REMEDY = (
+    f"Restore the {PREFIX}SECRET_KEY (or {SECRET_FILE} in {PREFIX}INSTANCE_DIR) and the {PREFIX}FIELD_KEYS that it had; keys "
+    "that are new go in front of the old ones (docs/operations.md, Keys)."
+)
+
+
+def ring_of(settings: Settings, secret: bytes) -> list[bytes]:
+    """The field keys, newest first. The one derived from the secret is always the last: it opens what was encrypted before
+    NURTURE_FIELD_KEYS was set.
+    """
+    keys = split_keys(settings.field_keys) if settings.field_keys is not None else []
+    return [*(key.encode() for key in keys), derive(secret, "field-keys")]
+
+
+def stored_fingerprint(db: Connection) -> str | None:
+    """Which index key the database was made with; None for a new one."""
+    return instance.get(db, _FINGERPRINT)
+
+
+def open_sealer(db: Connection, settings: Settings, secret: bytes) -> Sealer:
+    """What encrypts, opens and indexes the personal fields of this database. Raises SettingRefused if a key is missing."""
+    ring = ring_of(settings, secret)
+    given = ring[:-1] or ring
+    kept = instance.get(db, _INDEX_KEY)
+    sealer = Sealer(ring, _kept_index_key(ring, kept) if kept else _first_index_key(ring, given, stored_fingerprint(db)))
+    if instance.agree(db, _FINGERPRINT, sealer.fingerprint()) != sealer.fingerprint():
+        raise _does_not_fit()
+    ids = instance.agree(db, _IN_USE, ",".join(Sealer([key]).newest_key_id() for key in given), lock=True).split(",")
+    if not all(map(sealer.knows_key, ids)):
+        raise SettingRefused(
+            f"The keys of this installation do not fit its database: a field key that stored values are encrypted with is "
+            f"missing. {_REMEDY}",
+            "field_keys",
+        )
+    if kept is None or bytes.fromhex(kept)[1:5].hex() != sealer.newest_key_id():
+        instance.put(db, _INDEX_KEY, bytes(sealer.seal(sealer.index_key.hex(), _PLACE)).hex())
+    if sealer.newest_key_id() not in ids:
+        instance.put(db, _IN_USE, ",".join([*ids, sealer.newest_key_id()]))
+    return sealer
+
+
+def note_rotated(db: Connection, sealer: Sealer) -> None:
+    """From now on only the newest key is needed."""
+    instance.put(db, _IN_USE, sealer.newest_key_id())
+
+
+def _kept_index_key(ring: list[bytes], kept: str) -> bytes:
+    try:
+        return bytes.fromhex(Sealer(ring).open(Sealed(bytes.fromhex(kept)), _PLACE))
+    except Unreadable:
+        raise _does_not_fit() from None
+
+
+def _first_index_key(ring: list[bytes], given: list[bytes], fingerprint: str | None) -> bytes:
+    """Of the ring's keys the one that the database was made with; of a new database the oldest that was given."""
+    if fingerprint is None:
+        return derive_index_key(given[-1])
+    found = [index_key for key in ring if Sealer([key], index_key := derive_index_key(key)).fingerprint() == fingerprint]
+    if not found:
+        raise _does_not_fit()
+    return found[0]
+
+
+def _does_not_fit() -> SettingRefused:
+    return SettingRefused(
+        f"The keys of this installation do not fit its database: addresses in it cannot be read or found. {_REMEDY}",
+        "secret_key",
+        "field_keys",
+    )
