@@ -1,6 +1,5 @@
 """Runtime: the parts of one running process, and the only place that builds them."""
 
-import hmac
 import json
 import math
 import os
@@ -163,28 +162,6 @@ def secret(settings: Settings) -> bytes:
         finally:
             draft.unlink()
     return path.read_text("ascii").strip().encode()
-
-
-def stored_secret(settings: Settings) -> bytes | None:
-    """The installation's secret, if there is one already."""
-    has_one = settings.secret_key is not None or (settings.instance_dir / SECRET_FILE).exists()
-    return secret(settings) if has_one else None
-
-
-def store_secret(settings: Settings, name: str, value: str) -> Path:
-    """Keep a restored secret in a new file of the instance folder, for its owner only. Raises FileExistsError."""
-    path = settings.instance_dir / name
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(value)
-        file.flush()
-        os.fsync(file.fileno())
-    return path
-
-
-def links_fingerprint(key: bytes) -> str:
-    """Names the secret that signs links, without revealing it."""
-    return hmac.digest(derive(key, "links-fingerprint"), b"fingerprint", "sha256").hex()[:16]
 
 
 def _ring(settings: Settings, key: bytes) -> list[bytes]:

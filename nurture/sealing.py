@@ -54,6 +54,11 @@ def derive(key: bytes, purpose: str) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"nurture|{purpose}".encode()).derive(key)
 
 
+def links_fingerprint(key: bytes) -> str:
+    """Names the secret that signs links, without revealing it."""
+    return hmac.digest(derive(key, "links-fingerprint"), b"fingerprint", "sha256").hex()[:16]
+
+
 class Sealer:
     """Seals, opens and indexes personal values with a ring of keys, newest first."""
 
