@@ -12,14 +12,14 @@ from functools import partial
 from typing import Any
 
 from nurture import log
-from nurture.delivery.send import Office
+from nurture.delivery.sender import Sender
 from nurture.runtime import Runtime
 from nurture.words import BatchId
 
 _log = log.get(__name__)
 
 _AT_ONCE = 1
-"""Batches a worker holds out to its office, which takes the next one before it has done with the last."""
+"""Batches a worker offers to its sender, which takes the next one before it has done with the last."""
 _ENOUGH = 8
 """Batches that wait in the queue before nobody claims more: few, so that no lease runs out in it."""
 _LOOK_SECONDS = 0.1
@@ -36,39 +36,39 @@ class Here:
     """Without a broker: a batch is sent by the process that claims it."""
 
     def __init__(self, rt: Runtime) -> None:
-        """Open this process's office, and close it with `close`."""
+        """Start this process's sender; `close` ends it."""
         self._rt = rt
-        self._office, self._renewing = Office(rt), threading.Lock()
+        self._sender, self._renewing = Sender(rt), threading.Lock()
 
-    def carry(self, batch: BatchId) -> None:
+    def submit(self, batch: BatchId) -> None:
         """Take a claimed batch from a tick; waits while enough is waiting."""
         self._send(batch)
 
     def _send(self, batch: BatchId) -> None:
-        """Hand a batch to the office. One that has died of a fault of ours is like a killed process: a new one takes its place,
-        and what it held comes back with its lease. Raises what it died of, once.
+        """Submit a batch to the sender. One that has died of a fault of ours is like a killed process: a new one takes its
+        place, and what it held comes back with its lease. Raises what it died of, once.
         """
-        office = self._current()
+        sender = self._current()
         try:
-            office.carry(batch)
+            sender.submit(batch)
         except Exception as error:
-            _log.error("office_died", exc_info=error)
+            _log.error("sender_crashed", exc_info=error)
             with self._renewing:
-                if self._office is office:
-                    self._office = Office(self._rt)
+                if self._sender is sender:
+                    self._sender = Sender(self._rt)
             raise
 
-    def _current(self) -> Office:
-        """The office; a new one where the desk's settings have changed since it was opened."""
+    def _current(self) -> Sender:
+        """The sender; a new one where the desk's settings have changed since it was started."""
         with self._renewing:
-            if self._office.version != self._rt.version:
-                before, self._office = self._office, Office(self._rt)
+            if self._sender.version != self._rt.version:
+                before, self._sender = self._sender, Sender(self._rt)
                 before.close()
-            return self._office
+            return self._sender
 
     def finish(self) -> None:
         """Wait until everything that was to be sent here is settled or given back."""
-        self._office.finish()
+        self._sender.finish()
 
     def work(self) -> None:
         """Work until the process is asked to stop."""
@@ -76,7 +76,7 @@ class Here:
 
     def close(self) -> None:
         """Finish what is in flight here, and give back the rest."""
-        self._office.close()
+        self._sender.close()
 
 
 class Fleet(Here):
@@ -97,7 +97,7 @@ class Fleet(Here):
         self._alone_until = 0.0
         self._worker: Any = None
 
-    def carry(self, batch: BatchId) -> None:
+    def submit(self, batch: BatchId) -> None:
         """Publish a claimed batch, within two seconds; send it here while the broker does not take it. Raises nothing of it."""
         if self._rt.clock.boot_seconds() >= self._alone_until:
             try:
@@ -107,7 +107,7 @@ class Fleet(Here):
             except Exception as error:  # whatever a broker has against it (full, locked, gone): the mail goes on
                 _log.warning("broker_unreachable", seconds=_TRY_AGAIN_SECONDS, error=type(error).__name__)
                 self._alone_until = self._rt.clock.boot_seconds() + _TRY_AGAIN_SECONDS
-        super().carry(batch)
+        super().submit(batch)
 
     def _wait_for_room(self) -> None:
         """Let the workers catch up before more is claimed, for at most a quarter of a lease."""
@@ -133,7 +133,8 @@ class Fleet(Here):
 
         self._app.set_default()  # what its threads look for
         state.should_stop = None
-        threading.Thread(target=self._stop, args=(state,), daemon=True).start()
+        stops = threading.Thread(target=self._stop, args=(state,), daemon=True)
+        stops.start()
         while not self._rt.stopping.is_set():
             self._worker = self._app.WorkController(
                 pool_cls="threads", concurrency=_AT_ONCE, without_gossip=True, without_mingle=True, without_heartbeat=True
@@ -142,6 +143,7 @@ class Fleet(Here):
             if not self._rt.stopping.is_set():
                 _log.error("job_failed", kind="worker")
                 self._rt.stopping.wait(1)
+        stops.join()
 
     def _stop(self, state: Any) -> None:
         self._rt.stopping.wait()
@@ -203,7 +205,7 @@ def _app(broker: str, queue: str) -> Any:
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
-        # Late, for fairness only: what this worker's office has no room for yet stays with the broker, for whoever is free
+        # Late, for fairness only: what this worker's sender has no room for yet stays with the broker, for whoever is free
         # first. For safety it does not matter: a message that is lost after an early answer, or doubled for want of a late
         # one, meets the ledger.
         task_acks_late=True,

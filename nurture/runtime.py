@@ -4,7 +4,6 @@ import json
 import math
 import os
 import secrets
-import signal
 import threading
 from base64 import b64decode
 from collections import OrderedDict
@@ -224,24 +223,6 @@ def practice_of(settings: Settings, logo_at_the_desk: str | None = None) -> Prac
         str(settings.reply_days or ""), settings.postal_address,
     )  # fmt: skip
     return Practice(known, settings.colour, logo)
-
-
-def stop_when_told(rt: Runtime) -> None:
-    """Let SIGTERM and SIGINT set `rt.stopping`. Called by the main thread before it starts any other.
-
-    A thread waits for them. A handler would run in the middle of whatever the main thread does, and the locks that setting
-    an event or writing a log line takes are perhaps held by exactly that: the process would never end.
-    """
-    told = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, told)
-
-    def wait() -> None:
-        while True:
-            number = signal.sigwait(told)
-            rt.stopping.set()
-            _log.info("stopping", signal=signal.Signals(number).name)
-
-    threading.Thread(target=wait, name="signals", daemon=True).start()
 
 
 def _lists(settings: Settings, clock: Clock, stopping: threading.Event) -> Callable[[], Lists] | None:

@@ -13,6 +13,7 @@ import idna
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from nurture.setting_values import header_value, parse_smtp_url
 from nurture.words import NurtureError
 
 PREFIX = "NURTURE_"
@@ -88,6 +89,15 @@ def _database(value: str) -> str:
     return value
 
 
+def _header_value(value: SecretStr) -> SecretStr:
+    return SecretStr(header_value(value.get_secret_value()))
+
+
+def _smtp_url(value: SecretStr) -> SecretStr:
+    parse_smtp_url(value.get_secret_value())
+    return SecretStr(value.get_secret_value().strip())
+
+
 _BROKERS = ("redis://", "rediss://", "redis+socket://", "amqp://", "amqps://")
 
 
@@ -151,7 +161,7 @@ class Settings(BaseSettings):
     mailer: Literal["outbox", "sendgrid", "smtp"] = _setting(
         "outbox", "what carries mail: outbox, sendgrid or smtp", "Set it to outbox, sendgrid or smtp."
     )
-    sendgrid_api_key: SecretStr | None = _setting(
+    sendgrid_api_key: Annotated[SecretStr, AfterValidator(_header_value)] | None = _setting(
         None,
         "v3 API key with the rights to send mail and to the suppression lists",
         "Make one at SendGrid under Settings, API Keys.",
@@ -164,8 +174,10 @@ class Settings(BaseSettings):
         "public key that verifies SendGrid's signed events; several, separated by commas, while one replaces another",
         "Copy it from SendGrid, Settings, Mail Settings, Event Webhook, Signed Event Webhook.",
     )
-    smtp_url: SecretStr | None = _setting(
-        None, "where the smtp mailer delivers", "Set it to smtp://user:password@host:587 or smtps://user:password@host."
+    smtp_url: Annotated[SecretStr, AfterValidator(_smtp_url)] | None = _setting(
+        None,
+        "where the smtp mailer delivers; a % in user or password is written %25",
+        "Set it to smtp://user:password@host:587 or smtps://user:password@host.",
     )
     from_email: str | None = _setting(
         None, "address letters come from", "Set it to an address at a domain you have authenticated."
@@ -294,8 +306,13 @@ class Settings(BaseSettings):
     @property
     def carrier_host(self) -> str:
         """The host that mail is handed to; empty with the outbox, which hands it to nobody."""
-        url = {"outbox": "", "sendgrid": self.sendgrid_host, "smtp": self.smtp_url.get_secret_value() if self.smtp_url else ""}
-        return urlsplit(url[self.mailer]).hostname or ""
+        match self.mailer:
+            case "sendgrid":
+                return urlsplit(self.sendgrid_host).hostname or ""
+            case "smtp" if self.smtp_url is not None:
+                return parse_smtp_url(self.smtp_url.get_secret_value()).host
+            case _:
+                return ""
 
     @property
     def notices_to(self) -> str:

@@ -1,12 +1,14 @@
 """Readers with sensible defaults: a test says only what matters to it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import count
 
 from sqlalchemy import select
 
-from nurture.delivery.send import Office
+from nurture.delivery.sender import Sender
 from nurture.delivery.tick import TickReport, tick
 from nurture.domain.delivery import Kind, State
 from nurture.mailers.outbox import Outbox, Stored
@@ -53,14 +55,56 @@ def confirm(rt: Runtime, reader: Reader) -> None:
     signup.confirm(rt, rt.tokens.mint(Purpose.CONFIRM, reader.id))
 
 
-def run_tick(rt: Runtime) -> TickReport:
-    """One tick whose batches are sent at once, to their end."""
-    office = Office(rt)
+class Senders:
+    """Of a test whose ticks share one sender, as those of a process do."""
+
+    def __init__(self) -> None:
+        self._sender: Sender | None = None
+        self._made_of: list[object] = []
+
+    def sender(self, rt: Runtime) -> Sender:
+        """The one that lives; another only where the parts it was made of have been replaced, as when the desk's settings
+        change."""
+        parts = [getattr(rt, each.name) for each in fields(rt)]
+        if self._sender is None or any(now is not was for now, was in zip(parts, self._made_of, strict=True)):
+            self.close()
+            self._sender, self._made_of = Sender(rt), parts
+        return self._sender
+
+    def close(self) -> None:
+        """End it: the test is over, or its process has died."""
+        if self._sender is not None:
+            with suppress(BaseException):  # what it died of was raised to whoever waited for it
+                self._sender.close()
+        self._sender = None
+
+
+_shared: Senders | None = None
+
+
+@contextmanager
+def one_sender() -> Iterator[None]:
+    """Within the block every `run_tick` goes by one sender that lives through it all."""
+    global _shared
+    _shared = Senders()
     try:
-        report = tick(rt, office.carry)
-        office.finish()
+        yield
     finally:
-        office.close()
+        _shared.close()
+        _shared = None
+
+
+def run_tick(rt: Runtime) -> TickReport:
+    """One tick whose batches are sent at once, to their end: by a fresh sender, or by the one of `one_sender`."""
+    senders = _shared or Senders()
+    sender, lives = senders.sender(rt), False
+    try:
+        report = tick(rt, sender.submit)
+        sender.finish()
+        lives = senders is _shared
+    finally:
+        if not lives:
+            senders.close()
     return report
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from nurture.domain.delivery import Outcome
-from nurture.mailers.base import Mail
+from nurture.mailers.base import Mail, Prepared
 
 
 class Answering:
@@ -17,9 +17,12 @@ class Answering:
         self.answer, self.gives_evidence = answer, gives_evidence
         self.given: list[Mail] = []
 
-    async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
-        self.given += mails
-        found = self.answer(mails[0])
+    def prepare(self, mail: Mail) -> Prepared:
+        return Prepared(mail, ())
+
+    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
+        self.given += (each.mail for each in mails)
+        found = self.answer(mails[0].mail)
         return await found if isinstance(found, Awaitable) else found
 
     async def rest(self) -> None:

@@ -169,7 +169,7 @@ def test_a_message_is_the_id_of_a_batch_and_nothing_else(rt: Runtime, redis: Red
     queue = f"nurture.{rt.sealer.fingerprint()}"
     batch = BatchId(new_id())
     with fleet(rt, redis.url) as publisher:
-        publisher.carry(batch)
+        publisher.submit(batch)
         (raw,) = redis.client.lrange(queue, 0, -1)
     message = json.loads(raw)
     assert json.loads(base64.b64decode(message["body"])) == [
@@ -194,7 +194,7 @@ def test_nobody_claims_more_while_enough_batches_wait(rt: Runtime, redis: Redis)
 
         def publish() -> None:
             for _ in range(30):
-                publisher.carry(BatchId(new_id()))
+                publisher.submit(BatchId(new_id()))
 
         published = threading.Thread(target=publish)
         published.start()
@@ -231,7 +231,7 @@ def at_work(postgres: Postgres, postgres_template: str, tmp_path_factory: pytest
     ):
         until = time.monotonic() + 60
         while not all(here.batches("batch_taken", n) for n in range(WORKERS)):
-            publisher.carry(BatchId(new_id()))  # an id that holds nothing
+            publisher.submit(BatchId(new_id()))  # an id that holds nothing
             assert time.monotonic() < until, "four workers take part"
         yield here
     postgres.drop(name)
@@ -263,13 +263,13 @@ def test_messages_that_are_lost_come_back_with_their_leases(four: House) -> None
         def carry_and_lose(batch: BatchId) -> None:
             if next(at_once):
                 return  # the broker has said yes, and has died with it
-            publisher.carry(batch)
+            publisher.submit(batch)
             four.redis.client.flushall()  # what no worker has taken yet is gone, and so is what Redis knew of the others
 
         assert tick(four.rt, carry_and_lose).claimed == LETTERS
         four.rt.clock = SystemClock()
         assert reconcile(four.rt).released > 0, "some were lost"
-        tick(four.rt, publisher.carry)
+        tick(four.rt, publisher.submit)
         four.settled(LETTERS)
 
 
@@ -279,8 +279,8 @@ def test_messages_that_are_doubled_send_nothing_twice(four: House) -> None:
     with fleet(four.rt, four.redis.url) as publisher:
 
         def carry_twice(batch: BatchId) -> None:
-            publisher.carry(batch)
-            publisher.carry(batch)
+            publisher.submit(batch)
+            publisher.submit(batch)
 
         assert tick(four.rt, carry_twice).claimed == LETTERS
         four.settled(LETTERS)
@@ -297,7 +297,7 @@ def test_messages_that_come_after_their_lease_send_nothing_twice(four: House) ->
 
         def carry_both(batch: BatchId) -> None:
             for each in (late.pop(), batch):
-                publisher.carry(each)
+                publisher.submit(each)
 
         tick(four.rt, carry_both)
         four.settled(LETTERS)
@@ -309,7 +309,7 @@ def test_workers_come_back_to_a_broker_that_was_gone(four: House) -> None:
     four.redis.start()
     four.rt.clock = SystemClock()
     with fleet(four.rt, four.redis.url) as publisher:
-        tick(four.rt, publisher.carry)
+        tick(four.rt, publisher.submit)
         four.settled(LETTERS)
 
 
@@ -330,7 +330,7 @@ FORGED: dict[str, dict[str, Any]] = {
 def test_anything_but_a_batch_is_dropped_and_its_content_stays_out_of_the_log(four: House) -> None:
     queue = f"nurture.{four.rt.sealer.fingerprint()}"
     with Redis() as aside, fleet(four.rt, aside.url) as publisher:
-        publisher.carry(BatchId("0" * 32))
+        publisher.submit(BatchId("0" * 32))
         genuine = json.loads(aside.client.lrange(queue, 0, 0)[0])
     for change in FORGED.values():
         forged = genuine | {name: value for name, value in change.items() if name not in ("body", "headers")}
@@ -343,7 +343,7 @@ def test_anything_but_a_batch_is_dropped_and_its_content_stays_out_of_the_log(fo
     four.redis.client.lpush(queue, "robin@example.org")
     four.rt.clock = SystemClock()
     with fleet(four.rt, four.redis.url) as publisher:
-        tick(four.rt, publisher.carry)
+        tick(four.rt, publisher.submit)
         four.settled(LETTERS)
         wait_until(lambda: publisher.waiting() == 0)
     events = four.logs()
@@ -378,14 +378,14 @@ def test_what_the_broker_does_not_take_is_sent_here_at_once(
 ) -> None:
     with silence() as port, fleet(rt, f"{scheme}://127.0.0.1:{free_port() if refuses else port}") as cut_off:
         sign_up(rt)
-        assert seconds_of(lambda: tick(rt, cut_off.carry)) < SOON
+        assert seconds_of(lambda: tick(rt, cut_off.submit)) < SOON
         sign_up(rt)
-        assert seconds_of(lambda: tick(rt, cut_off.carry)) < 0.5, "for a while nobody waits for it again"
+        assert seconds_of(lambda: tick(rt, cut_off.submit)) < 0.5, "for a while nobody waits for it again"
         cut_off.finish()
         assert len(inbox(rt)) == 2
         clock.advance(seconds=11)
         sign_up(rt)
-        tick(rt, cut_off.carry)
+        tick(rt, cut_off.submit)
         cut_off.finish()
         assert len(inbox(rt)) == 3
 
@@ -393,14 +393,14 @@ def test_what_the_broker_does_not_take_is_sent_here_at_once(
 def test_a_broker_that_comes_back_is_used_again(rt: Runtime, clock: ManualClock, redis: Redis) -> None:
     with fleet(rt, redis.url) as publisher:
         sign_up(rt)
-        tick(rt, publisher.carry)
+        tick(rt, publisher.submit)
         with redis.frozen():
             sign_up(rt)
-            assert seconds_of(lambda: tick(rt, publisher.carry)) < SOON
+            assert seconds_of(lambda: tick(rt, publisher.submit)) < SOON
         publisher.finish()
         clock.advance(seconds=11)
         sign_up(rt)
-        tick(rt, publisher.carry)
+        tick(rt, publisher.submit)
         assert (publisher.waiting(), len(inbox(rt))) == (2, 1)
 
 
@@ -425,7 +425,7 @@ def test_an_impostor_with_a_certificate_of_its_own_gets_nothing(
     def calls(url: str) -> int:
         believed.clear()
         with fleet(rt, url) as publisher:
-            publisher.carry(BatchId(new_id()))
+            publisher.submit(BatchId(new_id()))
         return len(believed)
 
     with socket.create_server(("0.0.0.0", 0)) as listening:

@@ -59,8 +59,8 @@ def fail() -> None:
 
 def test_an_event_is_one_line_of_json_with_level_and_time() -> None:
     with written() as lines:
-        log.get("nurture.delivery.send").info("batch_accepted", batch="0f", deliveries=3, milliseconds=12)
-        log.get("nurture.delivery.send").warning("batch_in_doubt", batch="0f")
+        log.get("nurture.delivery.sender").info("batch_accepted", batch="0f", deliveries=3, milliseconds=12)
+        log.get("nurture.delivery.sender").warning("batch_in_doubt", batch="0f")
     first, second = lines.all
     assert first.pop("timestamp").endswith("Z")
     assert first == {"event": "batch_accepted", "level": "info", "batch": "0f", "deliveries": 3, "milliseconds": 12}

@@ -10,6 +10,7 @@ import click
 
 from nurture import log, runtime
 from nurture import settings as configuration
+from nurture.cli.text import Command
 from nurture.services import archive as archives
 from nurture.services import backup as backups
 from nurture.services import restore as restores
@@ -26,7 +27,7 @@ _passphrase_file = click.option(
 )
 
 
-@click.command(epilog="Example:  nurture backup --encrypt --keys nurture.backup")
+@click.command(cls=Command, epilog="Example:  nurture backup --encrypt --keys nurture.backup")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--encrypt", is_flag=True, help="Encrypt the file with a passphrase.")
 @click.option("--keys", is_flag=True, help="Put the secret key, and FIELD_KEYS, into it; only with --encrypt.")
@@ -58,7 +59,7 @@ def backup(file: Path, encrypt: bool, keys: bool, force: bool, passphrase_file: 
     click.echo(json.dumps(_backup_data(report)) if as_json else _backup_text(report))
 
 
-@click.command(epilog="Example:  nurture restore --rehearse nurture.backup")
+@click.command(cls=Command, epilog="Example:  nurture restore --rehearse nurture.backup")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--rehearse", is_flag=True, help="Restore into a scratch database, say what would go out, and delete it.")
 @click.option(

@@ -43,15 +43,17 @@ def run(speed: float) -> None:
     log.quiet()
     publishing.load_shipped(rt)
     server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()
     here = fleet.join(rt)
-    ticking = scheduler.start(rt, here.carry)
+    ticking = scheduler.start(rt, here.submit)
     try:
         _walk(rt, f"http://127.0.0.1:{server.server_port}", speed)
     finally:
         scheduler.stop(rt, ticking)
         here.close()
         server.shutdown()
+        serving.join()
         rt.close()
 
 

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,7 +13,7 @@ import click
 from nurture import runtime
 from nurture import settings as configuration
 from nurture.cli.text import Group
-from nurture.delivery.send import NOT_LIVE
+from nurture.delivery.send_transaction import NOT_LIVE
 from nurture.domain.delivery import State
 from nurture.runtime import Runtime
 from nurture.services import deliveries as service
@@ -45,12 +46,12 @@ def _at(moment: datetime | None) -> str:
 
 @click.group(cls=Group, epilog="Example:  nurture deliveries held")
 def deliveries() -> None:
-    """Mail of which nobody knows whether it left, and what happened to any mail."""
+    """Mail in doubt, mail that failed, and what happened to any mail."""
 
 
 def _list(state: State, as_json: bool, none: str) -> None:
     with _runtime() as rt:
-        rows = service.list_doubts(rt, state)
+        rows, count = service.list_doubts(rt, state), service.count_doubts(rt, state)
     if as_json:
         click.echo(json.dumps([
             {"id": row.id, "kind": row.kind, "step": row.step, "attempt": row.attempt, "why": row.why,
@@ -61,7 +62,9 @@ def _list(state: State, as_json: bool, none: str) -> None:
     for row in rows:
         what = row.step or row.kind.value
         click.echo(f"{row.id}  {what:<28} since {_at(row.since)}  attempt {row.attempt}: {row.why or 'no reason noted'}")
-    click.echo(f"{len(rows)} in all." if rows else none)
+    if count > len(rows):
+        click.echo(f"These are the first {len(rows)}.")
+    click.echo(f"{count} in all." if rows else none)
 
 
 @deliveries.command(epilog="Example:  nurture deliveries unknown --json")
@@ -78,18 +81,46 @@ def held(as_json: bool) -> None:
     _list(State.HELD, as_json, "Nothing is held.")
 
 
+@deliveries.command(epilog="Example:  nurture deliveries failed --json")
+@_json
+def failed(as_json: bool) -> None:
+    """List mail that was refused for good, and why; see `nurture deliveries resolve`."""
+    _list(State.FAILED, as_json, "Nothing has failed.")
+
+
 @deliveries.command(epilog="Example:  nurture deliveries resolve 0123456789abcdef0123456789abcdef --again")
-@click.argument("delivery", nargs=-1, required=True)
+@click.argument("delivery", nargs=-1)
 @click.option("--sent", is_flag=True, help="It reached the reader: the sequence goes on.")
 @click.option("--again", is_flag=True, help="It did not: send it (again).")
-def resolve(delivery: tuple[str, ...], sent: bool, again: bool) -> None:
-    """Settle each DELIVERY (its id) that is unknown, held or failed."""
+@click.option(
+    "--all-with", "reason", metavar="REASON", help="With --again: all failed mail whose reason holds these words, in any case."
+)
+def resolve(delivery: tuple[str, ...], sent: bool, again: bool, reason: str | None) -> None:
+    """Settle each DELIVERY (its id) that is unknown, held or failed, or all that failed for one REASON."""
     if sent == again:
         raise click.UsageError("Say --sent or --again.")
+    if reason is not None:
+        _retry_failed(delivery, again, reason)
+        return
+    if not delivery:
+        raise click.UsageError("Name at least one DELIVERY, or say --again --all-with REASON.")
     with _runtime() as rt:
         for each in delivery:
             service.resolve(rt, DeliveryId(_id(each)), sent, who())
     click.echo(f"{len(delivery)} counted as sent." if sent else f"{len(delivery)} will be sent again.")
+
+
+def _retry_failed(delivery: tuple[str, ...], again: bool, reason: str) -> None:
+    if delivery or not again or not reason.strip():
+        raise click.UsageError("--all-with needs --again and a REASON, and no DELIVERY beside it.")
+    with _runtime() as rt:
+        found = [row for row in service.list_doubts(rt, State.FAILED) if reason.lower() in (row.why or "").lower()]
+        if found and sys.stdin.isatty():
+            click.confirm(f"Send failed mail with this reason again ({found[0].why})?", abort=True)
+        count = service.retry_failed(rt, reason, who())
+    if not count:
+        raise click.ClickException("No mail has failed with such a reason: see `nurture deliveries failed`.")
+    click.echo(f"{count} will be sent again.")
 
 
 def _id(text: str) -> str:
@@ -137,10 +168,13 @@ def start() -> None:
     """Open whatever stops the sending. What is unknown or held stays so until it is settled."""
     with _runtime() as rt:
         shut = switch.start_sending(rt)
-        waiting = len(service.list_doubts(rt, State.UNKNOWN)) + len(service.list_doubts(rt, State.HELD))
+        waiting = service.count_doubts(rt, State.UNKNOWN) + service.count_doubts(rt, State.HELD)
+        failures = service.count_doubts(rt, State.FAILED)
     click.echo("\n".join(f"Opened: {gate.why} ({gate.by}, {_at(gate.since)})." for gate in shut) or "Nothing was stopped.")
     if waiting:
         click.echo(f"{waiting} mails are unknown or held: `nurture deliveries unknown`, `nurture deliveries held`.")
+    if failures:
+        click.echo(f"Failed mails: {failures}. `nurture deliveries failed` lists them.")
 
 
 @sending.command(epilog="Example:  nurture sending status --json")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from nurture import __version__, fleet, log, resources, runtime, scheduler
+from nurture import __version__, fleet, log, resources, runtime, scheduler, signals
 from nurture import settings as configuration
 from nurture.cli import backup, data, mail, people, simulation, users
 from nurture.cli.text import Group, write_utf8
@@ -77,12 +77,16 @@ def worker() -> None:
     """Send due mail without serving pages. Start as many as you like, on as many machines."""
     rt = runtime.build(_settings())
     with log.json_only():
-        runtime.stop_when_told(rt)
+        signals.stop_when_told(rt.stopping)
         here = fleet.join(rt)
-        ticking = scheduler.start(rt, here.carry)
-        here.work()
-        scheduler.stop(rt, ticking)
-        here.close()
+        try:
+            ticking = scheduler.start(rt, here.submit)
+            try:
+                here.work()
+            finally:
+                scheduler.stop(rt, ticking)
+        finally:  # no thread of ours may be at work while the interpreter shuts down
+            here.close()
         record_clean_stop(rt)
         rt.close()
 
@@ -123,7 +127,7 @@ def _once(rt: Runtime) -> tuple[dict[str, Any], bool]:
     """Run what is due, and say what it came to; whether every job ended well."""
     here = fleet.join(rt)
     try:
-        report = jobs.run_due(rt, here.carry)
+        report = jobs.run_due(rt, here.submit)
         here.finish()
     finally:
         here.close()

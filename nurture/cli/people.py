@@ -7,6 +7,7 @@ import click
 
 from nurture import log, runtime
 from nurture import settings as configuration
+from nurture.cli.text import Group
 from nurture.domain.list_status import ListStatus
 from nurture.services import import_run, importing
 from nurture.services.importing import SUPPRESSED, Becomes, Choices, Draft, ImportStopped
@@ -15,7 +16,7 @@ from nurture.services.person import parse_tag
 _REASONS = [ListStatus.UNSUBSCRIBED.value, ListStatus.BOUNCED.value, ListStatus.COMPLAINED.value]
 
 
-@click.group(epilog="Example:  nurture subscribers import ./people.csv --where 'paper form, 12 March'")
+@click.group(cls=Group, epilog="Example:  nurture subscribers import ./people.csv --where 'paper form, 12 March'")
 def subscribers() -> None:
     """People on the list."""
 

@@ -64,7 +64,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         self._rt = runtime.build(self._settings)
         if self._ticking:
             self._here = fleet.join(self._rt)
-            self._scheduler = scheduler.start(self._rt, self._here.carry)
+            self._scheduler = scheduler.start(self._rt, self._here.submit)
         return create_app(self._rt)
 
     def _stop(self) -> None:

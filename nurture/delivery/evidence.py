@@ -117,7 +117,7 @@ def _prove(rt: Runtime, db: Connection, mails: Iterable[DeliveryId], requests: C
     now, wall = rt.clock.now(), rt.clock.wall()
     schedules.hold(db)  # before any row is locked: whoever changes a schedule locks what is scheduled
     moved = doubts.prove(db, {*mails, *doubts.siblings(db, requests)}, _BY, now, wall)
-    plan_after(db, moved, now, rt.clock.stretch(ON_TIME))
+    plan_after(db, moved, now, wall, rt.clock.stretch(ON_TIME))
     return len(moved)
 
 

@@ -1,11 +1,12 @@
 """One reader's finished mail, from the row and the edition: everything personal is opened here and nowhere before."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from zoneinfo import ZoneInfo
 
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import Kind, Subject
 from nurture.domain.picture import shown_in
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.domain.timeline import ON_TIME, next_anchor
@@ -18,6 +19,7 @@ from nurture.sealing import Sealed, Unreadable
 from nurture.store import subscribers, users
 from nurture.store.claims import Claimed
 from nurture.store.sequences import StoredEdition
+from nurture.store.subjects import GONE, Found
 from nurture.tokens import Purpose
 from nurture.words import EditionId, PictureId, RequestId, SubscriberId
 
@@ -46,7 +48,8 @@ def mail_of(
         stored = editions[row.edition]
         edition = Edition(stored.subject, stored.html, stored.text)
     else:
-        edition = own_mail(row.kind, "login-link" if row.login else "")
+        edition = own_mail(row.kind, "login-link" if row.about_kind is Subject.LOGIN_LINK else "")
+    _check_subject(rt, row)
     unsubscribe = None
     if row.subscriber is not None:
         unsubscribe = f"{rt.settings.base_url}/unsubscribe/{rt.tokens.mint(Purpose.UNSUBSCRIBE, row.subscriber)}"
@@ -54,19 +57,43 @@ def mail_of(
         content = Content(row.trial.subject, row.trial.html, row.trial.text)
     else:
         content = fill(edition, values(rt, row, unsubscribe or ""))
-    to = rt.settings.notices_to
-    if row.subscriber is not None and row.email is not None:
-        to = rt.sealer.open(row.email, subscribers.email_place(row.subscriber))
-    elif row.login is not None:
-        to = rt.sealer.open(row.login.email, users.place("email", row.login.user))
-    elif row.trial is not None and row.trial.email is not None:
-        to = rt.sealer.open(row.trial.email, users.place("email", row.trial.user))
+    to = _recipient(rt, row)
     sender = rt.plain_sender if row.plain_sender else rt.sender
     return Mail(
         row.id, request, row.kind, to, content.subject, content.html, content.text, sender,
         headers(sender, row.kind, row.id, unsubscribe), next_anchor(row.planned, rt.clock.now(), rt.clock.stretch(ON_TIME)),
         tuple(pictures[picture] for picture in shown_in(content.html)) if pictures else (),
     )  # fmt: skip
+
+
+def with_subject(row: Claimed, found: Found) -> Claimed:
+    """The row with what it is about, if that is still there."""
+    if row.about is None:
+        return row
+    kind = found.kind_of(row.about, row.about_kind)
+    login = found.links.get(row.about) if kind is Subject.LOGIN_LINK else None
+    trial = found.tests.get(row.about) if kind is Subject.TEST_EMAIL else None
+    return replace(row, about_kind=kind, login=login, trial=trial)
+
+
+def _check_subject(rt: Runtime, row: Claimed) -> None:
+    """Raises LookupError(GONE) for a notice whose subject is gone, or a login link that has expired meanwhile."""
+    is_gone = row.about is not None and row.about_kind is None
+    if is_gone or (row.login is not None and row.login.expires <= rt.clock.wall()):
+        raise LookupError(GONE)
+
+
+def _recipient(rt: Runtime, row: Claimed) -> str:
+    """Who gets a mail, by what the row says it is. A test email of an account without an address goes where notices go."""
+    if row.subscriber is not None:
+        if row.email is None:
+            raise LookupError("the reader is gone")
+        return rt.sealer.open(row.email, subscribers.email_place(row.subscriber))
+    if row.login is not None:
+        return rt.sealer.open(row.login.email, users.place("email", row.login.user))
+    if row.trial is not None and row.trial.email is not None:
+        return rt.sealer.open(row.trial.email, users.place("email", row.trial.user))
+    return rt.settings.notices_to
 
 
 def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:

@@ -41,7 +41,7 @@ def _moved(rt: Runtime, db: Connection, batch: BatchId, row: Claimed, way: Way, 
     then = step.lateness.of(late) if step else IfLate.SEND
     hours = f"{late.total_seconds() / 3600:.0f} hours late"
     if then is IfLate.SKIP:
-        plan_after(db, claims.put_aside(db, batch, row.id, State.CANCELLED, by, wall, f"{SKIPPED}{hours}"), now, grace)
+        plan_after(db, claims.put_aside(db, batch, row.id, State.CANCELLED, by, wall, f"{SKIPPED}{hours}"), now, wall, grace)
         return True
     if then is IfLate.ASK:
         claims.put_aside(db, batch, row.id, State.HELD, by, wall, f"{hours}: shall it still go out?")
@@ -75,4 +75,4 @@ def space_out(
         if letter and row.sequence is not None and row.enrollment is not None:
             free = first_opening(free, plans.ways({row.enrollment: row.sequence})[row.enrollment].rules, zone)
         claims.postponed(db, batch, delivery, free, by, wall, "too soon after another mail to the same person")
-        _log.info("delivery_spaced_out", delivery=delivery)
+        _log.info("delivery_deferred_min_gap", delivery=delivery)

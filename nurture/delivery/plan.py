@@ -109,9 +109,9 @@ def _next_or_alarm(
         return None
 
 
-def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, grace: timedelta) -> None:
-    """Advance the readers whose letter was sent, or skipped at `now` (UTC), and write their next rows, in the same
-    transaction. `grace`: how late, on the timeline, still counts as on time.
+def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, wall: datetime, grace: timedelta) -> None:
+    """Advance the readers whose letter was sent, or skipped at `now` (timeline), and write their next rows, in the same
+    transaction. `wall`: real time; `grace`: how late, on the timeline, still counts as on time.
     """
     letters = [row for row in settled if row.enrollment is not None and row.sequence is not None and row.step is not None]
     if not letters:
@@ -129,14 +129,14 @@ def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, grace:
     crash.point("T3.between")
     ledger.plan_next(db, following_rows, now)
     if any(due <= now for _, due in following_rows.values()):
-        _doubt_promises(db, now)
+        _doubt_promises(db, wall)
 
 
-def _doubt_promises(db: Connection, now: datetime) -> None:
+def _doubt_promises(db: Connection, wall: datetime) -> None:
     """A promise that lies in the time the database has forgotten (delivery.safety_checks) may have been kept then."""
     until = instance.get(db, SET_BACK)
     if until:
-        doubts.set_back(db, process_name(), datetime.fromisoformat(until), now)
+        doubts.set_back(db, process_name(), datetime.fromisoformat(until), wall)
 
 
 def heal(db: Connection, now: datetime) -> int:

@@ -9,16 +9,18 @@ from sqlalchemy import Connection
 
 from nurture import log
 from nurture.delivery.plan import plan_after
-from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected, State, backoff
+from nurture.delivery.stop import stop
+from nurture.domain.delivery import Accepted, Ambiguous, Concern, Outcome, Refused, Rejected, State, backoff
+from nurture.domain.subscriber import Suppression
 from nurture.domain.timeline import ON_TIME
-from nurture.mailers.base import Mail
+from nurture.mailers.base import Prepared
 from nurture.runtime import Runtime
-from nurture.store import gates, ledger
+from nurture.store import gates, ledger, schedules, subscribers
 from nurture.store.claims import Claimed
 from nurture.store.database import process_name
 from nurture.store.gates import Gate
 from nurture.store.history import Settled
-from nurture.words import BatchId, DeliveryId, RequestId, new_id
+from nurture.words import BatchId, DeliveryId, RequestId, SubscriberId, new_id
 
 _log = log.get(__name__)
 
@@ -30,7 +32,7 @@ class Request:
     id: RequestId
     batch: BatchId
     rows: tuple[Claimed, ...]
-    mails: tuple[Mail, ...]
+    mails: tuple[Prepared, ...]
     marked: datetime | None = None
     """When T2 let it go, on the timeline."""
 
@@ -38,6 +40,11 @@ class Request:
     def of(self) -> dict[DeliveryId, RequestId]:
         """Its rows, each with its id."""
         return {row.id: self.id for row in self.rows}
+
+    @property
+    def ids(self) -> tuple[DeliveryId, ...]:
+        """The deliveries in it."""
+        return tuple(row.id for row in self.rows)
 
 
 def doubt_state(rt: Runtime) -> State:
@@ -48,9 +55,12 @@ def doubt_state(rt: Runtime) -> State:
 def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]], trial: bool) -> list[Request]:
     """Write down what requests came to. Returns the smaller requests that one refused as a whole goes on in.
 
-    `trial`: the provider refused everything lately.
+    `trial`: what is accepted here ends a block of the provider that was half-open.
     """
     now, wall, by = rt.clock.now(), rt.clock.wall(), process_name()
+    done = [*done]
+    if any(_bounced(request, outcome) for request, outcome in done):
+        schedules.hold(db)  # before any row is locked: whoever changes a schedule locks what is scheduled
     taken: dict[DeliveryId, tuple[RequestId, str | None]] = {}
     settled: dict[DeliveryId, Settled] = {}
     smaller: list[Request] = []
@@ -67,6 +77,11 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
                     _log.error("sending_stopped", reason=why, seconds=wait.total_seconds())
             case Rejected() if len(request.rows) > 1:
                 smaller += _halves(rt, db, request)
+            case Rejected(why) if (reader := _bounced(request, outcome)) is not None:
+                ledger.failed(db, request.of, by, wall, why, State.BOUNCED)
+                person = subscribers.get(db, reader)
+                if person is not None:
+                    stop(rt, db, person, Suppression.BOUNCED)
             case Rejected(why):
                 ledger.failed(db, request.of, by, wall, why)
             case Ambiguous(why):
@@ -75,10 +90,17 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
                      deliveries=len(request.rows))  # fmt: skip
     if taken:
         moved = ledger.accepted(db, taken, by, now, wall)
-        plan_after(db, (settled[row] for row in moved), now, rt.clock.stretch(ON_TIME))
+        plan_after(db, (settled[row] for row in moved), now, wall, rt.clock.stretch(ON_TIME))
         if trial:
             gates.open_(db, Gate.PROVIDER)
     return smaller
+
+
+def _bounced(request: Request, outcome: Outcome) -> SubscriberId | None:
+    """The reader whose address takes no mail, as a rejection of their one mail says. A notice is to no reader: it fails."""
+    if isinstance(outcome, Rejected) and outcome.concerns is Concern.RECIPIENT and len(request.rows) == 1:
+        return request.rows[0].subscriber
+    return None
 
 
 def _settled(row: Claimed, marked: datetime | None) -> Settled:
@@ -91,7 +113,7 @@ def _halves(rt: Runtime, db: Connection, request: Request) -> list[Request]:
     halves = []
     for part in (slice(None, middle), slice(middle, None)):
         fresh = RequestId(new_id())
-        mails = tuple(replace(mail, request=fresh) for mail in request.mails[part])
+        mails = tuple(rt.mailer.prepare(replace(each.mail, request=fresh)) for each in request.mails[part])
         halves.append(Request(fresh, request.batch, request.rows[part], mails, request.marked))
     wall = rt.clock.wall()
     ids = {row.id: half.id for half in halves for row in half.rows}

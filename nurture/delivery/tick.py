@@ -26,8 +26,8 @@ class TickReport:
     batches: int
 
 
-def tick(rt: Runtime, carry: Callable[[BatchId], object]) -> TickReport:
-    """Claim due rows batch by batch until none is left, or a gate is shut, and hand each batch to `carry`."""
+def tick(rt: Runtime, submit: Callable[[BatchId], object]) -> TickReport:
+    """Claim due rows batch by batch until none is left, or a gate is shut, and hand each batch to `submit`."""
     claimed = batches = 0
     if not check(rt):
         return TickReport(0, 0)
@@ -43,7 +43,7 @@ def tick(rt: Runtime, carry: Callable[[BatchId], object]) -> TickReport:
             break
         claimed, batches = claimed + taken, batches + 1
         _log.info("batch_claimed", batch=batch, claimed=taken)
-        carry(batch)
+        submit(batch)
     return TickReport(claimed, batches)
 
 

@@ -14,6 +14,14 @@ class Kind(StrEnum):
     NOTICE = "notice"
 
 
+class Subject(StrEnum):
+    """What kind of thing a notice is about; a notice whose subject is gone is cancelled, never sent as another kind."""
+
+    CONSULTATION = "consultation"
+    LOGIN_LINK = "login_link"
+    TEST_EMAIL = "test_email"
+
+
 class State(StrEnum):
     """Where a delivery stands in its life."""
 
@@ -63,6 +71,19 @@ def before(to: State) -> tuple[State, ...]:
     return tuple(state for state in State if to in MOVES[state])
 
 
+class Concern(StrEnum):
+    """Whom a refusal concerns, and so what follows from it (domain.refusals holds the table)."""
+
+    SENDER = "sender"
+    """The sender or the account: the next mail would fare no better, so all sending stops."""
+    RECIPIENT = "recipient"
+    """This address takes no mail: its reader is suppressed as after a bounce."""
+    MAIL = "mail"
+    """This mail as it is: it has failed until a person takes it back."""
+    NOBODY = "nobody"
+    """Nobody yet: the same mail may be taken later."""
+
+
 @dataclass(frozen=True)
 class Accepted:
     """The provider took the mail and says so."""
@@ -72,10 +93,10 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Refused:
-    """Nothing left the house: try again after `wait` (real time; None: as `backoff` says).
+    """Nothing was sent: try again after `wait` (real time; None: as `backoff` says).
 
-    `everyone`: the cause is not this mail, so the next one would fare no better, from whatever machine; `alarm`: nor will
-    it get better by itself.
+    `everyone`: it concerns the sender or the account, so the next mail would fare no better, from whatever machine; `alarm`:
+    it will not get better by itself.
     """
 
     why: str
@@ -86,9 +107,10 @@ class Refused:
 
 @dataclass(frozen=True)
 class Rejected:
-    """The provider will never take this request as it is."""
+    """The provider will never take this request as it is. `concerns`: RECIPIENT or MAIL."""
 
     why: str
+    concerns: Concern = Concern.MAIL
 
 
 @dataclass(frozen=True)

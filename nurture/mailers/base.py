@@ -233,6 +233,15 @@ def check_bytes(raw: bytes, mail: Mail) -> None:
             raise MailRefused("The header From of the finished mail is not what was meant.")
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A mail with the bytes that carry it, complete before its row is marked as being sent."""
+
+    mail: Mail
+    content: tuple[bytes, ...] = field(repr=False)
+    """In pieces, some of which may be shared by many mails: pictures, say."""
+
+
 class Mailer(Protocol):
     """Carries mail. Never raises for anything a provider answers or fails to answer."""
 
@@ -244,8 +253,14 @@ class Mailer(Protocol):
     per_request: int
     """Most mails one request carries; they share its outcome."""
 
-    async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
-        """Hand over one request and wait for its answer, at most `within` seconds in all."""
+    def prepare(self, mail: Mail) -> Prepared:
+        """Build everything of a mail that can go wrong. What it raises concerns this mail alone, and nothing of it has left."""
+        ...
+
+    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
+        """Hand over one request and wait for its answer, at most `within` seconds in all. May raise only when it cannot be
+        known whether a byte has left.
+        """
         ...
 
     async def rest(self) -> None:

@@ -12,8 +12,8 @@ from email.policy import default
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from nurture.domain.delivery import Accepted, Outcome, Refused, Rejected
-from nurture.mailers.base import Mail, MailRefused, as_bytes
+from nurture.domain.delivery import Accepted, Outcome, Refused
+from nurture.mailers.base import Mail, Prepared, as_bytes
 from nurture.words import DeliveryId
 
 _SHOWN = re.compile(r'src="cid:([^"]+)"')
@@ -59,30 +59,37 @@ class Outbox:
         """`folder` is made when the first mail comes."""
         self.folder = folder
 
-    async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
-        """Store each mail durably (write, fsync, link); one stored before stays as it is."""
-        return await asyncio.to_thread(self._post, mails)
+    def prepare(self, mail: Mail) -> Prepared:
+        """The bytes of its file."""
+        return Prepared(mail, (as_bytes(mail),))
 
-    def _post(self, mails: Sequence[Mail]) -> Outcome:
+    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
+        """Store each mail durably (write, fsync, link), in at most `within` seconds; one stored before stays as it is, so that
+        one whose storing took too long may be stored again.
+        """
+        try:
+            async with asyncio.timeout(within):
+                return await asyncio.to_thread(self._post, mails)
+        except TimeoutError:
+            return Refused("the outbox folder did not answer in time", wait=None)
+
+    def _post(self, mails: Sequence[Prepared]) -> Outcome:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for mail in mails:
-                self._store(mail)
-        except MailRefused as refused:
-            return Rejected(str(refused))
+            for each in mails:
+                self._store(each.mail, each.content)
         except OSError as error:
             return Refused(f"the outbox folder: {error.strerror}", wait=None)
-        return Accepted(mails[0].delivery)
+        return Accepted(mails[0].mail.delivery)
 
-    def _store(self, mail: Mail) -> None:
+    def _store(self, mail: Mail, content: Iterable[bytes]) -> None:
         final = self.folder / f"{mail.delivery}.eml"
         if final.exists():
             return
-        content = as_bytes(mail)
         draft = self.folder / f".{mail.delivery}.{mail.request}"
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
         try:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import Kind, Subject
 from nurture.domain.user import wait_after
 from nurture.runtime import Runtime
 from nurture.services.accounts import Account, first_owner, note, opened
@@ -64,7 +64,8 @@ def mail_link(rt: Runtime, address: Address, works: timedelta = LINK_WORKS) -> N
             return
         link = access.add_link(db, rt.clock.wall() + works, user.id)
         now = rt.clock.now()
-        ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=ConsultationId(link))], now)
+        notice = NewDelivery(Kind.NOTICE, now, about=ConsultationId(link), about_kind=Subject.LOGIN_LINK)
+        ledger.plan(db, [notice], now)
         note(rt, db, user.id, "link_mailed")
 
 

@@ -18,7 +18,7 @@ class NotInDoubt(NurtureError):
 
 
 def list_doubts(rt: Runtime, state: State, most: int = 1000) -> list[Doubt]:
-    """Deliveries that are UNKNOWN (evidence may still come) or HELD (only a person can tell), longest first."""
+    """Deliveries that are UNKNOWN (evidence may still come), HELD (only a person can tell) or FAILED, longest first."""
     with rt.database.read() as db:
         return doubts.in_doubt(db, state, most)
 
@@ -29,16 +29,33 @@ def resolve(rt: Runtime, delivery: DeliveryId, sent: bool, who: str) -> None:
     Consent, suppression and the guards still decide whether it may go. Raises NotInDoubt.
     """
     with rt.database.begin() as db:
-        now = rt.clock.now()
-        moved = doubts.resolve(db, delivery, sent, who, now, rt.clock.wall())
+        now, wall = rt.clock.now(), rt.clock.wall()
+        moved = doubts.resolve(db, delivery, sent, who, now, wall)
         if moved is None:
             raise NotInDoubt(
                 f"The delivery {delivery} is not unknown, held or failed, so there is nothing to settle. "
-                "`nurture deliveries unknown` and `nurture deliveries held` list those that are."
+                "`nurture deliveries unknown`, `nurture deliveries held` and `nurture deliveries failed` list those that are."
             )
         if sent:
-            plan_after(db, moved, now, rt.clock.stretch(ON_TIME))
+            plan_after(db, moved, now, wall, rt.clock.stretch(ON_TIME))
     _log.info("delivery_resolved", delivery=delivery, outcome="sent" if sent else "again")
+
+
+def retry_failed(rt: Runtime, reason: str, who: str) -> int:
+    """Send all mail again that failed with a reason that holds these words; returns how many.
+
+    What is unknown or held may have left, so that each of it is a decision of its own.
+    """
+    with rt.database.begin() as db:
+        count = doubts.retry_failed(db, reason, who, rt.clock.now(), rt.clock.wall())
+    _log.info("deliveries_retried", count=count)
+    return count
+
+
+def count_doubts(rt: Runtime, state: State) -> int:
+    """How many deliveries are UNKNOWN, HELD or FAILED."""
+    with rt.database.read() as db:
+        return doubts.count(db, state)
 
 
 def story(rt: Runtime, delivery: DeliveryId) -> list[Line]:

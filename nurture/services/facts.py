@@ -6,7 +6,6 @@ import re
 import unicodedata
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import available_timezones
 
 from nurture import log
@@ -19,6 +18,14 @@ from nurture.runtime import LOGO_FACT, Runtime, keep_up
 from nurture.sealing import Sealed
 from nurture.services.accounts import note
 from nurture.services.addresses import InputRefused, parse_address
+from nurture.setting_values import (
+    SmtpAddress,
+    ValueRefused,
+    header_value,
+    parse_smtp_url,
+    smtp_credential,
+    write_smtp_url,
+)
 from nurture.settings import MAIL_AT_THE_DESK, SettingRefused, Settings, chooses_mailer, with_facts
 from nurture.store import facts, gates, sequences
 from nurture.store.gates import Gate
@@ -94,6 +101,12 @@ def carried_by(rt: Runtime, changes: Mapping[str, str]) -> Settings:
             read_keys(changes["sendgrid_webhook_key"])
         except KeyRefused:
             raise FactsRefused({"sendgrid_webhook_key": "This is not the key SendGrid shows. Copy all of it."}) from None
+    if changes.get("sendgrid_api_key"):
+        try:
+            header_value(changes["sendgrid_api_key"])
+        except ValueRefused:
+            wrong = "A key has no spaces, line breaks or accented letters. Please copy all of it, and nothing else."
+            raise FactsRefused({"sendgrid_api_key": wrong}) from None
     with rt.database.read() as db:
         said = {name: fact.value for name, fact in facts.everything(db).items() if name not in MAIL_AT_THE_DESK}
     now = {name: _text(getattr(rt.settings, name)) for name in MAIL_AT_THE_DESK}
@@ -120,26 +133,38 @@ def smtp_url(host: str, port: str, user: str, password: str, at_once: bool) -> s
     errors = {}
     if not re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]", host):
         errors["smtp_host"] = "Please type the name of the mail server, such as smtp.example.org."
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536:
         errors["smtp_port"] = "Please type a port: 587 for most services, or 465."
+    for name, value, what in (("smtp_user", user, "user name"), ("smtp_password", password, "password")):
+        try:
+            smtp_credential(value, what)
+        except ValueRefused:
+            errors[name] = f"A {what} cannot hold a line break. Please type it again."
     if errors:
         raise FactsRefused(errors)
-    who = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
-    return f"{'smtps' if at_once else 'smtp'}://{who}{host}:{port}"
+    return write_smtp_url(SmtpAddress(host.strip("[]"), int(port), user, password, at_once))
 
 
 def smtp_parts(rt: Runtime) -> dict[str, str]:
     """The mail server as a form shows it; never its password."""
-    url = urlsplit(_text(rt.settings.smtp_url))
+    address = _smtp_address(rt)
+    if address is None:
+        return {"smtp_host": "", "smtp_port": "587", "smtp_user": "", "smtp_secure": ""}
     return {
-        "smtp_host": url.hostname or "", "smtp_port": str(url.port or (465 if url.scheme == "smtps" else 587)),
-        "smtp_user": unquote(url.username or ""), "smtp_secure": "at once" if url.scheme == "smtps" else "",
+        "smtp_host": address.host, "smtp_port": str(address.port), "smtp_user": address.user,
+        "smtp_secure": "at once" if address.encrypted else "",
     }  # fmt: skip
 
 
 def smtp_password(rt: Runtime) -> str:
     """The password that is kept, for a form that leaves it as it is."""
-    return unquote(urlsplit(_text(rt.settings.smtp_url)).password or "")
+    address = _smtp_address(rt)
+    return address.password if address is not None else ""
+
+
+def _smtp_address(rt: Runtime) -> SmtpAddress | None:
+    url = _text(rt.settings.smtp_url)
+    return parse_smtp_url(url) if url else None
 
 
 def current(rt: Runtime, *names: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from nurture import log
 from nurture.domain.consultation import RequestState
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import Kind, Subject
 from nurture.runtime import Runtime
 from nurture.sealing import Place
 from nurture.services.addresses import Address
@@ -72,7 +72,7 @@ def request_consultation(rt: Runtime, request: Request, address: Address, who: S
                 if place.state in sequences.RUNNING:
                     sequences.end(db, place.id, CONSULTATION, now)
                     ledger.cancel_open(db, CONSULTATION, person.id, rt.clock.wall(), place.id)
-        ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=consultation)], now)
+        ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=consultation, about_kind=Subject.CONSULTATION)], now)
     _log.info("consultation_requested", request=consultation)
     return consultation
 

@@ -48,13 +48,15 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that needs a person; `count`: of mails, letters or people; `about`: a letter's key; `sequence`: the key of the
-    sequence it is about.
+    """One thing that needs a person; `count`: of mails, letters or people; `about`: a letter's key, or what the mail service
+    said; `sequence`: the key of the sequence it is about; `is_probing`: whether single mails already try whether the mail
+    service takes mail again.
     """
 
     trouble: Trouble
     count: int = 0
     about: str = ""
+    is_probing: bool = False
     sequence: str = ""
 
 
@@ -126,7 +128,7 @@ def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
         oldest, attention = today.oldest_due(db, now), today.attention(db)
         span = (now - _LOOK_BACK, now)
         sent, back = figures.sent(db, span), figures.returned(db, span)
-    needs = [_gate(each) for each in shut if each.gate is not Gate.PROVIDER or each.stops(wall)]
+    needs = [_gate(each, wall) for each in shut]
     if health.is_scheduler_silent(rt):
         needs.append(Need(Trouble.SILENT))
     elif oldest is not None and not shut and setup.is_open(rt) and now - oldest > rt.clock.stretch(ON_TIME):
@@ -156,12 +158,12 @@ def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
 _ATTENTION = {State.HELD: Trouble.HELD, State.FAILED: Trouble.FAILED}
 
 
-def _gate(shut: Shut) -> Need:
+def _gate(shut: Shut, wall: datetime) -> Need:
     match shut.gate:
         case Gate.STOP:
             return Need(Trouble.STOPPED)
         case Gate.PROVIDER:
-            return Need(Trouble.REFUSED)
+            return Need(Trouble.REFUSED, about=shut.why, is_probing=not shut.stops(wall))
         case _:
             return Need(Trouble.CLOCK)
 

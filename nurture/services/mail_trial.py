@@ -53,6 +53,10 @@ _MEANINGS = (
         "port, or another service.",
     ),
     (
+        r"(?i)^(?!429).*\b(limit|quota|credits)\b",
+        "Your account with the mail service has reached a limit. It is tried again by itself.",
+    ),
+    (
         r"^401\b",
         "SendGrid does not know this key. Please copy all of it, or make a new one there.",
     ),
@@ -62,12 +66,16 @@ _MEANINGS = (
         "sender address, or its domain, is verified there.",
     ),
     (
-        r"^429\b",
+        r"^429\b|SMTP 4\d\d\b",
         "Your mail service asks us to wait. It goes on by itself in a few minutes.",
     ),
     (
         r"^400\b.*\bfrom\b",
         "SendGrid does not take mail from your sender address. Please check it on the page “Sender”.",
+    ),
+    (
+        r"SMTP 5\d\d\b.* at RCPT",
+        "The mail server takes no mail to this address, or none from you to it.",
     ),
     (
         r"^400\b.*\bto\b|SMTP 55[0-4]",
@@ -93,9 +101,16 @@ _MEANINGS = (
 """What a mailer's reason means, and what to do."""
 
 
+_OWN_WORDS = re.compile(r"(?:SMTP )?[345]\d\d\b[^:]*: (.+)", re.DOTALL)
+"""What follows code and place in the reason of a refusal (mailers.smtp, mailers.sendgrid)."""
+
+
 def explain(why: str) -> str:
-    """What a mailer's or the ledger's reason means, and what to do, in plain words."""
+    """What a mailer's or the ledger's reason means, and what to do; then the words of the server, if it had any."""
     said = next((words for pattern, words in _MEANINGS if re.search(pattern, why)), "")
+    own = _OWN_WORDS.match(why)
+    if said and own:
+        return f"{said} Its own words: “{own[1]}”."
     return said or f"The mail service says: {why}."
 
 

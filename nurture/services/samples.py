@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from nurture import log
 from nurture.delivery.fill import about_reader, public_links
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import Kind, Subject
 from nurture.letters.compiler import compile_letter
 from nurture.letters.filling import Content, Unfillable, Values, fill
 from nurture.letters.source import Letter, LetterRefused
@@ -106,7 +106,7 @@ def plan_trials(rt: Runtime, me: Account, mails: Sequence[tuple[Content, Edition
         for trial, edition in trials:
             drafts.add_trial(db, trial, rt.mailer.name, wall, edition)
         rows = [
-            NewDelivery(Kind.NOTICE, now + rt.clock.stretch(number * _BETWEEN), about=trial.id)
+            NewDelivery(Kind.NOTICE, now + rt.clock.stretch(number * _BETWEEN), about=trial.id, about_kind=Subject.TEST_EMAIL)
             for number, (trial, _) in enumerate(trials)
         ]
         ledger.plan(db, rows, now)

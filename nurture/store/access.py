@@ -57,10 +57,11 @@ class Addressed:
     expires: datetime
 
 
-def addressed(db: Connection, links: Collection[ConsultationId]) -> dict[str, Addressed]:
-    """Those of `links` that are login links of somebody with an address; the others are about something else."""
+def addressed(db: Connection, links: Collection[ConsultationId], wall: datetime) -> dict[str, Addressed]:
+    """Those of `links` that are login links of somebody with an address, and still work at `wall` (real time)."""
     theirs = select(L.id, L.user_id, users.c.email_sealed, L.expires_at).join(users, users.c.id == L.user_id)
-    rows = db.execute(theirs.where(L.id.in_(links), users.c.email_sealed.is_not(None)))
+    living = (L.used_at.is_(None), L.expires_at > wall)
+    rows = db.execute(theirs.where(L.id.in_(links), users.c.email_sealed.is_not(None), *living))
     return {row[0]: Addressed(row[1], row[2], row[3]) for row in rows}
 
 

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, bindparam, func, select, update
 
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import Kind, State, Subject
 from nurture.sealing import Sealed
-from nurture.store import history
+from nurture.store import history, subjects
 from nurture.store.access import Addressed
 from nurture.store.drafts import Trial
 from nurture.store.history import Settled, is_in
@@ -47,6 +47,7 @@ class Claimed:
     step: StepKey | None
     edition: EditionId | None
     about: ConsultationId | None
+    about_kind: Subject | None
     login: Addressed | None = None
     """Of a notice that brings a log-in link: to whom."""
     trial: Trial | None = None
@@ -56,20 +57,22 @@ class Claimed:
 _READ_BATCH = (
     select(
         D.id, D.kind, D.attempt, D.planned_at, D.subscriber_id, S.email_sealed, S.first_name_sealed, S.time_zone,
-        S.plain_sender, S.confirmed_at, D.enrollment_id, E.sequence_id, D.step_key, D.edition_id, D.about_id,
+        S.plain_sender, S.confirmed_at, D.enrollment_id, E.sequence_id, D.step_key, D.edition_id, D.about_id, D.about_kind,
     )
     .select_from(deliveries)
     .outerjoin(subscribers, S.id == D.subscriber_id)
     .outerjoin(enrollments, E.id == D.enrollment_id)
     .outerjoin(steps, and_(steps.c.sequence_id == E.sequence_id, steps.c.key == D.step_key))
     .where(D.batch_id == bindparam("batch"), is_in(State.CLAIMED))
-    .order_by(D.planned_at, steps.c.position, E.started_at, D.id)
+    .order_by(D.due_at, D.planned_at, steps.c.position, E.started_at, D.id)
 )  # fmt: skip
 
 
 def read_batch(db: Connection, batch: BatchId) -> list[Claimed]:
-    """What is claimed under `batch`, joined with reader and place in the sequence: the oldest promise first, then the letter
-    that stands first in its sequence, then the series that began first.
+    """What is claimed under `batch`, joined with reader and place in the sequence: what has been due for longest first, then
+    the oldest promise, then the letter that stands first in its sequence, then the series that began first.
+
+    So what was refused comes after what was not tried: while one mail at a time probes the provider, none stands in the way.
     """
     return [Claimed(*tuple(row)) for row in db.execute(_READ_BATCH, {"batch": batch})]
 
@@ -81,10 +84,13 @@ def lease_of(db: Connection, batch: BatchId) -> datetime | None:
 
 
 def unfit(db: Connection, batch: BatchId, whys: Mapping[DeliveryId, str], by: str, wall: datetime) -> None:
-    """These can never go out as they are, each for its own reason; the others of the batch can."""
+    """These can never go out as they are, each for its own reason; the others of the batch can. One whose subject is gone is
+    cancelled, the others have failed.
+    """
     for delivery, why in whys.items():
         mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
-        history.move(db, State.FAILED, by, wall, why, *mine, lease_until=None)
+        to = State.CANCELLED if why == subjects.GONE else State.FAILED
+        history.move(db, to, by, wall, why, *mine, lease_until=None)
 
 
 def postponed(db: Connection, batch: BatchId, delivery: DeliveryId, to: datetime, by: str, wall: datetime, why: str) -> None:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, func, not_, select, update
+from sqlalchemy import ColumnElement, Connection, case, exists, func, not_, select, update
 
 from nurture.domain.delivery import IN_DOUBT, OPEN, Kind, State, before
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
 from nurture.store import given, history
 from nurture.store.history import Settled, is_in
-from nurture.store.schema import deliveries, enrollments, events, sequences, subscribers
+from nurture.store.schema import deliveries, delivery_history, enrollments, events, sequences, subscribers
 from nurture.words import DeliveryId, EnrollmentId, RequestId, SequenceId, StepKey, SubscriberId
 
 D, E, S = deliveries.c, enrollments.c, subscribers.c
@@ -40,7 +40,7 @@ def doubt(db: Connection, by: str, wall: datetime, to: State) -> int:
 
 @dataclass(frozen=True)
 class Doubt:
-    """A delivery nobody can say of whether it left. Real times."""
+    """A delivery that is UNKNOWN, HELD or FAILED. Real times."""
 
     id: DeliveryId
     kind: Kind
@@ -52,12 +52,19 @@ class Doubt:
     attempt: int
     sending: datetime | None
     since: datetime | None
+    """Since when it is in doubt, or when it failed."""
     why: str | None
 
 
+_FAILED_AT = (
+    select(func.max(delivery_history.c.at))
+    .where(delivery_history.c.delivery_id == D.id, delivery_history.c.state == State.FAILED)
+    .scalar_subquery()
+)
 _DOUBTS = (
     select(
-        D.id, D.kind, D.state, E.sequence_id, sequences.c.rules, D.step_key, D.attempt, D.sending_at, D.unknown_since, D.reason
+        D.id, D.kind, D.state, E.sequence_id, sequences.c.rules, D.step_key, D.attempt, D.sending_at,
+        case((D.state == State.FAILED, _FAILED_AT), else_=D.unknown_since), D.reason,
     )
     .select_from(deliveries)
     .outerjoin(enrollments, E.id == D.enrollment_id)
@@ -67,7 +74,7 @@ _DOUBTS = (
 
 
 def in_doubt(db: Connection, state: State, most: int) -> list[Doubt]:
-    """Rows that are UNKNOWN or HELD, longest first."""
+    """Rows that are UNKNOWN, HELD or FAILED, longest in doubt first."""
     return [Doubt(*tuple(row)) for row in db.execute(_DOUBTS.where(is_in(state)).limit(most))]
 
 
@@ -90,6 +97,18 @@ def resolve(db: Connection, delivery: DeliveryId, sent: bool, by: str, now: date
         return history.move(db, State.ACCEPTED, by, wall, "counted as sent", *mine, accepted_at=now) or None
     again: dict[str, Any] = {"batch_id": None, "sent_at": None, "due_at": now, "planned_at": now, "unknown_since": None}
     return history.move(db, State.SCHEDULED, by, wall, "to be sent again", *mine, **again) or None
+
+
+def retry_failed(db: Connection, reason: str, by: str, now: datetime, wall: datetime) -> int:
+    """A person takes back all rows that FAILED with a reason that holds these words, in any case. Returns how many."""
+    mine = (is_in(State.FAILED), func.lower(D.reason).contains(reason.lower(), autoescape=True))
+    again: dict[str, Any] = {"batch_id": None, "sent_at": None, "due_at": now, "planned_at": now, "unknown_since": None}
+    return len(history.move(db, State.SCHEDULED, by, wall, "to be sent again", *mine, **again))
+
+
+def count(db: Connection, state: State) -> int:
+    """How many rows are UNKNOWN, HELD or FAILED."""
+    return int(db.scalar(select(func.count()).select_from(deliveries).where(is_in(state))) or 0)
 
 
 def prove(db: Connection, ids: Iterable[DeliveryId], by: str, now: datetime, wall: datetime) -> list[Settled]:

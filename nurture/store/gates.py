@@ -72,13 +72,15 @@ def stopped(shut: Sequence[Shut], wall: datetime) -> Shut | None:
 def shut(db: Connection, gate: Gate, why: str, by: str, wall: datetime, until: datetime | None = None) -> bool:
     """Shut a gate until `until`, or until a person opens it. Returns whether it stood open.
 
-    The stop switch waits for those who are marking mail: after its commit nothing passes.
+    The stop switch waits for those who are marking mail: after its commit nothing passes. A provider that refuses again and
+    again has done so since the first time.
     """
     if gate is Gate.STOP and db.dialect.name == "postgresql":
         db.execute(_ALONE)
     stood = db.execute(select(G.shut_at).where(G.name == gate).with_for_update()).scalar_one() is None
+    since = wall if stood or gate is not Gate.PROVIDER else G.shut_at
     text = {"why": storable(why)[:200], "by": storable(by)[:120]}
-    db.execute(update(gates).where(G.name == gate).values(shut_at=wall, until=until, **text))
+    db.execute(update(gates).where(G.name == gate).values(shut_at=since, until=until, **text))
     return stood
 
 

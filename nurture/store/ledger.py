@@ -37,10 +37,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from nurture.domain.delivery import IN_DOUBT, OPEN, Guards, Kind, State, before
+from nurture.domain.delivery import IN_DOUBT, OPEN, Guards, Kind, State, Subject, before
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
-from nurture.store import given, history
+from nurture.store import given, history, subjects
 from nurture.store.columns import Id, Instant
 from nurture.store.history import is_in, is_still
 from nurture.store.schema import deliveries, enrollments, steps, subscribers, suppressions
@@ -69,6 +69,7 @@ class NewDelivery:
     enrollment: EnrollmentId | None = None
     step: StepKey | None = None
     about: ConsultationId | None = None
+    about_kind: Subject | None = None
 
 
 _PLAN = {
@@ -85,7 +86,7 @@ def plan(db: Connection, rows: Sequence[NewDelivery], now: datetime) -> None:
         {
             "id": new_id(), "kind": row.kind, "state": State.SCHEDULED, "subscriber_id": row.subscriber,
             "email_bidx": row.email_bidx, "enrollment_id": row.enrollment, "step_key": row.step, "about_id": row.about,
-            "planned_at": row.due, "due_at": row.due, "created_at": now,
+            "about_kind": row.about_kind, "planned_at": row.due, "due_at": row.due, "created_at": now,
         }
         for row in rows
     ]  # fmt: skip
@@ -126,9 +127,8 @@ def _claim(dialect: str, readers_too: bool) -> Executable:
     )
     key: ColumnElement[Any] = D.id
     if dialect == "sqlite":
-        key = literal_column(
-            "deliveries.rowid"
-        )  # the due index holds it: no look-up by id for each row (sqlite.org/rowidtable)
+        # The due index holds it: no look-up by id for each row (sqlite.org/rowidtable).
+        key = literal_column("deliveries.rowid")
     due = select(key).where(is_in(State.SCHEDULED), D.due_at <= bindparam("now")).order_by(D.due_at, D.id)
     if not readers_too:
         due = due.where(D.kind == Kind.NOTICE)
@@ -172,7 +172,7 @@ _LIFTED = (Suppression.UNSUBSCRIBED, Suppression.ERASED)
 
 
 def _may_be_sent() -> ColumnElement[bool]:
-    """`domain.subscriber.hindrance` in SQL: the guard of T2."""
+    """`domain.subscriber.hindrance` in SQL: the guard of T2. A notice has a guard of its own, `store.subjects`."""
     reader = exists().where(
         S.id == D.subscriber_id,
         S.state == case((D.kind == Kind.CONFIRMATION, SubscriberState.PENDING), else_=SubscriberState.ACTIVE),
@@ -186,7 +186,7 @@ def _may_be_sent() -> ColumnElement[bool]:
 def _hindered_not(kind: Kind) -> list[ColumnElement[bool]]:
     """`_may_be_sent` for rows known to be of one kind: what the database has to look at, and no more."""
     if kind is Kind.NOTICE:
-        return []
+        return [subjects.is_there(bindparam("wall", type_=Instant))]
     wanted = SubscriberState.PENDING if kind is Kind.CONFIRMATION else SubscriberState.ACTIVE
     weighs = suppressions.c.email_bidx == D.email_bidx
     if kind is Kind.CONFIRMATION:
@@ -286,6 +286,7 @@ def turned_away(
     Returns the latter, with whom they are for and that person's zone.
     """
     mine = (D.batch_id == batch, is_in(State.CLAIMED), D.id.in_(ids))
+    history.move(db, State.CANCELLED, by, wall, subjects.GONE, *mine, subjects.is_gone(wall), lease_until=None)
     history.move(db, State.CANCELLED, by, wall, "may not be mailed", *mine, not_(_may_be_sent()), lease_until=None)
     rows = db.execute(select(D.id, S.id, S.time_zone).join(subscribers, S.id == D.subscriber_id).where(*mine))
     return [(DeliveryId(row[0]), SubscriberId(row[1]), row[2]) for row in rows]
@@ -347,10 +348,12 @@ def refused(db: Connection, requests: Mapping[DeliveryId, RequestId], due: datet
     )  # fmt: skip
 
 
-def failed(db: Connection, requests: Mapping[DeliveryId, RequestId], by: str, wall: datetime, why: str) -> None:
-    """T3: the provider will never take these as they are."""
+def failed(
+    db: Connection, requests: Mapping[DeliveryId, RequestId], by: str, wall: datetime, why: str, to: State = State.FAILED
+) -> None:
+    """T3: the provider will never take these as they are; `to` is BOUNCED where that is because of the recipient."""
     mine = _of(db, requests, State.SENDING, State.UNKNOWN)
-    history.move(db, State.FAILED, by, wall, why, *mine, lease_until=None, sent_at=None)
+    history.move(db, to, by, wall, why, *mine, lease_until=None, sent_at=None)
 
 
 def in_doubt(db: Connection, requests: Mapping[DeliveryId, RequestId], to: State, by: str, wall: datetime, why: str) -> None:
@@ -384,8 +387,7 @@ def cancel_open(
 ) -> int:
     """Stop what has not been handed to a mailer, of a person or one enrollment. Returns how many rows were stopped."""
     whose = D.enrollment_id == enrollment if enrollment else D.subscriber_id == subscriber
-    moved = history.move(db, State.CANCELLED, by, wall, reason, whose, is_in(*OPEN), lease_until=None, batch_id=None)
-    return len(moved)
+    return len(history.move(db, State.CANCELLED, by, wall, reason, whose, is_in(*OPEN), lease_until=None, batch_id=None))
 
 
 def may_still_arrive(db: Connection, subscriber: SubscriberId) -> bool:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from nurture.domain.consultation import RequestState
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import Kind, State, Subject
 from nurture.domain.event import EventKind
 from nurture.domain.sequence import EnrollmentState, PublicationState
 from nurture.domain.subscriber import SubscriberState, Suppression
@@ -258,6 +258,7 @@ deliveries = Table(
     Column("step_key", String(80)),
     Column("edition_id", Id),
     Column("about_id", Id),
+    Column("about_kind", Word(Subject)),
     Column("planned_at", Instant, nullable=False),
     Column("due_at", Instant, nullable=False),
     Column("batch_id", Id),
@@ -295,7 +296,8 @@ deliveries = Table(
 `due_at` when it is looked at next (later after a refusal). `batch_id`: the claim that holds it; `request_id`: the HTTP request
 it entered, drawn anew for each, so that an answer or an event of an earlier one is told apart. `owner`: the process that
 holds it. `sent_at`: when it was marked `sending` on the timeline, for the guards. `claimed_at`, `lease_until`, `sending_at`
-and `unknown_since` are real time. `about_id`: what a notice is about."""
+and `unknown_since` are real time. `about_id`: what a notice is about, and `about_kind` what kind of thing that is; empty
+in rows that a version without it wrote."""
 
 delivery_history = Table(
     "delivery_history", metadata,

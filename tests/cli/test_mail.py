@@ -1,13 +1,15 @@
 """`nurture deliveries …` and `nurture sending …`, as an operator types them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from nurture import runtime
-from nurture.domain.delivery import Ambiguous, State
+from nurture.cli.main import cli
+from nurture.domain.delivery import Ambiguous, Rejected, State
 from nurture.runtime import Runtime
 from tests.conftest import settings_for
 from tests.people import rows, run_tick, sign_up
@@ -107,3 +109,59 @@ def test_the_stop_switch_from_the_command_line(rt: Runtime, env: dict[str, str])
     assert "Opened: a wrong letter" in nurture("sending", "start", env=env).stdout
     nurture("tick", env=env)
     assert [row[1] for row in rows(rt)] == [State.ACCEPTED]
+
+
+Typed = Callable[..., Result]
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """Type a command; it runs in this process."""
+    for name, value in environment(tmp_path).items():
+        if name.startswith("NURTURE_"):
+            monkeypatch.setenv(name, value)
+    return lambda *arguments: CliRunner().invoke(cli, arguments)
+
+
+def failed_mails(rt: Runtime, *reasons: str) -> None:
+    """Confirmations that the provider will not take as they are, for these reasons."""
+    answers = {sign_up(rt).email: Rejected(reason) for reason in reasons}
+    outbox, rt.mailer = rt.mailer, Answering(lambda mail: answers[mail.to])
+    run_tick(rt)
+    rt.mailer = outbox
+
+
+def test_what_failed_is_listed_and_taken_back_by_its_reason(rt: Runtime, typed: Typed) -> None:
+    assert "Nothing has failed." in typed("deliveries", "failed").output
+    failed_mails(rt, "SMTP 554 5.7.1 at end of data: 100% spam", "SMTP 554 5.7.1 at end of data: 100% spam", "413")
+    listed = typed("deliveries", "failed").output
+    assert listed.count("100% spam") == 2
+    assert "3 in all." in listed
+    told = json.loads(typed("deliveries", "failed", "--json").stdout)
+    assert {row["why"] for row in told} == {"413", "SMTP 554 5.7.1 at end of data: 100% spam"}
+    assert all(row["since"] for row in told)
+    none = typed("deliveries", "resolve", "--again", "--all-with", "5_7_1")
+    assert (none.exit_code, "No mail has failed with such a reason" in none.output) == (1, True)
+    done = typed("deliveries", "resolve", "--again", "--all-with", "100% SPAM")
+    assert (done.exit_code, done.stdout) == (0, "2 will be sent again.\n"), "it asks nothing: this is no terminal"
+    assert sorted(row[1] for row in rows(rt)) == [State.FAILED, State.SCHEDULED, State.SCHEDULED]
+    run_tick(rt)
+    assert sorted(row[1] for row in rows(rt)) == [State.ACCEPTED, State.ACCEPTED, State.FAILED]
+    assert "Failed mails: 1." in typed("sending", "start").output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--sent", "--all-with", "x"), ("--again", "--all-with", " "), ("--again",),
+        ("--again", "--all-with", "x", "0123456789abcdef0123456789abcdef"),
+    ],
+)  # fmt: skip
+def test_taking_many_back_must_be_meant(rt: Runtime, typed: Typed, arguments: tuple[str, ...]) -> None:
+    assert typed("deliveries", "resolve", *arguments).exit_code == 2
+
+
+def test_mail_in_doubt_is_never_taken_back_in_bulk(rt: Runtime, typed: Typed) -> None:
+    delivery = a_held_mail(rt)
+    assert typed("deliveries", "resolve", "--again", "--all-with", "no SMTP reply").exit_code == 1
+    assert delivery in typed("deliveries", "held").output

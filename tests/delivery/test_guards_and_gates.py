@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from nurture.delivery.reconcile import reconcile
-from nurture.delivery.send import Office
+from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Accepted, Guards, Kind, Refused, State
 from nurture.runtime import Runtime
@@ -100,18 +100,18 @@ def test_a_refused_key_stops_the_whole_fleet(rt: Runtime, clock: ManualClock) ->
     for _ in range(6):
         sign_up(rt)
     other = Answering(lambda _: Accepted("m"))
-    second = Office(rt)
+    second = Sender(rt)
     try:
         batches: list[BatchId] = []
         rt.settings = rt.settings.model_copy(update={"batch_size": 3})
         tick(rt, batches.append)
         rt.mailer = Answering(lambda _: Refused("401", timedelta(minutes=5), alarm=True))
-        first = Office(rt)
-        first.carry(batches[0])
+        first = Sender(rt)
+        first.submit(batches[0])
         first.finish()
         first.close()
         rt.mailer = other
-        second.carry(batches[1])
+        second.submit(batches[1])
         second.finish()
     finally:
         second.close()

@@ -12,11 +12,11 @@ from sqlalchemy import select, update
 
 from nurture import fleet
 from nurture.delivery.reconcile import plan_missing, reconcile
-from nurture.delivery.send import Office, send_batch
+from nurture.delivery.sender import Sender, send_batch
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected, State
 from nurture.domain.sequence import EnrollmentState
-from nurture.mailers.base import Mail
+from nurture.mailers.base import Mail, Prepared
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
 from nurture.services import preferences
@@ -187,7 +187,7 @@ def test_a_process_that_dies_in_a_request_leaves_a_doubt_not_a_second_mail(rt: R
 
     def dies(mail: Mail) -> Outcome:
         assert isinstance(outbox, Outbox)
-        outbox._post([mail])
+        outbox._post([outbox.prepare(mail)])
         raise Killed
 
     rt.mailer = Answering(dies)
@@ -208,7 +208,7 @@ def test_with_the_outbox_a_killed_process_leaves_no_doubt_and_no_second_mail(rt:
     assert isinstance(outbox, Outbox)
 
     class Dying(Outbox):
-        async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
+        async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
             await super().post(mails, within)
             raise Killed
 
@@ -279,13 +279,13 @@ def test_a_batch_that_comes_again_while_it_is_going_out_changes_nothing(rt: Runt
     rt.settings = rt.settings.model_copy(update={"send_concurrency": 1})
     batches: list[BatchId] = []
     tick(rt, batches.append)
-    office = Office(rt)
+    sender = Sender(rt)
     try:
         for _ in range(3):
-            office.carry(batches[0])
-        office.finish()
+            sender.submit(batches[0])
+        sender.finish()
     finally:
-        office.close()
+        sender.close()
     assert len(mailer.given) == 6
     assert [row[1] for row in rows(rt)] == [State.ACCEPTED] * 6
 
@@ -308,13 +308,13 @@ def test_after_a_fault_of_ours_the_next_batch_goes_out_all_the_same(rt: Runtime,
     rt.mailer = Faulty(lambda _: Accepted("m"))  # type: ignore[assignment]
     here = fleet.join(rt)
     try:
-        here.carry(batches[0])
+        here.submit(batches[0])
         with pytest.raises(ZeroDivisionError):
             here.finish()
         rt.mailer = good
         with pytest.raises(ZeroDivisionError):
-            here.carry(batches[1])
-        here.carry(batches[1])
+            here.submit(batches[1])
+        here.submit(batches[1])
         here.finish()
     finally:
         here.close()

@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from nurture import runtime
 from nurture.runtime import Runtime
 from tests.conftest import settings_for
+from tests.people import one_sender
 from tests.servers.sendgrid import RemoteSendGrid, another_process
 
 FULL = os.environ.get("FAULTS") == "full"
@@ -20,6 +22,19 @@ REPORT = Path(__file__).parent / "report.json"
 _FIGURES = "figures"
 
 Record = Callable[..., None]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """In `make faults` what ticks in this process does so twice: by one sender that lives on, and by fresh ones."""
+    if FULL and hasattr(metafunc.module, "run_tick"):
+        metafunc.parametrize("_one_sender", [True, False], indirect=True, ids=["one-sender", "fresh-senders"])
+
+
+@pytest.fixture(autouse=True)
+def _one_sender(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Ticks of this process go by one sender that lives through the whole test, as in production."""
+    with one_sender() if getattr(request, "param", True) else nullcontext():
+        yield
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from enum import Enum
 from nurture.clock import Clock
 from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected
 from nurture.domain.event import Event, EventKind
-from nurture.mailers.base import Mail
+from nurture.mailers.base import Mail, Prepared
 from nurture.words import DeliveryId, RequestId
 from tests.faults.points import Killed
 
@@ -69,13 +69,17 @@ class Provider:
         self.events: list[Event] = []
         """Reports that have not been delivered."""
 
-    async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
+    def prepare(self, mail: Mail) -> Prepared:
+        """Nothing of it can go wrong."""
+        return Prepared(mail, ())
+
+    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
         """Take the next answer of the script."""
         with self._lock:
             answer = self.script.popleft() if self.script else Answer.ACCEPTED
             if answer in _TAKEN:
-                for mail in mails:
-                    self._take(mail)
+                for each in mails:
+                    self._take(each.mail)
         if answer not in _OUTCOMES:
             raise Killed
         return _OUTCOMES[answer]

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from nurture.crash import POINTS, Point
-from nurture.delivery.send import Office
+from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Accepted, Guards, Outcome
 from nurture.mailers.base import Mail
@@ -84,11 +84,11 @@ def test_thousands_who_leave_while_letters_go_out_get_nothing_unannounced(
         return Accepted("m")
 
     ground.mailer, ground.guards = Answering(accept), Guards(timedelta(), 1000, 1000)
-    office, done = Office(ground), threading.Event()
+    sender, done = Sender(ground), threading.Event()
 
     def send() -> None:
         while not done.is_set():
-            tick(ground, office.carry)
+            tick(ground, sender.submit)
 
     sending = threading.Thread(target=send)
     sending.start()
@@ -98,8 +98,8 @@ def test_thousands_who_leave_while_letters_go_out_get_nothing_unannounced(
         left[reader.email] = time.monotonic(), told
     done.set()
     sending.join()
-    office.finish()
-    office.close()
+    sender.finish()
+    sender.close()
     late = {who: sum(at > left[who][0] for at in times) for who, times in began.items()}
     assert {who: times for who, times in late.items() if times > left[who][1]} == {}
     assert sum(map(len, began.values())) > count / 10, "letters did go out meanwhile"

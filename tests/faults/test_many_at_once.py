@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pytest
 
 from nurture.delivery.reconcile import reconcile
-from nurture.delivery.send import Office
+from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Accepted, Kind, Outcome, Rejected, State
-from nurture.mailers.base import Mail
+from nurture.mailers.base import Mail, Prepared
 from nurture.runtime import Runtime
 from tests.clocks import ManualClock
 from tests.faults.conftest import Record
@@ -28,28 +28,28 @@ def test_many_schedulers_give_the_result_of_one(
     come(rt, readers)
     mailer = Answering(lambda _: Accepted("m"))
     rt.mailer = mailer
-    offices = [Office(rt) for _ in range(schedulers)]
+    senders = [Sender(rt) for _ in range(schedulers)]
     errors: list[BaseException] = []
 
-    def look(office: Office, together: threading.Barrier) -> None:
+    def look(sender: Sender, together: threading.Barrier) -> None:
         try:
             together.wait()
-            tick(rt, office.carry)
+            tick(rt, sender.submit)
             reconcile(rt)
-            office.finish()
+            sender.finish()
         except BaseException as error:
             errors.append(error)
 
     for _ in range(rounds):
         together = threading.Barrier(schedulers)
-        threads = [threading.Thread(target=look, args=(office, together)) for office in offices]
+        threads = [threading.Thread(target=look, args=(sender, together)) for sender in senders]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         clock.advance(days=1)
-    for office in offices:
-        office.close()
+    for sender in senders:
+        sender.close()
     assert errors == []
     letters = Counter(mail.to for mail in mailer.given)
     assert set(letters.values()) == {6}, "each reader got each of the six letters, each once"
@@ -68,11 +68,11 @@ class Bulk(Answering):
         self.poisoned, self.requests = poisoned, 0
         self.arrived: list[Mail] = []
 
-    async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
+    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
         self.requests += 1
-        if any(mail.to == self.poisoned for mail in mails):
+        if any(each.mail.to == self.poisoned for each in mails):
             return Rejected("a recipient it does not like")
-        self.arrived += mails
+        self.arrived += (each.mail for each in mails)
         return Accepted("m")
 
 

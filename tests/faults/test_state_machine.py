@@ -267,6 +267,21 @@ class Service(RuleBasedStateMachine):
             taken = delivery in {mail.delivery for mail in self.provider.ledger}
             desk.resolve(self.rt, delivery, sent=taken, who="a person")
 
+    def teardown(self) -> None:
+        """Once the provider is well and nobody stops it, all that is due goes out, by the sender that lived through it all."""
+        if not hasattr(self, "provider"):
+            return
+        self.provider.script.clear()
+        with self.rt.database.begin() as db:
+            gates.open_(db, Gate.STOP)
+        for _ in range(6):
+            self.clock.at += timedelta(minutes=16)  # longer than any refusal keeps a mail waiting
+            reconcile(self.rt)
+            run_tick(self.rt)
+        with self.rt.database.read() as db:
+            late = select(func.count()).where(D.state.in_((*OPEN, State.SENDING)), D.due_at <= self.clock.now())
+            assert db.scalar(late) == 0, "it has stopped for good"
+
     # What holds after every one of them
 
     @invariant()

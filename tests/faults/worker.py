@@ -56,11 +56,11 @@ def live(life: Life) -> None:
     os.environ.update(life.environment)
     os.chdir(life.log.parent)
 
-    from nurture import runtime, settings
-    from nurture.delivery import send
+    from nurture import runtime, settings, signals
+    from nurture.delivery import sender
     from nurture.domain.delivery import Guards
 
-    send.SEND_WITHIN_SECONDS = life.send_within_seconds
+    sender.SEND_WITHIN_SECONDS = life.send_within_seconds
 
     rt = runtime.build(settings.load(_env_file=None))
     rt.patience = replace(
@@ -70,7 +70,7 @@ def live(life: Life) -> None:
         give_up=timedelta(seconds=life.give_up_seconds),
     )
     rt.guards = Guards(timedelta(), 1000, 1000)  # five letters in a second: the timeline of these tests knows no days
-    runtime.stop_when_told(rt)
+    signals.stop_when_told(rt.stopping)
     life.ready.touch()
     if life.port is not None:
         _serve(rt, life.port)
@@ -85,18 +85,18 @@ def _work(rt: Any, pause_seconds: float) -> None:
     """What nurture.scheduler starts, without its minutes between two looks."""
     from nurture import log
     from nurture.delivery.reconcile import reconcile
-    from nurture.delivery.send import Office
+    from nurture.delivery.sender import Sender
     from nurture.delivery.tick import tick
 
-    office = Office(rt)
+    sender = Sender(rt)
     while not rt.stopping.is_set():
         try:
-            tick(rt, office.carry)
+            tick(rt, sender.submit)
             reconcile(rt)
         except Exception as error:  # tried again, as the scheduler does: a database that restarts is no reason to end
             log.get(__name__).error("job_failed", exc_info=error)
         rt.stopping.wait(pause_seconds)
-    office.close()
+    sender.close()
 
 
 def _serve(rt: Any, port: int) -> None:

@@ -18,7 +18,7 @@ SENDER = Sender("dana@example.org", "Dana Ünal", "replies@example.org", "https:
 
 
 def post(outbox: Outbox, mail: Mail) -> Outcome:
-    return asyncio.run(outbox.post([mail], 1))
+    return asyncio.run(outbox.post([outbox.prepare(mail)], 1))
 
 
 def a_mail(**given: object) -> Mail:

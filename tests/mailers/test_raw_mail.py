@@ -109,7 +109,7 @@ def wire() -> Iterator[RawSmtp]:
 
 def _post(mailer: Smtp | Outbox, mail: Mail) -> object:
     async def post() -> object:
-        outcome = await mailer.post([mail], 60)
+        outcome = await mailer.post([mailer.prepare(mail)], 60)
         await mailer.rest()
         return outcome
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from nurture.delivery.reconcile import reconcile
-from nurture.delivery.send import send_batch
+from nurture.delivery.sender import send_batch
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Kind, Outcome, Refused, State
 from nurture.domain.sequence import EnrollmentState
@@ -129,7 +129,7 @@ def test_a_letter_on_its_way_arrives_and_the_next_waits_for_the_resume(rt: Runti
 
     async def paused_meanwhile(mail: Mail) -> Outcome:
         pause(rt, enrollment, ME)
-        return await outbox.post([mail], 1)
+        return await outbox.post([outbox.prepare(mail)], 1)
 
     rt.mailer = Answering(paused_meanwhile)
     run_tick(rt)

@@ -54,7 +54,7 @@ def test_what_the_desk_says_is_in_the_next_letter_of_every_process(rt: Runtime, 
     here = fleet.join(twin)
     try:
         a_subscriber(twin)
-        tick(twin, here.carry)  # which looks what the desk has set
+        tick(twin, here.submit)  # which looks what the desk has set
         here.finish()
     finally:
         here.close()

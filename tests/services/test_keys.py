@@ -11,12 +11,20 @@ from nurture.services import accounts, keys
 from nurture.services.addresses import parse_address
 from nurture.services.keys import KeyRefused
 from nurture.services.privacy import retain
+from nurture.store import users
 from nurture.store.desk_schema import api_keys
+from nurture.store.users import User
 from nurture.words import KeyId, UserId, new_id
 from tests.clocks import ManualClock
 from tests.test_log import written
 
 ME = UserId(new_id())
+
+
+@pytest.fixture(autouse=True)
+def _an_owner(rt: Runtime) -> None:
+    with rt.database.begin() as db:
+        users.add(db, User(ME, Role.OWNER), rt.clock.wall())
 
 
 def test_a_key_is_recognised_by_its_secret_and_by_nothing_else(rt: Runtime) -> None:

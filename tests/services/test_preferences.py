@@ -2,7 +2,7 @@
 
 from sqlalchemy import select
 
-from nurture.delivery.send import send_batch
+from nurture.delivery.sender import send_batch
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Kind, Outcome, State
 from nurture.domain.sequence import EnrollmentState
@@ -103,7 +103,7 @@ def test_a_letter_accepted_while_leaving_is_not_sent_again_after_coming_back(rt:
 
     async def leaves_meanwhile(mail: Mail) -> Outcome:
         assert preferences.unsubscribe(rt, reader.id, Exit.ONE_CLICK) is True, "said on the page: one may still arrive"
-        return await outbox.post([mail], 1)
+        return await outbox.post([outbox.prepare(mail)], 1)
 
     rt.mailer = Answering(leaves_meanwhile)
     run_tick(rt)

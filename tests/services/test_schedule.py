@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from nurture.delivery.send import send_batch
+from nurture.delivery.sender import send_batch
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Kind, Outcome, State
 from nurture.domain.edit import NOBODY, Choice
@@ -176,7 +176,7 @@ def test_who_is_being_written_to_meanwhile_goes_on_by_the_new_order(rt: Runtime,
 
     async def edited_meanwhile(mail: Mail) -> Outcome:
         save(rt, new)
-        return await outbox.post([mail], 1)
+        return await outbox.post([outbox.prepare(mail)], 1)
 
     rt.mailer = Answering(edited_meanwhile)
     run_tick(rt)

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from nurture import fleet, runtime
-from nurture.delivery.send import NOT_LIVE, Office
+from nurture.delivery.send_transaction import NOT_LIVE
+from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Kind, State
 from nurture.domain.user import Role
@@ -121,10 +122,10 @@ def test_what_was_claimed_for_the_outbox_does_not_slip_out_by_a_mailer_chosen_me
     batches: list[BatchId] = []
     tick(rt, batches.append)
     choose_smtp(rt, smtp)
-    office = Office(rt)
-    office.carry(batches[0])
-    office.finish()
-    office.close()
+    sender = Sender(rt)
+    sender.submit(batches[0])
+    sender.finish()
+    sender.close()
     assert smtp.mails == []
     assert [row[1] for row in rows(rt, reader)] == [State.SCHEDULED]
     with rt.database.read() as db:
@@ -133,17 +134,17 @@ def test_what_was_claimed_for_the_outbox_does_not_slip_out_by_a_mailer_chosen_me
     assert smtp.mails == []
 
 
-def test_an_office_works_by_the_settings_it_was_opened_with_and_is_followed_by_another(rt: Runtime, smtp: SmtpServer) -> None:
+def test_a_sender_works_by_the_settings_it_was_started_with_and_is_followed_by_another(rt: Runtime, smtp: SmtpServer) -> None:
     here = fleet.join(rt)
     try:
         sign_up(rt)
-        tick(rt, here.carry)
+        tick(rt, here.submit)
         here.finish()
         me = do_everything(rt, smtp)
         setup.go_live(rt, me)
         before = len(smtp.mails)
         reader = sign_up(rt)
-        tick(rt, here.carry)
+        tick(rt, here.submit)
         here.finish()
         assert [mail.rcpt_tos for mail in smtp.mails[before:]] == [(reader.email,)]
     finally:

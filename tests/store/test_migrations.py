@@ -5,10 +5,13 @@ from datetime import UTC, datetime
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import insert, inspect, select
+from sqlalchemy import insert, inspect, select, text
 
 from nurture.runtime import Runtime
-from nurture.store.schema import editions, metadata, sequences
+from nurture.store.schema import deliveries, editions, metadata, sequences
+from nurture.words import new_id
+from tests.delivery.test_subjects import a_login_link, a_request_for_a_call
+from tests.people import inbox, run_tick
 
 
 def tables(rt: Runtime) -> set[str]:
@@ -52,3 +55,25 @@ def test_editions_of_before_are_numbered_by_the_clock_they_were_published_by(rt:
     with rt.database.read() as db:
         rows = db.execute(select(editions.c.id, editions.c.number).where(editions.c.step_key == "new"))
         assert sorted((row[1], row[0][0]) for row in rows) == [(1, "c"), (2, "b"), (3, "a")]
+
+
+def test_notices_of_before_say_what_they_are_about_and_one_whose_subject_is_gone_is_never_sent(rt: Runtime) -> None:
+    a_login_link(rt)
+    a_request_for_a_call(rt)
+    naming = ScriptDirectory.from_config(rt.database._config()).get_revision("0014")
+    rt.database.migrate(str(naming.down_revision))
+    with rt.database.begin() as db:
+        columns = "kind, state, planned_at, due_at, attempt, created_at"
+        gone = {"id": new_id(), "about": new_id()}
+        if db.dialect.name == "sqlite":
+            gone = {name: bytes.fromhex(value) for name, value in gone.items()}  # type: ignore[misc]
+        copied = f"INSERT INTO deliveries (id, about_id, {columns}) SELECT :id, :about, {columns} FROM deliveries LIMIT 1"
+        db.execute(text(copied), gone)
+    rt.database.migrate()
+    with rt.database.read() as db:
+        found = db.scalars(select(deliveries.c.about_kind))
+        assert sorted(str(kind) for kind in found) == ["None", "consultation", "login_link"]
+    run_tick(rt)
+    assert len(inbox(rt)) == 2
+    with rt.database.read() as db:
+        assert sorted(db.scalars(select(deliveries.c.state))) == ["accepted", "accepted", "cancelled"]

@@ -8,7 +8,7 @@ import json
 import re
 import secrets
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -38,14 +38,19 @@ from sendgrid.helpers.mail import (
 )
 from sendgrid.helpers.mail import Mail as Body
 
-from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected
-from nurture.mailers.base import Mail, MailRefused, Picture, Sender
+from nurture.domain.delivery import Accepted, Ambiguous, Concern, Kind, Outcome, Refused, Rejected
+from nurture.domain.refusals import outcome_of, sendgrid_rule
+from nurture.domain.server_words import masked, private_parts
+from nurture.mailers.base import Mail, MailRefused, Picture, Prepared, Sender
 from nurture.mailers.sendgrid.wire import Lost, NotConnected, Wire
+from nurture.setting_values import ValueRefused, header_value, http_authority
+from nurture.settings import SettingRefused
 from nurture.words import DeliveryId, RequestId
 
+_ACCEPTED = (200, 202)
 _ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 _LEAST, _MOST = timedelta(seconds=1), timedelta(hours=1)
-_KEY_REFUSED = timedelta(minutes=5)
+_MOST_ERRORS = 5
 
 
 def body(mail: Mail) -> Body:
@@ -85,30 +90,34 @@ def rate_limit_wait(headers: Mapping[str, str], now: datetime) -> timedelta:
     return min(max(datetime.fromtimestamp(int(value), UTC) - now, _LEAST), _MOST)
 
 
-def meaning(status: int, headers: Mapping[str, str], said: bytes, now: datetime) -> Outcome:
-    """What an answer of `POST /v3/mail/send` means for the mails of the request.
+def meaning(status: int, headers: Mapping[str, str], said: bytes, now: datetime, private: Iterable[str] = ()) -> Outcome:
+    """What an answer of `POST /v3/mail/send` means for the mails of the request. `private`: what it may quote and is masked.
 
     200 (sandbox) and 202 are the only successes. 5xx is ambiguous: "the request was valid, but an error occurred" may
-    follow after the mail was queued (SendGrid docs, "Errors").
+    follow after the mail was queued (SendGrid docs, "Errors"); and so is any other 2xx, which SendGrid does not give.
     """
-    if status in (200, 202):
+    if status in _ACCEPTED:
         return Accepted(headers.get("x-message-id", "")[:120] or None)
+    if status >= 500 or status < 300:
+        return Ambiguous(f"{status} from SendGrid")
     if status == 429:
         return Refused("429 rate limit", rate_limit_wait(headers, now))
-    if status in (401, 403):
-        return Refused(f"{status} the API key was refused", _KEY_REFUSED, alarm=True)
-    if status >= 500:
-        return Ambiguous(f"{status} from SendGrid")
-    return Rejected(f"{status} {_faults(said)}".strip())
+    errors = _errors(said)
+    rule = sendgrid_rule(status, errors)
+    fields = ", ".join(sorted({re.sub(r"\d+", "#", field) for field, _ in errors if field}))
+    private = [*private]
+    words = " ".join(masked(message, private, numbers=rule.concerns is Concern.SENDER) for _, message in errors)
+    why = f"{status} {masked(fields)}".strip()
+    return outcome_of(rule, f"{why}: {masked(words)}" if words else why, permanent=True)
 
 
-def _faults(said: bytes) -> str:
-    """The fields SendGrid complains about; its messages may quote an address, so they are left out."""
+def _errors(said: bytes) -> list[tuple[str, str]]:
+    """The field and the message of each error in an answer, the first few; none where it is no such JSON, as after a 413."""
     try:
         errors = json.loads(said)["errors"]
-        return ", ".join(sorted({str(error.get("field") or "request") for error in errors}))
+        return [(str(error.get("field") or ""), str(error.get("message") or "")) for error in errors[:_MOST_ERRORS]]
     except (ValueError, KeyError, TypeError, AttributeError):
-        return ""
+        return []
 
 
 @lru_cache(maxsize=32)  # with pictures one may be 700 kB
@@ -133,8 +142,10 @@ def _frame(
     return tuple(piece.encode() for piece in pieces), tuple(names[int(number)] for number in pieces[1::2])
 
 
-def written(mail: Mail) -> bytes:
-    """The request body of one mail: what `body(mail).get()` says, in a tenth of the time."""
+def pieces_of(mail: Mail) -> tuple[bytes, ...]:
+    """The request body of one mail: what `body(mail).get()` says, in a tenth of the time. Raises orjson.JSONEncodeError for
+    half a surrogate pair, which is no text.
+    """
     values = {
         "to": mail.to, "subject": mail.subject, "text": mail.text, "html": mail.html, "delivery": mail.delivery,
         "request": mail.request, **mail.headers,
@@ -142,7 +153,12 @@ def written(mail: Mail) -> bytes:
     frame, names = _frame(mail.sender, mail.kind, tuple(mail.headers), mail.enclosed)
     pieces = list(frame)
     pieces[1::2] = [orjson.dumps(values[name]) for name in names]
-    return b"".join(pieces)
+    return tuple(pieces)
+
+
+def written(mail: Mail) -> bytes:
+    """The same in one piece."""
+    return b"".join(pieces_of(mail))
 
 
 class SendGrid:
@@ -154,8 +170,19 @@ class SendGrid:
     per_request = 1
 
     def __init__(self, api_key: str, host: str, now: Callable[[], datetime]) -> None:
-        """`host`: origin of the API; `now`: real time, for `X-RateLimit-Reset`."""
+        """`host`: origin of the API; `now`: real time, for `X-RateLimit-Reset`. Raises SettingRefused for a key or a host that
+        cannot be part of a request's head.
+        """
+        try:
+            api_key = header_value(api_key)
+        except ValueRefused as refused:
+            raise SettingRefused(f"NURTURE_SENDGRID_API_KEY {refused}.") from None
         self._wire = Wire(host)
+        try:
+            http_authority(self._wire.authority)
+        except ValueRefused as refused:
+            raise SettingRefused(f"NURTURE_SENDGRID_HOST {refused}. Set it to https://api.sendgrid.com.") from None
+        self._key = api_key
         self._now = now
         api = SendGridAPIClient(api_key, host=host)
         headers = {"Host": self._wire.authority, **api._default_headers, "Content-Type": "application/json"}
@@ -163,14 +190,14 @@ class SendGrid:
         lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "Content-Length: "]
         self._head = "\r\n".join(lines).encode()
 
-    async def post(self, mails: Sequence[Mail], within: float) -> Outcome:
+    def prepare(self, mail: Mail) -> Prepared:
+        """The request's body."""
+        return Prepared(mail, pieces_of(mail))
+
+    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
         """POST one mail. Whatever happens after the connection stands and before an answer is read is ambiguous."""
-        (mail,) = mails
-        try:
-            content = written(mail)
-        except orjson.JSONEncodeError:  # half a surrogate pair, which is no text
-            return Rejected("the mail holds something that is no text")
-        return await self._send(content, within)
+        (prepared,) = mails
+        return await self._send(prepared.content, within, prepared.mail.to)
 
     async def check(self, sender: Sender, within: float) -> Outcome:
         """Whether mail could leave: a mail to the sender itself in SendGrid's sandbox, which reads it and sends none
@@ -193,16 +220,18 @@ class SendGrid:
             return Rejected(str(refused))
         tried = body(sample)
         tried.mail_settings = MailSettings(sandbox_mode=SandBoxMode(True))
-        return await self._send(orjson.dumps(tried.get()), within)
+        return await self._send((orjson.dumps(tried.get()),), within, "")
 
-    async def _send(self, content: bytes, within: float) -> Outcome:
+    async def _send(self, content: Sequence[bytes], within: float, to: str) -> Outcome:
+        head = b"%b%d\r\n\r\n" % (self._head, sum(map(len, content)))
         try:
-            answer = await self._wire.send(b"%b%d\r\n\r\n%b" % (self._head, len(content), content), within)
+            answer = await self._wire.send(b"".join((head, *content)), within)
         except NotConnected as error:
             return Refused(f"no connection to SendGrid ({error})", wait=None)
         except (Lost, TimeoutError, OSError) as error:
             return Ambiguous(f"no answer from SendGrid ({type(error).__name__})")
-        return meaning(answer.status, answer.headers, answer.body, self._now())
+        private = () if answer.status in _ACCEPTED else {*private_parts(to), self._key}  # nothing of an acceptance is shown
+        return meaning(answer.status, answer.headers, answer.body, self._now(), private)
 
     async def rest(self) -> None:
         """Close kept connections."""

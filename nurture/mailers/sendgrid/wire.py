@@ -163,7 +163,7 @@ class Wire:
 
     async def _connection(self, within: float) -> _Connection:
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # a new office, or a child after a fork
+        if loop is not self._loop:  # a new sender, or a child after a fork
             self._idle, self._loop = [], loop
         while self._idle:
             connection = self._idle.pop()
@@ -176,7 +176,7 @@ class Wire:
                 _, connection = await loop.create_connection(
                     lambda: _Connection(self._most_bytes), self.host, self._port, **tls
                 )
-        except (OSError, TimeoutError) as error:  # DNS, refused, time-out, TLS: whatever it is, the request has not begun
+        except Exception as error:  # DNS, a name that is none, refused, time-out, TLS: the request has not begun
             raise NotConnected(type(error).__name__) from None
         return connection
 

@@ -40,7 +40,11 @@ def _said(need: Need, titles: Mapping[tuple[str, StepKey], str]) -> dict[str, st
         case Trouble.STOPPED:
             return {"said": "All sending is stopped. Nobody gets a letter until you start it again.", "act": "start"}
         case Trouble.REFUSED:
-            return _help(need, "Your mail service refuses all mail at the moment. It is tried again by itself.")
+            if need.is_probing:
+                said = f"Your mail service refused all mail: “{need.about}”. The next mail shows whether it takes mail again."
+            else:
+                said = f"Your mail service refuses all mail at the moment: “{need.about}”. It is tried again by itself."
+            return _help(need, said)
         case Trouble.CLOCK:
             return _help(need, "The service's clock or records jumped, so nothing is sent, to be safe.")
         case Trouble.SILENT:

@@ -1,20 +1,22 @@
-"""What lies ready to be sent in one process: claimed rows, the mails made of them, and what is left of each claim."""
+"""Mail that is ready to be sent in one process: claimed rows, the mails built from them, and what is left of each batch."""
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
 
 from nurture import crash, log
 from nurture.delivery import album
-from nurture.delivery.fill import UNFIT, mail_of
+from nurture.delivery.fill import UNFIT, mail_of, with_subject
 from nurture.delivery.late import sort_out
 from nurture.delivery.settle import Request
-from nurture.mailers.base import Mail, Picture
+from nurture.domain.delivery import Kind
+from nurture.mailers.base import Mail, Picture, Prepared, headers
 from nurture.runtime import Runtime
-from nurture.store import access, claims, drafts, sequences
+from nurture.store import claims, sequences, subjects
 from nurture.store.claims import Claimed
 from nurture.store.sequences import StoredEdition
-from nurture.words import BatchId, DeliveryId, EditionId, PictureId, RequestId, SubscriberId, new_id
+from nurture.words import BatchId, DeliveryId, EditionId, PictureId, RequestId, SubscriberId, new_id, storable
 
 _log = log.get(__name__)
 
@@ -38,30 +40,31 @@ class Batch:
 
 
 @dataclass
-class Window:
-    """What one turn may mark: requests, at most one a person; and rows of which no mail can be made, with the reason."""
+class SendWindow:
+    """What one cycle may mark: requests, at most one a person; and rows of which no mail can be built, with the reason."""
 
     requests: list[Request] = field(default_factory=list)
     unfit: dict[BatchId, dict[DeliveryId, str]] = field(default_factory=dict)
+    sender_fault: str | None = None
+    """Why no mail at all can be built: something of the sender itself is wrong."""
 
 
-def open_batch(rt: Runtime, batch: BatchId) -> Batch:
-    """Read what is claimed under a batch, and put aside what has missed its moment."""
+def load_batch(rt: Runtime, batch: BatchId) -> Batch:
+    """Read what is claimed under a batch, without the letters that have missed their moment."""
     with rt.database.read() as db:
         rows, lease = claims.read_batch(db, batch), claims.lease_of(db, batch)
         editions = sequences.read_editions(db, {row.edition for row in rows if row.edition})
-        notices = {row.about for row in rows if row.about}
-        logins, trials = (access.addressed(db, notices), drafts.trials_of(db, notices)) if notices else ({}, {})
-        pictures = album.shown(rt, db, [*(one.html for one in editions.values()), *(one.html for one in trials.values())])
-    rows = [replace(row, login=logins.get(row.about), trial=trials.get(row.about)) if row.about else row for row in rows]
+        found = subjects.find(db, {row.about for row in rows if row.about}, rt.clock.wall())
+        pictures = album.shown(rt, db, [*(one.html for one in editions.values()), *(one.html for one in found.tests.values())])
+    rows = [with_subject(row, found) for row in rows]
     left = (lease - rt.clock.wall()) if lease else rt.patience.lease
     leased = rt.clock.boot_seconds() - (rt.patience.lease - left).total_seconds()
     kept = deque(sort_out(rt, batch, rows))
     return Batch(batch, leased, editions, pictures, kept, len(kept))
 
 
-class Tray:
-    """Used by the office's own thread only."""
+class SendBuffer:
+    """The batches of one sender. Used by the sender's own thread only."""
 
     def __init__(self, rt: Runtime) -> None:
         """Empty at first."""
@@ -69,11 +72,12 @@ class Tray:
         self.batches: dict[BatchId, Batch] = {}
         self._filled: deque[Request] = deque()
         self._unfit: dict[BatchId, dict[DeliveryId, str]] = {}
+        self._sender_fault: str | None = None
 
     def add(self, batch: Batch) -> None:
-        """Take an opened batch. One that is here already (its message came twice) brings nothing new: a claim never grows."""
+        """Take a loaded batch. One that is here already (its message came twice) brings nothing new: a claim never grows."""
         self.batches.setdefault(batch.id, batch)
-        self._put_away()
+        self._drop_finished()
 
     def has_any(self) -> bool:
         """Whether anything waits to be marked."""
@@ -84,21 +88,30 @@ class Tray:
         return len(self._filled) + sum(len(batch.rows) for batch in self.batches.values())
 
     def fill(self, up_to: int) -> None:
-        """Make mails of rows, outside any transaction, until `up_to` requests lie ready."""
+        """Build mails, outside any transaction, until `up_to` requests are ready."""
         for batch in self.batches.values():
-            while batch.rows and len(self._filled) < up_to:
-                self._fill_one(batch)
+            while batch.rows and len(self._filled) < up_to and self._sender_fault is None:
+                self._build_request(batch)
 
-    def _fill_one(self, batch: Batch) -> None:
-        """One request of as many mails as the mailer takes in one, each to somebody else. Rows without a mail are set apart."""
-        request, rows, mails, people = RequestId(new_id()), list[Claimed](), list[Mail](), set[SubscriberId]()
+    def _build_request(self, batch: Batch) -> None:
+        """One request of as many mails as the mailer takes in one, each to somebody else, up to the last byte.
+
+        Whatever goes wrong here is certain: nothing of that mail has left. Its row is set apart, and the others go on.
+        """
+        request, rows, mails, people = RequestId(new_id()), list[Claimed](), list[Prepared](), set[SubscriberId]()
         while batch.rows and len(rows) < self._rt.mailer.per_request and batch.rows[0].subscriber not in people:
             row = batch.rows.popleft()
             try:
-                mails.append(mail_of(self._rt, row, batch.editions, batch.pictures, request))
-            except UNFIT as error:
-                self._unfit.setdefault(batch.id, {})[row.id] = str(error)
-                _log.error("delivery_cannot_be_rendered", delivery=row.id, kind=row.kind.value, error=type(error).__name__)
+                ZoneInfo(row.time_zone or "UTC")  # the transactions to come need it, and must not fail over one reader
+                mails.append(self._rt.mailer.prepare(mail_of(self._rt, row, batch.editions, batch.pictures, request)))
+            except Exception as error:
+                self._sender_fault = self._find_sender_fault(row)
+                if self._sender_fault is not None:
+                    batch.rows.appendleft(row)
+                    break
+                self._unfit.setdefault(batch.id, {})[row.id] = _reason(error)
+                if str(error) != subjects.GONE:
+                    _log.error("delivery_cannot_be_rendered", delivery=row.id, kind=row.kind.value, error=type(error).__name__)
                 continue
             rows.append(row)
             people |= {row.subscriber} if row.subscriber else set()
@@ -106,11 +119,28 @@ class Tray:
         if rows:
             self._filled.append(Request(request, batch.id, tuple(rows), tuple(mails)))
 
-    def window(self, room: int) -> Window:
-        """As many filled requests as there is room for."""
+    def _find_sender_fault(self, row: Claimed) -> str | None:
+        """Whether the cause is not this row, of which no mail could be built, but the sender: then a mail with nothing of
+        anybody in it cannot be built either. Returns the reason, or None.
+        """
+        sender, nobody = self._rt.plain_sender if row.plain_sender else self._rt.sender, DeliveryId("0" * 32)
+        try:
+            self._rt.mailer.prepare(
+                Mail(
+                    nobody, RequestId(nobody), Kind.NOTICE, "nobody@example.org", "-", "<p>-</p>", "-", sender,
+                    headers(sender, Kind.NOTICE, nobody, None), self._rt.clock.wall(),
+                )
+            )  # fmt: skip
+        except Exception as error:
+            return f"no mail can be built with this sender's name and address ({type(error).__name__})"
+        return None
+
+    def window(self, room: int) -> SendWindow:
+        """As many of the built requests as there is room for."""
         self.fill(room)
-        window, people, later = Window(unfit=self._unfit), set[SubscriberId | None](), list[Request]()
-        self._unfit = {}
+        window = SendWindow(unfit=self._unfit, sender_fault=self._sender_fault)
+        people, later = set[SubscriberId | None](), list[Request]()
+        self._unfit, self._sender_fault = {}, None
         while self._filled and len(window.requests) < room:
             request = self._filled.popleft()
             whose = {row.subscriber for row in request.rows if row.subscriber}
@@ -132,9 +162,9 @@ class Tray:
             mine = [request for request in self._filled if request.batch == batch.id]
             batch.left -= sum(len(request.rows) for request in mine)
             self._filled = deque(request for request in self._filled if request.batch != batch.id)
-        self._put_away()
+        self._drop_finished()
 
-    def keep(self, window: Window) -> None:
+    def keep(self, window: SendWindow) -> None:
         """Nobody knows what was written of these: their batches are to be given back, whatever is left of them."""
         for batch in {request.batch for request in window.requests} | window.unfit.keys():
             self.batches[batch].to_return = True
@@ -145,9 +175,14 @@ class Tray:
         found.left -= rows
         if rows:
             found.outcomes[how] += rows
-        self._put_away()
+        self._drop_finished()
 
-    def _put_away(self) -> None:
+    def _drop_finished(self) -> None:
         for batch in [batch for batch in self.batches.values() if batch.left <= 0 and not batch.to_return]:
             del self.batches[batch.id]
             _log.info("batch_sent", batch=batch.id, sent=batch.outcomes["accepted"], outcome=dict(batch.outcomes))
+
+
+def _reason(error: Exception) -> str:
+    """Why no mail could be built. A foreign error's own words may quote an address, so its type has to do."""
+    return storable(str(error)) if isinstance(error, UNFIT) else f"the mail could not be built ({type(error).__name__})"
