@@ -1,7 +1,6 @@
 """Runtime: the parts of one running process, and the only place that builds them."""
 
 import errno
-import hmac
 import json
 import math
 import os
@@ -203,22 +202,6 @@ def secret(settings: Settings) -> bytes:
     finally:
         draft.unlink()
     return path.read_text("ascii").strip().encode()
-
-
-def store_secret(settings: Settings, name: str, value: str) -> Path:
-    """Keep a restored secret in a new file of the instance folder, for its owner only. Raises FileExistsError."""
-    path = settings.instance_dir / name
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(value)
-        file.flush()
-        os.fsync(file.fileno())
-    return path
-
-
-def links_fingerprint(key: bytes) -> str:
-    """Names the secret that signs links, without revealing it."""
-    return hmac.digest(derive(key, "links-fingerprint"), b"fingerprint", "sha256").hex()[:16]
 
 
 def _make_instance_dir(settings: Settings) -> None:

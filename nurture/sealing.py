@@ -59,6 +59,11 @@ def derive_index_key(key: bytes) -> bytes:
     return derive(key, "index|email|v1")
 
 
+def links_fingerprint(key: bytes) -> str:
+    """Names the secret that signs links, without revealing it."""
+    return hmac.digest(derive(key, "links-fingerprint"), b"fingerprint", "sha256").hex()[:16]
+
+
 class Sealer:
     """Seals, opens and indexes personal values with a ring of keys, newest first."""
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from nurture import __version__, log, runtime
 from nurture.runtime import Runtime
+from nurture.sealing import links_fingerprint
+from nurture.services import departures
 from nurture.services.archive import Keys, Manifest, write_archive
 from nurture.store import table_copy
 from nurture.words import NurtureError
@@ -78,10 +80,14 @@ def create_backup(
         archive.add_manifest(
             Manifest(
                 created, __version__, revision, db.dialect.name, rt.sealer.fingerprint(), rt.sealer.newest_key_id(),
-                runtime.links_fingerprint(key), with_keys, shapes, rows, archive.members,
+                links_fingerprint(key), with_keys, shapes, rows, archive.members,
             )
         )  # fmt: skip
     report = BackupReport(path, created, revision, rows, path.stat().st_size, passphrase is not None, with_keys)
+    try:
+        departures.complete(rt)  # so that a journal that is copied with the backup is not older than it
+    except OSError as error:
+        _log.error("departure_not_journaled", count=0, exc_info=error)
     _log.info("backup_made", count=sum(rows.values()))
     return report
 

@@ -1,5 +1,6 @@
 """`nurture restore`: a backup into an empty place, with sending stopped; or into a scratch database, to see that it works."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from nurture.delivery import departures
 from nurture.delivery.departures import ReplayReport
 from nurture.delivery.plan import SET_BACK
 from nurture.runtime import SECRET_FILE, Runtime
+from nurture.sealing import links_fingerprint
 from nurture.services import erasure
 from nurture.services.archive import Archive, Keys, Manifest
 from nurture.services.scratch import scratch_database
@@ -118,7 +120,7 @@ def _verify(settings: Settings, archive: Archive) -> _Source:
 
 
 def _with_keys(settings: Settings, archive: Archive, manifest: Manifest, keys: Keys | None) -> _Source:
-    key, to_install = runtime.stored_secret(settings), None
+    key, to_install = _present_secret(settings), None
     if key is None:
         if keys is None:
             raise RestoreRefused(
@@ -131,7 +133,7 @@ def _with_keys(settings: Settings, archive: Archive, manifest: Manifest, keys: K
     # the key of the look-up index comes with the rows, encrypted with the newest field key; loading checks that it fits
     if (
         not runtime.sealer_of(settings, key).knows_key(manifest.newest_key)
-        or runtime.links_fingerprint(key) != manifest.links_fingerprint
+        or links_fingerprint(key) != manifest.links_fingerprint
     ):
         raise RestoreRefused(
             "The keys here are not those of this backup: addresses in it could not be read, or links in letters would not "
@@ -141,16 +143,32 @@ def _with_keys(settings: Settings, archive: Archive, manifest: Manifest, keys: K
     return _Source(archive, manifest, settings, key, to_install)
 
 
+def _present_secret(settings: Settings) -> bytes | None:
+    """The installation's secret, if there is one already: none is made."""
+    has_one = settings.secret_key is not None or (settings.instance_dir / SECRET_FILE).exists()
+    return runtime.secret(settings) if has_one else None
+
+
+def _write_secret(path: Path, value: str) -> Path:
+    """A new file for its owner only. Raises FileExistsError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(value)
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
 @contextmanager
 def _installed_keys(source: _Source) -> Iterator[tuple[Path, ...]]:
     """Keys of the archive are here before any row is; when the block fails they are gone again."""
     folder, written = source.settings.instance_dir, list[Path]()
     try:
         if source.to_install is not None:
-            written.append(runtime.store_secret(source.settings, SECRET_FILE, source.to_install.secret_key))
+            written.append(_write_secret(folder / SECRET_FILE, source.to_install.secret_key))
             if source.to_install.field_keys is not None:
                 line = f"{PREFIX}FIELD_KEYS={source.to_install.field_keys}\n"
-                written.append(runtime.store_secret(source.settings, FIELD_KEYS_FILE, line))
+                written.append(_write_secret(folder / FIELD_KEYS_FILE, line))
         yield tuple(written)
     except FileExistsError as error:
         raise RestoreRefused(f"{error.filename} is in {folder} already. Move it away first.") from None

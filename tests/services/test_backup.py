@@ -20,6 +20,7 @@ from nurture import runtime
 from nurture.domain.delivery import Accepted, Kind, State
 from nurture.domain.subscriber import SubscriberState
 from nurture.runtime import Runtime
+from nurture.sealing import links_fingerprint
 from nurture.services import backup as backups
 from nurture.services import deliveries as service
 from nurture.services import departures, erasure, preferences, switch
@@ -475,7 +476,7 @@ def test_a_backup_of_an_older_schema_is_brought_up(rt: Runtime, clock: ManualClo
             archive.add_manifest(
                 Manifest(
                     clock.wall(), "0.0.1", "0011", db.dialect.name, rt.sealer.fingerprint(), rt.sealer.newest_key_id(),
-                    runtime.links_fingerprint(key), False, shapes, {shape.name: archive.rows[shape.name] for shape in shapes},
+                    links_fingerprint(key), False, shapes, {shape.name: archive.rows[shape.name] for shape in shapes},
                     archive.members,
                 )
             )  # fmt: skip
