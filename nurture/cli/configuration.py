@@ -7,6 +7,7 @@ import click
 
 from nurture import log, runtime
 from nurture import settings as configuration
+from nurture.cli.text import Command
 from nurture.config import LOGO_FACT
 from nurture.services import facts
 from nurture.settings import DEFINITIONS, SettingRefused, Settings, Source, of_the_desk, variable
@@ -23,7 +24,7 @@ class _Shown:
     secret: bool
 
 
-@click.command(epilog="Example:  nurture config --json")
+@click.command(cls=Command, epilog="Example:  nurture config --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def config(as_json: bool) -> None:
     """Print every setting: what is in force, and whether the default, the environment, a line of .env or the desk says so.

@@ -6,11 +6,12 @@ import click
 
 from nurture import runtime
 from nurture import settings as configuration
+from nurture.cli.text import Group
 from nurture.services import field_keys
 from nurture.settings import SettingRefused
 
 
-@click.group(epilog="Example:  nurture keys rotate")
+@click.group(cls=Group, epilog="Example:  nurture keys rotate")
 def keys() -> None:
     """The keys that encrypt addresses, names and notes in the database."""
 

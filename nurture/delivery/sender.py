@@ -198,7 +198,7 @@ class Sender:
             else:
                 self._buffer.add(await asyncio.to_thread(load_batch, self._rt, batch))
         except SQLAlchemyError as error:  # its lease runs out, and it is due again
-            _log.error("database_failed", error=type(error).__name__, batch=batch)
+            _log.error("database_failed", batch=batch, exc_info=error)
         except Exception as error:  # the same; the other batches go on
             _log.error("job_failed", kind="batch", batch=batch, exc_info=error)
         except BaseException as error:
@@ -279,7 +279,7 @@ class Sender:
         """Whether that commit took place nobody knows. Answers are settled again, which changes nothing the second time; what
         it may have marked has not left, and is given back with everything else as soon as the database answers.
         """
-        _log.error("database_failed", error=type(error).__name__, deliveries=len(begun.answers) + len(begun.window.requests))
+        _log.error("database_failed", deliveries=len(begun.answers) + len(begun.window.requests), exc_info=error)
         self._buffer.keep(begun.window)
         self._end([], begun.window, set(), [])
         self._answers = begun.answers + self._answers
@@ -288,9 +288,7 @@ class Sender:
         self._cycle = self._cycle.commit_failed()
         if self._stopping and self._failing_since is None:
             self._failing_since = self._loop.time()
-        if (
-            self._must_give_up
-        ):  # their leases run out: what was answered is in doubt until evidence comes, the rest is due again
+        if self._must_give_up:  # leases run out: what was answered is in doubt until evidence comes, the rest is due again
             _log.error("sender_gave_up", deliveries=len(self._answers), seconds=GIVE_UP_SECONDS)
             return
         await asyncio.sleep(_RETRY_SECONDS)

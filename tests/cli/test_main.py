@@ -198,8 +198,7 @@ def test_serving_prints_where_to_go_on_a_terminal_and_stops_when_told(tmp_path: 
     ):
         assert part in said.decode()
     events = [json.loads(line)["event"] for line in (tmp_path / "log").read_text().splitlines()]
-    assert events[0] == "serving"
-    assert "scheduler_stopped" in events
+    assert {"serving", "scheduler_stopped"} <= set(events)
 
 
 def test_the_first_owners_link_is_a_command_where_nobody_sees_the_start(tmp_path: Path) -> None:

@@ -89,11 +89,9 @@ def test_no_argument_ends_a_command_with_a_traceback(
 
 
 def test_a_folder_whose_name_is_not_utf_8_is_read_and_written(tmp_path: Path) -> None:
-    env = environment(tmp_path / os.fsdecode(b"inst\xe4nce")) | {"PYTHONIOENCODING": "ascii"}
+    env = environment(tmp_path) | {"PYTHONIOENCODING": "ascii"}
     folder = os.fsencode(tmp_path) + b"/" + LATIN_1
-    made = run("init", env=env)
-    assert (made.returncode, b"nce/nurture.db" in made.stdout) == (0, True), made.stderr
-    assert run("tick", env=env).returncode == 0
+    assert run("init", env=env).returncode == 0
     written = run("emails", "export", "ketamine-and-talk-therapy", folder, env=env)
     assert (written.returncode, b"Wrote 6 letters to" in written.stdout) == (0, True), written.stderr
     assert run("emails", "import", folder, env=env).returncode == 0
@@ -115,9 +113,9 @@ def test_what_ascii_cannot_say_is_printed_all_the_same(tmp_path: Path, limits: d
     linted = run("emails", "lint", env=env)
     assert linted.returncode == 0, linted.stderr
     assert "“" in linted.stdout.decode("utf-8") or b"0 waived" in linted.stdout
-    refused = run("users", "role", "zoe@exämple.org", "viewer", env=env)
-    assert (refused.returncode, b"Traceback" in refused.stderr) == (1, False)
-    assert "exämple" in refused.stderr.decode("utf-8")
+    stopped = run("sending", "stop", "--why", "ein Müller", env=env)
+    assert (stopped.returncode, b"Traceback" in stopped.stderr) == (0, False)
+    assert "Müller" in run("sending", "status", env=env).stdout.decode("utf-8")
 
 
 def test_every_command_reads_its_text_by_the_class_that_makes_it_storable() -> None:
