@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from werkzeug.serving import make_server
 
 from nurture import runtime
@@ -21,6 +21,7 @@ FLAGS = [
     "--disable-background-networking", "--no-first-run", "--disable-quic", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 ZONE = "America/New_York"
+expect.set_options(timeout=20_000)  # milliseconds: a busy machine is no fault of a page
 
 
 @pytest.fixture(scope="module")

@@ -117,8 +117,8 @@ def test_people_are_added_from_a_file_with_errors_in_it(page: Page, site: tuple[
     with page.expect_download() as saved:
         page.get_by_role("link", name="Save what happened").click()
     text = saved.value.path().read_text("utf-8-sig")
-    assert "3,reader0@example.org,already there" in text
-    assert "4,lee at example,not added: not an address" in text
+    assert "3,reader0@example.org,,already there" in text
+    assert "4,lee at example,,not added: not an address" in text
     run_tick(rt)
     assert sorted(str(mail.message["To"]) for mail in inbox(rt))[:2] == ["jose@example.org", "kim@example.org"]
 

@@ -36,10 +36,13 @@ def cursor_before(page: Page, words: str) -> None:
 def is_shown(page: Page, frame: str) -> bool:
     """Whether the picture in a frame has come, and is not wider than its place."""
     picture = page.frame_locator(frame).get_by_alt_text(ALT)
-    expect(picture).to_be_visible()
-    expect(picture).to_have_js_property("complete", True)
-    found: bool = picture.evaluate("one => one.naturalWidth > 1 && one.getBoundingClientRect().right <= innerWidth")
-    return found
+    for _ in range(100):  # a preview that is drawn anew has its picture a moment later
+        expect(picture).to_be_visible()
+        expect(picture).to_have_js_property("complete", True)
+        if picture.evaluate("one => one.naturalWidth > 1 && one.getBoundingClientRect().right <= innerWidth"):
+            return True
+        page.wait_for_timeout(100)
+    return False
 
 
 def test_from_a_telephone_s_photograph_to_the_mail(desk: Page, site: tuple[Runtime, str], photo: Path) -> None:

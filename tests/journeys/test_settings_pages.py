@@ -7,10 +7,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from nurture.domain.user import Scope
+from nurture.domain.user import Role, Scope
 from nurture.mailers.names import Names
 from nurture.runtime import Runtime
 from nurture.services import keys
+from nurture.store import users
+from nurture.store.users import User
 from nurture.words import UserId, new_id
 from tests.desk import a_session
 from tests.journeys.conftest import ZONE, serving
@@ -112,6 +114,8 @@ def test_a_key_is_made_copied_and_taken_back(page: Page, site: tuple[Runtime, st
 def test_the_pages_are_accessible_and_fit_a_small_phone(browser: Browser, site: tuple[Runtime, str], scheme: str) -> None:
     rt, url = site
     who = UserId(new_id())
+    with rt.database.begin() as db:
+        users.add(db, User(who, Role.OWNER), rt.clock.wall())
     keys.make(rt, who, "our website, which somebody else looks after", Scope.ALL)
     keys.revoke(rt, who, keys.make(rt, who, "the old website", Scope.READ).key.id)
     context = browser.new_context(viewport={"width": 320, "height": 700}, color_scheme=scheme, timezone_id=ZONE)  # type: ignore[arg-type]
