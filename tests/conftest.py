@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import settings as hypothesis_settings
 
 from nurture import runtime
 from nurture.app import create_app
@@ -16,6 +17,9 @@ from nurture.words import new_id
 from tests.clocks import ManualClock
 from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
+
+hypothesis_settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of the code
+hypothesis_settings.load_profile("untimed")
 
 SECRET = "a secret that only tests know, and long enough"
 

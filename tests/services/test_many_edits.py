@@ -256,7 +256,7 @@ def test_edits_while_letters_go_out_lose_nothing_and_overwrite_nothing(rt: Runti
     ticking.join()
     assert failed == []
     assert saved[0] >= 12
-    for _ in range(60):
+    for _ in range(12 * 6 * 4):  # each letter of each reader, some of them deferred now and then
         moments: list[datetime] = [at for reader in readers if (at := due(rt, reader)) is not None]
         if not moments:
             break
