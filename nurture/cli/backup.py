@@ -121,7 +121,7 @@ def _backup_text(report: BackupReport) -> str:
         f"({report.size:,} bytes, {how})."
     ]
     if report.has_keys:
-        lines.append("The keys are in it: without the passphrase nobody can use it, you neither.")
+        lines.append("The keys are in it: without the passphrase nobody can use it, not even you.")
     else:
         lines.append(f"The keys are not in it. Keep {runtime.SECRET_FILE}, or the keys in your environment, in another place.")
     lines.append("Copy it to another machine. Try it: nurture restore --rehearse FILE")

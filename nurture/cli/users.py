@@ -29,7 +29,7 @@ def _known(rt: Runtime, email: str) -> Account:
 
 
 def _tell_link(link: str, works: str) -> None:
-    click.echo(f"Their link works once, for {works}:\n{link}")
+    click.echo(f"This link works once, for {works}:\n{link}")
 
 
 @users.command("add", epilog="Example:  nurture users add sam@example.org --name Sam --role editor")

@@ -59,7 +59,7 @@ class Becomes(StrEnum):
     STAYED = "nothing done: did not leave there"
     TWICE = "not added: twice in this file"
     WRONG = "not added: not an address"
-    UNKNOWN = "stops the import: nobody knows this status"
+    UNKNOWN = "stops the import: unknown status"
 
 
 _BECOMES = {
@@ -209,9 +209,9 @@ def _stops(judged: Sequence[Judged]) -> str:
         return ""
     rows = "1 row has" if len(unknown) == 1 else f"{len(unknown):,} rows have"
     return (
-        f"{rows} a status that nobody knows. Line {unknown[0].line}: {unknown[0].why} Nothing is done with any row before this "
-        "is clear: write subscribed, unsubscribed, bounced or complained there, or give the column another name if it says "
-        "something else."
+        f"{rows} an unknown status. Line {unknown[0].line}: {unknown[0].why} Nothing is done with any row until this "
+        "is corrected: write subscribed, unsubscribed, bounced or complained there, or give the column another name if it "
+        "does not hold a status."
     )
 
 

@@ -282,7 +282,8 @@ class Database:
     def _reason(self, error: BaseException) -> str:
         """The driver's words in one line. A statement's failure may quote data in its details, which are left out."""
         diagnosis = getattr(error, "diag", None) if getattr(error, "sqlstate", None) else None
-        words = " ".join(str(diagnosis.message_primary if diagnosis else error).split()).rstrip(".")
+        lines = str(diagnosis.message_primary if diagnosis else error).splitlines()
+        words = "; ".join(" ".join(line.split()) for line in lines if line.strip()).rstrip(".?")  # libpq ends with a question
         for secret in (self.url.password, self.url.query.get("password")):
             words = words.replace(str(secret), "…") if secret else words
         return words

@@ -29,7 +29,8 @@ def test_a_server_that_is_not_there(tmp_path: Path, command: str) -> None:
     (tmp_path / "instance").mkdir()
     refused = said(tmp_path, command, database_url="postgresql+psycopg://u:hidden@127.0.0.1:1/letters")
     assert "letters at 127.0.0.1:1 does not answer" in refused
-    assert "Connection refused" in refused
+    assert "Connection refused; Is the server running" in refused
+    assert "?." not in refused, "the driver's question and our sentence end once"
     assert "Check that the server runs" in refused
     nowhere = said(tmp_path, command, database_url="postgresql+psycopg://u:hidden@nowhere.invalid/letters")
     assert "nowhere.invalid" in nowhere

@@ -150,7 +150,7 @@ def test_a_mail_that_failed_and_people_who_wait_are_one_press_away(
     now = schedule.show(rt, "ketamine-and-talk-therapy")
     slots = tuple(replace(slot, wait="1 day") if slot.key == "history" else slot for slot in now.edited.slots)
     schedule.save(rt, now.key, replace(now.edited, slots=slots), Choice.HOLD, UserId("a" * 32), now.version)
-    assert needs(client) == [("See who", "/desk/sequence/#held")]
+    assert needs(client) == [("See who", "/desk/sequence/?sequence=ketamine-and-talk-therapy#held")]
     schedule.release(rt, now.key, UserId("a" * 32))
     with rt.database.begin() as db:
         db.execute(update(deliveries).where(deliveries.c.state == State.SCHEDULED).values(state=State.FAILED))

@@ -113,7 +113,13 @@ def test_the_statement_is_kept_as_each_one_s_consent(desk: FlaskClient, rt: Runt
     assert {row.source for row in rows} == {f"import: {WHERE}"}
     assert all("and has confirmed it. I can show when and how." in row.wording and WHERE in row.wording for row in rows)
     (one, _) = people.list_people(rt, Filter()).people
-    assert "a list that was added here" in desk.get(f"/desk/people/{one.id}/").text
+    shown = desk.get(f"/desk/people/{one.id}/").text
+    assert "a list that was added here" in shown
+    assert "Whoever added it stated that they had asked" in shown
+    assert "Whoever added it stated that they had confirmed" in shown
+    assert "<dt>Statement</dt>" in shown
+    for untrue in ("Ticked the box", "Pressed the button", "Words shown"):
+        assert untrue not in shown
     assert people.list_people(rt, Filter(source=f"import: {WHERE}")).found == 2
 
 
@@ -276,7 +282,7 @@ def test_a_file_of_people_who_left_adds_nobody_and_a_complaint_is_one(desk: Flas
     assert inbox(rt) == []
     assert standings(rt) == {}
     assert (locked(rt, "ann@example.org"), locked(rt, "bob@example.org")) == (Suppression.UNSUBSCRIBED, Suppression.COMPLAINED)
-    assert "2 addresses are never written to from now on." in desk.get(path).text
+    assert "2 addresses that left are never written to from now on." in desk.get(path).text
 
 
 def test_whoever_is_on_such_a_list_stops_getting_letters_here(desk: FlaskClient, rt: Runtime) -> None:

@@ -34,7 +34,9 @@ def page(desk: FlaskClient, reader: Reader) -> str:
 
 def test_consent_is_shown_as_it_was_given(desk: FlaskClient, rt: Runtime) -> None:
     shown = page(desk, a_subscriber(rt))
+    assert re.search(r"Asked for the letters</strong> <span[^>]*>Monday 2 March, 10:00<", shown)
     assert "Ticked the box beside these words" in shown
+    assert "<dt>Words shown</dt>" in shown
     assert "I am 18 or over. I ask Dana from Oak Street to e-mail me" in shown
     assert "version 2026-11" in shown
     assert "Pressed the button in the mail that asked to confirm" in shown
@@ -292,10 +294,11 @@ def test_the_next_letter_is_sent_now_or_it_says_why_not(desk: FlaskClient, rt: R
     following = due(rt, reader)
     late = post(desk, f"/desk/people/{reader.id}/letters", act="send-later", **needs)
     assert late.status_code == 409
-    assert "Too late: sent at 3:00 PM. Nothing was changed." in late.text
+    assert "Times are on their own clock (America/New York)" in late.text
+    assert "Too late: sent at 10:00 AM. Nothing was changed." in late.text
     assert due(rt, reader) == following
     shown = desk.get(done.headers["Location"]).text
-    assert "The letter has left: sent at 3:00 PM." in shown
+    assert "The letter has left: sent at 10:00 AM." in shown
     assert 'value="send-later"' not in shown
     for wrong in ({"act": "dance"}, {"act": "send-later", "before": "soon"}, {"act": "send-later", "before": "2026-03-03"}):
         assert post(desk, f"/desk/people/{reader.id}/letters", **wrong).status_code == 400

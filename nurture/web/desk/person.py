@@ -79,8 +79,9 @@ def _shown(found: Person) -> dict[str, object]:
         "ahead": [(words.called(each), each.subject) for each in found.to_come[1:]],
         "next": found.to_come[0] if found.to_come else None, "joined": words.day(summary.joined),
         "receipt": [
-            {"act": words.ACTS[each.act], "at": words.moment(each.at), "from": _from(each.source), "wording": each.wording,
-             "version": each.version, "answered": _answered(each), "evidence": _evidence(found.evidence.get(each.id, {}))}
+            {"act": words.ACTS[each.act], "at": words.moment(each.at, zone), "from": _from(each.source),
+             "wording": each.wording, "version": each.version, "answered": _answered(each),
+             "evidence": _evidence(found.evidence.get(each.id, {})), "label": "Statement" if _stated(each) else "Words shown"}
             for each in found.consents
         ],
         "notes": [
@@ -102,10 +103,24 @@ _ANSWERS = {
 }
 
 
+_ANSWERS_OF_LISTS = {
+    "given": "Were on a list that was added here. Whoever added it stated that they had asked",
+    "confirmed": "Were on a list that was added here. Whoever added it stated that they had confirmed",
+    "withdrawn": "Were on a list of people who left, which was added here",
+}
+
+
+def _of_list(consent: Consent) -> bool:
+    return consent.source.startswith("import: ")
+
+
+def _stated(consent: Consent) -> bool:
+    """Whether its words are those of whoever added a list, and were never shown to the person."""
+    return _of_list(consent) and consent.act != "withdrawn"
+
+
 def _answered(consent: Consent) -> str:
-    if consent.act == "withdrawn" and consent.source.startswith("import: "):
-        return "Were on a list of people who left, which was added here"
-    return _ANSWERS[consent.act]
+    return _ANSWERS_OF_LISTS[consent.act] if _of_list(consent) else _ANSWERS[consent.act]
 
 
 def _evidence(found: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -188,7 +203,10 @@ def _did(found: Person) -> dict[str, object] | None:
     needs = {name: request.args.get(name, "")[:40] for name in _UNDO_NEEDS}
     gone = next((each for each in found.sent if each.id == needs["delivery"] and each.state is not State.CANCELLED), None)
     if gone is not None:
-        said, undo = f"The letter has left: {words.sent_at(gone.accepted)}." if gone.accepted else "The letter is leaving.", ""
+        at, undo = gone.accepted, ""
+        said = (
+            f"The letter has left: {words.sent_at(at, ZoneInfo(found.summary.time_zone))}." if at else "The letter is leaving."
+        )
     return {"said": said, "undo": undo if found.summary.where else "", "label": label, "needs": needs}
 
 
@@ -218,7 +236,8 @@ def letters(who: str) -> Response:
     except Nobody:
         abort(404)
     except TooLate as late:
-        return show_person(someone, 409, {"letters": f"Too late: {words.sent_at(late.left)}. Nothing was changed."})
+        zone = ZoneInfo(person.read(rt(), someone).summary.time_zone)
+        return show_person(someone, 409, {"letters": f"Too late: {words.sent_at(late.left, zone)}. Nothing was changed."})
     except (ActRefused, NeverOpens) as refused:
         return show_person(someone, 409, {"letters": str(refused)})
     needs = {"before": done.before, "delivery": done.delivery, "since": done.at if done.undo else None}

@@ -21,15 +21,17 @@ _NOBODY_TWICE = "There is no need to send anything by hand. Nobody misses a lett
 HELP = {
     Trouble.REFUSED: Help(
         "Your mail service refuses all mail",
-        f"The service that carries your letters, SendGrid for example, says no to every one of them. {_NOTHING_LOST}",
+        f"The service that carries your letters, SendGrid for example, refuses every one of them. "
+        f"The desk's first page quotes its answer. {_NOTHING_LOST}",
         (
-            "Wait a quarter of an hour, and look at the desk again: it is tried again by itself, and most refusals pass.",
+            "Wait half an hour, and look at the desk again: it is tried again by itself, and most refusals pass.",
             "See whether a message from your mail service lies in your own inbox: an unpaid bill, a limit, or a question.",
             "If it is still so after an hour, send the message below to whoever runs the service.",
             _NOBODY_TWICE,
         ),
-        "nurture says that the mail service refuses all mail. `nurture sending status` shows its answer; 401 or 403 is a wrong "
-        "or revoked key, 429 a limit. See “When sending stops” in docs/operations.md.",
+        "nurture says that the mail service refuses all mail. `nurture sending status` shows its answer. SendGrid: "
+        "401 or 403 is a wrong or revoked key, 429 a limit. SMTP: 535 is a wrong user or password, 550 or 553 at MAIL "
+        "a sender's address that is not yours, 5.4.5 a limit. See “When sending stops” in docs/operations.md.",
     ),
     Trouble.CLOCK: Help(
         "Sending has stopped, to be safe",

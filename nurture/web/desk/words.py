@@ -85,9 +85,9 @@ def moment(at: datetime, zone: ZoneInfo | None = None) -> str:
     return f"{local:%A} {local.day} {local:%B}{year}, {local:%H:%M}"
 
 
-def sent_at(at: datetime) -> str:
-    """When something left, such as `sent at 9:02 AM`, with the day unless it is today; on the practice's clock."""
-    local, today = at.astimezone(practice_zone()), rt().clock.now().astimezone(practice_zone()).date()
+def sent_at(at: datetime, zone: ZoneInfo) -> str:
+    """When something left, such as `sent at 9:02 AM`, with the day unless it is today; on the clock of `zone`."""
+    local, today = at.astimezone(zone), rt().clock.now().astimezone(zone).date()
     clock = f"{local.hour % 12 or 12}:{local:%M} {'AM' if local.hour < 12 else 'PM'}"
     return f"sent at {clock}" if local.date() == today else f"sent on {local.day} {local:%B %Y} at {clock}"
 
