@@ -66,6 +66,9 @@ def _from_file(variables: Collection[str], file: Path) -> dict[str, Source]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
+        if file.is_symlink():
+            problem = f"the link points to {path}, which is not there"
+            raise SettingRefused(f"{file.absolute()} cannot be read ({problem}).") from None
         return {}
     except OSError as error:
         raise SettingRefused(f"{path} cannot be read ({(error.strerror or 'unknown error').lower()}).") from None

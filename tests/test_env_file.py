@@ -102,6 +102,13 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
         load()
 
 
+def test_a_link_whose_file_is_gone_is_an_error(tmp_path: Path) -> None:
+    """A secret that is not mounted leaves such a link: without this, every setting silently takes its default."""
+    (tmp_path / ".env").symlink_to(tmp_path / "not-mounted")
+    with pytest.raises(SettingRefused, match=r"\.env cannot be read \(the link points to .*not-mounted, which is not there\)"):
+        load()
+
+
 def test_every_value_knows_where_it_was_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("NURTURE_BATCH_SIZE=10\n\nNURTURE_FROM_NAME=Dana\nNURTURE_COLOUR=\n")
     monkeypatch.setenv("NURTURE_BATCH_SIZE", "20")
