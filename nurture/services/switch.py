@@ -1,12 +1,17 @@
 """The stop switch, and the other gates a person may open."""
 
+from datetime import timedelta
+
 from nurture import log
 from nurture.delivery import safety_checks
 from nurture.runtime import Runtime
-from nurture.store import gates
+from nurture.store import gates, returns
 from nurture.store.gates import Gate, Shut
 
 _log = log.get(__name__)
+
+_LONGEST_WAIT = timedelta(hours=1)
+"""A refusal makes mail wait for so long at most, in real time."""
 
 
 def stop_sending(rt: Runtime, why: str, who: str) -> None:
@@ -17,11 +22,17 @@ def stop_sending(rt: Runtime, why: str, who: str) -> None:
 
 
 def start_sending(rt: Runtime) -> list[Shut]:
-    """Open every gate, whoever shut it; returns those that were shut. What is unknown or held stays so."""
+    """Open every gate, whoever shut it; returns those that were shut. What is unknown or held stays so.
+
+    Mail that the provider refused is due at once: whoever starts has put the cause right.
+    """
     with rt.database.begin() as db:
         shut = gates.shut_gates(db)
         for each in shut:
             gates.open_(db, each.gate)
+            if each.gate is Gate.PROVIDER:
+                now = rt.clock.now()
+                returns.bring_forward(db, now, now + rt.clock.stretch(_LONGEST_WAIT))
             if each.gate is Gate.DATABASE_RESTORED:
                 safety_checks.accept_restored(db, rt.clock.wall())
     _log.info("sending_started", count=len(shut))

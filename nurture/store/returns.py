@@ -86,3 +86,12 @@ def letters_sent(db: Connection, who: SubscriberId, since: datetime) -> tuple[da
     theirs = (D.subscriber_id == who, D.kind == Kind.LETTER, D.sent_at.is_not(None))
     row = db.execute(select(func.max(D.sent_at), func.count().filter(D.sent_at >= since)).where(*theirs)).one()
     return row[0], row[1]
+
+
+def bring_forward(db: Connection, now: datetime, until: datetime) -> int:
+    """Make mail due now that has been tried and waits for its next try, until `until` at the latest. Returns how many.
+
+    What waits for another reason, the gap between two letters above all, is turned away again when it is marked.
+    """
+    waiting = update(deliveries).where(is_in(State.SCHEDULED), D.attempt > 0, D.due_at > now, D.due_at <= until)
+    return db.execute(waiting.values(due_at=now)).rowcount

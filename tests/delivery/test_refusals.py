@@ -65,6 +65,18 @@ SENDER_REFUSED: list[Script] = [
 ]
 
 
+def test_after_a_start_by_hand_what_was_refused_leaves_at_once(by_smtp: Runtime, server: RawSmtp) -> None:
+    server.answer("MAIL", Answer("550 5.4.5 Daily user sending limit exceeded"))
+    for _ in range(3):
+        sign_up(by_smtp)
+    run_tick(by_smtp)
+    assert states(by_smtp) == [State.SCHEDULED] * 3
+    server.answer("MAIL")
+    switch.start_sending(by_smtp)
+    run_tick(by_smtp)
+    assert states(by_smtp) == [State.ACCEPTED] * 3
+
+
 @pytest.mark.parametrize("script", SENDER_REFUSED, ids=lambda script: f"{script[0]}-{script[2]}")
 def test_a_refusal_of_the_sender_stops_the_fleet_in_the_servers_words_and_loses_no_mail(
     by_smtp: Runtime, server: RawSmtp, clock: ManualClock, client: FlaskClient, script: Script
