@@ -68,7 +68,7 @@ def test_letters_that_came_since_and_what_somebody_works_on_stay(rt: Runtime, tm
     folder = tmp_path / "letters"
     publishing.export_folder(rt, KEY, folder)
     text = (folder / "01-history.md").read_text()
-    (folder / "00-a-word-before.md").write_text(text)
+    (folder / "09-a-word-before.md").write_text(text)
     publishing.load_folder(rt, folder, by="Dana (command line)")
     schedule.insert_step(rt, KEY, "A question", "3 days", WHY, ME)
     back = earlier.plan(rt, KEY, 0)
