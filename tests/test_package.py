@@ -126,7 +126,7 @@ class Installed:
 
     def environment(self, **settings: object) -> dict[str, str]:
         """What `env -i` leaves, and the settings given."""
-        base = {"PATH": "/usr/bin:/bin", "HOME": str(self.elsewhere), "LANG": "C.UTF-8"}
+        base = {"PATH": "/usr/bin:/bin", "HOME": str(self.elsewhere.parent), "LANG": "C.UTF-8"}
         return base | {f"NURTURE_{name.upper()}": str(value) for name, value in settings.items()}
 
     def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:

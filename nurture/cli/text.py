@@ -27,11 +27,19 @@ class Group(click.Group):
 def _storable(value: Any) -> Any:
     match value:
         case str():
-            return storable(value)
+            return storable(_read_as_utf8(value))
         case tuple():
             return tuple(_storable(each) for each in value)
         case _:
             return value
+
+
+def _read_as_utf8(text: str) -> str:
+    """What was typed as UTF-8 where the environment names a smaller encoding: Python keeps such bytes as surrogates (PEP 383)."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 def write_utf8() -> None:
