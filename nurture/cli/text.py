@@ -35,7 +35,7 @@ def _storable(value: Any) -> Any:
 
 
 def _read_as_utf8(text: str) -> str:
-    """What was typed as UTF-8 where the environment names a smaller encoding: Python keeps such bytes as surrogates (PEP 383)."""
+    """What was typed as UTF-8 under a smaller encoding: Python keeps such bytes as surrogates (PEP 383)."""
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8")
     except UnicodeError:
