@@ -37,7 +37,6 @@ GRACEFUL = {
     "css-overflow": "only on the preheader, which is hidden anyway",
     "css-overflow-wrap": "`word-wrap` beside it says the same in the older way",
     "css-text-wrap": "a title breaks where it may",
-    "css-white-space": "a telephone number may break",
     "css-word-wrap": "Outlook for Windows breaks long addresses itself",
     "html-body": "the table inside it carries colour and width",
     "html-meta-color-scheme": "the light letter is shown",
