@@ -123,6 +123,15 @@ def workers(here: House, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
         yield [stack.enter_context(running(command, here.env, here.folder / f"worker{n}")) for n in range(count)]
 
 
+def all_take_part(here: House, publisher: Fleet) -> None:
+    """Wait until every worker has taken one more batch."""
+    before = [len(here.batches("batch_taken", n)) for n in range(WORKERS)]
+    until = time.monotonic() + 60
+    while not all(len(here.batches("batch_taken", n)) > before[n] for n in range(WORKERS)):
+        publisher.submit(BatchId(new_id()))  # an id that holds nothing
+        assert time.monotonic() < until, "four workers take part"
+
+
 @contextmanager
 def fleet(rt: Runtime, url: str) -> Iterator[Fleet]:
     """A part in the fleet that publishes."""
@@ -137,13 +146,16 @@ def fleet(rt: Runtime, url: str) -> Iterator[Fleet]:
 
 def test_four_workers_share_the_batches_and_each_letter_goes_out_once(database_url: str, redis: Redis, tmp_path: Path) -> None:
     with house(tmp_path, database_url, redis, tick_seconds=0.2) as here:
-        here.due_letters(LETTERS)
         with workers(here, WORKERS) as processes:
+            with fleet(here.rt, redis.url) as publisher:
+                all_take_part(here, publisher)
+            before = [len(here.batches("batch_taken", n)) for n in range(WORKERS)]
+            here.due_letters(LETTERS)
             here.settled(LETTERS)
             for process in processes:
                 process.send_signal(signal.SIGTERM)
             assert [process.wait(15) for process in processes] == [0] * WORKERS
-        taken = [here.batches("batch_taken", n) for n in range(WORKERS)]
+        taken = [here.batches("batch_taken", n)[before[n] :] for n in range(WORKERS)]
         claimed = [here.batches("batch_claimed", n) for n in range(WORKERS)]
         assert sorted(chain(*taken)) == sorted(chain(*claimed)), "every batch travelled"
         assert any(set(taken[n]) - set(claimed[n]) for n in range(WORKERS)), "and was sent by another than its claimer"
@@ -229,10 +241,7 @@ def at_work(postgres: Postgres, postgres_template: str, tmp_path_factory: pytest
         workers(here, WORKERS),
         fleet(here.rt, redis.url) as publisher,
     ):
-        until = time.monotonic() + 60
-        while not all(here.batches("batch_taken", n) for n in range(WORKERS)):
-            publisher.submit(BatchId(new_id()))  # an id that holds nothing
-            assert time.monotonic() < until, "four workers take part"
+        all_take_part(here, publisher)
         yield here
     postgres.drop(name)
 
@@ -307,8 +316,9 @@ def test_messages_that_come_after_their_lease_send_nothing_twice(four: House) ->
 def test_workers_come_back_to_a_broker_that_was_gone(four: House) -> None:
     four.redis.stop()
     four.redis.start()
-    four.rt.clock = SystemClock()
     with fleet(four.rt, four.redis.url) as publisher:
+        all_take_part(four, publisher)
+        four.rt.clock = SystemClock()
         tick(four.rt, publisher.submit)
         four.settled(LETTERS)
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
-from functools import cache
+from datetime import date, datetime
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 from nurture.domain.delivery import Kind, Subject
@@ -124,8 +124,13 @@ def about_reader(
     day = confirmed.astimezone(ZoneInfo(time_zone or "UTC")) if confirmed is not None else None
     return {
         "first_name": rt.sealer.open(first_name, subscribers.first_name_place(who)) if first_name is not None else "",
-        "signed_up_on": f"{day.day} {day:%B %Y}" if day is not None else "",
+        "signed_up_on": f"{day.day} {_month(day.year, day.month)}" if day is not None else "",
     }
+
+
+@lru_cache(maxsize=64)
+def _month(year: int, month: int) -> str:
+    return f"{date(year, month, 1):%B %Y}"
 
 
 def public_links(base: str) -> dict[str, str]:

@@ -82,11 +82,12 @@ def template(source: str, html: bool, colour: str = "", in_the_dark: str = "") -
     return (HTML if html else PLAIN).from_string(source)
 
 
-def render(source: str, html: bool, values: dict[str, dict[str, str]]) -> str:
+def render(source: str, html: bool, values: Mapping[str, Mapping[str, str]]) -> str:
     """A part filled with values. Raises jinja2.TemplateError."""
     look = values.get("look")
     found = template(source, html, look["colour"], look["colour_in_the_dark"]) if look else template(source, html)
-    return "".join(found.root_render_func(found.new_context(values, shared=True)))  # shared: there are no globals to merge
+    # `Template.new_context` would merge the globals, of which there are none.
+    return "".join(found.root_render_func(found.environment.context_class(found.environment, {**values}, None, {})))
 
 
 def _walk(node: nodes.Node, line: int) -> Iterator[tuple[nodes.Node, nodes.Node, int]]:

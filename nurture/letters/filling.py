@@ -32,7 +32,7 @@ Values = Mapping[str, Mapping[str, str]]
 
 def fill(edition: Edition, values: Values) -> Content:
     """Fill an edition's templates. Values are escaped in HTML and reduced to one line everywhere. Raises Unfillable."""
-    plain = {group: {name: _one_line(value) for name, value in found.items()} for group, found in values.items()}
+    plain = {group: _one_line_each(found) for group, found in values.items()}
     parts = []
     for name, source, html in (
         ("subject", edition.subject, False),
@@ -44,6 +44,12 @@ def fill(edition: Edition, values: Values) -> Content:
         except TemplateError as error:
             raise Unfillable(f"the {name} needs something this reader lacks ({type(error).__name__})") from None
     return Content(" ".join(parts[0].split()), parts[1], parts[2])
+
+
+def _one_line_each(found: Mapping[str, str]) -> Mapping[str, str]:
+    if "".join(found.values()).isprintable():  # nearly always: one look instead of one for each value
+        return found
+    return {name: _one_line(value) for name, value in found.items()}
 
 
 def _one_line(value: str) -> str:

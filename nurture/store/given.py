@@ -30,14 +30,12 @@ from nurture.store.columns import EPOCH, MICROSECOND, Id, Instant
 
 def pack(db: Connection, rows: Mapping[Any, Sequence[Any]]) -> str:
     """Rows as the parameter of a `table`: columns by id."""
-    sqlite = db.dialect.name == "sqlite"
-    return orjson.dumps({key: [_plain(value, sqlite) for value in values] for key, values in rows.items()}).decode()
+    plain = _microseconds if db.dialect.name == "sqlite" else datetime.isoformat
+    return orjson.dumps(rows, default=plain, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
 
 
-def _plain(value: Any, sqlite: bool) -> Any:
-    if isinstance(value, datetime):
-        return (value - EPOCH) // MICROSECOND if sqlite else value.isoformat()
-    return value
+def _microseconds(value: datetime) -> int:
+    return (value - EPOCH) // MICROSECOND
 
 
 def ids(db: Connection, found: Iterable[str]) -> str | list[str]:

@@ -153,7 +153,7 @@ def pieces_of(mail: Mail) -> tuple[bytes, ...]:
     frame, names = _frame(mail.sender, mail.kind, tuple(mail.headers), mail.enclosed)
     pieces = list(frame)
     pieces[1::2] = [orjson.dumps(values[name]) for name in names]
-    return tuple(pieces)
+    return tuple(pieces) if mail.enclosed else (b"".join(pieces),)  # pictures are shared by the mails that enclose them
 
 
 def written(mail: Mail) -> bytes:
