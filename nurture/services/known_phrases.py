@@ -1,5 +1,5 @@
-"""Phrases that many people know: nobody needs to guess their words one by one. Lists of leaked passwords hold them without spaces,
-with dashes, in capitals and with a digit after them.
+"""Phrases that many people know: nobody needs to guess their words one by one. Lists of leaked passwords hold them without
+spaces, with dashes, in capitals and with a digit after them.
 """
 
 KNOWN_PHRASES = tuple(

@@ -70,7 +70,7 @@ def _bare(text: str) -> str:
 
 @cache
 def _known_phrases() -> tuple[str, ...]:
-    """zxcvbn knows words, and takes each word of a phrase for a guess of its own; a phrase that is given counts as one word."""
+    """To zxcvbn each word of a phrase is a guess of its own; a phrase that it is given counts as one word."""
     return tuple(_bare(phrase) for phrase in KNOWN_PHRASES)
 
 

@@ -33,8 +33,9 @@ def test_a_password_that_would_be_guessed_is_refused(password: str, said: str) -
 
 @pytest.mark.parametrize(
     "password",
-    ["correcthorsebatterystaple", "correct horse battery staple", "Correct-Horse-Battery-Staple", "correct_horse_battery_staple1!",
-     "C0rrectHorseBatterySt@ple", "ｃｏｒｒｅｃｔ horse battery staple", "maytheforcebewithyou", "May the Force be with you!",
+    ["correcthorsebatterystaple", "correct horse battery staple", "Correct-Horse-Battery-Staple",
+     "correct_horse_battery_staple1!", "C0rrectHorseBatterySt@ple",
+     "ｃｏｒｒｅｃｔ horse battery staple", "maytheforcebewithyou", "May the Force be with you!",
      "to be, or not to be: that is the question", "the quick brown fox jumps over the lazy dog", "iloveyouverymuch"],
 )  # fmt: skip
 def test_a_phrase_that_everybody_knows_is_refused_however_it_is_spelled(password: str) -> None:
