@@ -161,9 +161,15 @@ def reset(rt: Runtime, who: UserId) -> None:
         tell(rt, db, _known(db, who), AccountChange.RESET)
         users.change(db, who, password=None, totp_sealed=None, totp_step=None)
         users.put_codes(db, who, ())
-        users.end_sessions(db, who)
-        tries.forget_devices(db, who)
+        _end_ways_in(rt, db, who)
         note(rt, db, who, "account_reset")
+
+
+def _end_ways_in(rt: Runtime, db: Connection, who: UserId, but: str | None = None) -> None:
+    """After a change of proofs: no other session, no link of before, no device that is known."""
+    users.end_sessions(db, who, but=but)
+    access.end_links(db, who, rt.clock.wall())
+    tries.forget_devices(db, who)
 
 
 def begin_protection(rt: Runtime, who: UserId) -> tuple[str, str]:
@@ -231,8 +237,7 @@ def protect(rt: Runtime, who: UserId, session: str, chosen: Protection) -> list[
             name_sealed=rt.sealer.seal(chosen.name, users.place("name", who)) if chosen.name else None,
         )  # fmt: skip
         users.put_codes(db, who, [recovery_hash(who, code) for code in codes])
-        users.end_sessions(db, who, but=session)
-        tries.forget_devices(db, who)
+        _end_ways_in(rt, db, who, but=session)
         if before.email_bidx not in (None, bidx):
             tell(rt, db, before, AccountChange.ADDRESS)
         elif before.password is not None:
@@ -268,8 +273,7 @@ def change_password(rt: Runtime, who: UserId, session: str, old: str, new: str, 
             raise AccountRefused("Your password was changed somewhere else just now. Nothing was changed here.", "old")
         password_tries.right(db, counted)
         users.change(db, who, password=hashed)
-        users.end_sessions(db, who, but=session)
-        tries.forget_devices(db, who)
+        _end_ways_in(rt, db, who, but=session)
         tell(rt, db, before, AccountChange.PASSWORD)
         note(rt, db, who, "password_changed")
 

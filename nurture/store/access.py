@@ -77,6 +77,11 @@ def use_link(db: Connection, link: str, wall: datetime) -> bool:
     return bool(db.execute(update(login_links).where(*fresh).values(used_at=wall)).rowcount)
 
 
+def end_links(db: Connection, who: UserId, wall: datetime) -> None:
+    """Let no link of an account work any more that has not been used."""
+    db.execute(update(login_links).where(L.user_id == who, L.used_at.is_(None)).values(used_at=wall))
+
+
 def open_session(db: Connection, user: UserId, wall: datetime, half: bool, device: str = "") -> str:
     """Start a session; returns its id. A whole one begins with a proof of who they are. `device`: browser and system in
     words.

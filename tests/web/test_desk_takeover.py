@@ -297,3 +297,22 @@ def test_the_cookie_of_a_device_opens_nothing(client: FlaskClient, rt: Runtime, 
     assert device.same_site == "Strict"
     client.set_cookie("desk", device.value)
     assert client.get("/desk/").status_code == 401
+
+
+@pytest.mark.parametrize("change", ["reset", "password", "protect"])
+def test_a_link_of_before_opens_nothing_after_a_change(
+    client: FlaskClient, rt: Runtime, clock: ManualClock, dana: Colleague, change: str
+) -> None:
+    old = access.login_link(rt, dana.id, access.INVITATION_WORKS)
+    log_in_as(client, rt, dana)
+    match change:
+        case "reset":
+            accounts.reset(rt, dana.id)
+        case "password":
+            assert post(client, "/desk/account/password", old=PASSWORD, new=NEW).status_code == 200
+        case _:
+            clock.advance(seconds=31)
+            assert take_over(client, rt, dana, dana.email).status_code == 200
+    other = create_app(rt).test_client()
+    assert other.post(path_of(old)).status_code == 404
+    assert other.post(path_of(access.login_link(rt, dana.id))).status_code == 303
