@@ -1,8 +1,11 @@
-"""Pages a token opens: confirm, and leave. A GET shows a button and changes nothing: scanners open links too."""
+"""Pages a token opens: confirm, leave, and say that a request for a call was theirs.
+
+A GET shows a button and changes nothing: scanners open links too.
+"""
 
 from flask import Blueprint, Response, make_response, request
 
-from nurture.services import preferences, signup
+from nurture.services import call_requests, preferences, signup
 from nurture.services.preferences import Exit
 from nurture.tokens import Purpose, TokenRefused
 from nurture.web.pages import dead_link, page, rt
@@ -65,3 +68,23 @@ def undo(token: str) -> Response:
     if not preferences.undo_unsubscribe(rt(), leaving):
         return dead_link()
     return page("public/resubscribed.html")
+
+
+@pages.get("/consultation/confirm/<token>")
+def confirm_request(token: str) -> Response:
+    """One button, by which a reader says that a request for a call was theirs."""
+    try:
+        question = call_requests.question_of(rt(), token)
+    except TokenRefused:
+        return dead_link()
+    return page("public/consultation_confirm.html", token=token, question=question)
+
+
+@pages.post("/consultation/confirm/<token>")
+def confirm_request_now(token: str) -> Response:
+    """Note that it was theirs, and end their letters."""
+    try:
+        call_requests.confirm(rt(), token)
+    except TokenRefused:
+        return dead_link()
+    return page("public/consultation_confirmed.html")
