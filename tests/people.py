@@ -13,11 +13,11 @@ from nurture.delivery.tick import TickReport, tick
 from nurture.domain.delivery import Kind, State
 from nurture.mailers.outbox import Outbox, Stored
 from nurture.runtime import Runtime
-from nurture.services import signup
+from nurture.services import preferences, signup
 from nurture.services.addresses import parse_address
-from nurture.store.schema import deliveries, enrollments, subscribers
+from nurture.store.schema import consents, deliveries, enrollments, subscribers
 from nurture.tokens import Purpose
-from nurture.words import EnrollmentId, SubscriberId
+from nurture.words import ConsentId, EnrollmentId, SubscriberId
 
 _numbers = count(1)
 NEW_YORK = "America/New_York"
@@ -53,6 +53,14 @@ def a_subscriber(rt: Runtime, email: str | None = None, first_name: str = "Robin
 def confirm(rt: Runtime, reader: Reader) -> None:
     """Press the button of the confirmation mail."""
     signup.confirm(rt, rt.tokens.mint(Purpose.CONFIRM, reader.id))
+
+
+def undo_unsubscribe(rt: Runtime, who: SubscriberId) -> bool:
+    """Press the undo of the page that followed the last unsubscribe of a reader."""
+    with rt.database.read() as db:
+        theirs = (consents.c.subscriber_id == who, consents.c.act == "withdrawn")
+        leaving = db.scalar(select(consents.c.id).where(*theirs).order_by(consents.c.at.desc()).limit(1))
+    return leaving is not None and preferences.undo_unsubscribe(rt, ConsentId(leaving))
 
 
 class Senders:

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
+from nurture.domain.consultation import LETTER_LINK_LASTS, QUESTION_LASTS
 from nurture.domain.delivery import Kind, Subject
 from nurture.domain.picture import shown_in
 from nurture.domain.subscriber import CONFIRM_WITHIN
@@ -32,6 +33,13 @@ def own_mail(kind: Kind, name: str = "") -> Edition:
     """The edition of a mail that is no letter: templates/mail/<name or kind>.md, compiled like one."""
     name = f"{name or kind.value.replace('_', '-')}.md"
     return compile_letter(read_letter(name, (shipped("mail") / name).read_text("utf-8")), kind)
+
+
+def own_name(kind: Kind, about: Subject | None) -> str:
+    """The name of a mail that is no letter, where its kind does not say it."""
+    if about is Subject.LOGIN_LINK:
+        return "login-link"
+    return "consultation-question" if kind is Kind.ALREADY_SUBSCRIBED and about is Subject.CONSULTATION else ""
 
 
 def mail_of(
@@ -69,7 +77,7 @@ def mail_of(
 def _own_name(row: Claimed) -> str:
     if row.change is not None:
         return f"account-{row.change.what}"
-    return "login-link" if row.about_kind is Subject.LOGIN_LINK else ""
+    return own_name(row.kind, row.about_kind)
 
 
 def with_subject(row: Claimed, found: Found) -> Claimed:
@@ -111,7 +119,8 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
     links = public_links(base) | {"unsubscribe": unsubscribe, "confirm": "", "desk": ""}
     reader = {"first_name": "", "signed_up_on": ""}
     if row.subscriber is not None:
-        links["consultation"] += "?t=" + rt.tokens.mint(Purpose.CONSULTATION, row.subscriber)
+        expires = rt.clock.wall() + LETTER_LINK_LASTS
+        links["consultation"] += "?t=" + rt.tokens.mint(Purpose.LETTER_CONSULTATION, row.id, expires)
         name = row.first_name
         if row.kind is Kind.CONFIRMATION:
             name = None
@@ -123,6 +132,9 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
         links["desk"] = f"{base}/desk/login/{rt.tokens.mint(Purpose.DESK_LOGIN, row.about, row.login.expires)}"
     elif row.change is not None:
         links["desk"] = f"{base}/desk/login"
+    elif row.about is not None and row.subscriber is not None:
+        token = rt.tokens.mint(Purpose.CONFIRM_CONSULTATION, row.about, rt.clock.wall() + QUESTION_LASTS)
+        links["confirm"] = f"{base}/consultation/confirm/{token}"
     elif row.about is not None:
         links["desk"] = f"{base}/desk/consultations/{row.about}"
     return {**rt.constant, "reader": reader, "links": links}

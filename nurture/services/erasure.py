@@ -43,7 +43,10 @@ def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
             ],
             **dossier.everything(db, who),
             "requests_for_a_call": [
-                {"id": each.id, "state": each.state, "at": each.at, "details": _details(rt, each.id, each.details)}
+                {
+                    "id": each.id, "state": each.state, "at": each.at, "came_by": each.origin,
+                    "details": _details(rt, each.id, each.details),
+                }
                 for each in dossier.requests_of(db, who)
             ],
             "notes": [

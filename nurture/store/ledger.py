@@ -396,5 +396,5 @@ def may_still_arrive(db: Connection, subscriber: SubscriberId) -> bool:
 
 
 def planned_before(db: Connection, subscriber: SubscriberId, kind: Kind) -> list[datetime]:
-    """When mails of `kind` were planned for a person, in any state."""
-    return list(db.scalars(select(D.planned_at).where(D.subscriber_id == subscriber, D.kind == kind)))
+    """When mails of `kind`, about nothing else, were planned for a person, in any state."""
+    return list(db.scalars(select(D.planned_at).where(D.subscriber_id == subscriber, D.kind == kind, D.about_id.is_(None))))

@@ -11,7 +11,7 @@ from nurture.sealing import Place, Sealed
 from nurture.store import departures
 from nurture.store.departures import DepartureKind
 from nurture.store.schema import consents, subscribers, suppressions
-from nurture.words import SubscriberId, new_id
+from nurture.words import ConsentId, SubscriberId, new_id
 
 S = subscribers.c
 
@@ -163,6 +163,25 @@ def last_yes(db: Connection, who: SubscriberId) -> datetime | None:
     said = consents.c.act.in_(("given", "confirmed", "restored"))
     found: datetime | None = db.scalar(select(func.max(consents.c.at)).where(consents.c.subscriber_id == who, said))
     return found
+
+
+def left_at(db: Connection, who: SubscriberId) -> datetime | None:
+    """When a person last left (timeline)."""
+    found: datetime | None = db.scalar(select(S.left_at).where(S.id == who))
+    return found
+
+
+def withdrawal_at(db: Connection, who: SubscriberId, at: datetime) -> ConsentId | None:
+    """The line of the consent record by which a person left at `at` by their own act."""
+    theirs = (consents.c.subscriber_id == who, consents.c.act == "withdrawn", consents.c.at == at)
+    return db.scalar(select(consents.c.id).where(*theirs).limit(1))
+
+
+def withdrawal(db: Connection, consent: ConsentId) -> tuple[SubscriberId, datetime] | None:
+    """Who left by that line of the consent record, and when (timeline)."""
+    mine = (consents.c.id == consent, consents.c.act == "withdrawn")
+    row = db.execute(select(consents.c.subscriber_id, consents.c.at).where(*mine)).first()
+    return (row[0], row[1]) if row else None
 
 
 def suppress(db: Connection, email_bidx: bytes, reason: Suppression, at: datetime) -> None:

@@ -11,7 +11,7 @@ from nurture.services.wordings import SHIPPED_VERSION, WordingRefused
 from nurture.store.schema import consents
 from nurture.words import UserId, new_id
 from tests.clocks import ManualClock
-from tests.people import confirm, sign_up
+from tests.people import confirm, sign_up, undo_unsubscribe
 
 ME = UserId(new_id())
 OTHER = "I ask Dana to send me six letters by e-mail. I can stop them at any time by the link in each of them."
@@ -32,7 +32,7 @@ def test_a_record_keeps_the_words_that_were_shown_whatever_is_shown_later(rt: Ru
     clock.advance(hours=1)
     preferences.unsubscribe(rt, reader.id, Exit.PAGE)
     clock.advance(hours=1)
-    preferences.undo_unsubscribe(rt, reader.id)
+    undo_unsubscribe(rt, reader.id)
     assert acts(rt) == [(act, SHIPPED_VERSION) for act in ("given", "confirmed", "withdrawn", "restored")]
 
 
