@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     DESK_SESSION = 5
     CSRF = 6
     UNDO = 7
+    FORM = 16
 
 
 class TokenRefused(NurtureError):

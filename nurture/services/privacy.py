@@ -9,7 +9,7 @@ from nurture.runtime import Runtime
 from nurture.services import crowds as remembered
 from nurture.services import erasure, importing, pictures
 from nurture.services.accounts import HISTORY_KEPT
-from nurture.store import access, crowds, drafts, events, imports, keys, live, subscribers, users
+from nurture.store import access, crowds, drafts, events, imports, keys, limits, live, sign_ups, subscribers, users
 
 _log = log.get(__name__)
 
@@ -33,6 +33,8 @@ def retain(rt: Runtime) -> int:
         return 0
     with rt.database.begin() as db:
         deleted = subscribers.delete_unconfirmed(db, rt.clock.now() - CONFIRM_WITHIN)
+        sign_ups.forget(db, rt.clock.now() - CONFIRM_WITHIN)
+        limits.forget_ended(db, max(rt.clock.now(), rt.clock.wall()))
         access.forget(db, rt.clock.wall())
         events.forget(db, rt.clock.wall() - REPORTS_KEPT)
         kept = TRIALS_KEPT if live.since(db) is not None else REPORTS_KEPT  # the first run asks whether they have arrived
