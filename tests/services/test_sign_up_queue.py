@@ -1,5 +1,6 @@
 """What becomes of sign-ups: bombing, other people's values, the breaker."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -232,3 +233,11 @@ def test_an_hour_of_one_network_brings_ten_and_a_day_thirty(rt: Runtime, clock: 
     assert try_some(1) == 0
     clock.at += timedelta(hours=22)
     assert try_some(1) == 1
+
+
+def test_sign_ups_decided_by_many_at_once_bring_one_mail_to_a_mailbox(rt: Runtime) -> None:
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(lambda n: type_in(rt, SPELLINGS[n % len(SPELLINGS)]), range(40)))
+        decided = list(threads.map(lambda _: sign_up_queue.decide(rt), range(6)))
+    assert sum(decided) == 40, "each is decided once"
+    assert asked(rt) == 1
