@@ -238,7 +238,6 @@ def test_reports_that_a_full_disk_has_no_room_for_are_taken_when_they_come_again
 
 @on_sqlite
 def test_sign_ups_on_a_full_disk_are_told_so_and_work_later(rt: Runtime) -> None:
-    rt.settings = rt.settings.model_copy(update={"confirmations_per_hour": 100})
     client, disk = create_app(rt).test_client(), Disk(rt)
     disk.fill()
 
