@@ -32,6 +32,7 @@ class Purpose(IntEnum):
     """The link in a letter to ask for a call: it names the letter's delivery."""
     CONFIRM_CONSULTATION = 12
     """The button of the mail that asks whether a request for a call was theirs: it names the request."""
+    FORM = 16
 
 
 class TokenRefused(NurtureError):

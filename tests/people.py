@@ -13,7 +13,8 @@ from nurture.delivery.tick import TickReport, tick
 from nurture.domain.delivery import Kind, State
 from nurture.mailers.outbox import Outbox, Stored
 from nurture.runtime import Runtime
-from nurture.services import preferences, signup
+from nurture.services import preferences, sign_up_queue, signup
+from nurture.services.access import mail_links
 from nurture.services.addresses import parse_address
 from nurture.store.schema import consents, deliveries, enrollments, subscribers
 from nurture.tokens import Purpose
@@ -36,6 +37,7 @@ def sign_up(rt: Runtime, email: str | None = None, first_name: str = "Robin", zo
     email = email or f"reader{next(_numbers)}@example.org"
     address = parse_address(email)
     signup.subscribe(rt, signup.SignUp(address, first_name, zone, "/"))
+    sign_up_queue.decide(rt)
     with rt.database.read() as db:
         bidx = rt.sealer.blind_index(address.canonical)
         found = db.scalar(select(subscribers.c.id).where(subscribers.c.email_bidx == bidx))
@@ -103,7 +105,11 @@ def one_sender() -> Iterator[None]:
 
 
 def run_tick(rt: Runtime) -> TickReport:
-    """One tick whose batches are sent at once, to their end: by a fresh sender, or by the one of `one_sender`."""
+    """Decide on sign-ups, then one tick whose batches are sent at once, to their end: by a fresh sender, or by the one of
+    `one_sender`.
+    """
+    sign_up_queue.decide(rt)
+    mail_links(rt)
     senders = _shared or Senders()
     sender, lives = senders.sender(rt), False
     try:

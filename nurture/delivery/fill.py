@@ -124,9 +124,7 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
         name = row.first_name
         if row.kind is Kind.CONFIRMATION:
             name = None
-            links["confirm"] = (
-                f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.subscriber, rt.clock.wall() + CONFIRM_WITHIN)}"
-            )
+            links["confirm"] = f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.id, rt.clock.wall() + CONFIRM_WITHIN)}"
         reader = about_reader(rt, row.subscriber, name, row.confirmed, row.time_zone)
     if row.login is not None and row.about is not None:
         links["desk"] = f"{base}/desk/login/{rt.tokens.mint(Purpose.DESK_LOGIN, row.about, row.login.expires)}"

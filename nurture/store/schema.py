@@ -29,6 +29,9 @@ from nurture.store import desk_schema as desk_schema  # whoever wants all tables
 from nurture.store.columns import Id, Instant, SealedColumn, Word
 from nurture.store.metadata import SERIAL, one_of, where
 from nurture.store.metadata import metadata as metadata
+from nurture.store.sign_up_schema import limit_counters as limit_counters
+from nurture.store.sign_up_schema import link_requests as link_requests
+from nurture.store.sign_up_schema import sign_ups as sign_ups
 
 instance = Table(
     "instance", metadata,

@@ -104,16 +104,19 @@ def living(db: Connection, after: SubscriberId | None, limit: int) -> list[Livin
     return [Living(*row) for row in db.execute(query if after is None else query.where(S.id > after))]
 
 
-def ask_again(db: Connection, person: Person, now: datetime) -> None:
-    """A person who is not on the list has signed up anew: back to pending, with what they typed and chose now."""
-    db.execute(
-        update(subscribers)
-        .where(S.id == person.id)
-        .values(
-            state=SubscriberState.PENDING, email_sealed=person.email, first_name_sealed=person.first_name,
-            time_zone=person.time_zone, plain_sender=person.plain_sender, created_at=now,
-        )
-    )  # fmt: skip
+def ask_again(db: Connection, who: SubscriberId, plain_sender: bool, now: datetime) -> None:
+    """Somebody has signed up with the address of a person who is not on the list: back to pending. What was typed stays with
+    the sign-up until it is confirmed; only the wish for the plainer sender's name is heeded in the mail that asks.
+    """
+    plainer = {"plain_sender": True} if plain_sender else {}
+    values = {"state": SubscriberState.PENDING, "created_at": now, **plainer}
+    db.execute(update(subscribers).where(S.id == who).values(values))
+
+
+def take_values(db: Connection, who: SubscriberId, first_name: Sealed | None, time_zone: str, plain_sender: bool) -> None:
+    """Give a person what they typed into the form."""
+    values = {"first_name_sealed": first_name, "time_zone": time_zone, "plain_sender": plain_sender or None}
+    db.execute(update(subscribers).where(S.id == who).values(values))
 
 
 def set_state(

@@ -3,14 +3,22 @@
 from flask import Blueprint, Response, abort, redirect, request, url_for
 
 from nurture.mailers.outbox import Outbox
-from nurture.services import call_requests, goals, setup, signup, wordings
+from nurture.services import call_requests, goals, setup, sign_up_queue, signup, wordings
 from nurture.services.addresses import InputRefused, parse_address, parse_time_zone
 from nurture.services.form_values import clean_first_name, tidy_address
+from nurture.web import form_stamp
+from nurture.web.clients import client_network
 from nurture.web.pages import is_cross_site, page, rt, takes_test_names
 
 pages = Blueprint("public", __name__)
 
 _WAYS = ("email", "phone", "video")
+
+
+_TOO_MANY = (
+    "Many sign-ups came from your network just now, so this one was not taken. Please try again in an hour or tomorrow, or "
+    "from another connection, such as your phone’s."
+)
 
 
 def _home(status: int = 200, form: dict[str, object] | None = None, errors: dict[str, str] | None = None) -> Response:
@@ -20,7 +28,10 @@ def _home(status: int = 200, form: dict[str, object] | None = None, errors: dict
     with rt().database.read() as db:
         wording = wordings.shown(rt(), db, str((form or {}).get("wording", "")))
     senders = [rt().sender.name, rt().plain_sender.name] if rt().sender.name else []
-    return page("public/home.html", status, form=form or empty, errors=errors or {}, wording=wording, senders=senders)
+    return page(
+        "public/home.html", status, form=form or empty, errors=errors or {}, wording=wording, senders=senders,
+        stamp=form_stamp.stamp(), confirmations_wait=sign_up_queue.do_wait(rt()),
+    )  # fmt: skip
 
 
 def _ticked(name: str) -> bool:
@@ -54,7 +65,13 @@ def subscribe() -> Response:
     if errors or address is None:
         return _home(422, {**typed, "consent": consent}, errors)
     name, zone = clean_first_name(typed["first_name"]), parse_time_zone(typed["time_zone"], rt().settings.time_zone)
-    signup.subscribe(rt(), signup.SignUp(address, name, zone, "/", typed["sender"] == "plain", typed["wording"]))
+    asked = signup.SignUp(
+        address, name, zone, "/", typed["sender"] == "plain", typed["wording"], form_stamp.suspicion(), client_network()
+    )
+    if not signup.subscribe(rt(), asked):
+        answer = _home(429, {**typed, "consent": consent}, {"email": _TOO_MANY})
+        answer.headers["Retry-After"] = "3600"
+        return answer
     return redirect(url_for("public.check_your_inbox"), 303)  # type: ignore[return-value]
 
 
@@ -62,7 +79,10 @@ def subscribe() -> Response:
 def check_your_inbox() -> Response:
     """What to do next; the same for everybody."""
     local = isinstance(rt().mailer, Outbox)
-    return page("public/check_your_inbox.html", outbox_url=url_for("ops.outbox") if local else "")
+    return page(
+        "public/check_your_inbox.html", outbox_url=url_for("ops.outbox") if local else "",
+        confirmations_wait=sign_up_queue.do_wait(rt()),
+    )  # fmt: skip
 
 
 @pages.get("/consultation")

@@ -12,7 +12,18 @@ from nurture import runtime
 from nurture.domain.user import Role
 from nurture.letters.authoring import Parts
 from nurture.runtime import Runtime
-from nurture.services import access, accounts, call_requests, editing, facts, goals, mail_trial, publishing, signup
+from nurture.services import (
+    access,
+    accounts,
+    call_requests,
+    editing,
+    facts,
+    goals,
+    mail_trial,
+    publishing,
+    sign_up_queue,
+    signup,
+)
 from nurture.services.addresses import parse_address
 from nurture.words import StepKey, UserId, new_id
 from tests.clocks import ManualClock
@@ -95,6 +106,7 @@ def send_all_kinds(rt: Runtime) -> None:
     for email in (LONGEST, "robin+tag@example.org"):
         a_subscriber(rt, email)
     signup.subscribe(rt, signup.SignUp(parse_address("plain@example.org"), "", NEW_YORK, "/", plain_sender=True))
+    sign_up_queue.decide(rt)
     confirm(rt, sign_up(rt, "plain@example.org"))
     run_tick(rt)
     sign_up(rt, "robin+tag@example.org")

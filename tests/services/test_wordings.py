@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from nurture.runtime import Runtime
-from nurture.services import preferences, signup, wordings
+from nurture.services import preferences, sign_up_queue, signup, wordings
 from nurture.services.addresses import parse_address
 from nurture.services.preferences import Exit
 from nurture.services.wordings import SHIPPED_VERSION, WordingRefused
@@ -40,6 +40,7 @@ def test_whoever_had_the_form_open_agreed_to_what_they_saw(rt: Runtime) -> None:
     wordings.change(rt, OTHER, ME)
     slow = signup.SignUp(parse_address("slow@example.org"), "", "UTC", "/", wording=SHIPPED_VERSION)
     signup.subscribe(rt, slow)
+    sign_up_queue.decide(rt)
     assert acts(rt) == [("given", SHIPPED_VERSION)]
 
 
@@ -47,6 +48,7 @@ def test_whoever_had_the_form_open_agreed_to_what_they_saw(rt: Runtime) -> None:
 def test_a_version_that_never_was_counts_as_the_current_one(rt: Runtime, forged: str) -> None:
     wordings.change(rt, OTHER, ME)
     signup.subscribe(rt, signup.SignUp(parse_address("robin@example.org"), "", "UTC", "/", wording=forged))
+    sign_up_queue.decide(rt)
     assert acts(rt) == [("given", "2026-03-02")]
 
 
