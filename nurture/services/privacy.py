@@ -42,6 +42,7 @@ def retain(rt: Runtime) -> int:
         keys.forget(db, rt.clock.wall() - HISTORY_KEPT)
         pictures.forget_unused(db, rt.clock.wall())
         users.forget(db, rt.clock.wall() - HISTORY_KEPT)
+    erasure.scrub(rt)
     if deleted:
         _log.info("unconfirmed_deleted", count=deleted)
     return deleted
