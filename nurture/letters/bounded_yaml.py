@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 MOST_CHARACTERS = 200_000
-MOST_NODES = 20_000
+MOST_NODES = 5_000
 MOST_LEVELS = 20
 
 _UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError)

@@ -23,6 +23,8 @@ from nurture.words import StepKey
 SEQUENCE_FILE = "sequence.yaml"
 REVIEW_EVERY = timedelta(days=180)
 _FENCE = "---\n"
+_MOST_BYTES = 1_000_000
+"""Of a file that is read at all."""
 _LETTER_FILE = re.compile(r"[0-9].*-.*\.md", re.DOTALL)
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -334,6 +336,8 @@ def _number(name: str) -> tuple[int, str]:
 
 def _text(path: Path) -> str:
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise LetterRefused(str(path), f"The file is larger than {_MOST_BYTES:,} bytes, so it is no letter. Take it away.")
         text = path.read_bytes().decode("utf-8")  # bytes: universal newlines would not round-trip
     except UnicodeDecodeError:
         raise LetterRefused(str(path), "The file is not UTF-8 text. Save it as UTF-8.") from None
