@@ -1,5 +1,6 @@
 """One reader's finished mail, from the row and the edition: everything personal is opened here and nowhere before."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime
@@ -19,6 +20,7 @@ from nurture.runtime import Runtime, shipped
 from nurture.sealing import Sealed, Unreadable
 from nurture.store import account_changes, subscribers, users
 from nurture.store.claims import Claimed
+from nurture.store.drafts import Trial, trial_place
 from nurture.store.sequences import StoredEdition
 from nurture.store.subjects import GONE, Found
 from nurture.tokens import Purpose
@@ -61,10 +63,7 @@ def mail_of(
     unsubscribe = None
     if row.subscriber is not None:
         unsubscribe = f"{rt.settings.base_url}/unsubscribe/{rt.tokens.mint(Purpose.UNSUBSCRIBE, row.subscriber)}"
-    if row.trial is not None:
-        content = Content(row.trial.subject, row.trial.html, row.trial.text)
-    else:
-        content = fill(edition, values(rt, row, unsubscribe or ""))
+    content = _content_of(rt, row.trial) if row.trial is not None else fill(edition, values(rt, row, unsubscribe or ""))
     to = _recipient(rt, row)
     sender = rt.plain_sender if row.plain_sender else rt.sender
     return Mail(
@@ -78,6 +77,21 @@ def _own_name(row: Claimed) -> str:
     if row.change is not None:
         return f"account-{row.change.what}"
     return own_name(row.kind, row.about_kind)
+
+
+def _content_of(rt: Runtime, trial: Trial) -> Content:
+    """What a test mail says. Raises Unreadable."""
+    if trial.content is None:  # an older version left it as it was
+        return Content(*trial.plain)
+    return Content(**json.loads(rt.sealer.open(trial.content, trial_place(trial.id))))
+
+
+def page_of(rt: Runtime, trial: Trial) -> str:
+    """The HTML of a test mail, to see which pictures it shows; empty if it cannot be opened, which `mail_of` says."""
+    try:
+        return _content_of(rt, trial).html
+    except Unreadable:
+        return ""
 
 
 def with_subject(row: Claimed, found: Found) -> Claimed:

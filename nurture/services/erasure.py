@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DatabaseError
 
 from nurture import log
 from nurture.delivery.stop import stop
@@ -16,7 +17,8 @@ from nurture.services import goals
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.people import opened
 from nurture.services.person import Nobody, evidence_of
-from nurture.store import consultations, dossier, erasing, ledger, people, sign_ups, subscribers, suppression_pushes
+from nurture.store import consultations, dossier, drafts, erasing, ledger, people, sign_ups, subscribers, suppression_pushes
+from nurture.store.database import describe_failure
 from nurture.store.sign_ups import StoredSignUp
 from nurture.words import DeliveryId, SubscriberId
 
@@ -92,8 +94,20 @@ def erase(rt: Runtime, who: SubscriberId) -> bool:
         mails = _forget(rt, db, who, person.email_bidx)
     if isinstance(rt.mailer, Outbox):
         rt.mailer.forget(mails)
+    scrub(rt)
     _log.info("person_erased")
     return arriving
+
+
+def scrub(rt: Runtime) -> None:
+    """Make the database let go of what was deleted or changed: it keeps old values in its log and its pages for a while."""
+    try:
+        is_done = rt.database.scrub(erasing.CONCERNED)
+    except DatabaseError as error:
+        _log.warning("scrub_failed", error=describe_failure(error))
+        return
+    if not is_done:
+        _log.warning("scrub_waits")
 
 
 def _forget(rt: Runtime, db: Connection, who: SubscriberId, email_bidx: bytes) -> list[DeliveryId]:
@@ -101,9 +115,11 @@ def _forget(rt: Runtime, db: Connection, who: SubscriberId, email_bidx: bytes) -
     sign_ups.erase(db, email_bidx)
     suppression_pushes.forget(db, who)  # the provider is told nothing more about them
     theirs = [row.id for row in consultations.unassigned(db) if _is_of(rt, row, email_bidx)]
-    notices = consultations.remove(db, who, theirs)
-    erasing.cancel_notices(db, notices, rt.clock.wall())
-    mails = [mail.id for mail in dossier.mails_of(db, who, most=100_000)]
+    trials = drafts.trials_that_imitate(db, who)
+    about = [*consultations.remove(db, who, theirs), *trials]
+    erasing.cancel_notices(db, about, rt.clock.wall())
+    drafts.remove_trials(db, trials)
+    mails = [mail.id for mail in dossier.mails_of(db, who, most=100_000)] + erasing.mails_about(db, about)
     erasing.forget(db, who, rt.sealer.seal("", subscribers.email_place(who)))
     return mails
 

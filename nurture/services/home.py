@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from nurture.domain.consultation import WAITING, RequestState
 from nurture.domain.delivery import State
 from nurture.domain.timeline import ON_TIME
-from nurture.letters.source import Letter, read_letter
+from nurture.letters.source import Letter, read_stored
 from nurture.runtime import Runtime
 from nurture.sealing import Sealed
 from nurture.services import health, people, sender_domain, setup, sign_up_queue
@@ -179,7 +179,7 @@ def _gate(shut: Shut, wall: datetime) -> Need:
 
 def _letters(stored: Iterable[StoredSequence | None]) -> list[tuple[str, Letter]]:
     """Every letter, with the key of its sequence."""
-    return [(one.key, read_letter(step.file_name, step.source)) for one in stored if one is not None for step in one.steps]
+    return [(one.key, read_stored(step.file_name, step.source)) for one in stored if one is not None for step in one.steps]
 
 
 def _day(rt: Runtime, titles: Mapping[tuple[str, StepKey], str], count: int, rows: list[today.Coming]) -> Day:

@@ -47,6 +47,7 @@ def retain(rt: Runtime) -> int:
         stored_events.forget(db, rt.clock.wall() - security_events.KEPT)
         stored_changes.forget(db, rt.clock.wall() - account_changes.KEPT)
         tries.forget(db, rt.clock.wall())
+    erasure.scrub(rt)
     if deleted:
         _log.info("unconfirmed_deleted", count=deleted)
     return deleted

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, func, select, update
 
 from nurture.sealing import Place, Sealed
-from nurture.store import account_changes, desk_schema, dossier, facts, imports, schema, sign_ups, subscribers, users
+from nurture.store import account_changes, desk_schema, dossier, drafts, facts, imports, schema, sign_ups, subscribers, users
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ SEALED_FIELDS = (
     SealedField(desk_schema.notes.c.text_sealed, desk_schema.notes.c.id, dossier.note_place),
     SealedField(desk_schema.imports.c.content_sealed, desk_schema.imports.c.id, imports.content_place),
     SealedField(desk_schema.imports.c.report_sealed, desk_schema.imports.c.id, imports.report_place),
+    SealedField(desk_schema.trials.c.content_sealed, desk_schema.trials.c.id, drafts.trial_place),
 )
 """A test compares this with the schema: a column that is missing here would be lost when its key goes."""
 
