@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     DESK_SESSION = 5
     CSRF = 6
     UNDO = 7
+    DESK_DEVICE = 9
     FORM = 16
 
 

@@ -16,7 +16,7 @@ from nurture.letters.source import read_letter
 from nurture.mailers.base import Mail, MailRefused, Picture, headers
 from nurture.runtime import Runtime, shipped
 from nurture.sealing import Sealed, Unreadable
-from nurture.store import subscribers, users
+from nurture.store import account_changes, subscribers, users
 from nurture.store.claims import Claimed
 from nurture.store.sequences import StoredEdition
 from nurture.store.subjects import GONE, Found
@@ -48,7 +48,7 @@ def mail_of(
         stored = editions[row.edition]
         edition = Edition(stored.subject, stored.html, stored.text)
     else:
-        edition = own_mail(row.kind, "login-link" if row.about_kind is Subject.LOGIN_LINK else "")
+        edition = own_mail(row.kind, _own_name(row))
     _check_subject(rt, row)
     unsubscribe = None
     if row.subscriber is not None:
@@ -66,6 +66,12 @@ def mail_of(
     )  # fmt: skip
 
 
+def _own_name(row: Claimed) -> str:
+    if row.change is not None:
+        return f"account-{row.change.what}"
+    return "login-link" if row.about_kind is Subject.LOGIN_LINK else ""
+
+
 def with_subject(row: Claimed, found: Found) -> Claimed:
     """The row with what it is about, if that is still there."""
     if row.about is None:
@@ -73,7 +79,8 @@ def with_subject(row: Claimed, found: Found) -> Claimed:
     kind = found.kind_of(row.about, row.about_kind)
     login = found.links.get(row.about) if kind is Subject.LOGIN_LINK else None
     trial = found.tests.get(row.about) if kind is Subject.TEST_EMAIL else None
-    return replace(row, about_kind=kind, login=login, trial=trial)
+    change = found.changes.get(row.about) if kind is Subject.ACCOUNT_CHANGE else None
+    return replace(row, about_kind=kind, login=login, trial=trial, change=change)
 
 
 def _check_subject(rt: Runtime, row: Claimed) -> None:
@@ -93,6 +100,8 @@ def _recipient(rt: Runtime, row: Claimed) -> str:
         return rt.sealer.open(row.login.email, users.place("email", row.login.user))
     if row.trial is not None and row.trial.email is not None:
         return rt.sealer.open(row.trial.email, users.place("email", row.trial.user))
+    if row.change is not None and row.about is not None:
+        return rt.sealer.open(row.change.email, account_changes.email_place(row.about))
     return rt.settings.notices_to
 
 
@@ -110,6 +119,8 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
         reader = about_reader(rt, row.subscriber, name, row.confirmed, row.time_zone)
     if row.login is not None and row.about is not None:
         links["desk"] = f"{base}/desk/login/{rt.tokens.mint(Purpose.DESK_LOGIN, row.about, row.login.expires)}"
+    elif row.change is not None:
+        links["desk"] = f"{base}/desk/login"
     elif row.about is not None:
         links["desk"] = f"{base}/desk/consultations/{row.about}"
     return {**rt.constant, "reader": reader, "links": links}

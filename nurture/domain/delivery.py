@@ -20,6 +20,7 @@ class Subject(StrEnum):
     CONSULTATION = "consultation"
     LOGIN_LINK = "login_link"
     TEST_EMAIL = "test_email"
+    ACCOUNT_CHANGE = "account_change"
 
 
 class State(StrEnum):

@@ -9,7 +9,7 @@ from nurture import log
 from nurture.app import create_app
 from nurture.domain.user import Role
 from nurture.runtime import Runtime
-from nurture.services import access, accounts
+from nurture.services import access, accounts, security_events
 from nurture.services.accounts import AccountRefused
 from nurture.services.addresses import parse_address
 from tests.clocks import ManualClock
@@ -22,7 +22,7 @@ def first_proof(client: FlaskClient, email: str, password: str = PASSWORD) -> in
 
 
 def kinds(rt: Runtime) -> list[str]:
-    return [kind for _, kind, _ in accounts.happened(rt)]
+    return [event.kind for event in security_events.happened(rt)]
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ from nurture.domain.user import Need
 from nurture.services import access
 from nurture.services.access import LogInRefused
 from nurture.services.addresses import InputRefused, parse_address
+from nurture.services.tries import TooManyTries
 from nurture.tokens import Purpose, TokenRefused
 from nurture.web.clients import client_network
-from nurture.web.desk.guard import cookie, login_form, needs_login, safe_next, see, with_session
+from nurture.web.desk.guard import client, cookie, login_form, needs_login, safe_next, see, with_device, with_session
 from nurture.web.pages import dead_link, is_cross_site, message, page, rt, takes_test_names
 
 pages = Blueprint("entry", __name__, url_prefix="/desk")
@@ -32,8 +33,8 @@ def check_password() -> Response:
     email, onward = request.form.get("email", ""), request.form.get("next", "")
     try:
         address = parse_address(email, takes_test_names())
-        entered = access.log_in(rt(), address, request.form.get("password", "")[:1000])
-    except (InputRefused, LogInRefused) as refused:
+        entered = access.log_in(rt(), address, request.form.get("password", "")[:1000], client())
+    except (InputRefused, LogInRefused, TooManyTries) as refused:
         return login_form(422, onward, str(refused), email)
     return _inside(entered, onward)
 
@@ -58,10 +59,10 @@ def check_code() -> Response:
     _own_pages_only()
     onward = safe_next(request.form.get("next", ""))
     try:
-        entered = access.second_proof(rt(), request.cookies.get(cookie(), ""), request.form.get("code", "")[:100])
-    except LogInRefused as refused:
+        entered = access.second_proof(rt(), request.cookies.get(cookie(), ""), request.form.get("code", "")[:100], client())
+    except (LogInRefused, TooManyTries) as refused:
         return page("desk/code.html", 422, onward=onward, error=str(refused))
-    return with_session(see(onward), entered.token)
+    return with_device(with_session(see(onward), entered.token), entered.device)
 
 
 @pages.post("/login/mail")
@@ -94,7 +95,7 @@ def use_link(token: str) -> Response:
     """Use the link up and open a session."""
     _own_pages_only()
     try:
-        entered = access.log_in_by_link(rt(), token)
+        entered = access.log_in_by_link(rt(), token, client())
     except TokenRefused:
         return dead_link()
     return _inside(entered, "")
@@ -113,8 +114,8 @@ def prove_now() -> Response:
     """Check it, and go on."""
     onward = safe_next(request.form.get("next", ""))
     try:
-        access.prove(rt(), g.here, request.form.get("password", "")[:1000])
-    except LogInRefused as refused:
+        access.prove(rt(), g.here, request.form.get("password", "")[:1000], client())
+    except (LogInRefused, TooManyTries) as refused:
         return page("desk/prove.html", 422, onward=onward, error=str(refused))
     return see(onward)
 
