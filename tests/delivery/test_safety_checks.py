@@ -91,9 +91,9 @@ def test_a_person_may_trust_the_new_time(rt: Runtime, clock: Settable) -> None:
 
 def test_a_process_that_starts_with_a_clock_behind_the_last_tick_says_so(rt: Runtime, clock: Settable) -> None:
     run_tick(rt)
+    sign_up(rt)
     rt.memory = Memory()
     clock.offset = timedelta(hours=-1)
-    sign_up(rt)
     assert run_tick(rt).claimed == 0
     assert shut(rt) == [Gate.CLOCK]
 
