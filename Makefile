@@ -7,7 +7,7 @@ export PYTHON
 unexport PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes, and each would compile every module anew
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools services run demo test lint types layers unit faults bench lighthouse screenshots lock clean
+.PHONY: help setup tools services run demo test lint types layers unit faults bench lighthouse screenshots audit sbom lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## /  \1\t/p' Makefile | expand -t 16
@@ -61,6 +61,15 @@ lighthouse: services ## scores of the desk's pages, and their first load; needs 
 
 screenshots: services ## pictures of every page into docs/screenshots
 	@$(BIN)/python -m tests.screenshots
+
+audit: tools ## known vulnerabilities of the dependencies; fails where no source of advisories answers
+	@.ci/audit
+
+sbom: tools ## a bill of materials of what is shipped (CycloneDX), into dist/sbom.cdx.json
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --output-format JSON --output-file dist/sbom.cdx.json
+	@echo dist/sbom.cdx.json
 
 lock: tools ## resolve the dependencies anew into the locks
 	uv=$$(grep -o '^uv==[0-9.]*' .ci/requirements.lock) && echo "$$uv" | $(RESOLVE) - -o .ci/requirements.lock

@@ -12,6 +12,7 @@ from nurture.domain.list_status import ListStatus
 from nurture.services import import_run, importing
 from nurture.services.importing import SUPPRESSED, Becomes, Choices, Draft, ImportStopped
 from nurture.services.person import parse_tag
+from nurture.services.sheets import MOST_BYTES
 
 _REASONS = [ListStatus.UNSUBSCRIBED.value, ListStatus.BOUNCED.value, ListStatus.COMPLAINED.value]
 
@@ -40,7 +41,9 @@ def import_(file: Path, left: str | None, where: str, confirmed: bool, tag: str,
     rt = runtime.build(configuration.load())
     log.quiet()
     try:
-        key = importing.keep(rt, file.read_bytes(), None)
+        with file.open("rb") as given:
+            content = given.read(MOST_BYTES + 1)  # one more is refused with a sentence
+        key = importing.keep(rt, content, None)
         guessed = importing.draft(rt, key).choices
         tag = parse_tag(tag) if tag else ""
         choices = Choices(guessed.address, guessed.name, confirmed, " ".join(where.split()), tag, None, left or guessed.left)

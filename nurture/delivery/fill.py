@@ -1,11 +1,13 @@
 """One reader's finished mail, from the row and the edition: everything personal is opened here and nowhere before."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
+from nurture.domain.consultation import LETTER_LINK_LASTS, QUESTION_LASTS
 from nurture.domain.delivery import Kind, Subject
 from nurture.domain.picture import shown_in
 from nurture.domain.subscriber import CONFIRM_WITHIN
@@ -18,6 +20,7 @@ from nurture.runtime import Runtime, shipped
 from nurture.sealing import Sealed, Unreadable
 from nurture.store import account_changes, subscribers, users
 from nurture.store.claims import Claimed
+from nurture.store.drafts import Trial, trial_place
 from nurture.store.sequences import StoredEdition
 from nurture.store.subjects import GONE, Found
 from nurture.tokens import Purpose
@@ -32,6 +35,13 @@ def own_mail(kind: Kind, name: str = "") -> Edition:
     """The edition of a mail that is no letter: templates/mail/<name or kind>.md, compiled like one."""
     name = f"{name or kind.value.replace('_', '-')}.md"
     return compile_letter(read_letter(name, (shipped("mail") / name).read_text("utf-8")), kind)
+
+
+def own_name(kind: Kind, about: Subject | None) -> str:
+    """The name of a mail that is no letter, where its kind does not say it."""
+    if about is Subject.LOGIN_LINK:
+        return "login-link"
+    return "consultation-question" if kind is Kind.ALREADY_SUBSCRIBED and about is Subject.CONSULTATION else ""
 
 
 def mail_of(
@@ -53,10 +63,7 @@ def mail_of(
     unsubscribe = None
     if row.subscriber is not None:
         unsubscribe = f"{rt.settings.base_url}/unsubscribe/{rt.tokens.mint(Purpose.UNSUBSCRIBE, row.subscriber)}"
-    if row.trial is not None:
-        content = Content(row.trial.subject, row.trial.html, row.trial.text)
-    else:
-        content = fill(edition, values(rt, row, unsubscribe or ""))
+    content = _content_of(rt, row.trial) if row.trial is not None else fill(edition, values(rt, row, unsubscribe or ""))
     to = _recipient(rt, row)
     sender = rt.plain_sender if row.plain_sender else rt.sender
     return Mail(
@@ -69,7 +76,22 @@ def mail_of(
 def _own_name(row: Claimed) -> str:
     if row.change is not None:
         return f"account-{row.change.what}"
-    return "login-link" if row.about_kind is Subject.LOGIN_LINK else ""
+    return own_name(row.kind, row.about_kind)
+
+
+def _content_of(rt: Runtime, trial: Trial) -> Content:
+    """What a test mail says. Raises Unreadable."""
+    if trial.content is None:  # an older version left it as it was
+        return Content(*trial.plain)
+    return Content(**json.loads(rt.sealer.open(trial.content, trial_place(trial.id))))
+
+
+def page_of(rt: Runtime, trial: Trial) -> str:
+    """The HTML of a test mail, to see which pictures it shows; empty if it cannot be opened, which `mail_of` says."""
+    try:
+        return _content_of(rt, trial).html
+    except Unreadable:
+        return ""
 
 
 def with_subject(row: Claimed, found: Found) -> Claimed:
@@ -111,18 +133,20 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
     links = public_links(base) | {"unsubscribe": unsubscribe, "confirm": "", "desk": ""}
     reader = {"first_name": "", "signed_up_on": ""}
     if row.subscriber is not None:
-        links["consultation"] += "?t=" + rt.tokens.mint(Purpose.CONSULTATION, row.subscriber)
+        expires = rt.clock.wall() + LETTER_LINK_LASTS
+        links["consultation"] += "?t=" + rt.tokens.mint(Purpose.LETTER_CONSULTATION, row.id, expires)
         name = row.first_name
         if row.kind is Kind.CONFIRMATION:
             name = None
-            links["confirm"] = (
-                f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.subscriber, rt.clock.wall() + CONFIRM_WITHIN)}"
-            )
+            links["confirm"] = f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.id, rt.clock.wall() + CONFIRM_WITHIN)}"
         reader = about_reader(rt, row.subscriber, name, row.confirmed, row.time_zone)
     if row.login is not None and row.about is not None:
         links["desk"] = f"{base}/desk/login/{rt.tokens.mint(Purpose.DESK_LOGIN, row.about, row.login.expires)}"
     elif row.change is not None:
         links["desk"] = f"{base}/desk/login"
+    elif row.about is not None and row.subscriber is not None:
+        token = rt.tokens.mint(Purpose.CONFIRM_CONSULTATION, row.about, rt.clock.wall() + QUESTION_LASTS)
+        links["confirm"] = f"{base}/consultation/confirm/{token}"
     elif row.about is not None:
         links["desk"] = f"{base}/desk/consultations/{row.about}"
     return {**rt.constant, "reader": reader, "links": links}

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from nurture import crash, log
 from nurture.delivery import album
-from nurture.delivery.fill import UNFIT, mail_of, with_subject
+from nurture.delivery.fill import UNFIT, mail_of, page_of, with_subject
 from nurture.delivery.late import sort_out
 from nurture.delivery.settle import Request
 from nurture.domain.delivery import Kind
@@ -55,7 +55,8 @@ def load_batch(rt: Runtime, batch: BatchId) -> Batch:
         rows, lease = claims.read_batch(db, batch), claims.lease_of(db, batch)
         editions = sequences.read_editions(db, {row.edition for row in rows if row.edition})
         found = subjects.find(db, {row.about for row in rows if row.about}, rt.clock.wall())
-        pictures = album.shown(rt, db, [*(one.html for one in editions.values()), *(one.html for one in found.tests.values())])
+        pages = [*(one.html for one in editions.values()), *(page_of(rt, one) for one in found.tests.values())]
+        pictures = album.shown(rt, db, pages)
     rows = [with_subject(row, found) for row in rows]
     left = (lease - rt.clock.wall()) if lease else rt.patience.lease
     leased = rt.clock.boot_seconds() - (rt.patience.lease - left).total_seconds()

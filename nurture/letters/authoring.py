@@ -13,7 +13,7 @@ from nurture.characters import code_point, unusable_character
 from nurture.domain.picture import SCHEME
 from nurture.letters.gate import Finding
 from nurture.letters.rewriting import changed_fact, lines_of
-from nurture.letters.source import REVIEW_EVERY, Letter, LetterRefused, read_letter
+from nurture.letters.source import REVIEW_EVERY, Letter, LetterRefused, read_letter, read_stored, readable_lines
 
 _FENCE = "---"
 
@@ -40,7 +40,9 @@ def composed(file_name: str, text: str, parts: Parts) -> str:
     """
     if not parts.subject.strip():
         raise LetterRefused(file_name, "A letter needs a subject line before it can be saved.")
-    old = read_letter(file_name, text)
+    old = read_stored(file_name, text)
+    if old.unreadable:
+        return _written_anew(file_name, text, parts)
     ending = "\r\n" if "\r\n" in text else "\n"
     lines = lines_of(text)
     end = _end_of_head(lines)
@@ -55,6 +57,16 @@ def composed(file_name: str, text: str, parts: Parts) -> str:
     else:
         lines = [*head, *lines[end:]]
     return _read_back(file_name, "".join(lines), Parts(_one_line(parts.subject), _one_line(parts.preheader), body))
+
+
+def _written_anew(file_name: str, text: str, parts: Parts) -> str:
+    """A file for `parts` in the place of one that cannot be read; the lines of its front matter that can be read stay."""
+    head = [f"{name}: {as_yaml(_shown(file_name, name, line))}\n" for name, line in
+            (("subject", _one_line(parts.subject)), ("preheader", _one_line(parts.preheader))) if line]  # fmt: skip
+    body = _kept(file_name, parts.body.replace("\r\n", "\n"))
+    body += "\n" if body and not body.endswith("\n") else ""
+    written = "".join(["---\n", *head, *readable_lines(file_name, text), "---\n", body])
+    return _read_back(file_name, written, Parts(_one_line(parts.subject), _one_line(parts.preheader), body))
 
 
 def as_yaml(line: str) -> str:

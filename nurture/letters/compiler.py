@@ -18,13 +18,21 @@ from markupsafe import Markup
 from nurture.domain.delivery import Kind
 from nurture.domain.picture import Pictures
 from nurture.letters import dialect, layout, pictures
-from nurture.letters.source import Letter, LetterRefused
+from nurture.letters.source import Letter, LetterRefused, no_source
 
 NO_PICTURES: Pictures = MappingProxyType({})
 
 
+MOST_CHARACTERS = 100_000
+"""Of a letter's file; twenty times as many as a long letter has."""
+
+
 class PictureMisplaced(LetterRefused):
     """A letter shows a picture that it cannot show, or not like this."""
+
+
+class SourceMissing(LetterRefused):
+    """A letter names a source that is neither in the registry nor in its own list."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +119,11 @@ def compile_letter(letter: Letter, kind: Kind = Kind.LETTER, known: Pictures = N
 
     Raises LetterRefused(where, advice).
     """
+    _check_size(letter)
     dialect.check(letter.subject, letter.file_name)
     dialect.check(letter.preheader, letter.file_name)
     dialect.check(letter.body, letter.file_name, letter.body_line, macros=True)
+    _check_sources(letter)
     if "\n" in letter.subject or "\r" in letter.subject:
         raise LetterRefused(letter.file_name, "The subject must be one line.")
     tokens = _Tokens({source.id: source.number for source in letter.sources})
@@ -148,24 +158,49 @@ def compile_letter(letter: Letter, kind: Kind = Kind.LETTER, known: Pictures = N
 
 def compile_page(letter: Letter, known: Pictures = NO_PICTURES) -> str:
     """The text of a letter as HTML for a page of the site: a template like an edition's, without a mail's frame."""
+    _check_size(letter)
     dialect.check(letter.body, letter.file_name, letter.body_line, macros=True)
+    _check_sources(letter)
     tokens = _Tokens({source.id: source.number for source in letter.sources})
     body = tokens.hide_all(letter.body)
     parsed = _parsed(body, tokens, letter, known)
     return tokens.restore(layout.to_html(parsed), _given(body, tokens), letter.file_name)
 
 
+def _check_size(letter: Letter) -> None:
+    """Refuse what cannot be read, or would take long to read."""
+    if letter.unreadable:
+        raise LetterRefused(letter.file_name, letter.unreadable)
+    if len(letter.text) > MOST_CHARACTERS:
+        raise LetterRefused(
+            letter.file_name,
+            f"The letter is {len(letter.text):,} characters long; at most {MOST_CHARACTERS:,} can be shown. Shorten it.",
+        )
+
+
+def _check_sources(letter: Letter) -> None:
+    if letter.unknown_sources:
+        raise SourceMissing(letter.file_name, no_source(letter.unknown_sources[0]))
+    known = {source.id for source in letter.sources}
+    for name, line in dialect.cited(letter.body):
+        if name not in known:
+            raise SourceMissing(f"{letter.file_name}, line {letter.body_line + line - 1}", no_source(name))
+
+
 def _parsed(body: str, tokens: _Tokens, letter: Letter, known: Pictures) -> list[Token]:
-    parsed = layout.parse(body, tokens.blocks)
-    _check_blocks(parsed, tokens.blocks, letter)
-    _check_pictures(parsed, tokens, letter, known)
+    try:
+        parsed = layout.parse(body, tokens.blocks)
+        _check_blocks(parsed, tokens.blocks, letter)
+        _check_pictures(parsed, tokens, letter, known)
+    except layout.TooDeep as deep:
+        raise LetterRefused(letter.file_name, str(deep)) from None
     return layout.with_pictures(parsed, known)
 
 
 def _check_pictures(parsed: list[Token], tokens: _Tokens, letter: Letter, known: Pictures) -> None:
     """Each picture must be one of ours, with words that stand for it, and on a line of its own."""
     for block in tokens.blocks.values():
-        if isinstance(block, layout.Aside) and any(pictures.placed(layout.parse(block.markdown))):
+        if isinstance(block, layout.Aside) and any(pictures.placed(layout.parse(block.markdown))):  # raises TooDeep, too
             raise PictureMisplaced(letter.file_name, "A box cannot hold a picture. Put it on a line of its own.")
     for wrong in pictures.troubles(pictures.placed(parsed), known):
         words = tokens.as_written(wrong.words)

@@ -67,6 +67,13 @@ def _environment(autoescape: bool) -> ImmutableSandboxedEnvironment:
     return environment
 
 
+MOST_LEVELS = 40
+"""Of parts in curly brackets within one another. Python, which they become, ends at 100 levels of `if` and 200 of brackets."""
+_MOST_BRACKETS = 20
+_MOST_WORDS = 200
+"""Of one part: names, texts and signs. Jinja reads them by calling itself, and Python ends at 1,000 calls."""
+
+
 HTML, PLAIN = _environment(True), _environment(False)
 """Two escapings: HTML parts escape values, subject and text do not (their values are cleaned in filling)."""
 
@@ -90,12 +97,41 @@ def render(source: str, html: bool, values: Mapping[str, Mapping[str, str]]) -> 
     return "".join(found.root_render_func(found.environment.context_class(found.environment, {**values}, None, {})))
 
 
-def _walk(node: nodes.Node, line: int) -> Iterator[tuple[nodes.Node, nodes.Node, int]]:
-    """Every node below one, with its parent and its line; a few kinds have no line and stand where their parts do."""
+def parse(source: str) -> nodes.Template:
+    """A template as a tree that is shallow enough for whatever is done with it. Raises TemplateSyntaxError."""
+    _check_words(source)
+    try:
+        tree = PLAIN.parse(source)
+    except (RecursionError, ValueError):  # ValueError: a number of thousands of digits
+        raise TemplateSyntaxError("it is far too long", 1) from None
+    for _, _, line, level in _walk(tree, 1):
+        if level > MOST_LEVELS:
+            raise TemplateSyntaxError(f"it is more than {MOST_LEVELS} levels deep; write one part after another", line)
+    return tree
+
+
+def _check_words(source: str) -> None:
+    """Raise TemplateSyntaxError where one part in curly brackets is too long, or too deep in brackets, to be read at all."""
+    words = brackets = 0
+    for line, kind, value in PLAIN.lex(source):
+        if kind in ("variable_begin", "block_begin"):
+            words = brackets = 0
+        elif kind not in ("data", "whitespace"):
+            words += 1
+            brackets += (value in ("(", "[", "{")) - (value in (")", "]", "}"))
+        if words > _MOST_WORDS or brackets > _MOST_BRACKETS:
+            raise TemplateSyntaxError("it is far too long", line)
+
+
+def _walk(node: nodes.Node, line: int, level: int = 0) -> Iterator[tuple[nodes.Node, nodes.Node, int, int]]:
+    """Every node below one, with its parent, its line, and how deep it lies; a few kinds have no line and stand where their
+    parts do. What lies deeper than MOST_LEVELS is left out.
+    """
     for child in node.iter_child_nodes():
         here = child.lineno or next((inner.lineno for inner in child.find_all(nodes.Node) if inner.lineno), line)
-        yield node, child, here
-        yield from _walk(child, here)
+        yield node, child, here, level
+        if level <= MOST_LEVELS:
+            yield from _walk(child, here, level + 1)
 
 
 def _known(group: str, names: Mapping[str, frozenset[str]]) -> str:
@@ -156,9 +192,16 @@ def holes_of(letter: Letter, known: Known) -> list[Hole]:
     found = [
         Hole(part, line + first - 1, group, name)
         for part, source, first in parts
-        for group, name, line in _holes(PLAIN.parse(source), known, 1)
+        for group, name, line in _holes(parse(source), known, 1)
     ]
     return list(dict.fromkeys(found))
+
+
+def cited(source: str) -> Iterator[tuple[str, int]]:
+    """What a checked text cites, each with its line."""
+    for _, node, line, _ in _walk(parse(source), 1):
+        if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name == "cite":
+            yield from ((_given(name), line) for name in node.args)
 
 
 def _holes(node: nodes.Node, known: Known, line: int) -> Iterator[tuple[str, str, int]]:
@@ -196,7 +239,7 @@ class Macro:
 
 def macro(piece: str) -> Macro | None:
     """The macro a checked `{{ }}` calls; None if it calls none."""
-    for call in PLAIN.parse(piece).find_all(nodes.Call):
+    for call in parse(piece).find_all(nodes.Call):
         if isinstance(call.node, nodes.Name):
             return Macro(call.node.name, tuple(_given(arg) for arg in call.args))
     return None
@@ -241,14 +284,12 @@ def check(
     `macros`: whether it may call MACROS; `names`: what it may ask for.
     """
     try:
-        tree = PLAIN.parse(source)
+        tree = parse(source)
     except TemplateSyntaxError as error:
         place = f"{file_name}, line {error.lineno + first_line - 1}"
         why = str(error.message).replace("Jinja was looking for the following tags", "Expected is one of").rstrip(".")
         raise LetterRefused(place, f"A part in curly brackets cannot be read: {why}.") from None
-    except (RecursionError, ValueError):
-        raise LetterRefused(file_name, "A part in curly brackets is far too long.") from None
-    for parent, node, line in _walk(tree, 1):
+    for parent, node, line, _ in _walk(tree, 1):
         where = f"{file_name}, line {line + first_line - 1}"
         if isinstance(node, nodes.Call):
             _check_macro(node, parent, where, macros)

@@ -7,16 +7,25 @@ not plainly a picture and nothing else is decoded and written anew.
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
+from math import ceil
+from threading import Lock
 
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from nurture.domain.picture import MOST_BYTES
 from nurture.words import NurtureError
 
 MOST_READ = 15_000_000
 """Bytes of a file that is taken at all."""
-_MOST_PIXELS = 50_000_000
-"""What the best telephones take; a small file may claim to be far larger."""
+_MOST_SIDE = 16_000
+_MOST_PIXELS = {"png": 24_000_000, "jpeg": 50_000_000}
+"""A PNG is decoded whole, 4 bytes a pixel; of a JPEG no more than is needed, so that the best telephones' will do."""
+_MOST_PIXELS_IN_PASSES = 13_000_000
+"""Of a JPEG that comes in several passes (progressive): all its coefficients are kept meanwhile, up to 8 bytes a pixel."""
+_MOST_TEXT = 4_000_000
+"""Bytes of the texts within a PNG, unpacked; they are thrown away."""
+_STRIP = 64
+"""Rows, as written, that are brought on paper together."""
 _QUALITIES = (85, 75, 65, 55)
 _SMALLER = 0.75
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
@@ -26,6 +35,9 @@ _JPEG_SEGMENTS = {0xC0, 0xC1, 0xC2, 0xC4, 0xDA, 0xDB, 0xDD}
 _JFIF = b"JFIF\0"
 
 Image.MAX_IMAGE_PIXELS = None  # ours is checked before anything is decoded; the library's would only warn
+PngImagePlugin.MAX_TEXT_MEMORY = _MOST_TEXT
+_one_at_a_time = Lock()
+"""What a picture takes in memory is taken once in a process, however many people send one at the same moment."""
 
 
 class PictureRefused(NurtureError):
@@ -67,43 +79,101 @@ def develop(content: bytes, room: Room = IN_A_LETTER) -> Developed:
         raise PictureRefused(f"is {len(content) // 1_000_000} MB large; at most {MOST_READ // 1_000_000} MB can be read")
     if subtype is None:
         raise PictureRefused("is no PNG or JPEG picture")
-    try:
-        with Image.open(BytesIO(content), formats=[subtype]) as opened:
-            width, height = opened.size
-            if width * height > _MOST_PIXELS:
-                raise PictureRefused(
-                    f"has {width * height // 1_000_000} million pixels; at most {_MOST_PIXELS // 1_000_000} million can be read"
-                )
-            if subtype == "jpeg":
-                opened.draft("RGB", (2 * room.width, 2 * room.height))  # decodes no more than is needed
-            opened.load()
-            is_fit = len(content) <= room.bytes and width <= room.width and height <= room.height
-            if is_fit and opened.mode in ("1", "L", "P", "RGB") and _is_plain(content, subtype):
-                return Developed(content, subtype, width, height)
-            return _written(_on_paper(opened, room), subtype, room.bytes)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError):
-        raise PictureRefused("is broken: it begins like a picture and cannot be read to its end") from None
+    with _one_at_a_time:
+        try:
+            return _developed(content, subtype, room)
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError):
+            raise PictureRefused("is broken: it begins like a picture and cannot be read to its end") from None
+
+
+def _developed(content: bytes, subtype: str, room: Room) -> Developed:
+    with Image.open(BytesIO(content), formats=[subtype]) as opened:
+        width, height = opened.size
+        _check_size(width, height, subtype, in_passes=subtype == "jpeg" and _is_in_passes(content))
+        if subtype == "jpeg":
+            by = max(1.0, max(width, height) / max(room.width, room.height))
+            opened.draft("RGB", (ceil(width / by), ceil(height / by)))  # decodes no more than is needed
+        opened.load()
+        is_fit = len(content) <= room.bytes and width <= room.width and height <= room.height
+        if is_fit and opened.mode in ("1", "L", "P", "RGB") and _is_plain(content, subtype):
+            return Developed(content, subtype, width, height)
+        return _written(_on_paper(opened, room), subtype, room.bytes)
+
+
+def _check_size(width: int, height: int, subtype: str, in_passes: bool) -> None:
+    """Raise PictureRefused for what would take more memory than a picture may."""
+    if max(width, height) > _MOST_SIDE:
+        raise PictureRefused(f"is {width:,} by {height:,} pixels large; no side may be longer than {_MOST_SIDE:,}")
+    most = _MOST_PIXELS_IN_PASSES if in_passes else _MOST_PIXELS[subtype]
+    if width * height > most:
+        kind = "PNG" if subtype == "png" else "progressive JPEG" if in_passes else "JPEG"
+        raise PictureRefused(
+            f"has {width * height / 1_000_000:.0f} million pixels; of a {kind} at most {most // 1_000_000} million can be read"
+        )
+
+
+def _is_in_passes(content: bytes) -> bool:
+    """Whether a JPEG is decoded from several scans: its first does not hold all (ITU-T T.81, sections B.2.2 and B.2.3)."""
+    at, components = 2, 0
+    while at + 4 <= len(content) and content[at] == 0xFF:
+        marker, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4])
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and at + 9 < len(content):
+            components = content[at + 9]
+            if marker not in (0xC0, 0xC1):
+                return True
+        if marker == 0xDA:
+            return at + 4 >= len(content) or content[at + 4] != components
+        at += 2 + length
+    return True
 
 
 def _on_paper(opened: Image.Image, room: Room) -> Image.Image:
     """Upright, in the colours of the web, without anything transparent, and no larger than it must be."""
+    shown = _reduced(opened, 2 * max(room.width, room.height))
     profile = opened.info.get("icc_profile")
-    shown = ImageOps.exif_transpose(opened)
-    if profile and shown.mode in ("RGB", "CMYK", "L"):
+    if shown.mode == "CMYK" and not profile:
+        shown = shown.convert("RGB")
+    shown.thumbnail((max(room.width, room.height),) * 2, Image.Resampling.LANCZOS)
+    shown.info = {name: value for name, value in opened.info.items() if name != "transparency"}  # how it was held is in there
+    shown = ImageOps.exif_transpose(shown)
+    if profile:
         with suppress(ImageCms.PyCMSError):  # a profile nobody can read: the colours as they are
             shown = ImageCms.profileToProfile(  # type: ignore[assignment]
                 shown, ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
             )
-    if shown.mode.startswith("I"):  # grey in 16 bits
-        shown = shown.point(lambda value: value / 256).convert("L")
-    if shown.has_transparency_data:
-        over = shown.convert("RGBA")
-        shown = Image.new("RGB", over.size, "white")
-        shown.paste(over, mask=over.getchannel("A"))
-    shown = shown.convert("L" if shown.mode in ("1", "L") else "RGB")
+    shown = shown.convert("L" if shown.mode == "L" else "RGB")
     shown.thumbnail((room.width, room.height), Image.Resampling.LANCZOS)
     shown.info.clear()
     return shown
+
+
+def _reduced(opened: Image.Image, most: int) -> Image.Image:
+    """The picture in 8 bits on white paper, smaller by a whole factor where its longer side has more than `most` pixels.
+
+    In strips: at no time is there a second copy of all its pixels.
+    """
+    width, height = opened.size
+    factor = max(1, -(-max(width, height) // most))
+    first = _strip_on_paper(opened.crop((0, 0, width, 1)))
+    whole = Image.new(first.mode, (ceil(width / factor), ceil(height / factor)))
+    for top in range(0, height, _STRIP * factor):
+        strip = _strip_on_paper(opened.crop((0, top, width, min(height, top + _STRIP * factor))))
+        whole.paste(strip.reduce(factor) if factor > 1 else strip, (0, top // factor))
+    return whole
+
+
+def _strip_on_paper(strip: Image.Image) -> Image.Image:
+    if strip.mode.startswith("I"):  # grey in 16 bits
+        return strip.point(lambda value: value / 256).convert("L")
+    if strip.has_transparency_data:
+        over = strip.convert("RGBA")
+        paper = Image.new("RGB", over.size, "white")
+        paper.paste(over, mask=over.getchannel("A"))
+        return paper
+    return strip if strip.mode == "CMYK" else strip.convert("L" if strip.mode in ("1", "L") else "RGB")
 
 
 def _written(shown: Image.Image, subtype: str, most: int) -> Developed:

@@ -1,14 +1,13 @@
 """Markdown → HTML and plain text, and the frame around both. Runs once per edition, on trusted templates."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 import css_inline
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -17,6 +16,7 @@ from markupsafe import Markup
 from nurture import resources
 from nurture.domain.picture import SCHEME, Pictures, content_id
 from nurture.letters import pictures
+from nurture.letters.bounded_yaml import read_yaml
 
 MOST_OCTETS = 900
 """Longest line of a part: RFC 5322 section 2.1.1 allows 998 octets; values filled in later need room."""
@@ -36,7 +36,7 @@ def _frames() -> Environment:
 @cache
 def crisis_lines() -> list[dict[str, Any]]:
     """Whom to call, by country: templates/letters/crisis-lines.yaml."""
-    found: list[dict[str, Any]] = yaml.safe_load((resources.TEMPLATES / "letters" / "crisis-lines.yaml").read_text("utf-8"))
+    found: list[dict[str, Any]] = read_yaml((resources.TEMPLATES / "letters" / "crisis-lines.yaml").read_text("utf-8"))
     return found
 
 
@@ -75,14 +75,40 @@ Block = Button | Crisis | Aside | Shown
 
 BLOCK = "letter_block"
 """The type of such a token; its meta holds the block."""
+MOST_LEVELS = 20
+"""Of bold, italic, links and pictures within one another; whatever walks over the page later calls itself once a level."""
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 _MARKDOWN.add_render_rule(BLOCK, lambda _, tokens, at, *__: _block_html(tokens[at].meta["block"]))
 
 
+class TooDeep(Exception):
+    """Bold, italic, links or pictures stand too deep within one another; the message says what to do."""
+
+    def __init__(self) -> None:
+        """Says it in plain words."""
+        super().__init__(
+            f"Bold, italic, links or pictures stand more than {MOST_LEVELS} deep within one another. Take some signs out."
+        )
+
+
+def _check_levels(tokens: Iterable[Token], level: int = 0) -> None:
+    for token in tokens:
+        here = level + (token.level if token.type != "inline" else 0)
+        if here > MOST_LEVELS:
+            raise TooDeep
+        _check_levels(token.children or (), here + (token.type == "image"))
+
+
 def parse(markdown: str, blocks: Mapping[str, Block] = MappingProxyType({})) -> list[Token]:
-    """Markdown (CommonMark, no raw HTML) as tokens; a paragraph that is the name of a block becomes it."""
+    """Markdown (CommonMark, no raw HTML) as tokens; a paragraph that is the name of a block becomes it. Raises TooDeep."""
     tokens: list[Token] = []
-    for token in _MARKDOWN.parse(markdown):
+    try:
+        found = _MARKDOWN.parse(markdown)
+        for token in found:
+            _check_levels(token.children or ())
+    except RecursionError:  # pictures within the words of pictures
+        raise TooDeep from None
+    for token in found:
         opened = tokens[-2:]
         if token.type == "paragraph_close" and (block := blocks.get(opened[1].content.strip())):
             tokens[-2:] = [Token(BLOCK, "", 0, map=opened[0].map, level=opened[0].level, block=True, meta={"block": block})]

@@ -15,6 +15,8 @@ _PAPER = "#f1eee4"
 _NIGHT = "#28312f"
 """The lightest ground of the dark letter (templates/mail/layout.html)."""
 _LOGO_BYTES = 40 * 1024
+_LOGO_SIDE = 4_000
+"""Pixels of a side: a small file may unpack to a picture that no reader's telephone can hold."""
 _LOGO_WIDTH, _LOGO_HEIGHT = 240, 56
 
 
@@ -114,6 +116,8 @@ def as_logo(content: bytes) -> Logo:
     subtype, size = ("png", _png_size(content)) if content.startswith(b"\x89PNG\r\n\x1a\n") else ("jpeg", _jpeg_size(content))
     if size is None or not all(size):
         raise PracticeRefused("is no PNG or JPEG picture")
+    if max(size) > _LOGO_SIDE:
+        raise PracticeRefused(f"is {size[0]:,} by {size[1]:,} pixels large; no side may be longer than {_LOGO_SIDE:,}")
     scale = min(1.0, _LOGO_WIDTH / size[0], _LOGO_HEIGHT / size[1])
     return Logo(content, subtype, max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
 

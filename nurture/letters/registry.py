@@ -7,9 +7,8 @@ from datetime import date
 from functools import cache
 from typing import Any
 
-import yaml
-
 from nurture import resources
+from nurture.letters.bounded_yaml import YamlRefused, read_yaml
 from nurture.words import NurtureError
 
 SOURCES = resources.TEMPLATES / "letters" / "sources.yaml"
@@ -96,11 +95,11 @@ def read_registry(text: str, where: str = SOURCES.name) -> dict[str, Work]:
 
 def _entries(text: str, where: str) -> list[Any]:
     try:
-        found = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-02-30
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise RegistryRefused(f"{where}{line}: this cannot be read. Put text with a colon in it into quotes.") from None
+        found = read_yaml(text)
+    except YamlRefused as refused:
+        said = str(refused)
+        line = f", line {refused.line}" if refused.line else ""
+        raise RegistryRefused(f"{where}{line}: {said[0].lower()}{said[1:]}") from None
     if found is not None and not isinstance(found, list):
         raise RegistryRefused(f"{where}: expected a list of sources, each beginning with `- id:`.")
     return found or []

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from difflib import get_close_matches
@@ -9,13 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nurture.characters import code_point, unusable_character
 from nurture.domain.delivery import InDoubt
 from nurture.domain.sequence import Step, WaitRefused, parse_late, parse_wait, read_step
 from nurture.domain.timeline import Quiet, Rules, Window
 from nurture.letters import registry
+from nurture.letters.bounded_yaml import YamlRefused, read_yaml
 from nurture.letters.folder import LetterRefused as LetterRefused
 from nurture.letters.folder import parts_of
 from nurture.words import StepKey
@@ -23,6 +23,8 @@ from nurture.words import StepKey
 SEQUENCE_FILE = "sequence.yaml"
 REVIEW_EVERY = timedelta(days=180)
 _FENCE = "---\n"
+_MOST_BYTES = 1_000_000
+"""Of a file that is read at all."""
 _LETTER_FILE = re.compile(r"[0-9].*-.*\.md", re.DOTALL)
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -72,6 +74,10 @@ class Letter:
     review_by: date | None = None
     """The day on which its facts must have been looked at again: REVIEW_EVERY after they were."""
     waivers: tuple[Waiver, ...] = ()
+    unknown_sources: tuple[str, ...] = ()
+    """Ids under `sources` that the registry does not have. A letter with one opens, and is not published."""
+    unreadable: str = ""
+    """Why its file cannot be read; what else is said of it is then what could be made out."""
 
     @property
     def key(self) -> StepKey:
@@ -106,17 +112,12 @@ class SequenceFile:
     """What happens to a letter of which nobody can say whether it left."""
 
 
-_UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError)
-"""What the YAML reader raises: 2026-02-30 is a ValueError, `!!bool x` a KeyError, `!!timestamp x` an AttributeError."""
-
-
 def _mapping(text: str, where: str, first_line: int = 1) -> Mapping[str, Any]:
     try:
-        found = yaml.safe_load(text)
-    except _UNREADABLE as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + first_line}" if mark else ""
-        raise LetterRefused(where + line, "This part cannot be read. Put text with a colon in it into quotes.") from None
+        found = read_yaml(text)
+    except YamlRefused as refused:
+        line = f", line {refused.line + first_line - 1}" if refused.line else ""
+        raise LetterRefused(where + line, str(refused)) from None
     if not isinstance(found, dict):
         raise LetterRefused(where, "Expected lines of the form `name: value`.")
     return found
@@ -150,10 +151,44 @@ def read_letter(file_name: str, text: str) -> Letter:
     review_by = found.get("review-by")
     if review_by is not None and type(review_by) is not date:
         raise LetterRefused(file_name, "`review-by` is a date such as 2027-05-22, without quotes.")
+    sources, unknown = _sources(found, body, file_name)
     return Letter(
-        file_name, text, subject, _words(found, "preheader", file_name), wait, if_late, _sources(found, body, file_name), body,
-        head.count("\n") + 3, _words(found, "reviewed-by", file_name), review_by, _waivers(found, file_name),
+        file_name, text, subject, _words(found, "preheader", file_name), wait, if_late, sources, body,
+        head.count("\n") + 3, _words(found, "reviewed-by", file_name), review_by, _waivers(found, file_name), unknown,
     )  # fmt: skip
+
+
+def read_stored(file_name: str, text: str) -> Letter:
+    """A letter that is in the database already, whatever its file says: at worst it is `unreadable`. Raises nothing."""
+    try:
+        return read_letter(file_name, text)
+    except LetterRefused as refused:
+        head, body = _split(text)
+        subject = next((line.partition(":")[2] for line in head.split("\n") if line.startswith("subject:")), "")
+        said = f"{refused.where.removeprefix(file_name).removeprefix(', ').capitalize()}: {refused.advice}".removeprefix(": ")
+        return Letter(
+            file_name, text, " ".join(subject.strip().strip("\"'").split()) or "(no subject)", "", "at once", "", (), body,
+            head.count("\n") + 3 if head else 1, unreadable=said,
+        )  # fmt: skip
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Front matter and body of a file that cannot be read; without front matter all of it is body."""
+    plain = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    head, fence, body = plain.removeprefix("---\n").partition("\n" + _FENCE)
+    return (head, body) if fence and plain.startswith(_FENCE) else ("", plain)
+
+
+def readable_lines(file_name: str, text: str) -> list[str]:
+    """The lines of a file's front matter that can be read, with whatever is indented below them; those of the subject and the
+    preheader left out.
+    """
+    kept = list[str]()
+    for block in re.findall(r"(?m)^(?![\"']?(?:subject|preheader)\b)[^\s#-].*\n(?:[ \t-].*\n|\n)*", _split(text)[0] + "\n"):
+        with suppress(LetterRefused):
+            read_letter(file_name, f"---\nsubject: x\n{''.join([*kept, block])}---\n")
+            kept.append(block)
+    return kept
 
 
 def _list(found: Mapping[str, Any], name: str) -> list[Any]:
@@ -164,20 +199,20 @@ def _list(found: Mapping[str, Any], name: str) -> list[Any]:
 _CITED = re.compile(r"""\bcite\(([^)]*)\)""")
 
 
-def _sources(found: Mapping[str, Any], body: str, file_name: str) -> tuple[Source, ...]:
-    """The sources the front matter lists, then those only the body cites, numbered in this order."""
+def _sources(found: Mapping[str, Any], body: str, file_name: str) -> tuple[tuple[Source, ...], tuple[str, ...]]:
+    """The sources the front matter lists, then those only the body cites, numbered in this order; and ids that it lists and
+    the registry does not have.
+    """
     works = registry.shipped()
     listed: dict[str, Source] = {}
     entries = _list(found, "sources")
     cited = [name for names in _CITED.findall(body) for name in re.findall(r"""["']([\w.-]+)["']""", names)]
     own = {str(entry.get("id")) for entry in entries if isinstance(entry, dict)}
-    for entry in entries + [name for name in dict.fromkeys(cited) if name not in entries and name not in own]:
+    unknown = tuple(entry for entry in entries if isinstance(entry, str) and entry not in works)
+    entries = [entry for entry in entries if entry not in unknown]
+    for entry in entries + [name for name in dict.fromkeys(cited) if name in works and name not in entries and name not in own]:
         number = len(listed) + 1
         if isinstance(entry, str):
-            if entry not in works:
-                close = get_close_matches(entry, works, 1)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
-                raise LetterRefused(file_name, f"There is no source {entry!r} in the registry.{hint}")
             listed[entry] = Source(number, works[entry].text, works[entry].url, entry)
         elif not isinstance(entry, dict) or not entry.get("text") or not str(entry.get("url", "")).startswith("https://"):
             raise LetterRefused(
@@ -186,7 +221,14 @@ def _sources(found: Mapping[str, Any], body: str, file_name: str) -> tuple[Sourc
         else:
             name = str(entry.get("id") or number)
             listed[name] = Source(number, str(entry["text"]).strip(), str(entry["url"]), name)
-    return tuple(listed.values())
+    return tuple(listed.values()), unknown
+
+
+def no_source(name: str) -> str:
+    """What to say of an id that the registry does not have."""
+    close = get_close_matches(name[:80], registry.shipped(), 1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"There is no source {name!r} in the registry.{hint}"
 
 
 def _waivers(found: Mapping[str, Any], file_name: str) -> tuple[Waiver, ...]:
@@ -251,6 +293,8 @@ def read_files(files: Mapping[str, str], where: str) -> tuple[SequenceFile, list
     letters = [read_letter(name, files[name]) for name in sorted(files, key=_number) if _LETTER_FILE.fullmatch(name)]
     for letter in letters:
         _check_characters(letter)
+        if letter.unknown_sources:
+            raise LetterRefused(letter.file_name, no_source(letter.unknown_sources[0]))
     if not letters:
         raise LetterRefused(where, "There is no letter here. Letters are files such as 01-history.md.")
     keys = [letter.key for letter in letters]
@@ -292,6 +336,8 @@ def _number(name: str) -> tuple[int, str]:
 
 def _text(path: Path) -> str:
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise LetterRefused(str(path), f"The file is larger than {_MOST_BYTES:,} bytes, so it is no letter. Take it away.")
         text = path.read_bytes().decode("utf-8")  # bytes: universal newlines would not round-trip
     except UnicodeDecodeError:
         raise LetterRefused(str(path), "The file is not UTF-8 text. Save it as UTF-8.") from None

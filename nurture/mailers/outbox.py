@@ -110,9 +110,13 @@ class Outbox:
         return self._read(path) if delivery.isalnum() and path.is_file() else None
 
     def forget(self, deliveries: Iterable[DeliveryId]) -> None:
-        """Delete these mails, if they are here."""
-        for delivery in deliveries:
+        """Delete these mails, if they are here, and what a process that was killed left of them."""
+        gone = set(deliveries)
+        for delivery in gone:
             (self.folder / f"{delivery}.eml").unlink(missing_ok=True)
+        for draft in self.folder.glob(".*.*") if gone else ():
+            if draft.name.split(".")[1] in gone:
+                draft.unlink(missing_ok=True)
 
     def _read(self, path: Path) -> Stored:
         raw = path.read_bytes()

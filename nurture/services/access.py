@@ -7,8 +7,9 @@ from sqlalchemy import Connection
 
 from nurture.domain.client import Client
 from nurture.domain.delivery import Kind, Subject
+from nurture.domain.limits import LOG_IN_MAIL, LOG_IN_MAIL_NETWORK
 from nurture.runtime import Runtime
-from nurture.services import tries
+from nurture.services import limits, tries
 from nurture.services.accounts import PROOF_LASTS, Account, first_owner, opened
 from nurture.services.addresses import Address
 from nurture.services.passwords import fits, hash_password, is_dated
@@ -60,17 +61,45 @@ def login_link(rt: Runtime, who: UserId | None = None, works: timedelta = LINK_W
     return f"{rt.settings.base_url}/desk/login/{rt.tokens.mint(Purpose.DESK_LOGIN, link, expires)}"
 
 
+def ask_link(rt: Runtime, address: Address, network: str | None = None) -> None:
+    """Store that somebody asked for a log-in link by mail: one row, whoever has the address. `mail_links` decides, so that
+    neither the answer nor its time says whether there is such an account. From one `network`, only some are taken.
+    """
+    with rt.database.begin() as db:
+        if limits.take(rt, db, [(LOG_IN_MAIL_NETWORK, network)], rt.clock.wall()):
+            access.add_request(db, rt.sealer.blind_index(address.canonical), rt.clock.wall())
+
+
+def mail_links(rt: Runtime) -> None:
+    """Mail log-in links to the accounts whose address somebody asked for: some at a time, and some in a day."""
+    with rt.database.read() as db:
+        if not access.has_requests(db):
+            return
+    with rt.database.begin() as db:
+        for bidx in access.take_requests(db, rt.clock.wall() - LINK_WORKS):
+            user = users.by_email(db, bidx)
+            if user is None or access.living_links(db, user.id, rt.clock.wall()) >= _MOST_LINKS:
+                continue
+            if limits.take(rt, db, [(LOG_IN_MAIL, user.id)], rt.clock.wall()):
+                _mail_link(rt, db, user.id, LINK_WORKS)
+            else:
+                note(rt, db, user.id, "link_withheld")
+
+
 def mail_link(rt: Runtime, address: Address, works: timedelta = LINK_WORKS) -> None:
-    """Mail a log-in link to the account with this address. Nobody learns whether there is one."""
+    """Mail a log-in link to the account with this address, at the wish of somebody who may manage accounts."""
     with rt.database.begin() as db:
         user = users.by_email(db, rt.sealer.blind_index(address.canonical))
-        if user is None or access.living_links(db, user.id, rt.clock.wall()) >= _MOST_LINKS:
-            return
-        link = access.add_link(db, rt.clock.wall() + works, user.id)
-        now = rt.clock.now()
-        notice = NewDelivery(Kind.NOTICE, now, about=ConsultationId(link), about_kind=Subject.LOGIN_LINK)
-        ledger.plan(db, [notice], now)
-        note(rt, db, user.id, "link_mailed")
+        if user is not None and access.living_links(db, user.id, rt.clock.wall()) < _MOST_LINKS:
+            _mail_link(rt, db, user.id, works)
+
+
+def _mail_link(rt: Runtime, db: Connection, who: UserId, works: timedelta) -> None:
+    link = access.add_link(db, rt.clock.wall() + works, who)
+    now = rt.clock.now()
+    notice = NewDelivery(Kind.NOTICE, now, about=ConsultationId(link), about_kind=Subject.LOGIN_LINK)
+    ledger.plan(db, [notice], now)
+    note(rt, db, who, "link_mailed")
 
 
 def log_in_by_link(rt: Runtime, token: str, client: Client) -> Entered:

@@ -1,5 +1,6 @@
 """The letters as somebody edits them: drafts that nobody's work is lost in, what the gate says, and publishing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import lru_cache
@@ -10,11 +11,11 @@ from nurture import log
 from nurture.domain.picture import Pictures
 from nurture.letters import authoring, gate, markup
 from nurture.letters.authoring import Fix, Parts, Piece
-from nurture.letters.compiler import PictureMisplaced, compile_letter
+from nurture.letters.compiler import MOST_CHARACTERS, PictureMisplaced, SourceMissing, compile_letter
 from nurture.letters.filling import Values
 from nurture.letters.gate import Finding
 from nurture.letters.reading import Measure
-from nurture.letters.source import Letter, LetterRefused, read_letter
+from nurture.letters.source import Letter, LetterRefused, read_stored
 from nurture.runtime import Runtime
 from nurture.services import pictures, samples
 from nurture.services.accounts import Account
@@ -25,6 +26,9 @@ from nurture.store.sequences import StoredSequence
 from nurture.words import EditionId, NurtureError, StepKey, UserId
 
 _log = log.get(__name__)
+
+FAILED = "Something in this letter cannot be checked"
+"""How the remark begins that stands for a fault of ours; whoever runs the service finds it in the log."""
 
 
 class NoSuchLetter(NurtureError):
@@ -137,7 +141,7 @@ def _file(step: StepKey) -> str:
 def _opened(sequence: str, file_name: str, published: str, draft: Draft | None, released: Released | None = None) -> Open:
     text = draft.text if draft else published
     return Open(
-        sequence, read_letter(file_name, text), draft.version if draft else 0, published, draft.saved if draft else None,
+        sequence, read_stored(file_name, text), draft.version if draft else 0, published, draft.saved if draft else None,
         draft.by if draft else None, released,
     )  # fmt: skip
 
@@ -188,7 +192,7 @@ def put_back(rt: Runtime, sequence: str, step: StepKey, edition: EditionId, vers
         raise EditRefused("This edition is older than the desk and cannot be put back. Its text can be copied.")
     now = open_letter(rt, sequence, step)
     try:
-        old = authoring.parts_of(read_letter(_file(step), past.source))
+        old = authoring.parts_of(read_stored(_file(step), past.source))
         text = authoring.composed(now.letter.file_name, now.letter.text, old)
     except LetterRefused as refused:
         raise EditRefused(refused.advice) from None
@@ -227,9 +231,14 @@ class _Asked:
 
 
 def look(rt: Runtime, letter: Letter) -> Look:
-    """What the gate says about a letter, by line."""
+    """What the gate says about a letter, by line. Whatever is stored can be looked at: at worst the look is that it failed."""
     today, values, known = rt.clock.now().date(), samples.values(rt), pictures.known(rt, letter.body)
-    return _looked(_Asked(repr((letter.file_name, letter.text, today, values, known)), letter, today, values, known))
+    asked = _Asked(repr((letter.file_name, letter.text, today, values, known)), letter, today, values, known)
+    try:
+        return _looked(asked)
+    except Exception as error:  # one bad letter must not take the page of all letters, or a save, with it
+        _log.exception("letter_check_failed", step=letter.key, kind=type(error).__name__)
+        return Look([], Measure(0, 0.0), f"{FAILED}. Take out what you wrote last, or ask whoever runs the service.")
 
 
 @lru_cache(maxsize=128)
@@ -238,12 +247,12 @@ def _looked(asked: _Asked) -> Look:
     letter, facts, known, refused = asked.letter, asked.values["practice"], asked.known, ""
     try:
         compile_letter(letter, known=known)
-    except LetterRefused as error:
-        if not isinstance(error, PictureMisplaced):
-            return Look([], gate.measure(letter, facts), error.advice)
+    except (PictureMisplaced, SourceMissing) as error:
         refused = error.advice
+    except LetterRefused as error:
+        return Look([], _measured(letter, facts), error.advice)
     findings = gate.check(letter, today=asked.today, facts=facts, pictures=known)
-    if any(finding.rule == "T19" for finding in findings):
+    if any(finding.rule in ("T19", "T20") for finding in findings):
         refused = ""  # the gate says it too, and where
     findings += markup.check_letter(letter, asked.values, known)
     remarks = [
@@ -252,6 +261,11 @@ def _looked(asked: _Asked) -> Look:
         if finding.waived is None
     ]
     return Look(sorted(remarks, key=lambda one: (not one.stops, one.line or 0)), gate.measure(letter, facts), refused)
+
+
+def _measured(letter: Letter, facts: Mapping[str, str]) -> Measure:
+    """Nothing of a letter that is too long to be looked at."""
+    return Measure(0, 0.0) if len(letter.text) > MOST_CHARACTERS else gate.measure(letter, facts)
 
 
 def _line(letter: Letter, finding: Finding) -> int | None:
@@ -287,7 +301,7 @@ def living(rt: Runtime) -> int:
 def _readable(text: str) -> str:
     if not text:
         return ""
-    letter = read_letter("01-letter.md", text)
+    letter = read_stored("01-letter.md", text)
     return f"{letter.subject}\n\n{letter.preheader}\n\n{letter.body}"
 
 

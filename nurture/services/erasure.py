@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DatabaseError
 
 from nurture import log
 from nurture.delivery.stop import stop
@@ -16,7 +17,9 @@ from nurture.services import goals
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.people import opened
 from nurture.services.person import Nobody, evidence_of
-from nurture.store import consultations, dossier, erasing, ledger, people, subscribers, suppression_pushes
+from nurture.store import consultations, dossier, drafts, erasing, ledger, people, sign_ups, subscribers, suppression_pushes
+from nurture.store.database import describe_failure
+from nurture.store.sign_ups import StoredSignUp
 from nurture.words import DeliveryId, SubscriberId
 
 _log = log.get(__name__)
@@ -38,12 +41,16 @@ def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
                 "chose_the_plainer_sender": bool(row.plain_sender),
                 "must_not_be_written_to": subscribers.suppression(db, person.email_bidx),
             },
+            "typed_at_sign_up": [_typed(rt, each) for each in sign_ups.of_address(db, person.email_bidx)],
             "consents": [
                 asdict(each) | {"evidence": evidence_of(rt, each)} for each in dossier.consents_of(db, who)
             ],
             **dossier.everything(db, who),
             "requests_for_a_call": [
-                {"id": each.id, "state": each.state, "at": each.at, "details": _details(rt, each.id, each.details)}
+                {
+                    "id": each.id, "state": each.state, "at": each.at, "came_by": each.origin,
+                    "details": _details(rt, each.id, each.details),
+                }
                 for each in dossier.requests_of(db, who)
             ],
             "notes": [
@@ -52,6 +59,14 @@ def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
             ],
             "tags": people.tags_of(db, [who]).get(who, []),
         }  # fmt: skip
+
+
+def _typed(rt: Runtime, typed: StoredSignUp) -> dict[str, Any]:
+    return {
+        "at": typed.at, "address": opened(rt, typed.email, sign_ups.email_place(typed.id)),
+        "first_name": opened(rt, typed.first_name, sign_ups.first_name_place(typed.id)), "time_zone": typed.time_zone,
+        "wording_version": typed.wording_version,
+    }  # fmt: skip
 
 
 def _details(rt: Runtime, request: str, sealed: Any) -> Any:
@@ -79,17 +94,32 @@ def erase(rt: Runtime, who: SubscriberId) -> bool:
         mails = _forget(rt, db, who, person.email_bidx)
     if isinstance(rt.mailer, Outbox):
         rt.mailer.forget(mails)
+    scrub(rt)
     _log.info("person_erased")
     return arriving
 
 
+def scrub(rt: Runtime) -> None:
+    """Make the database let go of what was deleted or changed: it keeps old values in its log and its pages for a while."""
+    try:
+        is_done = rt.database.scrub(erasing.CONCERNED)
+    except DatabaseError as error:
+        _log.warning("scrub_failed", error=describe_failure(error))
+        return
+    if not is_done:
+        _log.warning("scrub_waits")
+
+
 def _forget(rt: Runtime, db: Connection, who: SubscriberId, email_bidx: bytes) -> list[DeliveryId]:
     """Take away what names a person. Returns the mails they got."""
+    sign_ups.erase(db, email_bidx)
     suppression_pushes.forget(db, who)  # the provider is told nothing more about them
     theirs = [row.id for row in consultations.unassigned(db) if _is_of(rt, row, email_bidx)]
-    notices = consultations.remove(db, who, theirs)
-    erasing.cancel_notices(db, notices, rt.clock.wall())
-    mails = [mail.id for mail in dossier.mails_of(db, who, most=100_000)]
+    trials = drafts.trials_that_imitate(db, who)
+    about = [*consultations.remove(db, who, theirs), *trials]
+    erasing.cancel_notices(db, about, rt.clock.wall())
+    drafts.remove_trials(db, trials)
+    mails = [mail.id for mail in dossier.mails_of(db, who, most=100_000)] + erasing.mails_about(db, about)
     erasing.forget(db, who, rt.sealer.seal("", subscribers.email_place(who)))
     return mails
 

@@ -13,7 +13,7 @@ from nurture.config import LOGO_FACT
 from nurture.letters import dialect, gate
 from nurture.letters.imaging import AS_A_LOGO, PictureRefused, develop
 from nurture.letters.practice import PracticeRefused, check_colour
-from nurture.letters.source import read_letter
+from nurture.letters.source import read_stored
 from nurture.mailers.sendgrid.events import KeyRefused, read_keys
 from nurture.runtime import Runtime, keep_up
 from nurture.sealing import Sealed
@@ -215,8 +215,8 @@ def _missed(rt: Runtime, cleared: set[str]) -> dict[str, str]:
     with rt.database.read() as db:
         stored = [sequences.load(db, key) for key in sequences.all_keys(db)]
     for step in (step for one in stored if one is not None for step in one.steps):
-        letter = read_letter(step.file_name, step.source)
-        for hole in dialect.holes_of(letter, without):
+        letter = read_stored(step.file_name, step.source)
+        for hole in [] if letter.unreadable else dialect.holes_of(letter, without):
             if hole.name in asked:
                 found.setdefault(asked[hole.name], letter.subject)
     return found

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from nurture.domain.delivery import State
 from nurture.domain.standing import Standing, standing
 from nurture.domain.subscriber import Suppression
-from nurture.letters.source import LetterRefused, read_letter
+from nurture.letters.source import read_stored
 from nurture.runtime import Runtime
 from nurture.sealing import Place as SealedAt
 from nurture.sealing import Sealed, Unreadable
@@ -35,10 +35,8 @@ class Named:
 
 @lru_cache(maxsize=512)
 def _named(key: StepKey, number: int | None, source: str) -> Named:
-    try:
-        return Named(key, number, read_letter(f"0-{key}.md", source).subject)
-    except LetterRefused:
-        return Named(key, number, key)
+    letter = read_stored(f"0-{key}.md", source)
+    return Named(key, number, key if letter.unreadable else letter.subject)
 
 
 class Catalogue:

@@ -8,7 +8,7 @@ from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.runtime import Runtime
 from nurture.services import account_changes, erasure, importing, pictures, security_events
 from nurture.services import crowds as remembered
-from nurture.store import access, crowds, drafts, events, imports, keys, live, subscribers, tries
+from nurture.store import access, crowds, drafts, events, imports, keys, limits, live, sign_ups, subscribers, tries
 from nurture.store import account_changes as stored_changes
 from nurture.store import security_events as stored_events
 
@@ -37,6 +37,8 @@ def retain(rt: Runtime) -> int:
         return 0
     with rt.database.begin() as db:
         deleted = subscribers.delete_unconfirmed(db, rt.clock.now() - CONFIRM_WITHIN)
+        sign_ups.forget(db, rt.clock.now() - CONFIRM_WITHIN)
+        limits.forget_ended(db, max(rt.clock.now(), rt.clock.wall()))
         access.forget(db, rt.clock.wall())
         events.forget(db, rt.clock.wall() - REPORTS_KEPT)
         kept = TRIALS_KEPT if live.since(db) is not None else REPORTS_KEPT  # the first run asks whether they have arrived
@@ -48,6 +50,7 @@ def retain(rt: Runtime) -> int:
         stored_events.forget(db, rt.clock.wall() - security_events.KEPT)
         stored_changes.forget(db, rt.clock.wall() - account_changes.KEPT)
         tries.forget(db, rt.clock.wall())
+    erasure.scrub(rt)
     if deleted:
         _log.info("unconfirmed_deleted", count=deleted)
     return deleted

@@ -29,7 +29,7 @@ from nurture.letters.source import (
     SequenceFile,
     folder_files,
     read_files,
-    read_letter,
+    read_stored,
     step_of,
 )
 from nurture.runtime import Runtime, shipped
@@ -351,4 +351,4 @@ def stored_letters(rt: Runtime) -> dict[str, list[Letter]]:
     """The letters of every sequence in the database, by its key, in order. Raises LetterRefused."""
     with rt.database.read() as db:
         stored = [sequences.load(db, key) for key in sequences.all_keys(db)]
-    return {one.key: [read_letter(step.file_name, step.source) for step in one.steps] for one in stored if one is not None}
+    return {one.key: [read_stored(step.file_name, step.source) for step in one.steps] for one in stored if one is not None}

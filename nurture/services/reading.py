@@ -7,7 +7,7 @@ from nurture.domain.picture import at_our_address
 from nurture.letters import dialect
 from nurture.letters.compiler import compile_page
 from nurture.letters.gate import measure
-from nurture.letters.source import Letter, Source, read_letter
+from nurture.letters.source import Letter, Source, read_stored
 from nurture.runtime import Runtime
 from nurture.services import pictures
 from nurture.store import sequences
@@ -64,7 +64,9 @@ def _load(rt: Runtime, key: str) -> StoredSequence | None:
 
 
 def _letters(stored: StoredSequence) -> list[Letter]:
-    return [read_letter(step.file_name, step.source) for step in stored.steps]
+    """The letters that can be shown."""
+    found = [read_stored(step.file_name, step.source) for step in stored.steps]
+    return [letter for letter in found if not letter.unreadable]
 
 
 def _place(rt: Runtime, letter: Letter) -> Place:

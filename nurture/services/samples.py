@@ -1,7 +1,8 @@
 """How a letter looks to somebody: filled for a sample reader or a real one, and sent to oneself to try it."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
 from nurture import log
@@ -82,7 +83,8 @@ def send_to_self(rt: Runtime, letters: list[Letter], me: Account, who: str = NAM
     They go through the ledger like any mail, and hold nobody's link for leaving.
     """
     to = address_of(rt, me)
-    plan_trials(rt, me, [(shown(rt, letter, who), None) for letter in letters])
+    imitated = None if who in (NAMED, NAMELESS) else SubscriberId(who)
+    plan_trials(rt, me, [(shown(rt, letter, who), None) for letter in letters], imitated)
     return to
 
 
@@ -95,16 +97,21 @@ _BETWEEN = timedelta(seconds=2)
 """Between two mails to oneself, so that they arrive in their order."""
 
 
-def plan_trials(rt: Runtime, me: Account, mails: Sequence[tuple[Content, EditionId | None]]) -> list[ConsultationId]:
-    """Mail finished content to whoever is at the desk, one after the other, each with the edition it shows if it is one."""
+def plan_trials(
+    rt: Runtime, me: Account, mails: Sequence[tuple[Content, EditionId | None]], imitated: SubscriberId | None = None
+) -> list[ConsultationId]:
+    """Mail finished content to whoever is at the desk, one after the other, each with the edition it shows if it is one.
+
+    `imitated`: the subscriber whom it was filled for; it goes when they are erased.
+    """
     wall, now = rt.clock.wall(), rt.clock.now()
-    trials = [
-        (Trial(ConsultationId(new_id()), me.id, content.subject, content.html, content.text), edition)
-        for content, edition in mails
-    ]
+    trials = list[tuple[Trial, EditionId | None]]()
+    for content, edition in mails:
+        key = ConsultationId(new_id())
+        trials.append((Trial(key, me.id, rt.sealer.seal(json.dumps(asdict(content)), drafts.trial_place(key))), edition))
     with rt.database.begin() as db:
         for trial, edition in trials:
-            drafts.add_trial(db, trial, rt.mailer.name, wall, edition)
+            drafts.add_trial(db, trial, rt.mailer.name, wall, edition, imitated)
         rows = [
             NewDelivery(Kind.NOTICE, now + rt.clock.stretch(number * _BETWEEN), about=trial.id, about_kind=Subject.TEST_EMAIL)
             for number, (trial, _) in enumerate(trials)

@@ -17,7 +17,7 @@ from nurture.domain.sequence import WaitRefused, parse_wait
 from nurture.domain.timeline import Rules, first_opening
 from nurture.letters.authoring import as_yaml
 from nurture.letters.rewriting import with_rules, with_wait
-from nurture.letters.source import LetterRefused, read_letter, read_sequence
+from nurture.letters.source import LetterRefused, read_sequence, read_stored
 from nurture.runtime import Runtime
 from nurture.services import moving
 from nurture.services.enrollments import BY_EDIT, ActRefused, resume
@@ -285,7 +285,7 @@ def _shown(old: StoredSequence, unpublished: list[NewLetter]) -> Schedule:
     titles = _titles(old)
     cards = [Card(Slot(step.key, step.wait, step.removed), titles[step.key]) for step in old.listed]
     for letter in new_letters.in_order(unpublished):
-        draft = read_letter(f"{letter.step}.md", letter.text)
+        draft = read_stored(f"{letter.step}.md", letter.text)
         keys = [card.slot.key for card in cards]
         place = 0 if letter.after == "" else keys.index(letter.after) + 1 if letter.after in keys else len(keys)
         cards.insert(place, Card(Slot(letter.step, draft.wait), draft.subject, published=False))
@@ -293,7 +293,7 @@ def _shown(old: StoredSequence, unpublished: list[NewLetter]) -> Schedule:
 
 
 def _titles(old: StoredSequence) -> dict[StepKey, str]:
-    return {step.key: read_letter(step.file_name, step.source).subject for step in old.listed}
+    return {step.key: read_stored(step.file_name, step.source).subject for step in old.listed}
 
 
 def _check(rt: Runtime, old: StoredSequence, unpublished: list[NewLetter], new: Edited) -> None:
@@ -318,7 +318,7 @@ def _applied(old: StoredSequence, new: Edited) -> StoredSequence:
         step = known.get(slot.key)
         if step is not None:
             source = with_wait(step.file_name, step.source, slot.wait)
-            wait = step.wait if source == step.source else read_letter(step.file_name, source).wait
+            wait = step.wait if source == step.source else read_stored(step.file_name, source).wait
             steps.append(replace(step, source=source, wait=wait, removed=slot.removed))
     return replace(old, rules=with_rules(old.rules, new.rules), listed=numbered(steps))
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from nurture import log
 from nurture.letters.compiler import Edition
 from nurture.letters.filling import fill
-from nurture.letters.source import Letter, read_letter
+from nurture.letters.source import Letter, read_stored
 from nurture.runtime import Runtime
 from nurture.services import samples, sender_domain
 from nurture.services.accounts import Account
@@ -143,7 +143,7 @@ def _chapters(rt: Runtime, stored: StoredSequence, read: set[EditionId], tried: 
     newest = {each.edition: each for each in reversed(tried) if each.edition}
     return [
         Chapter(
-            step.key, step.edition, read_letter(step.file_name, step.source), when.get(step.key), step.edition in read,
+            step.key, step.edition, read_stored(step.file_name, step.source), when.get(step.key), step.edition in read,
             became(newest[step.edition]) if step.edition in newest else None,
         )
         for step in stored.steps

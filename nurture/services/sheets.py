@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nurture.words import NurtureError
@@ -10,6 +10,10 @@ from nurture.words import NurtureError
 MOST_BYTES = 5 * 1024 * 1024
 MOST_ROWS = 10_000
 MOST_COLUMNS = 50
+_LONGEST_LINE = 50_000
+_MOST_LINES = 3 * MOST_ROWS
+"""Empty ones among them, and those within a cell."""
+_TOO_MANY_ROWS = f"This file has more than {MOST_ROWS:,} rows; so many can be added at once. Please split it."
 _BOM = "\ufeff"
 _RUNS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -66,15 +70,13 @@ def read(content: bytes) -> Sheet:
         raise SheetRefused("This file is empty. It needs a row for each person.")
     named = not any("@" in cell for cell in found[0][1])
     width = max(len(row) for _, row in found)
-    if width > MOST_COLUMNS:
-        raise SheetRefused(f"This file has {width} columns; at most {MOST_COLUMNS} can be read. Please leave some out.")
     head = found[0][1] if named else []
     columns = tuple((head[at] if at < len(head) and head[at] else f"Column {at + 1}")[:80] for at in range(width))
     body = found[1:] if named else found
     if not body:
         raise SheetRefused("This file has names of columns, and no people below them.")
     if len(body) > MOST_ROWS:
-        raise SheetRefused(f"This file has {len(body):,} rows; at most {MOST_ROWS:,} can be added at once. Please split it.")
+        raise SheetRefused(_TOO_MANY_ROWS)
     if not any("@" in cell for _, row in body for cell in row):
         raise SheetRefused("No column of this file holds e-mail addresses. Each row needs one, such as name@example.org.")
     rows = tuple((*row, *[""] * (width - len(row))) for _, row in body)
@@ -87,19 +89,38 @@ def _as_meant(cell: str) -> str:
 
 
 def _rows(text: str) -> list[tuple[int, list[str]]]:
-    """Rows that are not empty, each with the line it begins on."""
-    head = text.lstrip("\r\n").split("\n", 1)[0]
+    """Rows that are not empty, each with the line it begins on. Ends at the first thing that is out of bounds."""
+    head = text[:_LONGEST_LINE].lstrip("\r\n").split("\n", 1)[0]
     delimiter = max(",;\t", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    found, line = [], 1
+    reader = csv.reader(_bounded_lines(text), delimiter=delimiter, strict=True)
+    found, line, read = [], 1, 0
     try:
         for row in reader:
+            read += 1
+            if len(row) > MOST_COLUMNS:
+                raise SheetRefused(
+                    f"Line {line} has {len(row):,} columns; at most {MOST_COLUMNS} can be read. Please leave some out."
+                )
             cells = [" ".join(_as_meant(cell).split()) for cell in row]
             if any(cells):
                 found.append((line, cells))
+            if len(found) > MOST_ROWS + 1 or read > _MOST_LINES:
+                raise SheetRefused(_TOO_MANY_ROWS)
             line = reader.line_num + 1
     except csv.Error:
         raise SheetRefused(
             f"Line {line} cannot be read: a quotation mark is missing or stands in the wrong place. Please look at that line."
         ) from None
     return found
+
+
+def _bounded_lines(text: str) -> Iterator[str]:
+    """The lines of a text with their ends. Raises SheetRefused at one that is too long, before it is taken apart."""
+    for number, line in enumerate(io.StringIO(text, newline=""), 1):
+        if len(line) > _LONGEST_LINE:
+            raise SheetRefused(
+                f"Line {number} is {len(line):,} characters long; at most {_LONGEST_LINE:,} can be read. Please shorten it."
+            )
+        if number > _MOST_LINES:
+            raise SheetRefused(_TOO_MANY_ROWS)
+        yield line

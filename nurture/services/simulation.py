@@ -6,7 +6,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from nurture.domain.simulation import Pause, Simulated, simulate
-from nurture.letters.source import read_letter, read_sequence
+from nurture.letters.source import read_sequence, read_stored
 from nurture.runtime import Runtime
 from nurture.store import sequences
 from nurture.words import NurtureError, StepKey
@@ -43,5 +43,5 @@ def simulate_stored(
     letters = simulate(
         [step.step for step in stored.steps], read_sequence(stored.rules).rules, signed_up, zone, pauses, rt.guards
     )
-    subjects = {step.key: read_letter(step.file_name, step.source).subject for step in stored.steps}
+    subjects = {step.key: read_stored(step.file_name, step.source).subject for step in stored.steps}
     return Simulation(stored.key, stored.title, letters, subjects)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from nurture.sealing import Sealed
 from nurture.store.desk_schema import desk_sessions, login_links, users
+from nurture.store.sign_up_schema import link_requests
 from nurture.words import ConsultationId, UserId, new_id
 
 IDLE = timedelta(minutes=30)
@@ -63,6 +64,24 @@ def addressed(db: Connection, links: Collection[ConsultationId], wall: datetime)
     living = (L.used_at.is_(None), L.expires_at > wall)
     rows = db.execute(theirs.where(L.id.in_(links), users.c.email_sealed.is_not(None), *living))
     return {row[0]: Addressed(row[1], row[2], row[3]) for row in rows}
+
+
+def add_request(db: Connection, email_bidx: bytes, wall: datetime) -> None:
+    """Store that somebody asked for a link by mail."""
+    db.execute(insert(link_requests).values(id=new_id(), email_bidx=email_bidx, at=wall))
+
+
+def has_requests(db: Connection) -> bool:
+    """Whether anybody waits for a link."""
+    return db.execute(select(link_requests.c.id).limit(1)).first() is not None
+
+
+def take_requests(db: Connection, since: datetime) -> list[bytes]:
+    """For which addresses somebody asked, oldest first; each is taken once. Those from before `since` are dropped: whoever
+    asked so long ago has given up.
+    """
+    taken = delete(link_requests).returning(link_requests.c.email_bidx, link_requests.c.at)
+    return [row[0] for row in sorted(db.execute(taken), key=lambda row: row[1]) if row[1] >= since]
 
 
 def living_links(db: Connection, who: UserId, wall: datetime) -> int:

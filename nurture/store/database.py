@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError
 
 from nurture import log
@@ -189,6 +189,24 @@ class Database:
         """One transaction that only reads: it never waits for a writer."""
         with self.engine.connect().execution_options(reads=True) as db, db.begin():
             yield db
+
+    def scrub(self, tables: Collection[Table]) -> bool:
+        """Overwrite what deleted and changed rows of `tables` left behind. Returns whether all of it could be done now.
+
+        SQLite: pages are overwritten as they are freed (`secure_delete`); here they reach the file, and the log is emptied
+        (SQLite manual, "PRAGMA wal_checkpoint"), unless somebody reads for longer than a few seconds. PostgreSQL: VACUUM, which
+        cannot be part of a transaction; old row versions that another transaction may still see stay until the next time.
+        """
+        if self.is_sqlite:
+            with self.engine.connect() as db:
+                cursor = db.connection.cursor()  # no transaction is begun: a checkpoint within one is refused
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                (busy, *_) = cursor.fetchone() or (1,)
+                cursor.close()
+            return not busy
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+            db.execute(text(f"VACUUM {', '.join(table.name for table in tables)}"))
+        return True
 
     def _forget(self) -> None:
         self.engine.dispose(close=False)  # inherited connections belong to the parent process

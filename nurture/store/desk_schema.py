@@ -160,9 +160,12 @@ trials = Table(
     Column("made_at", Instant, nullable=False),
     Column("mailer", String(20)),
     Column("edition_id", Id),
+    Column("subscriber_id", Id),
+    Column("content_sealed", SealedColumn),
     Index("ix_trials_made_at", "made_at"),  # retention
 )  # fmt: skip
-"""Mails that somebody at the desk sends to themselves, filled for a sample reader. A notice of the ledger is about one.
+"""Mails that somebody at the desk sends to themselves, filled for a sample reader, or for the subscriber whom they imitate. A
+notice of the ledger is about one. What they say is sealed; `subject`, `html` and `text` hold what an older version wrote.
 `mailer`: what carried mail when it was asked for; `edition_id`: the edition it shows, if it is a published one. Real time."""
 
 login_links = Table(

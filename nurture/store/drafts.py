@@ -4,14 +4,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from nurture.domain.delivery import State
-from nurture.sealing import Sealed
+from nurture.sealing import Place, Sealed
 from nurture.store.desk_schema import trials, users
 from nurture.store.schema import deliveries, drafts, editions
-from nurture.words import ConsultationId, EditionId, SequenceId, StepKey, UserId
+from nurture.words import ConsultationId, EditionId, SequenceId, StepKey, SubscriberId, UserId
 
 R, E, T, D = drafts.c, editions.c, trials.c, deliveries.c
 
@@ -104,18 +104,32 @@ class Trial:
 
     id: ConsultationId
     user: UserId
-    subject: str
-    html: str
-    text: str
+    content: Sealed | None
+    """Subject, HTML and text as JSON; None: an older version kept them as `plain`."""
+    plain: tuple[str, str, str] = ("", "", "")
     email: Sealed | None = None
 
 
-def add_trial(db: Connection, trial: Trial, mailer: str, wall: datetime, edition: EditionId | None = None) -> None:
-    """Keep what a trial mail will say. `mailer`: what carries mail now; `edition`: which published one it shows."""
+def trial_place(trial: str) -> Place:
+    """Where the content of a trial mail is bound to."""
+    return Place("trials", "content", trial)
+
+
+def add_trial(
+    db: Connection,
+    trial: Trial,
+    mailer: str,
+    wall: datetime,
+    edition: EditionId | None = None,
+    imitated: SubscriberId | None = None,
+) -> None:
+    """Keep what a trial mail will say. `mailer`: what carries mail now; `edition`: which published one it shows; `imitated`:
+    whose name it holds.
+    """
     db.execute(
         insert(trials).values(
-            id=trial.id, user_id=trial.user, subject=trial.subject, html=trial.html, text=trial.text, made_at=wall,
-            mailer=mailer, edition_id=edition,
+            id=trial.id, user_id=trial.user, subject="", html="", text="", content_sealed=trial.content, made_at=wall,
+            mailer=mailer, edition_id=edition, subscriber_id=imitated,
         )
     )  # fmt: skip
 
@@ -142,9 +156,19 @@ def tried(db: Connection) -> list[Tried]:
 
 def trials_of(db: Connection, ids: Collection[ConsultationId]) -> dict[ConsultationId, Trial]:
     """Those of `ids` that are trials; the others are about something else."""
-    columns = (T.id, T.user_id, T.subject, T.html, T.text, users.c.email_sealed)
+    columns = (T.id, T.user_id, T.content_sealed, T.subject, T.html, T.text, users.c.email_sealed)
     rows = db.execute(select(*columns).join(users, users.c.id == T.user_id).where(T.id.in_(ids)))
-    return {row[0]: Trial(*row) for row in rows}
+    return {row[0]: Trial(row[0], row[1], row[2], (row[3], row[4], row[5]), row[6]) for row in rows}
+
+
+def trials_that_imitate(db: Connection, who: SubscriberId) -> list[ConsultationId]:
+    """Trial mails that hold a subscriber's name, and those of an older version, of which nobody knows whose they hold."""
+    return list(db.scalars(select(T.id).where(or_(T.subscriber_id == who, T.content_sealed.is_(None)))))
+
+
+def remove_trials(db: Connection, ids: Collection[ConsultationId]) -> None:
+    """Delete trial mails, whether or not they have been sent."""
+    db.execute(delete(trials).where(T.id.in_(ids)))
 
 
 def forget_trials(db: Connection, before: datetime) -> None:

@@ -4,17 +4,20 @@ import os
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, update
+from sqlalchemy import Connection, delete, select, update
 
 from nurture.domain.delivery import OPEN, Kind, State
 from nurture.sealing import Sealed
 from nurture.store import history
-from nurture.store.desk_schema import act_people, imports, notes, tags
+from nurture.store.desk_schema import act_people, imports, notes, tags, trials
 from nurture.store.history import is_in
-from nurture.store.schema import consents, deliveries, subscribers
-from nurture.words import ConsultationId, SubscriberId
+from nurture.store.schema import consents, consultations, deliveries, subscribers
+from nurture.store.sign_up_schema import sign_ups
+from nurture.words import ConsultationId, DeliveryId, SubscriberId
 
 D = deliveries.c
+CONCERNED = (subscribers, consents, consultations, deliveries, notes, tags, trials, act_people, imports, sign_ups)
+"""Tables in which erasing somebody leaves rows that nobody sees any more."""
 
 
 def forget(db: Connection, who: SubscriberId, empty: Sealed) -> None:
@@ -39,3 +42,8 @@ def cancel_notices(db: Connection, about: Collection[ConsultationId], wall: date
     if about:
         mine = (D.kind == Kind.NOTICE, D.about_id.in_(about), is_in(*OPEN))
         history.move(db, State.CANCELLED, "desk", wall, "erased", *mine, lease_until=None, batch_id=None)
+
+
+def mails_about(db: Connection, about: Collection[ConsultationId]) -> list[DeliveryId]:
+    """The mails that told somebody at the desk about these."""
+    return list(db.scalars(select(D.id).where(D.about_id.in_(about)))) if about else []

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, func, select, update
 
 from nurture.sealing import Place, Sealed
-from nurture.store import account_changes, desk_schema, dossier, facts, imports, schema, subscribers, users
+from nurture.store import account_changes, desk_schema, dossier, drafts, facts, imports, schema, sign_ups, subscribers, users
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ SEALED_FIELDS = (
     SealedField(schema.subscribers.c.email_sealed, schema.subscribers.c.id, subscribers.email_place),
     SealedField(schema.subscribers.c.first_name_sealed, schema.subscribers.c.id, subscribers.first_name_place),
     SealedField(schema.consents.c.evidence_sealed, schema.consents.c.id, subscribers.evidence_place),
+    SealedField(schema.sign_ups.c.email_sealed, schema.sign_ups.c.id, sign_ups.email_place),
+    SealedField(schema.sign_ups.c.first_name_sealed, schema.sign_ups.c.id, sign_ups.first_name_place),
     SealedField(schema.consultations.c.details_sealed, schema.consultations.c.id, _consultation),
     SealedField(desk_schema.users.c.email_sealed, desk_schema.users.c.id, partial(users.place, "email")),
     SealedField(desk_schema.users.c.name_sealed, desk_schema.users.c.id, partial(users.place, "name")),
@@ -42,6 +44,7 @@ SEALED_FIELDS = (
     SealedField(desk_schema.notes.c.text_sealed, desk_schema.notes.c.id, dossier.note_place),
     SealedField(desk_schema.imports.c.content_sealed, desk_schema.imports.c.id, imports.content_place),
     SealedField(desk_schema.imports.c.report_sealed, desk_schema.imports.c.id, imports.report_place),
+    SealedField(desk_schema.trials.c.content_sealed, desk_schema.trials.c.id, drafts.trial_place),
 )
 """A test compares this with the schema: a column that is missing here would be lost when its key goes."""
 

@@ -179,7 +179,7 @@ def test_a_source_is_cited_by_its_id_and_numbered_in_the_order_of_the_list() -> 
     assert "First [1], then [2][1]." in content.text
     assert "First [1], then [2][1]." in content.html
     with pytest.raises(LetterRefused, match=r"no source 'bermann-2000' in the registry\. Did you mean 'berman-2000'"):
-        a_letter('{{ cite("bermann-2000") }}')
+        compile_letter(a_letter('{{ cite("bermann-2000") }}'))
 
 
 def test_an_aside_and_the_crisis_lines_stand_beside_the_text() -> None:

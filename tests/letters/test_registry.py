@@ -126,10 +126,10 @@ def test_an_entry_that_cannot_be_used_is_named(instead_of: str, written: str, ad
         ("id: doe-2021\n", "sources.yaml: expected a list of sources"),
         ("just words", "sources.yaml: expected a list of sources"),
         ("0", "sources.yaml: expected a list of sources"),
-        (ENTRY + "  a: b: c\n", "sources.yaml, line 13: this cannot be read."),
-        (ENTRY.replace("2026-11-23", "2026-02-30"), "sources.yaml: this cannot be read."),
+        (ENTRY + "  a: b: c\n", "sources.yaml, line 13: this part cannot be read."),
+        (ENTRY.replace("2026-11-23", "2026-02-30"), "sources.yaml: this part cannot be read."),
         ("[" * 3000, "sources.yaml"),
-        ("\0", "sources.yaml: this cannot be read."),
+        ("\0", "sources.yaml: this part cannot be read."),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_in_plain_words(text: str, advice: str) -> None:

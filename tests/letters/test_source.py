@@ -7,7 +7,17 @@ import pytest
 
 from nurture.domain.sequence import Step, Wait
 from nurture.domain.timeline import Quiet, Window
-from nurture.letters.source import Letter, LetterRefused, SequenceFile, Source, read_folder, read_letter, read_sequence
+from nurture.letters.source import (
+    SEQUENCE_FILE,
+    Letter,
+    LetterRefused,
+    SequenceFile,
+    Source,
+    read_files,
+    read_folder,
+    read_letter,
+    read_sequence,
+)
 from nurture.words import StepKey
 
 FILE = "02-what-we-know.md"
@@ -111,7 +121,6 @@ def test_a_letter_without_a_wait_goes_out_at_once(head: str) -> None:
         ("subject: a\npreheader: 'a\n\n  b'", "`preheader` must be one line of text."),
         ("subject: a\nwait: 3", "`wait` must be one line of text."),
         ("subject: a\nwait: soon", "The wait 'soon' is not clear. Write it like `3 days`"),
-        ("subject: a\nsources: later", "There is no source 'later' in the registry."),
         ("subject: a\nsources: [{text: b}]", "Source 1 needs a `text` and a `url` that begins with https://, or an id"),
         ("subject: a\nreview-by: soon", "`review-by` is a date such as 2027-05-22"),
         ("subject: a\nwaived: [{rule: C22, words: half}]", "A waiver under `waived` needs"),
@@ -318,3 +327,39 @@ def test_a_file_in_another_encoding_is_refused_by_name(folder: Path, name: str) 
     with pytest.raises(LetterRefused, match=r"not UTF-8 text\. Save it as UTF-8") as refused:
         read_folder(folder)
     assert refused.value.where == str(folder / name)
+
+
+def test_a_source_nobody_knows_is_refused_where_a_letter_comes_in_and_opens_where_it_is_stored() -> None:
+    text = "---\nsubject: a\nsources: later\n---\n"
+    assert read_letter(FILE, text).unknown_sources == ("later",)
+    with pytest.raises(LetterRefused, match="There is no source 'later' in the registry"):
+        read_files({SEQUENCE_FILE: SEQUENCE, FILE: text}, "letters")
+
+
+@pytest.mark.parametrize(
+    ("head", "advice"),
+    [
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", "`*a` stands for a list or a group"),
+        ("a: &a {b: c}\nd: {<<: *a}", "`*a` stands for a list or a group"),
+        ("a: " + "[" * 30 + "]" * 30, "more than 20 levels deep"),
+        ("a: " + "[" * 1000 + "]" * 1000, "more than 20 levels deep"),
+        ("a: [" + "x, " * 6_000 + "]", "more than 5,000 values"),
+        ("a: " + "x" * 300_000, "300,0"),
+    ],
+    ids=["an alias bomb", "a merged group", "levels", "many levels", "values", "characters"],
+)
+def test_front_matter_out_of_bounds_is_refused_while_it_is_read(head: str, advice: str) -> None:
+    for refused in (head_refusal(f"subject: a\n{head}"), sequence_refusal(f"{SEQUENCE}{head}\n")):
+        assert advice in refused
+
+
+def test_an_alias_of_a_single_value_is_read() -> None:
+    assert read_letter(FILE, "---\nsubject: &s Hello\npreheader: *s\n---\n").preheader == "Hello"
+
+
+def test_a_file_that_is_far_too_large_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / SEQUENCE_FILE).write_text(SEQUENCE, "utf-8")
+    with (tmp_path / FILE).open("wb") as file:
+        file.truncate(2_000_000_000)
+    with pytest.raises(LetterRefused, match="larger than 1,000,000 bytes"):
+        read_folder(tmp_path)

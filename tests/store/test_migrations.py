@@ -1,6 +1,6 @@
 """The schema goes up and down on both databases, and is what the code thinks it is."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -9,8 +9,9 @@ from sqlalchemy import insert, inspect, select, text
 
 from nurture.domain.user import Role
 from nurture.runtime import Runtime
-from nurture.services import security_events
-from nurture.store import access, users
+from nurture.services import call_requests, security_events
+from nurture.services.call_requests import TIMED_LINKS_SINCE
+from nurture.store import access, consultations, instance, users
 from nurture.store.schema import deliveries, editions, metadata, sequences
 from nurture.store.users import User
 from nurture.words import UserId, new_id
@@ -59,6 +60,22 @@ def test_editions_of_before_are_numbered_by_the_clock_they_were_published_by(rt:
     with rt.database.read() as db:
         rows = db.execute(select(editions.c.id, editions.c.number).where(editions.c.step_key == "new"))
         assert sorted((row[1], row[0][0]) for row in rows) == [(1, "c"), (2, "b"), (3, "a")]
+
+
+def test_requests_of_before_say_nothing_of_how_they_came_and_the_upgrade_notes_its_time(rt: Runtime) -> None:
+    a_request_for_a_call(rt)
+    script = ScriptDirectory.from_config(rt.database._config())
+    (telling,) = [each for each in script.walk_revisions() if "how a request for a call came" in each.doc.lower()]
+    rt.database.migrate(str(telling.down_revision))
+    with rt.database.read() as db:
+        assert instance.get(db, TIMED_LINKS_SINCE) is None
+    rt.database.migrate()
+    with rt.database.read() as db:
+        (row,) = consultations.newest(db, 10)
+        assert (row.origin, row.email_bidx, row.looked_up) == (None, None, None)
+        since = datetime.fromisoformat(instance.get(db, TIMED_LINKS_SINCE) or "")
+    assert abs(datetime.now(UTC) - since) < timedelta(hours=1)
+    assert call_requests.ask_readers(rt) == 0
 
 
 def test_notices_of_before_say_what_they_are_about_and_one_whose_subject_is_gone_is_never_sent(rt: Runtime) -> None:

@@ -257,6 +257,7 @@ def test_no_address_or_token_is_logged_or_kept_in_what_happened(
     log.configure()  # to the standard error of this test
     first_proof(client, dana.email, "wrong")
     client.post("/desk/login/mail", data={"email": dana.email})
+    access.mail_links(rt)
     log_in_as(client, rt, dana)
     cookie = client.get_cookie("desk")
     assert cookie is not None

@@ -91,6 +91,7 @@ def _structure(letter: Letter, today: date, facts: Mapping[str, str], pictures: 
         yield structure.pictures(body, pictures)
     yield structure.length(letter, bodies[0])
     yield structure.sources(letter, bodies, rules)
+    yield structure.unknown_sources(letter)
     yield structure.review(letter, today)
     yield structure.facts_in_use(letter, facts)
 

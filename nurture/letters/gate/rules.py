@@ -7,9 +7,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-import yaml
-
 from nurture import resources
+from nurture.letters.bounded_yaml import read_yaml
 from nurture.letters.source import Waiver
 
 RULES = resources.TEMPLATES / "letters" / "rules.yaml"
@@ -143,7 +142,7 @@ def shipped() -> Rules:
 
 def read_rules(text: str) -> Rules:
     """Rules as rules.yaml writes them; its head says how. A mistake in it is a bug, not an input: it raises what it raises."""
-    found = yaml.safe_load(text)
+    found = read_yaml(text)
     return Rules(
         tuple(_rule(entry) for entry in found["rules"]),
         tuple(_required(entry) for entry in found["required"]),

@@ -7,12 +7,12 @@ from datetime import date, timedelta
 
 from nurture.domain.picture import Pictures
 from nurture.letters import reading, registry
-from nurture.letters.dialect import holes_of
+from nurture.letters.dialect import cited, holes_of
 from nurture.letters.gate.rules import Finding, Rules, Severity
 from nurture.letters.gate.text import HELP, Reading, plain
 from nurture.letters.pictures import troubles
 from nurture.letters.reading import Measure
-from nurture.letters.source import REVIEW_EVERY, Letter, Source
+from nurture.letters.source import REVIEW_EVERY, Letter, Source, no_source
 
 LONGEST_SUBJECT = 50
 PREHEADER = range(40, 91)
@@ -111,14 +111,14 @@ def _sentences(body: Reading) -> Iterator[tuple[int, str]]:
 
 def sources(letter: Letter, bodies: Iterable[Reading], rules: Rules) -> Iterator[Finding]:
     """T06, T07, T08: each source can be found, each citation has its source, and each source is cited."""
-    cited = dict[int, int]()
+    pointed = dict[int, int]()
     for body in bodies:
         for block in body.blocks:
             for hit in _CITED.finditer(block.text):
-                cited.setdefault(int(hit[1]), block.line(hit.start()))
+                pointed.setdefault(int(hit[1]), block.line(hit.start()))
     line = letter.head_line("sources")
-    for number, at in cited.items():
-        if number not in range(1, len(letter.sources) + 1):
+    for number, at in pointed.items():
+        if number and number not in range(1, len(letter.sources) + 1):
             yield found(
                 "T07", Severity.ERROR, at, f"[{number}]", "This points to a source that the letter does not list.",
                 f"A number from 1 to {len(letter.sources)}, or one more entry under `sources`.", "line",
@@ -129,11 +129,24 @@ def sources(letter: Letter, bodies: Iterable[Reading], rules: Rules) -> Iterator
                 "T06", Severity.ERROR, line, f"[{source.number}] {source.text}", "A reader cannot look this source up.",
                 "Give its DOI, its PubMed number (PMID), or the agency that published it.", "source",
             )  # fmt: skip
-        if source.number not in cited:
+        if source.number not in pointed:
             yield found(
                 "T08", Severity.WARNING, line, f"[{source.number}] {source.text}",
                 "The letter lists it and never points to it.", "Cite it where it belongs, or take it off the list.", "source",
             )  # fmt: skip
+
+
+def unknown_sources(letter: Letter) -> Iterator[Finding]:
+    """T20: ids that are neither in the registry nor in the letter's own list."""
+    own = {source.id for source in letter.sources}
+    line = letter.head_line("sources")
+    named = [(name, line) for name in letter.unknown_sources]
+    named += [(name, letter.body_line + at - 1) for name, at in cited(letter.body) if name not in own]
+    for name, at in named:
+        yield found(
+            "T20", Severity.ERROR, at, name[:80], no_source(name[:80]),
+            "Choose a source from the list, or take this one out.", "line",
+        )  # fmt: skip
 
 
 def _can_be_found(source: Source, rules: Rules) -> bool:

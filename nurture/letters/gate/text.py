@@ -17,7 +17,7 @@ from jinja2 import TemplateSyntaxError, nodes
 from markdown_it.token import Token
 
 from nurture.letters import layout, pictures
-from nurture.letters.dialect import PLAIN, replaces_empty, truth
+from nurture.letters.dialect import parse, replaces_empty, truth
 from nurture.letters.pictures import Placed
 from nurture.letters.source import Letter
 
@@ -209,13 +209,14 @@ def _readings(pieces: Iterable[_Piece]) -> list[list[_Text]]:
 
 def _read(source: str, first_line: int, jinja: _Jinja, show: Callable[[list[_Text]], Reading]) -> list[Reading]:
     try:
-        tree = PLAIN.parse(source)
+        tree = parse(source)
         readings = _readings(tuple(jinja.pieces(tree.body, 1)))
     except TemplateSyntaxError as error:
         raise Unreadable(f"A part in curly brackets cannot be read: {error.message}.", error.lineno + first_line - 1) from None
-    except (RecursionError, ValueError):
-        raise Unreadable("A part in curly brackets is far too long.") from None
-    return [show(texts) for texts in readings]
+    try:
+        return [show(texts) for texts in readings]
+    except layout.TooDeep as deep:
+        raise Unreadable(str(deep)) from None
 
 
 def read_line(source: str, part: str, line: int, facts: Mapping[str, str], as_sent: bool) -> list[Reading]:
@@ -230,6 +231,8 @@ def read_line(source: str, part: str, line: int, facts: Mapping[str, str], as_se
 
 def read_body(letter: Letter, facts: Mapping[str, str], as_sent: bool) -> list[Reading]:
     """The readings of a letter's body: every alternative, or those that can be sent. Raises Unreadable."""
+    if letter.unreadable:
+        raise Unreadable(letter.unreadable)
     numbers = {source.id: source.number for source in letter.sources}
     return _read(letter.body, letter.body_line, _Jinja(facts, numbers, as_sent), lambda texts: _show(texts, letter.body_line))
 

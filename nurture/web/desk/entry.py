@@ -8,6 +8,7 @@ from nurture.services.access import LogInRefused
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.tries import TooManyTries
 from nurture.tokens import Purpose, TokenRefused
+from nurture.web.clients import client_network
 from nurture.web.desk.guard import client, cookie, login_form, needs_login, safe_next, see, with_device, with_session
 from nurture.web.pages import dead_link, is_cross_site, message, page, rt, takes_test_names
 
@@ -69,12 +70,13 @@ def ask_link() -> Response:
     """A log-in link by mail; the answer is the same whether there is such an account."""
     _own_pages_only()
     try:
-        access.mail_link(rt(), parse_address(request.form.get("email", ""), takes_test_names()))
+        access.ask_link(rt(), parse_address(request.form.get("email", ""), takes_test_names()), client_network())
     except InputRefused as refused:
         return login_form(422, "", str(refused), request.form.get("email", ""))
     return message(
         200, "Please look into your inbox", "If somebody with this address has access to the desk, a link is on its way. It "
-        "works once, for ten minutes. You can close this page.", url_for("entry.ask_password"), "Back to the log-in",
+        "works once, for ten minutes. At most three are on their way at a time, "
+        "and ten in a day. You can close this page.", url_for("entry.ask_password"), "Back to the log-in",
     )  # fmt: skip
 
 

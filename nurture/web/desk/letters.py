@@ -12,7 +12,7 @@ from nurture.domain.user import Need
 from nurture.letters import registry
 from nurture.letters.authoring import Parts
 from nurture.letters.imaging import MOST_READ
-from nurture.letters.source import read_letter
+from nurture.letters.source import read_stored
 from nurture.services import accounts, editing, pictures, samples
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.editing import Conflict, EditRefused, Look, NoSuchLetter, Open
@@ -148,7 +148,7 @@ def _both(conflict: Conflict, mine: Parts) -> Response:
 def preview(sequence: str, step: str) -> Response:
     """The letter as it would arrive, for the sandboxed frame; `published`: as it goes out now, whatever its draft says."""
     now = editing.open_letter(rt(), sequence, StepKey(step))
-    letter = read_letter(now.letter.file_name, now.published) if request.args.get("published") else now.letter
+    letter = read_stored(now.letter.file_name, now.published) if request.args.get("published") else now.letter
     try:
         content = samples.shown(rt(), letter, _who())
     except CannotShow as refused:
