@@ -65,7 +65,7 @@ def _hash(rt: Runtime, secret: str) -> bytes:
 
 
 def everything(rt: Runtime) -> list[Key]:
-    """All keys, newest first; those that were taken back too, for 400 days."""
+    """All keys, newest first; those that were taken back too, for a year."""
     with rt.database.read() as db:
         return keys.everything(db)
 

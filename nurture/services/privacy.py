@@ -18,6 +18,9 @@ REPORTS_KEPT = timedelta(days=90)
 """What a report says has long been written into its delivery; it is kept so that a question can be answered."""
 
 
+KEYS_KEPT = timedelta(days=365)
+"""Keys of programs that were taken back stay on the list for a year."""
+
 TRIALS_KEPT = timedelta(days=7)
 """A letter that somebody sent to themselves has long arrived."""
 
@@ -42,7 +45,7 @@ def retain(rt: Runtime) -> int:
         drafts.forget_trials(db, rt.clock.wall() - kept)
         imports.forget(db, rt.clock.wall() - importing.KEPT)
         crowds.forget(db, rt.clock.wall() - remembered.KEPT)
-        keys.forget(db, rt.clock.wall() - security_events.KEPT)
+        keys.forget(db, rt.clock.wall() - KEYS_KEPT)
         pictures.forget_unused(db, rt.clock.wall())
         stored_events.forget(db, rt.clock.wall() - security_events.KEPT)
         stored_changes.forget(db, rt.clock.wall() - account_changes.KEPT)

@@ -15,8 +15,8 @@ _log = log.get(__name__)
 KEPT = timedelta(days=400)
 
 REFUSED = frozenset({
-    "link_mailed", "link_refused", "log_in_slowed", "password_change_refused", "password_refused", "proof_refused",
-    "second_proof_refused",
+    "link_mailed", "link_refused", "link_withheld", "log_in_slowed", "password_change_refused", "password_refused",
+    "proof_refused", "second_proof_refused",
 })  # fmt: skip
 """What somebody without access can cause as often as they like: it is added up by the hour."""
 LOG_INS = frozenset({
@@ -46,4 +46,4 @@ def happened(rt: Runtime, kinds: frozenset[str] = KINDS, limit: int = 50, before
 def refused_lately(rt: Runtime, days: int) -> int:
     """How many tries were refused in the last `days`."""
     with rt.database.read() as db:
-        return security_events.how_often(db, REFUSED - {"link_mailed"}, rt.clock.wall() - timedelta(days=days))
+        return security_events.how_often(db, REFUSED - {"link_mailed", "link_withheld"}, rt.clock.wall() - timedelta(days=days))

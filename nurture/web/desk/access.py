@@ -27,6 +27,7 @@ HAPPENED = {
     "account_reset": "was reset", "api_key_made": "made a key for a program",
     "api_key_revoked": "A program's key was taken back", "link_made": "got a log-in link",
     "link_mailed": "was mailed a log-in link", "link_refused": "A link was tried that does not work",
+    "link_withheld": "was mailed no more log-in links that day",
     "log_in_slowed": "Too many tries were slowed down", "logged_in": "logged in",
     "logged_in_by_link": "opened a log-in link", "logged_out": "logged out",
     "other_sessions_ended": "logged out everywhere else", "password_change_refused": "typed a wrong password to change it",

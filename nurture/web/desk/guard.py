@@ -7,12 +7,13 @@ from typing import Any, overload
 
 from flask import Response, abort, g, redirect, request, url_for
 
-from nurture.domain.client import Client, client_network, describe_device
+from nurture.domain.client import Client, describe_device
 from nurture.domain.user import Need, allows
 from nurture.services import access, tries
 from nurture.services.accounts import Account
 from nurture.services.tries import DEVICES_KEPT
 from nurture.tokens import Purpose
+from nurture.web.clients import client_network
 from nurture.web.pages import is_cross_site, message, page, rt
 
 _OPEN_TO_UNPROTECTED = {"account.protect", "account.protect_now", "entry.log_out"}
@@ -51,7 +52,7 @@ def _device_cookie() -> str:
 def client() -> Client:
     """Who asks: for counting tries, and for the list of sessions."""
     device = tries.device_of(rt(), request.cookies.get(_device_cookie(), ""))
-    return Client(client_network(request.remote_addr), device, describe_device(request.headers.get("User-Agent", "")))
+    return Client(client_network() or "", device, describe_device(request.headers.get("User-Agent", "")))
 
 
 def with_device(response: Response, token: str) -> Response:
