@@ -7,6 +7,7 @@ from flask import Blueprint, Response, make_response, request
 from nurture.services import preferences, signup
 from nurture.services.preferences import Exit
 from nurture.tokens import Purpose, TokenRefused
+from nurture.web.front_door import OpenTo, open_to
 from nurture.web.pages import dead_link, page, rt
 from nurture.words import SubscriberId
 
@@ -23,12 +24,14 @@ def _read(purpose: Purpose, token: str) -> SubscriberId | None:
 
 
 @pages.get("/confirm/<token>")
+@open_to(OpenTo.TOKEN)
 def confirm(token: str) -> Response:
     """One button."""
     return page("public/confirm.html", token=token) if _read(Purpose.CONFIRM, token) else dead_link()
 
 
 @pages.post("/confirm/<token>")
+@open_to(OpenTo.TOKEN)
 def confirm_now(token: str) -> Response:
     """Confirm, and start the sequence."""
     try:
@@ -39,12 +42,14 @@ def confirm_now(token: str) -> Response:
 
 
 @pages.get("/unsubscribe/<token>")
+@open_to(OpenTo.TOKEN)
 def unsubscribe(token: str) -> Response:
     """One button."""
     return page("public/unsubscribe.html", token=token) if _read(Purpose.UNSUBSCRIBE, token) else dead_link()
 
 
 @pages.post("/unsubscribe/<token>")
+@open_to(OpenTo.TOKEN, any_site=True)
 def unsubscribe_now(token: str) -> Response:
     """Leave at once. RFC 8058 section 3.2: no cookie, no context, no redirect, and twice is fine."""
     one_click = request.form.get("List-Unsubscribe") == "One-Click"
@@ -59,6 +64,7 @@ def unsubscribe_now(token: str) -> Response:
 
 
 @pages.post("/unsubscribe/<token>/undo")
+@open_to(OpenTo.TOKEN)
 def undo(token: str) -> Response:
     """Back to where the reader left; the button works for an hour, and only from the page that followed leaving."""
     who = _read(Purpose.UNDO, token)
