@@ -4,6 +4,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?= -n 3 --dist load --maxschedchunk 4
 RESOLVE = .boot/bin/uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 export PYTHON
+unexport PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes, and each would compile every module anew
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools services run demo test lint types layers unit faults bench lighthouse screenshots lock clean

@@ -229,12 +229,16 @@ def _check_installed(settings: Settings) -> None:
 
     An absolute folder may be missing where database and secret are somewhere else, as on a machine that joins others.
     """
-    folder = settings.instance_dir.resolve()
-    if not folder.is_dir() and not settings.instance_dir.is_absolute():
+    folder, has_key = settings.instance_dir.resolve(), stored_secret(settings) is not None
+    if not folder.is_dir():
+        nothing = not has_key or not settings.instance_dir.is_absolute()
+    else:
+        nothing = not has_key and not any(folder.iterdir())  # as a first `init` leaves it that could not reach the database
+    if nothing:
         raise SettingRefused(
             f"There is no installation here: looked for the instance folder {folder}. {_ELSEWHERE}", "instance_dir"
         )
-    if stored_secret(settings) is None:
+    if not has_key:
         raise SettingRefused(
             f"There is no key here: {PREFIX}SECRET_KEY is not set, and {folder / SECRET_FILE} is not there. Restore it "
             f"from its copy. {_ELSEWHERE}",

@@ -6,7 +6,7 @@ of the value, since it may be a secret.
 
 import re
 import unicodedata
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
@@ -260,6 +260,16 @@ def ping_url(secret: SecretStr) -> SecretStr:
     return SecretStr(url)
 
 
+def networks(text: str) -> str:
+    """Addresses and networks (CIDR), separated by commas."""
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        try:
+            ip_network(part)
+        except ValueError:
+            raise ValueError("holds something that is no address and no network such as 10.0.0.0/8") from None
+    return text
+
+
 PLAIN = ("is ", "holds ", "begins ", "has ", "names ", "does not ")
 """How a reason begins that can follow “which”."""
 PingUrl = Annotated[SecretStr, AfterValidator(ping_url)]
@@ -271,6 +281,7 @@ Origin = Annotated[str, AfterValidator(origin)]
 FilePath = Annotated[Path, AfterValidator(path)]
 Listen = Annotated[str, AfterValidator(listen)]
 Zone = Annotated[str, AfterValidator(zone)]
+Networks = Annotated[str, AfterValidator(networks)]
 Key = Annotated[SecretStr, AfterValidator(key)]
 SecretKey = Annotated[SecretStr, AfterValidator(readable)]
 KeyRing = Annotated[SecretStr, AfterValidator(key_ring)]

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from nurture import setting_checks as checks
 from nurture import setting_sources
 from nurture.setting_checks import is_loopback as is_loopback
+from nurture.setting_limits import LimitValues, Page
+from nurture.setting_limits import setting as _setting
 from nurture.setting_sources import DOCUMENTED
 from nurture.setting_sources import ENV_FILE as ENV_FILE
 from nurture.setting_sources import PREFIX as PREFIX
@@ -19,20 +21,9 @@ from nurture.setting_sources import Source as Source
 from nurture.setting_sources import state_folder as state_folder
 from nurture.setting_values import parse_smtp_url
 
-Page = Literal["", "practice", "sender", "look", "hours", "mail"]
-"""The page of the desk's settings that shows a setting; empty for none."""
 
-
-def _setting(default: Any, meaning: str, remedy: str, page: Page = "", letters: str = "", **limits: Any) -> Any:
-    """One setting. `letters`: the name by which letters ask for it, as in `practice.fee`."""
-    extra: dict[str, Any] = {"remedy": remedy, "page": page, "letters": letters}
-    return Field(default=default, description=meaning, json_schema_extra=extra, **limits)
-
-
-class SettingValues(BaseModel):
-    """Every setting with what is checked of it alone. A secret is a SecretStr, and so printed and stored nowhere in clear."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
+class GeneralValues(BaseModel):
+    """Every setting but the limits on strangers. A secret is a SecretStr, and so printed and stored nowhere in clear."""
 
     base_url: checks.Origin = _setting(
         "http://127.0.0.1:8000", "public origin used in links", "Set it to an address such as https://letters.example.org."
@@ -231,6 +222,12 @@ class SettingValues(BaseModel):
     clock_speed: float = _setting(
         1, "development only: 86400 makes a day a second", "Set it to 1, or up to 1000000 for a try.", ge=1, le=1_000_000
     )
+
+
+class SettingValues(LimitValues, GeneralValues):
+    """Every setting with what is checked of it alone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Settings(SettingValues):

@@ -22,10 +22,17 @@ class Purpose(IntEnum):
     CONFIRM = 1
     UNSUBSCRIBE = 2
     CONSULTATION = 3
+    """The link in letters of versions before: it names the reader, and has no time. Not minted any more."""
     DESK_LOGIN = 4
     DESK_SESSION = 5
     CSRF = 6
     UNDO = 7
+    DESK_DEVICE = 9
+    LETTER_CONSULTATION = 11
+    """The link in a letter to ask for a call: it names the letter's delivery."""
+    CONFIRM_CONSULTATION = 12
+    """The button of the mail that asks whether a request for a call was theirs: it names the request."""
+    FORM = 16
 
 
 class TokenRefused(NurtureError):

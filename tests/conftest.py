@@ -67,8 +67,9 @@ def redis() -> Iterator[Redis]:
 
 
 def settings_for(folder: Path, url: str | None = None, **given: object) -> Settings:
-    """Settings of a test's installation."""
-    return load(_env_file=None, instance_dir=folder, secret_key=SECRET, database_url=url, **given)
+    """Settings of a test's installation, in which any number of readers may sign up in an hour unless a test says otherwise."""
+    many: dict[str, object] = {"confirmations_per_hour": 1_000_000}
+    return load(_env_file=None, instance_dir=folder, secret_key=SECRET, database_url=url, **many | given)
 
 
 @pytest.fixture(scope="session")

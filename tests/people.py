@@ -13,11 +13,12 @@ from nurture.delivery.tick import TickReport, tick
 from nurture.domain.delivery import Kind, State
 from nurture.mailers.outbox import Outbox, Stored
 from nurture.runtime import Runtime
-from nurture.services import signup
+from nurture.services import preferences, sign_up_queue, signup
+from nurture.services.access import mail_links
 from nurture.services.addresses import parse_address
-from nurture.store.schema import deliveries, enrollments, subscribers
+from nurture.store.schema import consents, deliveries, enrollments, subscribers
 from nurture.tokens import Purpose
-from nurture.words import EnrollmentId, SubscriberId
+from nurture.words import ConsentId, EnrollmentId, SubscriberId
 
 _numbers = count(1)
 NEW_YORK = "America/New_York"
@@ -36,6 +37,7 @@ def sign_up(rt: Runtime, email: str | None = None, first_name: str = "Robin", zo
     email = email or f"reader{next(_numbers)}@example.org"
     address = parse_address(email)
     signup.subscribe(rt, signup.SignUp(address, first_name, zone, "/"))
+    sign_up_queue.decide(rt)
     with rt.database.read() as db:
         bidx = rt.sealer.blind_index(address.canonical)
         found = db.scalar(select(subscribers.c.id).where(subscribers.c.email_bidx == bidx))
@@ -53,6 +55,14 @@ def a_subscriber(rt: Runtime, email: str | None = None, first_name: str = "Robin
 def confirm(rt: Runtime, reader: Reader) -> None:
     """Press the button of the confirmation mail."""
     signup.confirm(rt, rt.tokens.mint(Purpose.CONFIRM, reader.id))
+
+
+def undo_unsubscribe(rt: Runtime, who: SubscriberId) -> bool:
+    """Press the undo of the page that followed the last unsubscribe of a reader."""
+    with rt.database.read() as db:
+        theirs = (consents.c.subscriber_id == who, consents.c.act == "withdrawn")
+        leaving = db.scalar(select(consents.c.id).where(*theirs).order_by(consents.c.at.desc()).limit(1))
+    return leaving is not None and preferences.undo_unsubscribe(rt, ConsentId(leaving))
 
 
 class Senders:
@@ -95,7 +105,11 @@ def one_sender() -> Iterator[None]:
 
 
 def run_tick(rt: Runtime) -> TickReport:
-    """One tick whose batches are sent at once, to their end: by a fresh sender, or by the one of `one_sender`."""
+    """Decide on sign-ups, then one tick whose batches are sent at once, to their end: by a fresh sender, or by the one of
+    `one_sender`.
+    """
+    sign_up_queue.decide(rt)
+    mail_links(rt)
     senders = _shared or Senders()
     sender, lives = senders.sender(rt), False
     try:

@@ -1,4 +1,4 @@
-"""`nurture serve`: gunicorn, whose threads get whole requests only; each process has its own runtime and, if asked, scheduler."""
+"""`nurture serve`: gunicorn with threads for whole requests; each process has its own runtime and, if asked, its scheduler."""
 
 import logging
 import os

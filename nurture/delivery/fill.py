@@ -6,6 +6,7 @@ from datetime import date, datetime
 from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
+from nurture.domain.consultation import LETTER_LINK_LASTS, QUESTION_LASTS
 from nurture.domain.delivery import Kind, Subject
 from nurture.domain.picture import shown_in
 from nurture.domain.subscriber import CONFIRM_WITHIN
@@ -16,7 +17,7 @@ from nurture.letters.source import read_letter
 from nurture.mailers.base import Mail, MailRefused, Picture, headers
 from nurture.runtime import Runtime, shipped
 from nurture.sealing import Sealed, Unreadable
-from nurture.store import subscribers, users
+from nurture.store import account_changes, subscribers, users
 from nurture.store.claims import Claimed
 from nurture.store.sequences import StoredEdition
 from nurture.store.subjects import GONE, Found
@@ -34,6 +35,13 @@ def own_mail(kind: Kind, name: str = "") -> Edition:
     return compile_letter(read_letter(name, (shipped("mail") / name).read_text("utf-8")), kind)
 
 
+def own_name(kind: Kind, about: Subject | None) -> str:
+    """The name of a mail that is no letter, where its kind does not say it."""
+    if about is Subject.LOGIN_LINK:
+        return "login-link"
+    return "consultation-question" if kind is Kind.ALREADY_SUBSCRIBED and about is Subject.CONSULTATION else ""
+
+
 def mail_of(
     rt: Runtime,
     row: Claimed,
@@ -48,7 +56,7 @@ def mail_of(
         stored = editions[row.edition]
         edition = Edition(stored.subject, stored.html, stored.text)
     else:
-        edition = own_mail(row.kind, "login-link" if row.about_kind is Subject.LOGIN_LINK else "")
+        edition = own_mail(row.kind, _own_name(row))
     _check_subject(rt, row)
     unsubscribe = None
     if row.subscriber is not None:
@@ -66,6 +74,12 @@ def mail_of(
     )  # fmt: skip
 
 
+def _own_name(row: Claimed) -> str:
+    if row.change is not None:
+        return f"account-{row.change.what}"
+    return own_name(row.kind, row.about_kind)
+
+
 def with_subject(row: Claimed, found: Found) -> Claimed:
     """The row with what it is about, if that is still there."""
     if row.about is None:
@@ -73,7 +87,8 @@ def with_subject(row: Claimed, found: Found) -> Claimed:
     kind = found.kind_of(row.about, row.about_kind)
     login = found.links.get(row.about) if kind is Subject.LOGIN_LINK else None
     trial = found.tests.get(row.about) if kind is Subject.TEST_EMAIL else None
-    return replace(row, about_kind=kind, login=login, trial=trial)
+    change = found.changes.get(row.about) if kind is Subject.ACCOUNT_CHANGE else None
+    return replace(row, about_kind=kind, login=login, trial=trial, change=change)
 
 
 def _check_subject(rt: Runtime, row: Claimed) -> None:
@@ -93,6 +108,8 @@ def _recipient(rt: Runtime, row: Claimed) -> str:
         return rt.sealer.open(row.login.email, users.place("email", row.login.user))
     if row.trial is not None and row.trial.email is not None:
         return rt.sealer.open(row.trial.email, users.place("email", row.trial.user))
+    if row.change is not None and row.about is not None:
+        return rt.sealer.open(row.change.email, account_changes.email_place(row.about))
     return rt.settings.notices_to
 
 
@@ -102,16 +119,20 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
     links = public_links(base) | {"unsubscribe": unsubscribe, "confirm": "", "desk": ""}
     reader = {"first_name": "", "signed_up_on": ""}
     if row.subscriber is not None:
-        links["consultation"] += "?t=" + rt.tokens.mint(Purpose.CONSULTATION, row.subscriber)
+        expires = rt.clock.wall() + LETTER_LINK_LASTS
+        links["consultation"] += "?t=" + rt.tokens.mint(Purpose.LETTER_CONSULTATION, row.id, expires)
         name = row.first_name
         if row.kind is Kind.CONFIRMATION:
             name = None
-            links["confirm"] = (
-                f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.subscriber, rt.clock.wall() + CONFIRM_WITHIN)}"
-            )
+            links["confirm"] = f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.id, rt.clock.wall() + CONFIRM_WITHIN)}"
         reader = about_reader(rt, row.subscriber, name, row.confirmed, row.time_zone)
     if row.login is not None and row.about is not None:
         links["desk"] = f"{base}/desk/login/{rt.tokens.mint(Purpose.DESK_LOGIN, row.about, row.login.expires)}"
+    elif row.change is not None:
+        links["desk"] = f"{base}/desk/login"
+    elif row.about is not None and row.subscriber is not None:
+        token = rt.tokens.mint(Purpose.CONFIRM_CONSULTATION, row.about, rt.clock.wall() + QUESTION_LASTS)
+        links["confirm"] = f"{base}/consultation/confirm/{token}"
     elif row.about is not None:
         links["desk"] = f"{base}/desk/consultations/{row.about}"
     return {**rt.constant, "reader": reader, "links": links}

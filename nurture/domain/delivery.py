@@ -11,15 +11,18 @@ class Kind(StrEnum):
     LETTER = "letter"
     CONFIRMATION = "confirmation"
     ALREADY_SUBSCRIBED = "already_subscribed"
+    """To somebody on the list whose address was typed into a form: into the sign-up; or, about a CONSULTATION, into the request
+    for a call, to ask if that was them."""
     NOTICE = "notice"
 
 
 class Subject(StrEnum):
-    """What kind of thing a notice is about; a notice whose subject is gone is cancelled, never sent as another kind."""
+    """What kind of thing a mail is about; one whose subject is gone is cancelled, never sent as another kind."""
 
     CONSULTATION = "consultation"
     LOGIN_LINK = "login_link"
     TEST_EMAIL = "test_email"
+    ACCOUNT_CHANGE = "account_change"
 
 
 class State(StrEnum):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 MOST = 140
 _MOST_READ = 2000
-_ADDRESS = re.compile(r"[^\s<>\"'(),;:\[\]]{1,320}(?:@|%40)[^\s<>\"'(),;:\]]{1,255}")
+_ADDRESS = re.compile(r"<?[^\s<>\"'(),;:\[\]]{1,320}(?:@|%40)[^\s<>\"'(),;:\]]{1,255}>?")
 _IP = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|(?<![\w:])[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?![\w:])", re.IGNORECASE)
 _QUERY = re.compile(r"(https?://[^\s?#]{1,200})[?#]\S{0,500}")
 _WORD = re.compile(r"[A-Za-z0-9_+/=-]{6,}")

@@ -1,6 +1,6 @@
 """States of a person, and whether a mail of a kind may go to them now."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
 from nurture.domain.delivery import Kind
@@ -40,9 +40,6 @@ def outweighs(reason: Suppression, known: Suppression | None) -> bool:
 
 CONFIRM_WITHIN = timedelta(days=7)
 """How long a confirmation link works, and after which an unconfirmed sign-up is deleted."""
-ASK_AGAIN_AFTER = timedelta(hours=24)
-MOST_CONFIRMATIONS = 2
-REMIND_AGAIN_AFTER = timedelta(days=30)
 
 
 def hindrance(
@@ -64,10 +61,3 @@ def hindrance(
     if kind is Kind.LETTER and enrollment is not EnrollmentState.ACTIVE:
         return enrollment.value if enrollment else "not enrolled"
     return None
-
-
-def may_ask_to_confirm(asked: list[datetime], now: datetime) -> bool:
-    """Whether one more confirmation mail may go out: at most one in 24 hours and two in all, so that nobody can use the
-    form to flood an address that never answered. `asked`: when the earlier ones were planned (UTC).
-    """
-    return len(asked) < MOST_CONFIRMATIONS and all(now - at >= ASK_AGAIN_AFTER for at in asked)

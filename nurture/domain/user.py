@@ -28,6 +28,16 @@ def allows(role: Role, need: Need) -> bool:
     return _RIGHTS[role] >= need
 
 
+class AccountChange(StrEnum):
+    """How somebody's way to log in was changed; they are told by mail at the address they had."""
+
+    ADDRESS = "address"
+    PROOFS = "proofs"
+    PASSWORD = "password"  # noqa: S105 - which proof was changed
+    CODES = "codes"
+    RESET = "reset"
+
+
 class Scope(StrEnum):
     """What a program may do that has a key."""
 
@@ -41,16 +51,18 @@ def covers(has: Scope, asked: Scope) -> bool:
 
 
 FREE_TRIES = 5
-"""Failed log-ins before the first wait; a slip or two cost nothing."""
+"""Failed tries for one account, or on one known device, before the first wait; a slip or two cost nothing."""
+FREE_TRIES_OF_NETWORK = 20
+"""The same for all accounts that are tried from one network: several people may sit behind it."""
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=30), timedelta(minutes=15)
 
 
-def wait_after(failures: int) -> timedelta:
-    """How long an account takes no further try after so many failed ones in a row, in real time: none, then doubling to 15 min.
+def wait_after(failures: int, free: int = FREE_TRIES) -> timedelta:
+    """How long no further try is taken after so many failed ones in a row, in real time: none, then doubling to 15 min.
 
     A whole log-in, second factor included, starts the count anew; a right password alone does not.
     """
-    if failures < FREE_TRIES:
+    if failures < free:
         return timedelta()
-    doublings: int = 2 ** min(failures - FREE_TRIES, 10)
+    doublings: int = 2 ** min(failures - free, 10)
     return min(_FIRST_WAIT * doublings, _LONGEST_WAIT)

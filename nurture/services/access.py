@@ -5,13 +5,17 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from nurture.domain.client import Client
 from nurture.domain.delivery import Kind, Subject
-from nurture.domain.user import wait_after
+from nurture.domain.limits import LOG_IN_MAIL, LOG_IN_MAIL_NETWORK
 from nurture.runtime import Runtime
-from nurture.services.accounts import Account, first_owner, note, opened
+from nurture.services import limits, tries
+from nurture.services.accounts import PROOF_LASTS, Account, first_owner, opened
 from nurture.services.addresses import Address
 from nurture.services.passwords import fits, hash_password, is_dated
 from nurture.services.second_factor import looks_like_recovery, recovery_hash, step_of
+from nurture.services.security_events import note
+from nurture.services.tries import Check, Tries
 from nurture.store import access, ledger, users
 from nurture.store.access import Session
 from nurture.store.ledger import NewDelivery
@@ -21,7 +25,6 @@ from nurture.words import ConsultationId, NurtureError, UserId
 
 LINK_WORKS = timedelta(minutes=10)
 INVITATION_WORKS = timedelta(days=3)
-PROOF_LASTS = timedelta(minutes=10)
 _MOST_LINKS = 3
 """Links on their way to one account at a time: nobody's inbox can be filled with them."""
 
@@ -36,6 +39,8 @@ class Entered:
 
     token: str
     half: bool
+    device: str = ""
+    """The cookie by which the browser of a complete log-in is known again."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +61,48 @@ def login_link(rt: Runtime, who: UserId | None = None, works: timedelta = LINK_W
     return f"{rt.settings.base_url}/desk/login/{rt.tokens.mint(Purpose.DESK_LOGIN, link, expires)}"
 
 
+def ask_link(rt: Runtime, address: Address, network: str | None = None) -> None:
+    """Store that somebody asked for a log-in link by mail: one row, whoever has the address. `mail_links` decides, so that
+    neither the answer nor its time says whether there is such an account. From one `network`, only some are taken.
+    """
+    with rt.database.begin() as db:
+        if limits.take(rt, db, [(LOG_IN_MAIL_NETWORK, network)], rt.clock.wall()):
+            access.add_request(db, rt.sealer.blind_index(address.canonical), rt.clock.wall())
+
+
+def mail_links(rt: Runtime) -> None:
+    """Mail log-in links to the accounts whose address somebody asked for: some at a time, and some in a day."""
+    with rt.database.read() as db:
+        if not access.has_requests(db):
+            return
+    with rt.database.begin() as db:
+        for bidx in access.take_requests(db, rt.clock.wall() - LINK_WORKS):
+            user = users.by_email(db, bidx)
+            if user is None or access.living_links(db, user.id, rt.clock.wall()) >= _MOST_LINKS:
+                continue
+            if limits.take(rt, db, [(LOG_IN_MAIL, user.id)], rt.clock.wall()):
+                _mail_link(rt, db, user.id, LINK_WORKS)
+            else:
+                note(rt, db, user.id, "link_withheld")
+
+
 def mail_link(rt: Runtime, address: Address, works: timedelta = LINK_WORKS) -> None:
-    """Mail a log-in link to the account with this address. Nobody learns whether there is one."""
+    """Mail a log-in link to the account with this address, at the wish of somebody who may manage accounts."""
     with rt.database.begin() as db:
         user = users.by_email(db, rt.sealer.blind_index(address.canonical))
-        if user is None or access.living_links(db, user.id, rt.clock.wall()) >= _MOST_LINKS:
-            return
-        link = access.add_link(db, rt.clock.wall() + works, user.id)
-        now = rt.clock.now()
-        notice = NewDelivery(Kind.NOTICE, now, about=ConsultationId(link), about_kind=Subject.LOGIN_LINK)
-        ledger.plan(db, [notice], now)
-        note(rt, db, user.id, "link_mailed")
+        if user is not None and access.living_links(db, user.id, rt.clock.wall()) < _MOST_LINKS:
+            _mail_link(rt, db, user.id, works)
 
 
-def log_in_by_link(rt: Runtime, token: str) -> Entered:
+def _mail_link(rt: Runtime, db: Connection, who: UserId, works: timedelta) -> None:
+    link = access.add_link(db, rt.clock.wall() + works, who)
+    now = rt.clock.now()
+    notice = NewDelivery(Kind.NOTICE, now, about=ConsultationId(link), about_kind=Subject.LOGIN_LINK)
+    ledger.plan(db, [notice], now)
+    note(rt, db, who, "link_mailed")
+
+
+def log_in_by_link(rt: Runtime, token: str, client: Client) -> Entered:
     """Use a login link up. Raises TokenRefused."""
     wall = rt.clock.wall()
     link = rt.tokens.read(Purpose.DESK_LOGIN, token, wall)
@@ -77,20 +110,20 @@ def log_in_by_link(rt: Runtime, token: str) -> Entered:
         found = access.link(db, link, wall)
         user = users.get(db, found.user) if found and found.user else None
         if user is not None and access.use_link(db, link, wall):
-            return _enter(rt, db, user, "logged_in_by_link")
+            return _enter(rt, db, user, "logged_in_by_link", client)
         note(rt, db, user.id if user else None, "link_refused")
     raise TokenRefused("This link is not valid any more.")
 
 
-def log_in(rt: Runtime, address: Address, password: str) -> Entered:
-    """Check address and password; both are the first of two proofs. Raises LogInRefused.
+def log_in(rt: Runtime, address: Address, password: str, client: Client) -> Entered:
+    """Check address and password; both are the first of two proofs. Raises LogInRefused, TooManyTries.
 
     An address nobody has is answered like one somebody has: same words, same time, same waits.
     """
     bidx = rt.sealer.blind_index(address.canonical)
-    _count(rt, bidx, None)
     with rt.database.read() as db:
         user = users.by_email(db, bidx)
+    counted = tries.count(rt, Check.LOG_IN, bidx.hex(), user.id if user else None, client)
     if not fits(password, user.password if user else None) or user is None:
         with rt.database.begin() as db:
             note(rt, db, user.id if user else None, "password_refused")
@@ -98,13 +131,14 @@ def log_in(rt: Runtime, address: Address, password: str) -> Entered:
     with rt.database.begin() as db:
         if user.password and is_dated(user.password):
             users.change(db, user.id, password=hash_password(password))
-        return _enter(rt, db, user, "password_right")
+        tries.give_back(db, counted)
+        return _enter(rt, db, user, "password_right", client)
 
 
-def _enter(rt: Runtime, db: Connection, user: User, kind: str) -> Entered:
+def _enter(rt: Runtime, db: Connection, user: User, kind: str, client: Client) -> Entered:
     """Open a session: a whole one only for whoever has no second proof to give."""
     half, wall = user.totp is not None, rt.clock.wall()
-    session = access.open_session(db, user.id, wall, half)
+    session = access.open_session(db, user.id, wall, half, client.described)
     note(rt, db, user.id, kind)
     if not half:
         users.change(db, user.id, seen_at=wall)
@@ -115,41 +149,16 @@ def _token(rt: Runtime, session: str) -> str:
     return rt.tokens.mint(Purpose.DESK_SESSION, session, rt.clock.wall() + access.LONGEST)
 
 
-def _second_bidx(rt: Runtime, who: UserId) -> bytes:
-    """Under which tries of the second proof are counted: only whoever had the first right can use them up."""
-    return rt.sealer.blind_index(f"second proof of {who}")
+def second_proof(rt: Runtime, token: str, code: str, client: Client) -> Entered:
+    """Complete a half session by a code of the app or a recovery code; it gets a new id. Raises LogInRefused, TooManyTries.
 
-
-def _count(rt: Runtime, bidx: bytes, who: UserId | None) -> None:
-    """Count a try before it is judged; refuse it while earlier ones make it wait. Raises LogInRefused."""
-    wall = rt.clock.wall()
-    with rt.database.begin() as db:
-        _, until = users.tries(db, bidx)
-        if until is None or until <= wall:
-            failures = users.count_try(db, bidx, wall)
-            pause = wait_after(failures)
-            if pause:
-                users.wait(db, bidx, wall + pause)
-            return
-        note(rt, db, who, "log_in_slowed")
-    raise LogInRefused(
-        f"There were too many tries. Please wait {_in_words(until - wall)} before the next, or ask for a log-in link by e-mail."
-    )
-
-
-def _in_words(wait: timedelta) -> str:
-    minutes = -(-int(wait.total_seconds()) // 60)
-    return "a minute" if minutes <= 1 else f"{minutes} minutes"
-
-
-def second_proof(rt: Runtime, token: str, code: str) -> Entered:
-    """Complete a half session by a code of the app or a recovery code; it gets a new id. Raises LogInRefused."""
+    Tries are counted under the account: only whoever had the first proof right can use them up.
+    """
     here = present(rt, token)
     if here is None:
         raise LogInRefused("Too much time went by. Please log in again.")
     who, wall = here.account.id, rt.clock.wall()
-    bidx = _second_bidx(rt, who)
-    _count(rt, bidx, who)
+    counted = tries.count(rt, Check.CODE, who, who, client)
     with rt.database.begin() as db:
         user = users.get(db, who)
         if user is None or not _is_right(rt, db, user, code):
@@ -157,16 +166,16 @@ def second_proof(rt: Runtime, token: str, code: str) -> Entered:
             right = False
         else:
             right = True
-            users.forgive(db, bidx)
+            tries.right(db, counted)
             if user.email_bidx:
-                users.forgive(db, user.email_bidx)
+                tries.forgive(db, Tries(rt, db, Check.LOG_IN, user.email_bidx.hex(), who, client))
             access.close_session(db, here.session.id)  # a new id: what was seen before the log-in is worth nothing after it
-            session = access.open_session(db, who, wall, half=False)
+            session = access.open_session(db, who, wall, half=False, device=client.described)
             users.change(db, who, seen_at=wall)
             note(rt, db, who, "logged_in")
     if not right:
         raise LogInRefused("This code does not fit, or was used before. Type the one that the app shows now.")
-    return Entered(_token(rt, session), half=False)
+    return Entered(_token(rt, session), half=False, device=tries.remember_device(rt, who, client.device))
 
 
 def _is_right(rt: Runtime, db: Connection, user: User, code: str) -> bool:
@@ -200,18 +209,17 @@ def proved_lately(session: Session, wall: datetime) -> bool:
     return session.proved is not None and session.proved > wall - PROOF_LASTS
 
 
-def prove(rt: Runtime, here: Present, password: str) -> None:
-    """Show once more who one is, before something that cannot be taken back. Raises LogInRefused."""
+def prove(rt: Runtime, here: Present, password: str, client: Client) -> None:
+    """Show once more who one is, before something that cannot be taken back. Raises LogInRefused, TooManyTries."""
     who, wall = here.account.id, rt.clock.wall()
-    bidx = _second_bidx(rt, who)
-    _count(rt, bidx, who)
+    counted = tries.count(rt, Check.AGAIN, who, who, client)
     with rt.database.read() as db:
         user = users.get(db, who)
     right = user is not None and fits(password, user.password)
     with rt.database.begin() as db:
         note(rt, db, who, "proved" if right else "proof_refused")
         if right:
-            users.forgive(db, bidx)
+            tries.right(db, counted)
             access.prove(db, here.session.id, wall)
     if not right:
         raise LogInRefused("This is not your password.")

@@ -6,20 +6,24 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from nurture import log
-from nurture.domain.user import Role
+from nurture.domain.client import Client
+from nurture.domain.user import AccountChange, Role
 from nurture.runtime import Runtime
 from nurture.sealing import Place, Unreadable
+from nurture.services import tries as password_tries
+from nurture.services.account_changes import tell
 from nurture.services.addresses import Address
 from nurture.services.passwords import check_password, fits, hash_password
 from nurture.services.second_factor import new_recovery_codes, new_secret, recovery_hash, step_of
-from nurture.store import keys, users
+from nurture.services.security_events import note
+from nurture.services.tries import Check
+from nurture.store import access, keys, tries, users
 from nurture.store.users import User
 from nurture.words import NurtureError, UserId, new_id
 
-_log = log.get(__name__)
-
 MOST_NAME = 80
+PROOF_LASTS = timedelta(minutes=10)
+"""How long somebody who has shown who they are is not asked again."""
 
 
 class AccountRefused(NurtureError):
@@ -60,12 +64,6 @@ def opened(rt: Runtime, user: User) -> Account:
     return Account(user.id, user.role, name, email, bool(user.password and user.totp), user.seen)
 
 
-def note(rt: Runtime, db: Connection, who: UserId | None, kind: str) -> None:
-    """Write down, and log, what happened to an account."""
-    users.note(db, who, kind, rt.clock.wall())
-    _log.info("security_event", kind=kind, account=who)
-
-
 def first_owner(rt: Runtime, db: Connection) -> UserId:
     """The owner who has been here longest; made now, without address or name, if there is none: by one process only."""
     users.hold(db)
@@ -90,12 +88,6 @@ def names(rt: Runtime) -> dict[str, str]:
         called = account.name or "the first owner"
         found |= {account.id: called, f"user {account.id}": called}
     return found
-
-
-def happened(rt: Runtime, limit: int = 50) -> list[tuple[UserId | None, str, datetime]]:
-    """What happened to accounts (UTC, real time), newest first."""
-    with rt.database.read() as db:
-        return users.happened(db, limit)
 
 
 def find(rt: Runtime, address: Address) -> Account | None:
@@ -161,13 +153,23 @@ def remove(rt: Runtime, who: UserId) -> None:
 
 
 def reset(rt: Runtime, who: UserId) -> None:
-    """Forget password and second factor of somebody who lost them, and end their sessions; a log-in link lets them in again."""
+    """Forget password and second factor of somebody who lost them, and end their sessions; a log-in link lets them in again.
+
+    They are told by mail.
+    """
     with rt.database.begin() as db:
-        _known(db, who)
+        tell(rt, db, _known(db, who), AccountChange.RESET)
         users.change(db, who, password=None, totp_sealed=None, totp_step=None)
         users.put_codes(db, who, ())
-        users.end_sessions(db, who)
+        _end_ways_in(rt, db, who)
         note(rt, db, who, "account_reset")
+
+
+def _end_ways_in(rt: Runtime, db: Connection, who: UserId, but: str | None = None) -> None:
+    """After a change of proofs: no other session, no link of before, no device that is known."""
+    users.end_sessions(db, who, but=but)
+    access.end_links(db, who, rt.clock.wall())
+    tries.forget_devices(db, who)
 
 
 def begin_protection(rt: Runtime, who: UserId) -> tuple[str, str]:
@@ -208,7 +210,9 @@ class Protection:
 def protect(rt: Runtime, who: UserId, session: str, chosen: Protection) -> list[str]:
     """Give an account its address, password and second factor, all at once; returns the recovery codes, shown this once.
 
-    Other sessions of the account end. Raises AccountRefused or PasswordRefused; nothing is kept then.
+    An account that has them already is asked for its password first: `session` must have shown it lately. Its owner is told by
+    mail, at the address of before. Other sessions of the account end, other devices are strange again. Raises AccountRefused or
+    PasswordRefused; nothing is kept then.
     """
     if len(chosen.name) > MOST_NAME:
         raise AccountRefused(f"Please use at most {MOST_NAME} characters.", "name")
@@ -220,7 +224,9 @@ def protect(rt: Runtime, who: UserId, session: str, chosen: Protection) -> list[
     bidx = rt.sealer.blind_index(chosen.address.canonical)
     with rt.database.begin() as db:
         users.hold(db)
-        _known(db, who)
+        before = _known(db, who)
+        if before.password is not None and not access.is_proved(db, session, rt.clock.wall() - PROOF_LASTS):
+            raise AccountRefused(PROVE_FIRST, "old")
         other = users.by_email(db, bidx)
         if other is not None and other.id != who:
             raise AccountRefused("Somebody else uses this address at the desk.", "email")
@@ -231,35 +237,52 @@ def protect(rt: Runtime, who: UserId, session: str, chosen: Protection) -> list[
             name_sealed=rt.sealer.seal(chosen.name, users.place("name", who)) if chosen.name else None,
         )  # fmt: skip
         users.put_codes(db, who, [recovery_hash(who, code) for code in codes])
-        users.end_sessions(db, who, but=session)
+        _end_ways_in(rt, db, who, but=session)
+        if before.email_bidx not in (None, bidx):
+            tell(rt, db, before, AccountChange.ADDRESS)
+        elif before.password is not None:
+            tell(rt, db, before, AccountChange.PROOFS)
         note(rt, db, who, "account_protected")
     return codes
 
 
+PROVE_FIRST = "Please type the password as it is now, too. So nobody can change this who only finds the desk open."
 _WRONG_CODE = (
     "This code does not fit. Type the six digits that the app shows now; if they still do not fit, check that your "
     "telephone's clock is set by the network."
 )
 
 
-def change_password(rt: Runtime, who: UserId, session: str, old: str, new: str) -> None:
-    """Change a password; other sessions end. Raises AccountRefused, PasswordRefused."""
+def change_password(rt: Runtime, who: UserId, session: str, old: str, new: str, client: Client) -> None:
+    """Change a password; other sessions end, other devices are strange again, and its owner is told by mail.
+
+    A wrong one is counted. Raises AccountRefused, PasswordRefused, TooManyTries.
+    """
     with rt.database.read() as db:
         account = opened(rt, user := _known(db, who))
+    counted = password_tries.count(rt, Check.AGAIN, who, who, client)
     if not fits(old, user.password):
+        with rt.database.begin() as db:
+            note(rt, db, who, "password_change_refused")
         raise AccountRefused("This is not your password as it is now.", "old")
     check_password(new, [account.name, account.email, rt.settings.from_name])
     hashed = hash_password(new)
     with rt.database.begin() as db:
+        before = _known(db, who)
+        if before.password != user.password:
+            raise AccountRefused("Your password was changed somewhere else just now. Nothing was changed here.", "old")
+        password_tries.right(db, counted)
         users.change(db, who, password=hashed)
-        users.end_sessions(db, who, but=session)
+        _end_ways_in(rt, db, who, but=session)
+        tell(rt, db, before, AccountChange.PASSWORD)
         note(rt, db, who, "password_changed")
 
 
 def renew_codes(rt: Runtime, who: UserId) -> list[str]:
-    """New recovery codes; the old ones work no more."""
+    """New recovery codes; the old ones work no more, and their owner is told by mail."""
     codes = new_recovery_codes()
     with rt.database.begin() as db:
+        tell(rt, db, _known(db, who), AccountChange.CODES)
         users.put_codes(db, who, [recovery_hash(who, code) for code in codes])
         note(rt, db, who, "recovery_codes_made")
     return codes
@@ -269,14 +292,3 @@ def codes_left(rt: Runtime, who: UserId) -> int:
     """How many recovery codes still work."""
     with rt.database.read() as db:
         return users.codes_left(db, who)
-
-
-def end_other_sessions(rt: Runtime, who: UserId, session: str) -> None:
-    """Log this account out everywhere but here."""
-    with rt.database.begin() as db:
-        users.end_sessions(db, who, but=session)
-        note(rt, db, who, "other_sessions_ended")
-
-
-HISTORY_KEPT = timedelta(days=365)
-"""What happened to accounts is kept for a year."""

@@ -16,7 +16,8 @@ from nurture.services import goals
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.people import opened
 from nurture.services.person import Nobody, evidence_of
-from nurture.store import consultations, dossier, erasing, ledger, people, subscribers, suppression_pushes
+from nurture.store import consultations, dossier, erasing, ledger, people, sign_ups, subscribers, suppression_pushes
+from nurture.store.sign_ups import StoredSignUp
 from nurture.words import DeliveryId, SubscriberId
 
 _log = log.get(__name__)
@@ -38,12 +39,16 @@ def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
                 "chose_the_plainer_sender": bool(row.plain_sender),
                 "must_not_be_written_to": subscribers.suppression(db, person.email_bidx),
             },
+            "typed_at_sign_up": [_typed(rt, each) for each in sign_ups.of_address(db, person.email_bidx)],
             "consents": [
                 asdict(each) | {"evidence": evidence_of(rt, each)} for each in dossier.consents_of(db, who)
             ],
             **dossier.everything(db, who),
             "requests_for_a_call": [
-                {"id": each.id, "state": each.state, "at": each.at, "details": _details(rt, each.id, each.details)}
+                {
+                    "id": each.id, "state": each.state, "at": each.at, "came_by": each.origin,
+                    "details": _details(rt, each.id, each.details),
+                }
                 for each in dossier.requests_of(db, who)
             ],
             "notes": [
@@ -52,6 +57,14 @@ def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
             ],
             "tags": people.tags_of(db, [who]).get(who, []),
         }  # fmt: skip
+
+
+def _typed(rt: Runtime, typed: StoredSignUp) -> dict[str, Any]:
+    return {
+        "at": typed.at, "address": opened(rt, typed.email, sign_ups.email_place(typed.id)),
+        "first_name": opened(rt, typed.first_name, sign_ups.first_name_place(typed.id)), "time_zone": typed.time_zone,
+        "wording_version": typed.wording_version,
+    }  # fmt: skip
 
 
 def _details(rt: Runtime, request: str, sealed: Any) -> Any:
@@ -85,6 +98,7 @@ def erase(rt: Runtime, who: SubscriberId) -> bool:
 
 def _forget(rt: Runtime, db: Connection, who: SubscriberId, email_bidx: bytes) -> list[DeliveryId]:
     """Take away what names a person. Returns the mails they got."""
+    sign_ups.erase(db, email_bidx)
     suppression_pushes.forget(db, who)  # the provider is told nothing more about them
     theirs = [row.id for row in consultations.unassigned(db) if _is_of(rt, row, email_bidx)]
     notices = consultations.remove(db, who, theirs)

@@ -18,8 +18,8 @@ from nurture.letters.source import read_letter
 from nurture.mailers.sendgrid.events import KeyRefused, read_keys
 from nurture.runtime import Runtime, keep_up
 from nurture.sealing import Sealed
-from nurture.services.accounts import note
 from nurture.services.addresses import InputRefused, parse_address
+from nurture.services.security_events import note
 from nurture.setting_values import (
     SmtpAddress,
     ValueRefused,

@@ -5,8 +5,10 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from nurture import log
-from nurture.domain.consultation import RequestState
+from nurture.domain.consultation import RequestOrigin, RequestState
 from nurture.domain.delivery import Kind, Subject
 from nurture.runtime import Runtime
 from nurture.sealing import Place
@@ -47,7 +49,13 @@ class Received:
     state: RequestState
     details: Request
     who: SubscriberId | None = None
-    """The person on the list who made it."""
+    """The person on the list who made it, where that is proven."""
+    origin: RequestOrigin | None = None
+    """None: a version that did not note it stored the request."""
+    listed: SubscriberId | None = None
+    """The person on the list who has the address that was typed."""
+    is_asked: bool = False
+    """Whether that person is asked by mail if it was theirs; only of a request that was read alone."""
 
 
 def details_place(consultation: str) -> Place:
@@ -56,25 +64,32 @@ def details_place(consultation: str) -> Place:
 
 
 def request_consultation(rt: Runtime, request: Request, address: Address, who: SubscriberId | None) -> ConsultationId:
-    """Store a request for a call, end the reader's sequence, and plan a notice to the therapist that holds only a link.
+    """Store a request for a call, and plan a notice to the therapist that holds only a link.
 
-    The reader is `who`, from their letter's link, or whoever on the list has the address they typed.
+    `who`: the reader whose letter's link it came by; their letters end. Without one it changes no reader, whoever's `address`
+    was typed (see services.call_requests).
     """
     consultation = ConsultationId(new_id())
     details = rt.sealer.seal(json.dumps(asdict(request)), details_place(consultation))
+    typed = rt.sealer.blind_index(address.canonical)
     with rt.database.begin() as db:
         now = rt.clock.now()
         person = subscribers.get(db, who) if who else None
-        person = person or subscribers.find(db, rt.sealer.blind_index(address.canonical))
-        consultations.add(db, consultation, person.id if person else None, details, now)
+        origin = RequestOrigin.LETTER if person else RequestOrigin.FORM
+        consultations.add(db, consultation, person.id if person else None, details, now, origin, typed)
         if person:
-            for place in sequences.enrollments_of(db, person.id):
-                if place.state in sequences.RUNNING:
-                    sequences.end(db, place.id, CONSULTATION, now)
-                    ledger.cancel_open(db, CONSULTATION, person.id, rt.clock.wall(), place.id)
+            end_letters(rt, db, person.id, CONSULTATION)
         ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=consultation, about_kind=Subject.CONSULTATION)], now)
-    _log.info("consultation_requested", request=consultation)
+    _log.info("consultation_requested", request=consultation, kind=origin.value)
     return consultation
+
+
+def end_letters(rt: Runtime, db: Connection, who: SubscriberId, why: str) -> None:
+    """End every sequence that runs for a person."""
+    for place in sequences.enrollments_of(db, who):
+        if place.state in sequences.RUNNING:
+            sequences.end(db, place.id, why, rt.clock.now())
+            ledger.cancel_open(db, why, who, rt.clock.wall(), place.id)
 
 
 def list_requests(rt: Runtime, most: int = 200, states: Collection[RequestState] = ()) -> list[Received]:
@@ -120,21 +135,10 @@ def read_request(rt: Runtime, consultation: ConsultationId) -> Received | None:
     """One request for a call."""
     with rt.database.read() as db:
         row = consultations.get(db, consultation)
-    return _open(rt, row) if row else None
+        is_asked = row is not None and consultations.is_asked(db, consultation)
+    return _open(rt, row, is_asked) if row else None
 
 
-def _open(rt: Runtime, row: consultations.Row) -> Received:
+def _open(rt: Runtime, row: consultations.Row, is_asked: bool = False) -> Received:
     details = Request(**json.loads(rt.sealer.open(row.details, details_place(row.id))))
-    return Received(row.id, row.created, row.state, details, row.who)
-
-
-def who_asks(rt: Runtime, who: SubscriberId | None) -> tuple[str, str]:
-    """First name and address of the reader a letter's link stands for, to fill in the form; empty for anybody else."""
-    if who is None:
-        return "", ""
-    with rt.database.read() as db:
-        person = subscribers.peek(db, who)
-    if person is None:
-        return "", ""
-    name = rt.sealer.open(person.first_name, subscribers.first_name_place(who)) if person.first_name else ""
-    return name, rt.sealer.open(person.email, subscribers.email_place(who))
+    return Received(row.id, row.created, row.state, details, row.who, row.origin, row.listed, is_asked)

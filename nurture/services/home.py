@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from nurture.domain.consultation import WAITING, RequestState
@@ -12,8 +13,9 @@ from nurture.domain.timeline import ON_TIME
 from nurture.letters.source import Letter, read_letter
 from nurture.runtime import Runtime
 from nurture.sealing import Sealed
-from nurture.services import health, people, sender_domain, setup
+from nurture.services import health, people, sender_domain, setup, sign_up_queue
 from nurture.services.enrollments import BY_EDIT
+from nurture.settings import is_loopback
 from nurture.store import figures, gates, moves, sequences, subscribers, today
 from nurture.store.gates import Gate, Shut
 from nurture.store.sequences import StoredSequence
@@ -44,13 +46,15 @@ class Trouble(StrEnum):
     REVIEW = "review"
     WAITING = "waiting"
     DOMAIN = "domain"
+    CONFIRMATIONS = "confirmations"
+    NETWORKS = "networks"
 
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that needs a person; `count`: of mails, letters or people; `about`: a letter's key, or what the mail service
-    said; `sequence`: the key of the sequence it is about; `is_probing`: whether single mails already try whether the mail
-    service takes mail again.
+    """One thing that needs a person; `count`: of mails, letters or people; `about`: a letter's key, what the mail service
+    said, or why confirmations wait; `sequence`: the key of the sequence it is about; `is_probing`: whether single mails already
+    try whether the mail service takes mail again.
     """
 
     trouble: Trouble
@@ -125,6 +129,7 @@ def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
         held = moves.count_held(db, BY_EDIT)
         day, following = (today.coming(db, since, until, _MOST_NAMED) for since, until in ((None, first), (first, second)))
         came, week = today.joined(db, _MOST_JOINED), today.joined_since(db, now - timedelta(days=7))
+        wait = sign_up_queue.waiting(rt, db)
         oldest, attention = today.oldest_due(db, now), today.attention(db)
         span = (now - _LOOK_BACK, now)
         sent, back = figures.sent(db, span), figures.returned(db, span)
@@ -133,6 +138,8 @@ def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
         needs.append(Need(Trouble.SILENT))
     elif oldest is not None and not shut and setup.is_open(rt) and now - oldest > rt.clock.stretch(ON_TIME):
         needs.append(Need(Trouble.LATE))
+    if wait is not None:
+        needs.append(Need(Trouble.CONFIRMATIONS, wait.count, about=wait.why.value))
     needs += [Need(trouble, attention[state]) for state, trouble in _ATTENTION.items() if attention.get(state)]
     needs += [Need(Trouble.WAITING, count, sequence=key) for key, count in held.items()]
     for state, limit, trouble in (
@@ -149,6 +156,8 @@ def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
     ]
     checked = sender_domain.last(rt, rt.sender.email) if sender_domain.carrier(rt) else None
     needs += [Need(Trouble.DOMAIN)] * bool(checked and checked.asks_for_something)
+    if not rt.settings.trusted_proxies and not is_loopback(urlsplit(rt.settings.base_url).hostname):
+        needs.append(Need(Trouble.NETWORKS))
     titles = {(key, letter.key): letter.subject for key, letter in letters}
     newcomers = [Newcomer(each.subscriber, _called(rt, each), each.confirmed is not None) for each in came]
     stopped = next((each for each in shut if each.gate is Gate.STOP), None)

@@ -12,7 +12,8 @@ from nurture import log
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.delivery.tick import tick
 from nurture.runtime import Runtime
-from nurture.services import departures, publishing, suppressions
+from nurture.services import call_requests, departures, publishing, sign_up_queue, suppressions
+from nurture.services.access import mail_links
 from nurture.services.ping import PING_SECONDS, ping
 from nurture.services.privacy import retain
 from nurture.settings import Settings
@@ -46,7 +47,10 @@ def _publish(rt: Runtime) -> None:
 
 JOBS: tuple[Job, ...] = (
     Job("reconcile", 30, lambda rt, _: reconcile(rt)),
+    Job("call_requests", call_requests.LOOK_UP_SECONDS, lambda rt, _: call_requests.ask_readers(rt)),
     Job("plan", 600, lambda rt, _: plan_missing(rt)),
+    Job("sign_ups", 2, lambda rt, _: sign_up_queue.decide(rt)),
+    Job("log_in_mails", 2, lambda rt, _: mail_links(rt)),
     Job("tick", None, tick),
     Job("publish", 2, lambda rt, _: _publish(rt)),
     Job("retention", 3600, lambda rt, _: retain(rt)),

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from nurture.domain.user import Need, Scope, allows, covers
 from nurture.runtime import Runtime
-from nurture.services.accounts import note
+from nurture.services.security_events import note
 from nurture.store import keys, users
 from nurture.store.keys import Key
 from nurture.words import KeyId, NurtureError, UserId, new_id
@@ -65,7 +65,7 @@ def _hash(rt: Runtime, secret: str) -> bytes:
 
 
 def everything(rt: Runtime) -> list[Key]:
-    """All keys, newest first; those that were taken back too, for a year."""
+    """All keys, newest first; those that were taken back too, for 400 days."""
     with rt.database.read() as db:
         return keys.everything(db)
 

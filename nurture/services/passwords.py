@@ -1,17 +1,24 @@
 """Passwords of the desk: which are good enough, and how they are kept."""
 
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from zxcvbn import zxcvbn
 
+from nurture.services.known_phrases import KNOWN_PHRASES
 from nurture.words import NurtureError
 
 FEWEST, MOST = 12, 200
 _GOOD_SCORE = 3
 """zxcvbn: ‘safely unguessable’, 10⁸ to 10¹⁰ guesses."""
+_SHORTEST_WORD = 3
+"""Shorter parts of a name or address say nothing about a password."""
+_GOOD_REST = 2
+"""zxcvbn: ‘somewhat guessable’, 10⁶ to 10⁸ guesses, for what is left of a password without words about its owner."""
 _MOST_WEIGHED = 72
 """zxcvbn's time grows with the square of the length; what comes after this only makes a password better."""
 
@@ -33,8 +40,47 @@ def check_password(password: str, about: Sequence[str] = ()) -> None:
         raise PasswordRefused(f"Please use at least {FEWEST} characters. A few unrelated words are easy to remember.")
     if len(password) > MOST:
         raise PasswordRefused(f"Please use at most {MOST} characters.")
-    if zxcvbn(password[:_MOST_WEIGHED], user_inputs=[word for word in about if word])["score"] < _GOOD_SCORE:
-        raise PasswordRefused("This would be guessed quickly. Four or five unrelated words make a good one.")
+    own, bare = _words_about(about), _bare(password)
+    known = [*_known_phrases(), *own]
+    rest = _without(own, bare)
+    weak = any(_score(spelling, known) < _GOOD_SCORE for spelling in {password, bare} - {""})
+    if weak or (rest != bare and _score(rest, known) < _GOOD_REST):
+        raise PasswordRefused(
+            "This would be guessed quickly: it is common, a well-known phrase, or about you. Four or five unrelated words that "
+            "nobody has put together before make a good one."
+        )
+
+
+def _score(password: str, known: Sequence[str]) -> int:
+    found: int = zxcvbn(password[:_MOST_WEIGHED], user_inputs=known)["score"] if password else 0
+    return found
+
+
+def _without(words: Iterable[str], bare: str) -> str:
+    """What is left when its owner's words are taken out, the longest first."""
+    for word in sorted(words, key=len, reverse=True):
+        bare = bare.replace(word, "")
+    return bare
+
+
+def _bare(text: str) -> str:
+    """Letters and digits only: how words are spelled and separated hides a phrase from zxcvbn and from nobody who guesses."""
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKC", text).casefold())
+
+
+@cache
+def _known_phrases() -> tuple[str, ...]:
+    """To zxcvbn each word of a phrase is a guess of its own; a phrase that it is given counts as one word."""
+    return tuple(_bare(phrase) for phrase in KNOWN_PHRASES)
+
+
+def _words_about(about: Iterable[str]) -> set[str]:
+    """Names and addresses as wholes and in parts: `dana.quill@example.org` is also `dana`, `quill`, `danaquill`, `example`."""
+    found = set[str]()
+    for each in about:
+        whole = unicodedata.normalize("NFKC", each).casefold()
+        found |= {whole, *(_bare(part) for part in whole.split("@")), *re.split(r"[\W_]+", whole)}
+    return {word for word in found if len(word) >= _SHORTEST_WORD}
 
 
 def hash_password(password: str) -> str:

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from nurture import log
 from nurture.characters import normalize
-from nurture.delivery.fill import UNFIT, about_reader, own_mail, public_links
+from nurture.delivery.fill import UNFIT, about_reader, own_mail, own_name, public_links
+from nurture.domain.consultation import RequestOrigin
 from nurture.domain.delivery import OPEN, Kind, State
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.letters.compiler import Edition
@@ -79,8 +80,8 @@ class Person:
     to_come: tuple[Named, ...]
     """The letters they are still to get, the next one first."""
     notes: tuple[Note, ...]
-    requests: tuple[tuple[str, str, datetime], ...]
-    """Requests for a call: id, state, when."""
+    requests: tuple[tuple[str, str, datetime, bool], ...]
+    """Requests for a call: id, state, when, and whether it is sure that they were theirs."""
     suppressed: Suppression | None
     known_tags: tuple[str, ...]
     evidence: Mapping[str, Mapping[str, str]]
@@ -103,7 +104,9 @@ def read(rt: Runtime, who: SubscriberId) -> Person:
             tuple(_letter(mail, catalogue) for mail in mails if mail.state not in OPEN),
             tuple(_to_come(people.courses(db, [who]).get(who), catalogue)),
             tuple(Note(n.id, opened(rt, n.text, dossier.note_place(n.id)), n.at, n.by) for n in dossier.notes_of(db, who)),
-            tuple((each.id, each.state, each.at) for each in dossier.requests_of(db, who)),
+            tuple(
+                (each.id, each.state, each.at, each.origin is not RequestOrigin.FORM) for each in dossier.requests_of(db, who)
+            ),
             subscribers.suppression(db, stored.email_bidx),
             tuple(people.all_tags(db)),
             {each.id: evidence_of(rt, each) for each in consents if each.evidence is not None},
@@ -190,7 +193,7 @@ def as_read(rt: Runtime, who: SubscriberId, delivery: DeliveryId) -> Shown:
 
 def _edition(db: Connection, mail: Mailed) -> Edition:
     if mail.kind is not Kind.LETTER:
-        return own_mail(mail.kind)
+        return own_mail(mail.kind, own_name(mail.kind, mail.about))
     found = sequences.read_editions(db, [mail.edition] if mail.edition else [])
     if mail.edition not in found:
         raise Nobody("The edition of this letter is gone.")

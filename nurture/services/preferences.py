@@ -1,6 +1,7 @@
 """Leaving, and coming back: what a reader does by a link in a letter."""
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import Connection
@@ -15,7 +16,7 @@ from nurture.runtime import Runtime
 from nurture.services import suppressions
 from nurture.store import ledger, schedules, sequences, subscribers
 from nurture.store.subscribers import Person
-from nurture.words import SubscriberId
+from nurture.words import ConsentId, SubscriberId
 
 _log = log.get(__name__)
 
@@ -30,6 +31,18 @@ class Exit(StrEnum):
 _GONE = (SubscriberState.UNSUBSCRIBED, SubscriberState.BOUNCED, SubscriberState.COMPLAINED, SubscriberState.ERASED)
 
 
+UNDO_WITHIN = timedelta(hours=1)
+"""For how long after a reader has left it can be taken back, in real time."""
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A reader's unsubscribe that can still be taken back, until `until` (real time, UTC)."""
+
+    id: ConsentId
+    until: datetime
+
+
 def unsubscribe(rt: Runtime, who: SubscriberId, how: Exit) -> bool:
     """Take a reader off the list at once. Doing it twice is fine. Returns whether something may still be on its way.
 
@@ -41,26 +54,43 @@ def unsubscribe(rt: Runtime, who: SubscriberId, how: Exit) -> bool:
         if person is None:
             return False
         if person.state not in _GONE:
-            now = rt.clock.now()
             stop(rt, db, person, Suppression.UNSUBSCRIBED)
             suppressions.tell_left(rt, db, who)
-            subscribers.record_consent(db, who, "withdrawn", *subscribers.agreed_to(db, who), f"/unsubscribe ({how})", now)
+            left = subscribers.left_at(db, who) or rt.clock.now()
+            subscribers.record_consent(db, who, "withdrawn", *subscribers.agreed_to(db, who), f"/unsubscribe ({how})", left)
             _log.info("unsubscribed", reason=how.value)
         return ledger.may_still_arrive(db, who)
 
 
-def undo_unsubscribe(rt: Runtime, who: SubscriberId) -> bool:
+def find_leaving(rt: Runtime, who: SubscriberId) -> Leaving | None:
+    """The unsubscribe by which a reader left within the last hour; None for anybody else. Leaving again is no new leaving."""
+    with rt.database.read() as db:
+        person, left = subscribers.peek(db, who), subscribers.left_at(db, who)
+        if person is None or left is None or person.state is not SubscriberState.UNSUBSCRIBED:
+            return None
+        found = subscribers.withdrawal_at(db, who, left)
+    passed = (rt.clock.now() - left) / rt.clock.stretch(UNDO_WITHIN)
+    return Leaving(found, rt.clock.wall() + UNDO_WITHIN * (1 - passed)) if found and passed <= 1 else None
+
+
+def undo_unsubscribe(rt: Runtime, leaving: ConsentId) -> bool:
     """Put a reader who left by mistake back where they were; letters already read are not sent again.
 
-    Returns False, and changes nothing, for anybody who did not leave by unsubscribing.
+    Returns False, and changes nothing, for anything but a reader's last unsubscribe, within an hour of it.
     """
     with rt.database.begin() as db:
-        person = subscribers.get(db, who)
-        if person is None or person.state is not SubscriberState.UNSUBSCRIBED:
-            return person is not None and person.state is SubscriberState.ACTIVE
+        found = subscribers.withdrawal(db, leaving)
+        person = subscribers.get(db, found[0]) if found else None
+        if found is None or person is None:
+            return False
+        who, left = found
+        now = rt.clock.now()
+        if subscribers.left_at(db, who) != left or now - left > rt.clock.stretch(UNDO_WITHIN):
+            return False
+        if person.state is not SubscriberState.UNSUBSCRIBED:
+            return person.state is SubscriberState.ACTIVE
         if subscribers.suppression(db, person.email_bidx) not in (None, Suppression.UNSUBSCRIBED):
             return False
-        now = rt.clock.now()
         subscribers.lift_suppression(db, person.email_bidx, now)
         back = SubscriberState.ACTIVE if person.confirmed else SubscriberState.PENDING
         subscribers.set_state(db, who, back)

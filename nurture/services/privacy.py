@@ -6,10 +6,11 @@ from nurture import log
 from nurture.delivery.safety_checks import check
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.runtime import Runtime
+from nurture.services import account_changes, erasure, importing, pictures, security_events
 from nurture.services import crowds as remembered
-from nurture.services import erasure, importing, pictures
-from nurture.services.accounts import HISTORY_KEPT
-from nurture.store import access, crowds, drafts, events, imports, keys, live, subscribers, users
+from nurture.store import access, crowds, drafts, events, imports, keys, limits, live, sign_ups, subscribers, tries
+from nurture.store import account_changes as stored_changes
+from nurture.store import security_events as stored_events
 
 _log = log.get(__name__)
 
@@ -33,15 +34,19 @@ def retain(rt: Runtime) -> int:
         return 0
     with rt.database.begin() as db:
         deleted = subscribers.delete_unconfirmed(db, rt.clock.now() - CONFIRM_WITHIN)
+        sign_ups.forget(db, rt.clock.now() - CONFIRM_WITHIN)
+        limits.forget_ended(db, max(rt.clock.now(), rt.clock.wall()))
         access.forget(db, rt.clock.wall())
         events.forget(db, rt.clock.wall() - REPORTS_KEPT)
         kept = TRIALS_KEPT if live.since(db) is not None else REPORTS_KEPT  # the first run asks whether they have arrived
         drafts.forget_trials(db, rt.clock.wall() - kept)
         imports.forget(db, rt.clock.wall() - importing.KEPT)
         crowds.forget(db, rt.clock.wall() - remembered.KEPT)
-        keys.forget(db, rt.clock.wall() - HISTORY_KEPT)
+        keys.forget(db, rt.clock.wall() - security_events.KEPT)
         pictures.forget_unused(db, rt.clock.wall())
-        users.forget(db, rt.clock.wall() - HISTORY_KEPT)
+        stored_events.forget(db, rt.clock.wall() - security_events.KEPT)
+        stored_changes.forget(db, rt.clock.wall() - account_changes.KEPT)
+        tries.forget(db, rt.clock.wall())
     if deleted:
         _log.info("unconfirmed_deleted", count=deleted)
     return deleted

@@ -13,8 +13,9 @@ from nurture.letters.filling import fill
 from nurture.letters.source import Letter, read_letter
 from nurture.runtime import Runtime
 from nurture.services import samples, sender_domain
-from nurture.services.accounts import Account, note
+from nurture.services.accounts import Account
 from nurture.services.mail_trial import Became, became
+from nurture.services.security_events import note
 from nurture.services.simulation import simulate_stored
 from nurture.settings import MAIL_AT_THE_DESK, is_loopback
 from nurture.store import drafts, facts, live, readings, sequences, subscribers

@@ -1,22 +1,21 @@
 """Sign-up and confirmation. The visitor gets the same answer, in the same time, whether or not an address is known."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Connection
 
 from nurture import crash, log
 from nurture.delivery.plan import plan_first
-from nurture.domain.delivery import Kind
-from nurture.domain.subscriber import REMIND_AGAIN_AFTER, SubscriberState, Suppression, may_ask_to_confirm
+from nurture.domain.limits import CONFIRMATION, Suspicion, sign_ups_of_network
+from nurture.domain.subscriber import SubscriberState
 from nurture.runtime import Runtime
-from nurture.services import suppressions, wordings
-from nurture.services.addresses import Address
-from nurture.store import ledger, sequences, subscribers
-from nurture.store.ledger import NewDelivery
-from nurture.store.subscribers import Person
+from nurture.sealing import Sealed
+from nurture.services import limits, suppressions, wordings
+from nurture.services.addresses import Address, parse_address
+from nurture.store import sequences, sign_ups, subscribers
+from nurture.store.sign_ups import StoredSignUp
 from nurture.tokens import Purpose, TokenRefused
-from nurture.words import NurtureError, SequenceId, SubscriberId, new_id
+from nurture.words import NurtureError, SequenceId, SignUpId, SubscriberId, new_id
 
 _log = log.get(__name__)
 
@@ -52,55 +51,43 @@ class SignUp:
     """Whether their inbox should show the plainer sender's name."""
     wording: str = ""
     """The version of the wording that the form showed (services.wordings)."""
+    suspicion: Suspicion = Suspicion.NONE
+    network: str | None = None
+    """From which network of visitors it came; None where nobody can tell."""
 
 
-def subscribe(rt: Runtime, request: SignUp) -> None:
-    """Take a sign-up: record consent and plan a confirmation mail, unless the address must be left in peace.
+def subscribe(rt: Runtime, request: SignUp) -> bool:
+    """Store a sign-up: one row, whoever it is from. Whether a confirmation goes out is decided later
+    (services.sign_up_queue), so that neither the answer nor its time says whether an address is known.
 
-    Who is on the list already gets at most a line saying so, once in 30 days; who complained or bounced gets nothing.
+    Returns False, and stores nothing, if too many came from the same network.
     """
-    bidx = rt.sealer.blind_index(request.address.canonical)
+    sign_up = SignUpId(new_id())
+    name = rt.sealer.seal(request.first_name, sign_ups.first_name_place(sign_up)) if request.first_name else None
+    network = sign_ups_of_network(rt.settings.sign_ups_per_network_hour, rt.settings.sign_ups_per_network_day)
     with rt.database.begin() as db:
-        now = rt.clock.now()
-        fresh = _sealed(rt, SubscriberId(new_id()), bidx, request)
-        known = None if subscribers.add(db, fresh, now) else subscribers.find(db, bidx)
-        person = known or fresh
-        if person.state in (SubscriberState.ACTIVE, SubscriberState.PAUSED):
-            told = ledger.planned_before(db, person.id, Kind.ALREADY_SUBSCRIBED)
-            if all(now - at >= REMIND_AGAIN_AFTER for at in told):
-                ledger.plan(db, [NewDelivery(Kind.ALREADY_SUBSCRIBED, now, person.id, bidx)], now)
-            outcome = "known"
-        elif subscribers.suppression(db, bidx) in (Suppression.BOUNCED, Suppression.COMPLAINED):
-            outcome = "suppressed"
-        else:
-            outcome = _ask(rt, db, person, request, now, known is not None)
-    _log.info("sign_up", outcome=outcome)
-
-
-def _sealed(rt: Runtime, who: SubscriberId, bidx: bytes, request: SignUp) -> Person:
-    name = rt.sealer.seal(request.first_name, subscribers.first_name_place(who)) if request.first_name else None
-    email = rt.sealer.seal(request.address.send_to, subscribers.email_place(who))
-    return Person(who, bidx, email, name, request.time_zone, SubscriberState.PENDING, plain_sender=request.plain_sender or None)
-
-
-def _ask(rt: Runtime, db: Connection, person: Person, request: SignUp, now: datetime, again: bool) -> str:
-    asked = ledger.planned_before(db, person.id, Kind.CONFIRMATION)
-    if person.confirmed is not None:
-        asked = [at for at in asked if at > person.confirmed]
-    if not may_ask_to_confirm(asked, now):
-        return "asked before"
-    if again:
-        subscribers.ask_again(db, _sealed(rt, person.id, person.email_bidx, request), now)
-    said = wordings.shown(rt, db, request.wording)
-    subscribers.record_consent(db, person.id, "given", said.text, said.version, request.source, now)
-    ledger.plan(db, [NewDelivery(Kind.CONFIRMATION, now, person.id, person.email_bidx)], now)
-    return "asked"
+        if not limits.take(rt, db, [(network, request.network)], rt.clock.wall()):
+            _log.info("sign_up", outcome="network")
+            return False
+        said = wordings.shown(rt, db, request.wording)
+        new = StoredSignUp(
+            sign_up, rt.sealer.blind_index(request.address.canonical),
+            rt.sealer.seal(request.address.send_to, sign_ups.email_place(sign_up)), name, request.time_zone,
+            request.plain_sender, said.text, said.version, request.source, request.suspicion, rt.clock.now(),
+        )  # fmt: skip
+        sign_ups.add(db, new)
+    return True
 
 
 def confirm(rt: Runtime, token: str) -> None:
-    """Confirm the sign-up a token was mailed for, and start the sequence. Confirming twice is fine. Raises TokenRefused."""
-    who = SubscriberId(rt.tokens.read(Purpose.CONFIRM, token, rt.clock.wall()))
+    """Confirm the sign-up a token was mailed for, with what was typed in that one, and start the sequence. Confirming twice is
+    fine. Raises TokenRefused.
+    """
+    named = rt.tokens.read(Purpose.CONFIRM, token, rt.clock.wall())
     with rt.database.begin() as db:
+        asked = sign_ups.get(db, SignUpId(named))
+        # An older version's token names the reader, and so does one mailed for a confirmation that it has planned.
+        who = sign_ups.reader_of(db, SignUpId(named)) or SubscriberId(named)
         person = subscribers.get(db, who)
         if person is None or person.state not in (
             SubscriberState.PENDING,
@@ -113,13 +100,29 @@ def confirm(rt: Runtime, token: str) -> None:
         now = rt.clock.now()
         subscribers.set_state(db, who, SubscriberState.ACTIVE, confirmed=now)
         said = subscribers.agreed_to(db, who)  # the words they saw, whatever the form shows by now
+        if asked is not None:
+            said = (asked.wording, asked.wording_version)
+            name = _reseal_name(rt, asked, who)
+            subscribers.take_values(db, who, name, asked.time_zone, asked.plain_sender)
+            sign_ups.note_confirmed(db, asked.id, now)
         subscribers.record_consent(db, who, "confirmed", *said, "/confirm", now)
         lifted = subscribers.lift_suppression(db, person.email_bidx, now)
         begins = suppressions.tell_back(rt, db, who) if lifted else now
         enrollment = sequences.enroll(db, who, first_sequence(db), begins)
         plan_first(db, enrollment, person.email_bidx, now)
+        mailbox = limits.mailbox(parse_address(rt.sealer.open(person.email, subscribers.email_place(who)), test_names=True))
     crash.point("T0.after_commit")
+    with rt.database.begin() as db:  # by itself: whoever decides on sign-ups locks these after the reader
+        limits.forget(rt, db, CONFIRMATION, mailbox)
     _log.info("confirmed", enrollment=enrollment)
+
+
+def _reseal_name(rt: Runtime, asked: StoredSignUp, who: SubscriberId) -> Sealed | None:
+    """The first name of a sign-up, sealed for its reader."""
+    if asked.first_name is None:
+        return None
+    name = rt.sealer.open(asked.first_name, sign_ups.first_name_place(asked.id))
+    return rt.sealer.seal(name, subscribers.first_name_place(who))
 
 
 def list_sequences(rt: Runtime) -> list[Offer]:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from nurture.sealing import Sealed
 from nurture.store.desk_schema import desk_sessions, login_links, users
+from nurture.store.sign_up_schema import link_requests
 from nurture.words import ConsultationId, UserId, new_id
 
 IDLE = timedelta(minutes=30)
@@ -65,6 +66,24 @@ def addressed(db: Connection, links: Collection[ConsultationId], wall: datetime)
     return {row[0]: Addressed(row[1], row[2], row[3]) for row in rows}
 
 
+def add_request(db: Connection, email_bidx: bytes, wall: datetime) -> None:
+    """Store that somebody asked for a link by mail."""
+    db.execute(insert(link_requests).values(id=new_id(), email_bidx=email_bidx, at=wall))
+
+
+def has_requests(db: Connection) -> bool:
+    """Whether anybody waits for a link."""
+    return db.execute(select(link_requests.c.id).limit(1)).first() is not None
+
+
+def take_requests(db: Connection, since: datetime) -> list[bytes]:
+    """For which addresses somebody asked, oldest first; each is taken once. Those from before `since` are dropped: whoever
+    asked so long ago has given up.
+    """
+    taken = delete(link_requests).returning(link_requests.c.email_bidx, link_requests.c.at)
+    return [row[0] for row in sorted(db.execute(taken), key=lambda row: row[1]) if row[1] >= since]
+
+
 def living_links(db: Connection, who: UserId, wall: datetime) -> int:
     """How many links of an account still work."""
     living = (L.user_id == who, L.used_at.is_(None), L.expires_at > wall)
@@ -77,10 +96,17 @@ def use_link(db: Connection, link: str, wall: datetime) -> bool:
     return bool(db.execute(update(login_links).where(*fresh).values(used_at=wall)).rowcount)
 
 
-def open_session(db: Connection, user: UserId, wall: datetime, half: bool) -> str:
-    """Start a session; returns its id. A whole one begins with a proof of who they are."""
+def end_links(db: Connection, who: UserId, wall: datetime) -> None:
+    """Let no link of an account work any more that has not been used."""
+    db.execute(update(login_links).where(L.user_id == who, L.used_at.is_(None)).values(used_at=wall))
+
+
+def open_session(db: Connection, user: UserId, wall: datetime, half: bool, device: str = "") -> str:
+    """Start a session; returns its id. A whole one begins with a proof of who they are. `device`: browser and system in
+    words.
+    """
     session = new_id()
-    values = {"id": session, "user_id": user, "created_at": wall, "seen_at": wall, "half": half}
+    values = {"id": session, "user_id": user, "created_at": wall, "seen_at": wall, "half": half, "device": device or None}
     db.execute(insert(desk_sessions).values(values | {"proved_at": None if half else wall}))
     return session
 
@@ -91,6 +117,28 @@ def touch_session(db: Connection, session: str, wall: datetime) -> Session | Non
     seen = update(desk_sessions).where(*alive).values(seen_at=wall).returning(S.id, S.user_id, S.half, S.proved_at)
     row = db.execute(seen).first()
     return Session(*row) if row else None
+
+
+@dataclass(frozen=True)
+class OpenSession:
+    """A living session as its owner sees it: on which device, since when, and when it was last used (UTC)."""
+
+    id: str
+    device: str
+    began: datetime
+    seen: datetime
+
+
+def sessions_of(db: Connection, who: UserId, wall: datetime) -> list[OpenSession]:
+    """The living, whole sessions of an account, the last used first."""
+    alive = (S.user_id == who, S.half.is_(False), S.seen_at > wall - IDLE, S.created_at > wall - LONGEST)
+    rows = db.execute(select(S.id, S.device, S.created_at, S.seen_at).where(*alive).order_by(S.seen_at.desc(), S.id))
+    return [OpenSession(row[0], row[1] or "", row[2], row[3]) for row in rows]
+
+
+def is_proved(db: Connection, session: str, since: datetime) -> bool:
+    """Whether a whole session is there whose owner has shown who they are since then (UTC)."""
+    return db.execute(select(S.id).where(S.id == session, S.half.is_(False), S.proved_at > since)).first() is not None
 
 
 def prove(db: Connection, session: str, wall: datetime) -> None:

@@ -10,6 +10,7 @@ from nurture.domain.delivery import Kind, State, Subject
 from nurture.sealing import Sealed
 from nurture.store import history, subjects
 from nurture.store.access import Addressed
+from nurture.store.account_changes import ToldChange
 from nurture.store.drafts import Trial
 from nurture.store.history import Settled, is_in
 from nurture.store.schema import deliveries, enrollments, steps, subscribers
@@ -52,6 +53,8 @@ class Claimed:
     """Of a notice that brings a log-in link: to whom."""
     trial: Trial | None = None
     """Of a notice that is a letter somebody tries out."""
+    change: ToldChange | None = None
+    """Of a notice that tells of a change of an account."""
 
 
 _READ_BATCH = (

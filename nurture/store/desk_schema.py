@@ -14,7 +14,7 @@ from sqlalchemy import (
     text,
 )
 
-from nurture.domain.user import Role, Scope
+from nurture.domain.user import AccountChange, Role, Scope
 from nurture.store.columns import Id, Instant, SealedColumn, Word
 from nurture.store.metadata import SERIAL, metadata, one_of
 
@@ -46,12 +46,13 @@ recovery_codes = Table(
 
 login_attempts = Table(
     "login_attempts", metadata,
-    Column("email_bidx", LargeBinary(32), primary_key=True),
+    Column("email_bidx", LargeBinary(32), primary_key=True, key="bucket"),
     Column("failures", Integer, nullable=False),
     Column("at", Instant, nullable=False),
     Column("wait_until", Instant),
 )  # fmt: skip
-"""Failed log-ins since the last whole one, per address, known or not: both are slowed alike. Real time."""
+"""Tries of passwords and codes that have not been forgiven. `bucket`: a keyed hash of what is counted: tries for an account, by
+a client network, on a device that has logged in before. Real time."""
 
 security_events = Table(
     "security_events", metadata,
@@ -59,10 +60,33 @@ security_events = Table(
     Column("user_id", Id),
     Column("kind", String(40), nullable=False),
     Column("at", Instant, nullable=False),
-    Index("ix_security_events_at", "at"),  # retention, the newest first
+    Column("times", Integer, nullable=False, server_default=text("1")),
+    Index("ix_security_events_at", "at"),  # retention, counting again within the hour
     sqlite_autoincrement=True,
 )  # fmt: skip
-"""What happened to accounts, for their owner to look at. No address. Real time."""
+"""What happened to accounts, for their owner to look at. No address. `times`: how often, within an hour of `at`, for what
+strangers can cause at will. Real time."""
+
+known_devices = Table(
+    "known_devices", metadata,
+    Column("device", LargeBinary(32), primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("seen_at", Instant, nullable=False),
+    Index("ix_known_devices_user_id", "user_id"),  # all are forgotten when a password changes
+    Index("ix_known_devices_seen_at", "seen_at"),  # retention
+)  # fmt: skip
+"""Browsers in which an account has logged in completely: keyed hashes of the random id in their cookie. Real time."""
+
+account_changes = Table(
+    "account_changes", metadata,
+    Column("id", Id, primary_key=True),
+    Column("what", Word(AccountChange), nullable=False),
+    Column("email_sealed", SealedColumn, nullable=False),
+    Column("made_at", Instant, nullable=False),
+    Index("ix_account_changes_made_at", "made_at"),  # retention
+)  # fmt: skip
+"""Changes of how somebody logs in, and the address they had before: a notice of the ledger is about one, and goes there also
+when the account has another address by then, or is gone. Real time."""
 
 api_keys = Table(
     "api_keys", metadata,
@@ -157,10 +181,11 @@ desk_sessions = Table(
     Column("seen_at", Instant, nullable=False),
     Column("proved_at", Instant),
     Column("half", Boolean, nullable=False, server_default=text("false")),
+    Column("device", String(60)),
     Index("ix_desk_sessions_user_id", "user_id"),  # all end when a password changes
 )  # fmt: skip
 """Sessions of the desk, kept by the server. `half`: the second factor is still to come; `proved_at`: when they last showed who
-they are, for what asks for it again. Real time."""
+they are, for what asks for it again; `device`: browser and system in words, empty for sessions of before. Real time."""
 
 acts = Table(
     "acts", metadata,

@@ -5,12 +5,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select
 
-from nurture.domain.delivery import Kind, State
+from nurture.domain.consultation import RequestOrigin
+from nurture.domain.delivery import Kind, State, Subject
 from nurture.sealing import Place, Sealed
 from nurture.store.desk_schema import notes
-from nurture.store.schema import consents, consultations, deliveries, delivery_history, enrollments, events, sequences
+from nurture.store.schema import (
+    consents,
+    consultations,
+    deliveries,
+    delivery_history,
+    enrollments,
+    events,
+    sequences,
+    subscribers,
+)
 from nurture.words import DeliveryId, EditionId, SequenceId, StepKey, SubscriberId, UserId
 
 C, D, N, E, V = consents.c, deliveries.c, notes.c, enrollments.c, events.c
@@ -54,9 +64,14 @@ class Mailed:
     due: datetime
     accepted: datetime | None
     reason: str | None
+    about: Subject | None = None
+    """What kind of thing it is about, if about one."""
 
 
-_MAILED = (D.id, D.kind, D.state, E.sequence_id, D.step_key, D.edition_id, D.planned_at, D.due_at, D.accepted_at, D.reason)
+_MAILED = (
+    D.id, D.kind, D.state, E.sequence_id, D.step_key, D.edition_id, D.planned_at, D.due_at, D.accepted_at, D.reason,
+    D.about_kind,
+)  # fmt: skip
 
 
 def mails_of(db: Connection, who: SubscriberId, most: int = 500) -> list[Mailed]:
@@ -117,12 +132,16 @@ class Asked:
     state: str
     at: datetime
     details: Sealed
+    origin: RequestOrigin | None
+    """FORM: somebody typed the person's address, and nobody has said so far that it was them."""
 
 
 def requests_of(db: Connection, who: SubscriberId) -> list[Asked]:
-    """The requests for a call of a person, newest first."""
+    """The requests for a call of a person, or with their address, newest first."""
     q = consultations.c
-    query = select(q.id, q.state, q.created_at, q.details_sealed).where(q.subscriber_id == who)
+    address = select(subscribers.c.email_bidx).where(subscribers.c.id == who).scalar_subquery()
+    theirs = or_(q.subscriber_id == who, and_(q.subscriber_id.is_(None), q.email_bidx == address))
+    query = select(q.id, q.state, q.created_at, q.details_sealed, q.origin).where(theirs)
     return [Asked(*row) for row in db.execute(query.order_by(q.created_at.desc(), q.id))]
 
 

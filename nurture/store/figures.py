@@ -56,8 +56,9 @@ def sent(db: Connection, span: Span) -> int:
 
 
 def returned(db: Connection, span: Span) -> dict[State, int]:
-    """How many of those came back, by how."""
-    mine = (_came_back(), D.accepted_at >= span[0], D.accepted_at < span[1])
+    """How many mails of a span of time came back, by how. Whose recipient was refused at once had been due then."""
+    then = func.coalesce(D.accepted_at, D.due_at)
+    mine = (_came_back(), then >= span[0], then < span[1])
     return {row[0]: row[1] for row in db.execute(select(D.state, func.count()).where(*mine).group_by(D.state)).all()}
 
 

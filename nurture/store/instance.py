@@ -1,6 +1,6 @@
 """Facts about this installation that every process must agree on."""
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.store.schema import instance
@@ -39,3 +39,8 @@ def count(db: Connection, key: str) -> None:
 def replace(db: Connection, key: str, value: str) -> None:
     """Set a fact that exists."""
     db.execute(update(instance).where(instance.c.key == key).values(value=value))
+
+
+def remove(db: Connection, key: str) -> None:
+    """Set a fact to nothing."""
+    db.execute(delete(instance).where(instance.c.key == key))

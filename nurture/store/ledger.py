@@ -70,6 +70,7 @@ class NewDelivery:
     step: StepKey | None = None
     about: ConsultationId | None = None
     about_kind: Subject | None = None
+    id: DeliveryId | None = None
 
 
 _PLAN = {
@@ -84,7 +85,7 @@ def plan(db: Connection, rows: Sequence[NewDelivery], now: datetime) -> None:
         return
     values = [
         {
-            "id": new_id(), "kind": row.kind, "state": State.SCHEDULED, "subscriber_id": row.subscriber,
+            "id": row.id or new_id(), "kind": row.kind, "state": State.SCHEDULED, "subscriber_id": row.subscriber,
             "email_bidx": row.email_bidx, "enrollment_id": row.enrollment, "step_key": row.step, "about_id": row.about,
             "about_kind": row.about_kind, "planned_at": row.due, "due_at": row.due, "created_at": now,
         }
@@ -393,8 +394,3 @@ def cancel_open(
 def may_still_arrive(db: Connection, subscriber: SubscriberId) -> bool:
     """Whether something of this person is in a request, or in doubt, right now."""
     return bool(db.scalar(select(exists().where(D.subscriber_id == subscriber, is_in(*IN_DOUBT)))))
-
-
-def planned_before(db: Connection, subscriber: SubscriberId, kind: Kind) -> list[datetime]:
-    """When mails of `kind` were planned for a person, in any state."""
-    return list(db.scalars(select(D.planned_at).where(D.subscriber_id == subscriber, D.kind == kind)))

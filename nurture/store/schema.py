@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from nurture.domain.consultation import RequestState
+from nurture.domain.consultation import RequestOrigin, RequestState
 from nurture.domain.delivery import Kind, State, Subject
 from nurture.domain.event import EventKind
 from nurture.domain.sequence import EnrollmentState, PublicationState
@@ -29,6 +29,9 @@ from nurture.store import desk_schema as desk_schema  # whoever wants all tables
 from nurture.store.columns import Id, Instant, SealedColumn, Word
 from nurture.store.metadata import SERIAL, one_of, where
 from nurture.store.metadata import metadata as metadata
+from nurture.store.sign_up_schema import limit_counters as limit_counters
+from nurture.store.sign_up_schema import link_requests as link_requests
+from nurture.store.sign_up_schema import sign_ups as sign_ups
 
 instance = Table(
     "instance", metadata,
@@ -380,8 +383,14 @@ consultations = Table(
     Column("state", Word(RequestState), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("changed_at", Instant),
+    Column("origin", Word(RequestOrigin)),
+    Column("email_bidx", LargeBinary(32)),
+    Column("looked_up_at", Instant),
     one_of("state", RequestState),
     Index("ix_consultations_created_at", "created_at"),  # the desk's list
     Index("ix_consultations_subscriber_id", "subscriber_id"),  # erasure
+    Index("ix_consultations_to_look_up", "created_at", **where("origin = 'form' AND looked_up_at IS NULL")),  # whom to ask
 )  # fmt: skip
-"""Requests for a call. `details_sealed`: the answers as JSON, sealed as one value."""
+"""Requests for a call. `details_sealed`: the answers as JSON, sealed as one value. `subscriber_id`: who made it, where that is
+proven; `email_bidx`: the blind index of the address that was typed, which proves nothing. `origin` is empty in rows that a
+version without it wrote. `looked_up_at`: when it was looked whether the address is on the list (real time)."""

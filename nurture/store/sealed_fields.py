@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, func, select, update
 
 from nurture.sealing import Place, Sealed
-from nurture.store import desk_schema, dossier, facts, imports, schema, subscribers, users
+from nurture.store import account_changes, desk_schema, dossier, facts, imports, schema, sign_ups, subscribers, users
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,13 @@ SEALED_FIELDS = (
     SealedField(schema.subscribers.c.email_sealed, schema.subscribers.c.id, subscribers.email_place),
     SealedField(schema.subscribers.c.first_name_sealed, schema.subscribers.c.id, subscribers.first_name_place),
     SealedField(schema.consents.c.evidence_sealed, schema.consents.c.id, subscribers.evidence_place),
+    SealedField(schema.sign_ups.c.email_sealed, schema.sign_ups.c.id, sign_ups.email_place),
+    SealedField(schema.sign_ups.c.first_name_sealed, schema.sign_ups.c.id, sign_ups.first_name_place),
     SealedField(schema.consultations.c.details_sealed, schema.consultations.c.id, _consultation),
     SealedField(desk_schema.users.c.email_sealed, desk_schema.users.c.id, partial(users.place, "email")),
     SealedField(desk_schema.users.c.name_sealed, desk_schema.users.c.id, partial(users.place, "name")),
     SealedField(desk_schema.users.c.totp_sealed, desk_schema.users.c.id, partial(users.place, "totp")),
+    SealedField(desk_schema.account_changes.c.email_sealed, desk_schema.account_changes.c.id, account_changes.email_place),
     SealedField(desk_schema.facts.c.sealed, desk_schema.facts.c.name, facts.place),
     SealedField(desk_schema.notes.c.text_sealed, desk_schema.notes.c.id, dossier.note_place),
     SealedField(desk_schema.imports.c.content_sealed, desk_schema.imports.c.id, imports.content_place),

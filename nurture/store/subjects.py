@@ -1,5 +1,5 @@
-"""What notices are about: a request for a call, a login link, a test email. A notice outlives its subject; it must not be sent
-then, least of all as a notice about something else.
+"""What notices are about: a request for a call, a login link, a test email, a change of an account. A notice outlives its
+subject; it must not be sent then, least of all as a notice about something else.
 """
 
 from collections.abc import Collection
@@ -9,9 +9,11 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, and_, exists, literal, not_, or_, select
 
 from nurture.domain.delivery import Kind, Subject
-from nurture.store import access, drafts
+from nurture.store import access, account_changes, drafts
 from nurture.store.access import Addressed
+from nurture.store.account_changes import ToldChange
 from nurture.store.columns import Instant
+from nurture.store.desk_schema import account_changes as account_change_rows
 from nurture.store.desk_schema import login_links, trials, users
 from nurture.store.drafts import Trial
 from nurture.store.schema import consultations, deliveries
@@ -31,6 +33,7 @@ def is_there(wall: ColumnElement[datetime]) -> ColumnElement[bool]:
         and_(_may_be(Subject.CONSULTATION), exists().where(consultations.c.id == D.about_id)),
         and_(_may_be(Subject.LOGIN_LINK), exists().where(users.c.id == L.user_id, *link)),
         and_(_may_be(Subject.TEST_EMAIL), exists().where(trials.c.id == D.about_id)),
+        and_(_may_be(Subject.ACCOUNT_CHANGE), exists().where(account_change_rows.c.id == D.about_id)),
     )
 
 
@@ -51,6 +54,7 @@ class Found:
     links: dict[str, Addressed]
     tests: dict[ConsultationId, Trial]
     consultations: set[str]
+    changes: dict[str, ToldChange]
 
     def kind_of(self, subject: ConsultationId, said: Subject | None) -> Subject | None:
         """The kind of a subject, which must be the one its row `said`, if it did; None if there is no such subject."""
@@ -58,6 +62,7 @@ class Found:
             Subject.LOGIN_LINK: subject in self.links,
             Subject.TEST_EMAIL: subject in self.tests,
             Subject.CONSULTATION: subject in self.consultations,
+            Subject.ACCOUNT_CHANGE: subject in self.changes,
         }
         return next((kind for kind, is_found in there.items() if is_found and said in (None, kind)), None)
 
@@ -65,6 +70,6 @@ class Found:
 def find(db: Connection, ids: Collection[ConsultationId], wall: datetime) -> Found:
     """Those of `ids` that are there; login links only while they work."""
     if not ids:
-        return Found({}, {}, set())
+        return Found({}, {}, set(), {})
     known = set(db.scalars(select(consultations.c.id).where(consultations.c.id.in_(ids))))
-    return Found(access.addressed(db, ids, wall), drafts.trials_of(db, ids), known)
+    return Found(access.addressed(db, ids, wall), drafts.trials_of(db, ids), known, account_changes.find(db, ids))

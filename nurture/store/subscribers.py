@@ -11,7 +11,7 @@ from nurture.sealing import Place, Sealed
 from nurture.store import departures
 from nurture.store.departures import DepartureKind
 from nurture.store.schema import consents, subscribers, suppressions
-from nurture.words import SubscriberId, new_id
+from nurture.words import ConsentId, SubscriberId, new_id
 
 S = subscribers.c
 
@@ -104,16 +104,19 @@ def living(db: Connection, after: SubscriberId | None, limit: int) -> list[Livin
     return [Living(*row) for row in db.execute(query if after is None else query.where(S.id > after))]
 
 
-def ask_again(db: Connection, person: Person, now: datetime) -> None:
-    """A person who is not on the list has signed up anew: back to pending, with what they typed and chose now."""
-    db.execute(
-        update(subscribers)
-        .where(S.id == person.id)
-        .values(
-            state=SubscriberState.PENDING, email_sealed=person.email, first_name_sealed=person.first_name,
-            time_zone=person.time_zone, plain_sender=person.plain_sender, created_at=now,
-        )
-    )  # fmt: skip
+def ask_again(db: Connection, who: SubscriberId, plain_sender: bool, now: datetime) -> None:
+    """Somebody has signed up with the address of a person who is not on the list: back to pending. What was typed stays with
+    the sign-up until it is confirmed; only the wish for the plainer sender's name is heeded in the mail that asks.
+    """
+    plainer = {"plain_sender": True} if plain_sender else {}
+    values = {"state": SubscriberState.PENDING, "created_at": now, **plainer}
+    db.execute(update(subscribers).where(S.id == who).values(values))
+
+
+def take_values(db: Connection, who: SubscriberId, first_name: Sealed | None, time_zone: str, plain_sender: bool) -> None:
+    """Give a person what they typed into the form."""
+    values = {"first_name_sealed": first_name, "time_zone": time_zone, "plain_sender": plain_sender or None}
+    db.execute(update(subscribers).where(S.id == who).values(values))
 
 
 def set_state(
@@ -163,6 +166,25 @@ def last_yes(db: Connection, who: SubscriberId) -> datetime | None:
     said = consents.c.act.in_(("given", "confirmed", "restored"))
     found: datetime | None = db.scalar(select(func.max(consents.c.at)).where(consents.c.subscriber_id == who, said))
     return found
+
+
+def left_at(db: Connection, who: SubscriberId) -> datetime | None:
+    """When a person last left (timeline)."""
+    found: datetime | None = db.scalar(select(S.left_at).where(S.id == who))
+    return found
+
+
+def withdrawal_at(db: Connection, who: SubscriberId, at: datetime) -> ConsentId | None:
+    """The line of the consent record by which a person left at `at` by their own act."""
+    theirs = (consents.c.subscriber_id == who, consents.c.act == "withdrawn", consents.c.at == at)
+    return db.scalar(select(consents.c.id).where(*theirs).limit(1))
+
+
+def withdrawal(db: Connection, consent: ConsentId) -> tuple[SubscriberId, datetime] | None:
+    """Who left by that line of the consent record, and when (timeline)."""
+    mine = (consents.c.id == consent, consents.c.act == "withdrawn")
+    row = db.execute(select(consents.c.subscriber_id, consents.c.at).where(*mine)).first()
+    return (row[0], row[1]) if row else None
 
 
 def suppress(db: Connection, email_bidx: bytes, reason: Suppression, at: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Accounts of the desk: who may use it, their second factors, their failed tries, and what happened to them."""
+"""Accounts of the desk: who may use it, and their second factors."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,14 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.user import Role
 from nurture.sealing import Place, Sealed
-from nurture.store.desk_schema import desk_sessions, login_attempts, recovery_codes, security_events, users
+from nurture.store.desk_schema import desk_sessions, recovery_codes, users
 from nurture.words import UserId
 
-U, A, R, E = users.c, login_attempts.c, recovery_codes.c, security_events.c
+U, R = users.c, recovery_codes.c
 
 
 @dataclass(frozen=True)
@@ -119,48 +118,7 @@ def codes_left(db: Connection, who: UserId) -> int:
     return db.execute(select(func.count()).select_from(recovery_codes).where(*left)).scalar_one()
 
 
-def tries(db: Connection, email_bidx: bytes) -> tuple[int, datetime | None]:
-    """How many tries for an address failed in a row, and until when (UTC) it waits."""
-    row = db.execute(select(A.failures, A.wait_until).where(A.email_bidx == email_bidx)).first()
-    return (row[0], row[1]) if row else (0, None)
-
-
-def count_try(db: Connection, email_bidx: bytes, wall: datetime) -> int:
-    """Count a try before it is judged, so that two at once count twice; returns how many there are now."""
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    written = dialect.insert(login_attempts).values(email_bidx=email_bidx, failures=1, at=wall)
-    counted = written.on_conflict_do_update(index_elements=[A.email_bidx], set_={"failures": A.failures + 1, "at": wall})
-    return int(db.execute(counted.returning(A.failures)).scalar_one())
-
-
-def wait(db: Connection, email_bidx: bytes, until: datetime) -> None:
-    """Take no further try for an address until then."""
-    db.execute(update(login_attempts).where(A.email_bidx == email_bidx).values(wait_until=until))
-
-
-def forgive(db: Connection, email_bidx: bytes) -> None:
-    """Forget the failed tries for an address."""
-    db.execute(delete(login_attempts).where(A.email_bidx == email_bidx))
-
-
-def note(db: Connection, who: UserId | None, kind: str, wall: datetime) -> None:
-    """Write down what happened to an account."""
-    db.execute(insert(security_events).values(user_id=who, kind=kind, at=wall))
-
-
-def happened(db: Connection, limit: int) -> list[tuple[UserId | None, str, datetime]]:
-    """What happened to accounts, newest first."""
-    query = select(E.user_id, E.kind, E.at).order_by(E.id.desc()).limit(limit)
-    return [(row[0], row[1], row[2]) for row in db.execute(query)]
-
-
 def end_sessions(db: Connection, who: UserId, but: str | None = None) -> None:
     """End the sessions of an account, all or all but one."""
     theirs = desk_sessions.c.user_id == who
     db.execute(delete(desk_sessions).where(theirs if but is None else theirs & (desk_sessions.c.id != but)))
-
-
-def forget(db: Connection, before: datetime) -> None:
-    """Delete what happened, and was tried, before then."""
-    db.execute(delete(security_events).where(E.at < before))
-    db.execute(delete(login_attempts).where(A.at < before))

@@ -3,17 +3,23 @@
 from flask import Blueprint, Response, redirect, request, url_for
 
 from nurture.mailers.outbox import Outbox
-from nurture.services import goals, setup, signup, wordings
+from nurture.services import call_requests, goals, setup, sign_up_queue, signup, wordings
 from nurture.services.addresses import InputRefused, parse_address, parse_time_zone
 from nurture.services.form_values import clean_first_name, tidy_address
-from nurture.tokens import Purpose, TokenRefused
+from nurture.web import form_stamp
+from nurture.web.clients import client_network
 from nurture.web.front_door import OpenTo, open_to
 from nurture.web.pages import page, rt, takes_test_names
-from nurture.words import SubscriberId
 
 pages = Blueprint("public", __name__)
 
 _WAYS = ("email", "phone", "video")
+
+
+_TOO_MANY = (
+    "Many sign-ups came from your network just now, so this one was not taken. Please try again in an hour or tomorrow, or "
+    "from another connection, such as your phone’s."
+)
 
 
 def _home(status: int = 200, form: dict[str, object] | None = None, errors: dict[str, str] | None = None) -> Response:
@@ -23,7 +29,10 @@ def _home(status: int = 200, form: dict[str, object] | None = None, errors: dict
     with rt().database.read() as db:
         wording = wordings.shown(rt(), db, str((form or {}).get("wording", "")))
     senders = [rt().sender.name, rt().plain_sender.name] if rt().sender.name else []
-    return page("public/home.html", status, form=form or empty, errors=errors or {}, wording=wording, senders=senders)
+    return page(
+        "public/home.html", status, form=form or empty, errors=errors or {}, wording=wording, senders=senders,
+        stamp=form_stamp.stamp(), confirmations_wait=sign_up_queue.do_wait(rt()),
+    )  # fmt: skip
 
 
 def _ticked(name: str) -> bool:
@@ -57,7 +66,13 @@ def subscribe() -> Response:
     if errors or address is None:
         return _home(422, {**typed, "consent": consent}, errors)
     name, zone = clean_first_name(typed["first_name"]), parse_time_zone(typed["time_zone"], rt().settings.time_zone)
-    signup.subscribe(rt(), signup.SignUp(address, name, zone, "/", typed["sender"] == "plain", typed["wording"]))
+    asked = signup.SignUp(
+        address, name, zone, "/", typed["sender"] == "plain", typed["wording"], form_stamp.suspicion(), client_network()
+    )
+    if not signup.subscribe(rt(), asked):
+        answer = _home(429, {**typed, "consent": consent}, {"email": _TOO_MANY})
+        answer.headers["Retry-After"] = "3600"
+        return answer
     return redirect(url_for("public.check_your_inbox"), 303)  # type: ignore[return-value]
 
 
@@ -66,49 +81,46 @@ def subscribe() -> Response:
 def check_your_inbox() -> Response:
     """What to do next; the same for everybody."""
     local = isinstance(rt().mailer, Outbox)
-    return page("public/check_your_inbox.html", outbox_url=url_for("ops.outbox") if local else "")
-
-
-def _reader(token: str) -> SubscriberId | None:
-    try:
-        return SubscriberId(rt().tokens.read(Purpose.CONSULTATION, token, rt().clock.wall()))
-    except TokenRefused:
-        return None  # a damaged link must not keep anybody from asking for a call
+    return page(
+        "public/check_your_inbox.html", outbox_url=url_for("ops.outbox") if local else "",
+        confirmations_wait=sign_up_queue.do_wait(rt()),
+    )  # fmt: skip
 
 
 @pages.get("/consultation")
 @open_to(OpenTo.EVERYBODY)
 def consultation() -> Response:
-    """The form to ask for a call; the link in a letter fills in who asks."""
+    """The form to ask for a call. The link in a letter says who asks, masked: the letter may have been forwarded."""
     token = request.args.get("t", "")
-    name, email = goals.who_asks(rt(), _reader(token))
     form = {
-        "name": name, "email": email, "region": "", "contact_way": "email", "contact_detail": "", "voicemail_ok": False,
+        "name": "", "email": "", "region": "", "contact_way": "email", "contact_detail": "", "voicemail_ok": False,
         "times": "", "token": token,
     }  # fmt: skip
-    return page("public/consultation.html", form=form, errors={})
+    return page("public/consultation.html", form=form, errors={}, reader=call_requests.reader_of(rt(), token))
 
 
 @pages.post("/consultation")
 @open_to(OpenTo.EVERYBODY)
 def request_consultation() -> Response:
-    """Take a request for a call."""
+    """Take a request for a call. The answer is the same whether or not the address is on the list."""
     fields = ("name", "email", "region", "contact_way", "contact_detail", "times")
     typed: dict[str, str] = {name: " ".join(request.form.get(name, "").split()) for name in fields}
     voicemail = _ticked("voicemail_ok")
     token = request.form.get("t") or request.args.get("t", "")
+    reader = call_requests.reader_of(rt(), token)  # a damaged link must not keep anybody from asking for a call
+    given = typed | ({"name": typed["name"] or reader.name, "email": typed["email"] or reader.email} if reader else {})
     errors: dict[str, str] = {}
     for name, most, ask in (
         ("name", 100, "Please tell us your name."),
         ("region", 80, "Please tell us your state or country: it decides where a call is allowed."),
         ("times", 300, "Please name a few days and hours that suit you."),
     ):
-        if not typed[name]:
+        if not given[name]:
             errors[name] = ask
-        elif len(typed[name]) > most:
+        elif len(given[name]) > most:
             errors[name] = f"Please use at most {most} characters."
     try:
-        address = parse_address(tidy_address(typed["email"]), test_names=takes_test_names())
+        address = parse_address(tidy_address(given["email"]), test_names=takes_test_names())
     except InputRefused as refused:
         errors["email"], address = str(refused), None
     if typed["contact_way"] not in _WAYS:
@@ -117,12 +129,12 @@ def request_consultation() -> Response:
         errors["contact_detail"] = "Please give a telephone number of 5 to 40 characters."
     if errors or address is None:
         form = {**typed, "voicemail_ok": voicemail, "token": token}
-        return page("public/consultation.html", 422, form=form, errors=errors)
+        return page("public/consultation.html", 422, form=form, errors=errors, reader=reader)
     detail = typed["contact_detail"] if typed["contact_way"] == "phone" else ""
     asked = goals.Request(
-        typed["name"], address.send_to, typed["region"], typed["contact_way"], detail, voicemail, typed["times"]
+        given["name"], address.send_to, typed["region"], typed["contact_way"], detail, voicemail, typed["times"]
     )
-    goals.request_consultation(rt(), asked, address, _reader(token))
+    goals.request_consultation(rt(), asked, address, reader.id if reader else None)
     return redirect(url_for("public.consultation_sent"), 303)  # type: ignore[return-value]
 
 

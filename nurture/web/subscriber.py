@@ -1,19 +1,18 @@
-"""Pages a token opens: confirm, and leave. A GET shows a button and changes nothing: scanners open links too."""
+"""Pages a token opens: confirm, leave, and say that a request for a call was theirs.
 
-from datetime import timedelta
+A GET shows a button and changes nothing: scanners open links too.
+"""
 
 from flask import Blueprint, Response, make_response, request
 
-from nurture.services import preferences, signup
+from nurture.services import call_requests, preferences, signup
 from nurture.services.preferences import Exit
 from nurture.tokens import Purpose, TokenRefused
 from nurture.web.front_door import OpenTo, open_to
 from nurture.web.pages import dead_link, page, rt
-from nurture.words import SubscriberId
+from nurture.words import ConsentId, SubscriberId
 
 pages = Blueprint("subscriber", __name__)
-
-_UNDO_WITHIN = timedelta(hours=1)
 
 
 def _read(purpose: Purpose, token: str) -> SubscriberId | None:
@@ -59,15 +58,41 @@ def unsubscribe_now(token: str) -> Response:
         return make_response("", 200)
     if who is None:
         return dead_link()
-    undo = rt().tokens.mint(Purpose.UNDO, who, rt().clock.wall() + _UNDO_WITHIN)
+    leaving = preferences.find_leaving(rt(), who)
+    undo = rt().tokens.mint(Purpose.UNDO, leaving.id, leaving.until) if leaving else ""
     return page("public/unsubscribed.html", token=undo, in_flight=in_flight)
 
 
 @pages.post("/unsubscribe/<token>/undo")
 @open_to(OpenTo.TOKEN)
 def undo(token: str) -> Response:
-    """Back to where the reader left; the button works for an hour, and only from the page that followed leaving."""
-    who = _read(Purpose.UNDO, token)
-    if who is None or not preferences.undo_unsubscribe(rt(), who):
+    """Back to where the reader left, within an hour of that."""
+    try:
+        leaving = ConsentId(rt().tokens.read(Purpose.UNDO, token, rt().clock.wall()))
+    except TokenRefused:
+        return dead_link()
+    if not preferences.undo_unsubscribe(rt(), leaving):
         return dead_link()
     return page("public/resubscribed.html")
+
+
+@pages.get("/consultation/confirm/<token>")
+@open_to(OpenTo.TOKEN)
+def confirm_request(token: str) -> Response:
+    """One button, by which a reader says that a request for a call was theirs."""
+    try:
+        question = call_requests.question_of(rt(), token)
+    except TokenRefused:
+        return dead_link()
+    return page("public/consultation_confirm.html", token=token, question=question)
+
+
+@pages.post("/consultation/confirm/<token>")
+@open_to(OpenTo.TOKEN)
+def confirm_request_now(token: str) -> Response:
+    """Note that it was theirs, and end their letters."""
+    try:
+        call_requests.confirm(rt(), token)
+    except TokenRefused:
+        return dead_link()
+    return page("public/consultation_confirmed.html")

@@ -52,13 +52,16 @@ def test_what_needs_no_installation_works_without_one_and_makes_nothing(
 def test_a_key_or_a_database_alone_is_no_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "instance"
     folder.mkdir()
+    empty = call(monkeypatch, tmp_path, "tick")
+    assert (empty.exit_code, f"no installation here: looked for the instance folder {folder}." in empty.stderr) == (2, True)
+    (folder / "departures.journal").touch()
     no_key = call(monkeypatch, tmp_path, "tick")
     assert (no_key.exit_code, f"{folder / 'secret.key'} is not there" in no_key.stderr) == (2, True)
     no_database = call(monkeypatch, tmp_path, "tick", secret_key="s" * 40)
     assert (no_database.exit_code, f"looked for {folder / 'nurture.db'}." in no_database.stderr) == (2, True)
     named = call(monkeypatch, tmp_path, "tick", database_url=f"sqlite:///{tmp_path}/deep/er.db")
     assert (named.exit_code, f"looked for {tmp_path}/deep/er.db." in named.stderr) == (2, True)
-    assert files(tmp_path) == {"instance"}
+    assert files(tmp_path) == {"instance", "instance/departures.journal"}
 
 
 def test_init_makes_an_installation_and_the_other_commands_find_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

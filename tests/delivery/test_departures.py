@@ -26,7 +26,7 @@ from nurture.store.schema import subscribers as people
 from nurture.store.schema import suppressions
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
-from tests.people import Reader, a_subscriber, confirm, inbox, run_tick, sign_up
+from tests.people import Reader, a_subscriber, confirm, inbox, run_tick, sign_up, undo_unsubscribe
 
 AT = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 
@@ -50,7 +50,7 @@ def test_whoever_leaves_is_in_the_journal_when_the_page_has_answered_and_no_addr
     preferences.unsubscribe(rt, left.id, Exit.ONE_CLICK)
     preferences.unsubscribe(rt, left.id, Exit.PAGE)
     preferences.unsubscribe(rt, back.id, Exit.PAGE)
-    preferences.undo_unsubscribe(rt, back.id)
+    undo_unsubscribe(rt, back.id)
     erasure.erase(rt, erased.id)
     evidence.take(rt, [complaint(complained)])
     assert words(rt) == [
@@ -86,8 +86,8 @@ def test_a_journal_that_missed_something_is_completed_and_twice_is_fine(rt: Runt
     journal, rt.database.departures = rt.database.departures, None
     clock.advance(minutes=1)
     preferences.unsubscribe(rt, left.id, Exit.PAGE)
-    preferences.undo_unsubscribe(rt, back.id)
-    preferences.undo_unsubscribe(rt, again.id)
+    undo_unsubscribe(rt, back.id)
+    undo_unsubscribe(rt, again.id)
     clock.advance(minutes=1)
     preferences.unsubscribe(rt, again.id, Exit.PAGE)
     rt.database.departures = journal
@@ -168,7 +168,7 @@ def test_a_restored_database_learns_who_left_and_was_erased(rt: Runtime, clock: 
     erasure.erase(rt, erased.id)
     evidence.take(rt, [complaint(bounced)])
     clock.advance(hours=1)
-    preferences.undo_unsubscribe(rt, back.id)
+    undo_unsubscribe(rt, back.id)
     departures.complete(rt)
     restored(rt, state)
     with rt.database.begin() as db:
@@ -203,7 +203,7 @@ def test_a_reader_who_came_back_before_the_backup_is_not_taken_off_by_an_old_wor
     preferences.unsubscribe(rt, reader.id, Exit.PAGE)
     rt.database.departures, journal = None, rt.database.departures
     clock.advance(hours=1)
-    preferences.undo_unsubscribe(rt, reader.id)
+    undo_unsubscribe(rt, reader.id)
     rt.database.departures = journal
     with rt.database.begin() as db:
         assert replaying.replay(rt, db).stopped == 0

@@ -168,7 +168,10 @@ def test_a_refusal_that_comes_during_a_commit_keeps_back_what_the_commit_marked(
         """The second one: it settles the first answer, and marks two more."""
         first.set()
         assert refused.wait(SOON)
-        time.sleep(0.1)  # the answer is taken in by the sender's loop, which is free
+        until = time.monotonic() + SOON
+        while sender._cycle.refusal is None:  # the sender's loop, which is free, takes the answer in
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
     rt.mailer = mailer = Answering(answer)
     with a_sender(rt) as sender, meeting("T2.before_commit", hold_the_commit, nth=2):

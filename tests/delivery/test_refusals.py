@@ -17,6 +17,7 @@ from nurture.mailers.smtp import Smtp
 from nurture.runtime import Runtime
 from nurture.services import deliveries as service
 from nurture.services import switch
+from nurture.store import figures
 from nurture.store.gates import Gate
 from nurture.store.schema import deliveries, subscribers, suppressions
 from tests.clocks import ManualClock
@@ -161,6 +162,8 @@ def test_a_refusal_of_the_recipient_suppresses_like_a_bounce(
         reasons = list(db.scalars(select(suppressions.c.reason).where(suppressions.c.email_bidx == bidx)))
     assert reasons == [Suppression.BOUNCED]
     assert service.list_doubts(by_smtp, State.FAILED) == [], "no person is needed"
+    with by_smtp.database.read() as db:
+        assert figures.returned(db, (clock.now() - timedelta(days=1), clock.now() + timedelta(days=1))) == {State.BOUNCED: 1}
     clock.advance(days=400)
     run_tick(by_smtp)
     assert len(rows(by_smtp, gone)) == 1, "no later letter"

@@ -159,7 +159,7 @@ def test_what_follows_from_a_refusal() -> None:
 @pytest.mark.parametrize(
     ("said", "kept"),
     [
-        ("<dana@letters.example.org>: Sender address rejected", "<‹address›>: Sender address rejected"),
+        ("<dana@letters.example.org>: Sender address rejected", "‹address›: Sender address rejected"),
         ("Daily user sending limit exceeded. abc12-20020a05sm9 - gsmtp", "Daily user sending limit exceeded. ‹id› - gsmtp"),
         ("Client host [192.0.2.17] blocked", "Client host [‹ip›] blocked"),
         ("no\r\nsuch\x00 user\u202e", "no such user"),

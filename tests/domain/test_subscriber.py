@@ -8,12 +8,9 @@ import pytest
 from nurture.domain.delivery import Kind
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import (
-    ASK_AGAIN_AFTER,
-    MOST_CONFIRMATIONS,
     SubscriberState,
     Suppression,
     hindrance,
-    may_ask_to_confirm,
     outweighs,
 )
 
@@ -73,32 +70,6 @@ def test_a_person_who_left_and_asks_again_gets_a_confirmation_and_no_letter() ->
     back = SubscriberState.PENDING, Suppression.UNSUBSCRIBED, None
     assert hindrance(Kind.CONFIRMATION, *back) is None
     assert hindrance(Kind.LETTER, *back) == "unsubscribed"
-
-
-@pytest.mark.parametrize(
-    ("hours_ago", "may"),
-    [
-        ([], True),
-        ([0], False),
-        ([23.999], False),
-        ([24], True),
-        ([1000], True),
-        ([48, 24], False),
-        ([5000, 1000], False),
-        ([30, 1], False),
-    ],
-)
-def test_one_confirmation_a_day_and_two_in_all(hours_ago: list[float], may: bool) -> None:
-    assert may_ask_to_confirm([NOW - ago * HOUR for ago in hours_ago], NOW) is may
-
-
-def test_a_flood_of_sign_ups_brings_two_confirmations_however_long_it_lasts() -> None:
-    asked: list[datetime] = []
-    for hour in range(24 * 60):
-        if may_ask_to_confirm(asked, NOW + hour * HOUR):
-            asked.append(NOW + hour * HOUR)
-    assert asked == [NOW, NOW + ASK_AGAIN_AFTER]
-    assert len(asked) == MOST_CONFIRMATIONS
 
 
 def test_what_a_person_did_themselves_weighs_least_and_a_complaint_most() -> None:

@@ -31,7 +31,7 @@ from tests.faults.conftest import FULL
 from tests.faults.model import PROVEN
 from tests.faults.points import Killed, meeting
 from tests.faults.provider import Answer, Provider
-from tests.people import Reader, a_subscriber, confirm, run_tick, sign_up
+from tests.people import Reader, a_subscriber, confirm, run_tick, sign_up, undo_unsubscribe
 
 D, E = deliveries.c, enrollments.c
 
@@ -185,7 +185,7 @@ class Service(RuleBasedStateMachine):
     @rule(who=WHO)
     def somebody_comes_back(self, who: int) -> None:
         if one := self._one(who, left=True):
-            one.left = not preferences.undo_unsubscribe(self.rt, one.reader.id)
+            one.left = not undo_unsubscribe(self.rt, one.reader.id)
 
     def _one(self, who: int, left: bool) -> Somebody | None:
         """What is drawn must not depend on what happened: in the service ids are random and threads race."""

@@ -38,9 +38,12 @@ def addresses(rt: Runtime) -> dict[str, str]:
     run_tick(rt)
     mail = inbox(rt, again)[-1]
     unsubscribe = rt.tokens.mint(Purpose.UNSUBSCRIBE, reader.id)
+    by_letter = rt.tokens.mint(Purpose.LETTER_CONSULTATION, mail.id)
+    was_it_you = rt.tokens.mint(Purpose.CONFIRM_CONSULTATION, consultation)
     return {
         "home": "/", "inbox": "/check-your-inbox", "confirm": f"/confirm/{rt.tokens.mint(Purpose.CONFIRM, reader.id)}",
         "unsubscribe": f"/unsubscribe/{unsubscribe}", "consultation": "/consultation", "sent": "/consultation/sent",
+        "consultation by a letter": f"/consultation?t={by_letter}", "was it you": f"/consultation/confirm/{was_it_you}",
         "dead": "/confirm/x", "outbox": "/outbox", "mail": f"/outbox/{mail.id}",
         "desk": "/desk/", "request": f"/desk/consultations/{consultation}",
         "protect": "/desk/account/protect", "account": "/desk/account/", "access": "/desk/access/", "log in": "/desk/login",

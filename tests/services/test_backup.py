@@ -95,7 +95,9 @@ def fill_every_table(rt: Runtime) -> None:
             },
             "security_events": {"kind": "login", "at": at},
             "recovery_codes": {"user_id": user, "code": b"\xff" * 32},
-            "login_attempts": {"email_bidx": b"\x09" * 32, "failures": 3, "at": at},
+            "login_attempts": {"bucket": b"\x09" * 32, "failures": 3, "at": at},
+            "known_devices": {"device": b"\x0b" * 32, "user_id": user, "seen_at": at},
+            "account_changes": {"id": new_id(), "what": "reset", "email_sealed": every_byte, "made_at": at},
             "api_keys": {
                 "id": new_id(), "label": "a", "prefix": "b", "secret_hash": b"\x0a" * 32, "scope": "read", "made_at": at,
                 "made_by": user,

@@ -33,7 +33,7 @@ from nurture.store import schema, sequences
 from nurture.store.history import story
 from nurture.words import BatchId, DeliveryId, EnrollmentId, UserId, new_id
 from tests.clocks import ManualClock
-from tests.people import Reader, a_subscriber, due, enrollment_of, inbox, rows, run_tick, subjects
+from tests.people import Reader, a_subscriber, due, enrollment_of, inbox, rows, run_tick, subjects, undo_unsubscribe
 from tests.scripted import Answering
 
 ME = UserId("a" * 32)
@@ -187,7 +187,7 @@ def test_coming_back_after_an_unsubscribe_does_not_end_a_pause(rt: Runtime) -> N
     reader, enrollment = a_reader(rt)
     pause(rt, enrollment, ME)
     preferences.unsubscribe(rt, reader.id, Exit.PAGE)
-    preferences.undo_unsubscribe(rt, reader.id)
+    undo_unsubscribe(rt, reader.id)
     assert state_of(rt, enrollment)[0] is EnrollmentState.PAUSED
     assert due(rt, reader) is None
 

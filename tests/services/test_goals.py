@@ -29,10 +29,10 @@ def test_asking_for_a_call_ends_the_sequence_and_keeps_the_reader(rt: Runtime, c
         assert db.execute(select(enrollments.c.state, enrollments.c.why)).one() == (EnrollmentState.EXITED, "consultation")
 
 
-def test_the_address_alone_is_enough_to_know_the_reader(rt: Runtime) -> None:
+def test_the_address_alone_ends_nothing(rt: Runtime) -> None:
     reader = a_subscriber(rt)
     ask(rt, reader.email.upper())
-    assert rows(rt, reader, Kind.LETTER)[-1][1] is State.CANCELLED
+    assert rows(rt, reader, Kind.LETTER)[-1][1] is State.SCHEDULED
 
 
 def test_the_notice_says_where_to_look_and_nothing_about_the_person(rt: Runtime) -> None:

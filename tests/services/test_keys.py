@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from nurture.domain.user import Role, Scope, covers
 from nurture.runtime import Runtime
-from nurture.services import accounts, keys
+from nurture.services import accounts, keys, security_events
 from nurture.services.addresses import parse_address
 from nurture.services.keys import KeyRefused
 from nurture.services.privacy import retain
@@ -75,7 +75,7 @@ def test_a_key_taken_back_opens_nothing_at_once_and_for_good(rt: Runtime, clock:
     assert not keys.revoke(rt, ME, made.key.id)
     assert not keys.revoke(rt, ME, KeyId(new_id()))
     assert keys.who(rt, made.secret) is None
-    assert [kind for _, kind, _ in accounts.happened(rt)] == ["api_key_revoked", "api_key_made"]
+    assert [event.kind for event in security_events.happened(rt)] == ["api_key_revoked", "api_key_made"]
     (kept,) = keys.everything(rt)
     assert kept.revoked == clock.wall()
 

@@ -14,6 +14,7 @@ from nurture.delivery.reconcile import reconcile
 from nurture.domain.delivery import Kind, State
 from nurture.domain.edit import Choice
 from nurture.domain.sequence import EnrollmentState
+from nurture.domain.subscriber import SubscriberState
 from nurture.domain.timeline import Rules, Window
 from nurture.runtime import Runtime
 from nurture.services import enrollments, preferences, schedule
@@ -24,7 +25,7 @@ from nurture.store import schema, sequences
 from nurture.store.sequences import RUNNING
 from nurture.words import EnrollmentId, UserId
 from tests.clocks import START, ManualClock
-from tests.people import Reader, a_subscriber, due, enrollment_of, rows, run_tick
+from tests.people import Reader, a_subscriber, due, enrollment_of, rows, run_tick, undo_unsubscribe
 
 KEY = "ketamine-and-talk-therapy"
 ME = UserId("a" * 32)
@@ -43,7 +44,7 @@ SHIPPED = ["welcome", "history", "how-it-may-work", "why-talk", "what-to-expect"
 SHIPPED_WAITS = ["at once", "3 days", "4 days", "3 days", "4 days", "4 days"]
 ACTS = ("pause", "resume", "stop", "put back", "leave", "come back")
 turn = st.tuples(
-    st.integers(1, 120),  # hours until the next tick
+    st.just(0) | st.integers(1, 120),  # hours until the next tick
     st.sampled_from(ACTS) | st.none(),
     st.integers(0, 2),
     st.none() | edits,
@@ -123,6 +124,12 @@ class World:
             found: EnrollmentState = db.execute(select(e.state).where(e.id == self.enrollments[number])).scalar_one()
         return found
 
+    def has_left(self, number: int) -> bool:
+        s = schema.subscribers.c
+        with self.rt.database.read() as db:
+            state = db.execute(select(s.state).where(s.id == self.readers[number].id)).scalar_one()
+        return state is SubscriberState.UNSUBSCRIBED
+
     def act(self, what: str, number: int) -> None:
         if number >= len(self.readers):
             return
@@ -135,13 +142,13 @@ class World:
         if what == "leave":
             preferences.unsubscribe(self.rt, self.readers[number].id, Exit.PAGE)
         elif what == "come back":
-            preferences.undo_unsubscribe(self.rt, self.readers[number].id)
+            undo_unsubscribe(self.rt, self.readers[number].id)
         else:
             with contextlib.suppress(ActRefused):
                 acts[what](self.rt, self.enrollments[number], ME)
 
     def finish(self) -> None:
-        """Everybody comes back and goes on to the end."""
+        """Everybody who still can comes back and goes on to the end; who left more than an hour ago gets nothing more."""
         schedule.release(self.rt, KEY, ME)
         for number in range(len(self.readers)):
             for what in ("come back", "put back", "resume"):
@@ -155,6 +162,9 @@ class World:
         for number, reader in enumerate(self.readers):
             found = got(self.rt, reader)
             assert len(found) == len(set(found)), "a letter came twice"
+            if self.state(number) is EnrollmentState.EXITED:
+                assert self.has_left(number)
+                continue
             assert self.owed[number] <= set(found), f"silently skipped: {self.owed[number] - set(found)}"
             assert self.state(number) is EnrollmentState.COMPLETED
             left = {state for _, state, _, _ in rows(self.rt, reader, Kind.LETTER)}

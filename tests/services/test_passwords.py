@@ -32,7 +32,32 @@ def test_a_password_that_would_be_guessed_is_refused(password: str, said: str) -
 
 
 @pytest.mark.parametrize(
-    "password", ["quiet lantern over marsh water", "grauer Fähren-Regen 7 Tage", "x7#mQ9v!Lp2z", "é" * 3 + " harbour oboe fig"]
+    "password",
+    ["correcthorsebatterystaple", "correct horse battery staple", "Correct-Horse-Battery-Staple",
+     "correct_horse_battery_staple1!", "C0rrectHorseBatterySt@ple",
+     "ｃｏｒｒｅｃｔ horse battery staple", "maytheforcebewithyou", "May the Force be with you!",
+     "to be, or not to be: that is the question", "the quick brown fox jumps over the lazy dog", "iloveyouverymuch"],
+)  # fmt: skip
+def test_a_phrase_that_everybody_knows_is_refused_however_it_is_spelled(password: str) -> None:
+    with pytest.raises(PasswordRefused, match="well-known phrase"):
+        check_password(password)
+
+
+@pytest.mark.parametrize("password", ["danaquill2026", "Quill.Dana.1970", "dana.quill.example", "oak-street-dana"])
+def test_a_password_made_of_its_owner_s_name_address_or_practice_is_refused(password: str) -> None:
+    with pytest.raises(PasswordRefused, match="about you"):
+        check_password(password, ["Dana Quill", "dana.quill@example.org", "Dana from Oak Street"])
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "quiet lantern over marsh water",
+        "grauer Fähren-Regen 7 Tage",
+        "x7#mQ9v!Lp2z",
+        "§+=~(;^&<|:}'[",
+        "é" * 3 + " harbour oboe fig",
+    ],
 )
 def test_unrelated_words_and_random_signs_are_fine(password: str) -> None:
     check_password(password, ["Dana Quill"])

@@ -1,5 +1,7 @@
 """Leaving and coming back."""
 
+from datetime import timedelta
+
 from sqlalchemy import select
 
 from nurture.delivery.sender import send_batch
@@ -15,7 +17,7 @@ from nurture.store import subscribers
 from nurture.store.schema import consents, enrollments
 from nurture.words import BatchId, SubscriberId, new_id
 from tests.clocks import ManualClock
-from tests.people import a_subscriber, due, inbox, rows, run_tick, sign_up, subjects
+from tests.people import a_subscriber, due, inbox, rows, run_tick, sign_up, subjects, undo_unsubscribe
 from tests.scripted import Answering
 
 
@@ -56,7 +58,7 @@ def test_leaving_before_confirming_works_too(rt: Runtime) -> None:
 
 def test_a_link_of_somebody_deleted_meanwhile_does_no_harm(rt: Runtime) -> None:
     assert preferences.unsubscribe(rt, SubscriberId(new_id()), Exit.PAGE) is False
-    assert preferences.undo_unsubscribe(rt, SubscriberId(new_id())) is False
+    assert undo_unsubscribe(rt, SubscriberId(new_id())) is False
 
 
 def test_an_undone_unsubscribe_goes_on_where_it_stopped_and_repeats_nothing(rt: Runtime, clock: ManualClock) -> None:
@@ -64,8 +66,8 @@ def test_an_undone_unsubscribe_goes_on_where_it_stopped_and_repeats_nothing(rt: 
     run_tick(rt)
     promised = due(rt, reader)
     preferences.unsubscribe(rt, reader.id, Exit.PAGE)
-    assert preferences.undo_unsubscribe(rt, reader.id) is True
-    assert preferences.undo_unsubscribe(rt, reader.id) is True
+    assert undo_unsubscribe(rt, reader.id) is True
+    assert undo_unsubscribe(rt, reader.id) is True
     assert due(rt, reader) == promised
     for _ in range(8):
         at = due(rt, reader)
@@ -76,12 +78,15 @@ def test_an_undone_unsubscribe_goes_on_where_it_stopped_and_repeats_nothing(rt: 
 
 
 def test_undone_after_the_promised_time_the_letter_waits_for_the_window(rt: Runtime, clock: ManualClock) -> None:
+    clock.at = clock.at.replace(hour=22, minute=45)  # a quarter to six in the evening in New York
     reader = a_subscriber(rt)
     run_tick(rt)
+    promised = due(rt, reader)
+    assert promised is not None
+    clock.at = promised - timedelta(minutes=15)
     preferences.unsubscribe(rt, reader.id, Exit.PAGE)
-    clock.at = clock.at.replace(hour=4) + (clock.at - clock.at)
-    clock.advance(days=30)
-    preferences.undo_unsubscribe(rt, reader.id)
+    clock.advance(minutes=45)
+    assert undo_unsubscribe(rt, reader.id)
     at = due(rt, reader)
     assert at is not None
     assert at > clock.now()
@@ -92,7 +97,7 @@ def test_a_complaint_cannot_be_undone_by_a_link(rt: Runtime) -> None:
     preferences.unsubscribe(rt, reader.id, Exit.PAGE)
     with rt.database.begin() as db:
         subscribers.suppress(db, rt.sealer.blind_index(reader.email), Suppression.COMPLAINED, rt.clock.now())
-    assert preferences.undo_unsubscribe(rt, reader.id) is False
+    assert undo_unsubscribe(rt, reader.id) is False
     run_tick(rt)
     assert inbox(rt, reader) == []
 
@@ -109,7 +114,7 @@ def test_a_letter_accepted_while_leaving_is_not_sent_again_after_coming_back(rt:
     run_tick(rt)
     rt.mailer = outbox
     assert due(rt, reader) is None
-    preferences.undo_unsubscribe(rt, reader.id)
+    undo_unsubscribe(rt, reader.id)
     assert [row[2] for row in rows(rt, reader, Kind.LETTER) if row[1] is State.SCHEDULED] == ["history"]
     clock.advance(days=30)
     clock.at = due(rt, reader) or clock.at

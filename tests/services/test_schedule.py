@@ -24,7 +24,7 @@ from nurture.store import new_letters, schema, sequences
 from nurture.store.schedules import hold_alone
 from nurture.words import BatchId, EnrollmentId, StepKey, UserId
 from tests.clocks import ManualClock
-from tests.people import Reader, a_subscriber, due, enrollment_of, rows, run_tick, subjects
+from tests.people import Reader, a_subscriber, due, enrollment_of, rows, run_tick, subjects, undo_unsubscribe
 from tests.scripted import Answering
 
 KEY = "ketamine-and-talk-therapy"
@@ -251,7 +251,7 @@ def test_who_comes_back_goes_on_as_it_was_when_they_left(rt: Runtime, clock: Man
     preferences.unsubscribe(rt, reader.id, Exit.PAGE)
     enrollments.stop(rt, enrollment_of(rt, other), ME)
     save(rt, order(schedule.show(rt, KEY).edited, WELCOME, HOW, WHY, EXPECT, INVITATION, HISTORY))
-    preferences.undo_unsubscribe(rt, reader.id)
+    undo_unsubscribe(rt, reader.id)
     enrollments.put_back(rt, enrollment_of(rt, other), ME)
     for each in (reader, other):
         assert live_on(rt, clock, each) == STEPS

@@ -24,7 +24,7 @@ from nurture.words import EnrollmentId, SequenceId, StepKey
 from tests.clocks import ManualClock
 from tests.conftest import SECRET
 from tests.desk import enter, post
-from tests.people import NEW_YORK, Reader, a_subscriber, enrollment_of, run_tick, subjects
+from tests.people import NEW_YORK, Reader, a_subscriber, enrollment_of, run_tick, subjects, undo_unsubscribe
 
 SHIPPED, OTHER = "ketamine-and-talk-therapy", "a-first-by-the-alphabet"
 
@@ -118,7 +118,7 @@ def test_undoing_an_unsubscribe_restores_every_series_it_ended(rt: Runtime, cloc
     clock.advance(minutes=1)
     preferences.unsubscribe(rt, reader.id, Exit.PAGE)
     clock.advance(minutes=1)
-    assert preferences.undo_unsubscribe(rt, reader.id)
+    assert undo_unsubscribe(rt, reader.id)
     assert states(rt) == {first: EnrollmentState.ACTIVE, second: EnrollmentState.ACTIVE}
 
 
@@ -131,7 +131,7 @@ def test_undoing_it_restores_nothing_that_an_earlier_one_ended(rt: Runtime, cloc
     a_subscriber(rt, reader.email)
     clock.advance(minutes=1)
     preferences.unsubscribe(rt, reader.id, Exit.PAGE)
-    assert preferences.undo_unsubscribe(rt, reader.id)
+    assert undo_unsubscribe(rt, reader.id)
     found = states(rt)
     assert found.pop(earlier) is EnrollmentState.EXITED
     assert sorted(found.values()) == [EnrollmentState.ACTIVE, EnrollmentState.EXITED]

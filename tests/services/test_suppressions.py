@@ -27,7 +27,7 @@ from nurture.store.schema import suppressions as suppressed_table
 from nurture.store.suppression_pushes import Act
 from tests.clocks import START, ManualClock
 from tests.conftest import settings_for
-from tests.people import Reader, a_subscriber, confirm, due, enrollment_of, rows, run_tick, sign_up
+from tests.people import Reader, a_subscriber, confirm, due, enrollment_of, rows, run_tick, sign_up, undo_unsubscribe
 from tests.processes import NURTURE, environment, running
 from tests.servers.sendgrid import KEY, Fault, late, refuse_429, reset, status
 from tests.servers.sendgrid_lists import ListName, SendGridWithLists
@@ -181,7 +181,7 @@ def test_a_bounce_of_somebody_who_left_outweighs_their_leaving(
     server.fill("bounces", [(reader.email, clock.at.timestamp())])
     suppressions.pull(rt)
     assert standing(rt, reader) == (SubscriberState.BOUNCED, Suppression.BOUNCED)
-    assert not preferences.undo_unsubscribe(rt, reader.id)
+    assert not undo_unsubscribe(rt, reader.id)
 
 
 def comes_back(rt: Runtime, clock: ManualClock) -> Reader:
@@ -197,7 +197,7 @@ def takes_it_back(rt: Runtime, clock: ManualClock) -> Reader:
     reader = a_subscriber(rt)
     preferences.unsubscribe(rt, reader.id, Exit.PAGE)
     clock.advance(minutes=10)
-    assert preferences.undo_unsubscribe(rt, reader.id)
+    assert undo_unsubscribe(rt, reader.id)
     return reader
 
 
@@ -395,7 +395,7 @@ def test_who_leaves_is_on_sendgrids_list_and_who_takes_it_back_is_not(rt: Runtim
     assert suppressions.push(rt) == 2
     assert set(server.listed("unsubscribes")) == {reader.email, other.email}
     assert len(server.list_requests) == 1
-    assert preferences.undo_unsubscribe(rt, reader.id)
+    assert undo_unsubscribe(rt, reader.id)
     assert suppressions.push(rt) == 1
     assert server.listed("unsubscribes") == [other.email]
     assert suppressions.push(rt) == 0
@@ -535,7 +535,7 @@ def test_a_word_that_was_overtaken_while_it_was_told_is_put_right(rt: Runtime, s
 
     def after_a_pause() -> Lists:
         rt.lists = real
-        assert preferences.undo_unsubscribe(rt, reader.id)
+        assert undo_unsubscribe(rt, reader.id)
         assert not told or suppressions.push(rt) == 1
         return real()
 
@@ -668,7 +668,7 @@ def test_no_address_is_in_any_log_line_or_in_the_database(rt: Runtime, clock: Ma
         suppressions.push(rt)
         server.unwanted = set()
         for fault in (*FAULTS, None):
-            preferences.undo_unsubscribe(rt, readers[4].id)
+            undo_unsubscribe(rt, readers[4].id)
             server.plan_lists(fault)
             suppressions.push(rt)
             clock.advance(days=2)

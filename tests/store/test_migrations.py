@@ -1,15 +1,20 @@
 """The schema goes up and down on both databases, and is what the code thinks it is."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import insert, inspect, select, text
 
+from nurture.domain.user import Role
 from nurture.runtime import Runtime
+from nurture.services import call_requests, security_events
+from nurture.services.call_requests import TIMED_LINKS_SINCE
+from nurture.store import access, consultations, instance, users
 from nurture.store.schema import deliveries, editions, metadata, sequences
-from nurture.words import new_id
+from nurture.store.users import User
+from nurture.words import UserId, new_id
 from tests.delivery.test_subjects import a_login_link, a_request_for_a_call
 from tests.people import inbox, run_tick
 
@@ -57,6 +62,22 @@ def test_editions_of_before_are_numbered_by_the_clock_they_were_published_by(rt:
         assert sorted((row[1], row[0][0]) for row in rows) == [(1, "c"), (2, "b"), (3, "a")]
 
 
+def test_requests_of_before_say_nothing_of_how_they_came_and_the_upgrade_notes_its_time(rt: Runtime) -> None:
+    a_request_for_a_call(rt)
+    script = ScriptDirectory.from_config(rt.database._config())
+    (telling,) = [each for each in script.walk_revisions() if "how a request for a call came" in each.doc.lower()]
+    rt.database.migrate(str(telling.down_revision))
+    with rt.database.read() as db:
+        assert instance.get(db, TIMED_LINKS_SINCE) is None
+    rt.database.migrate()
+    with rt.database.read() as db:
+        (row,) = consultations.newest(db, 10)
+        assert (row.origin, row.email_bidx, row.looked_up) == (None, None, None)
+        since = datetime.fromisoformat(instance.get(db, TIMED_LINKS_SINCE) or "")
+    assert abs(datetime.now(UTC) - since) < timedelta(hours=1)
+    assert call_requests.ask_readers(rt) == 0
+
+
 def test_notices_of_before_say_what_they_are_about_and_one_whose_subject_is_gone_is_never_sent(rt: Runtime) -> None:
     a_login_link(rt)
     a_request_for_a_call(rt)
@@ -77,3 +98,35 @@ def test_notices_of_before_say_what_they_are_about_and_one_whose_subject_is_gone
     assert len(inbox(rt)) == 2
     with rt.database.read() as db:
         assert sorted(db.scalars(select(deliveries.c.state))) == ["accepted", "accepted", "cancelled"]
+
+
+def test_events_and_sessions_of_before_are_kept_and_a_process_of_before_goes_on_writing(rt: Runtime) -> None:
+    adding = ScriptDirectory.from_config(rt.database._config()).get_revision("0015")
+    rt.database.migrate(str(adding.down_revision))
+    who = an_account_of_before(rt)
+    rt.database.migrate()
+    with rt.database.begin() as db:
+        db.execute(text("INSERT INTO security_events (kind, at) SELECT 'logged_in', at FROM security_events LIMIT 1"))
+    found = [(event.kind, event.times) for event in security_events.happened(rt)]
+    assert found == [("logged_in", 1), ("account_added", 1)]
+    with rt.database.read() as db:
+        (session,) = access.sessions_of(db, who, rt.clock.wall())
+    assert session.device == ""
+    rt.database.migrate(str(adding.down_revision))
+    rt.database.migrate()
+
+
+def an_account_of_before(rt: Runtime) -> UserId:
+    """An account, its session and what happened to it, as the version before wrote them."""
+    who = UserId(new_id())
+    with rt.database.begin() as db:
+        users.add(db, User(who, Role.OWNER), rt.clock.wall())
+        given = {"id": new_id(), "who": who}
+        if db.dialect.name == "sqlite":
+            given = {name: bytes.fromhex(value) for name, value in given.items()}  # type: ignore[misc]
+        columns = "(id, user_id, created_at, seen_at, half)"
+        db.execute(
+            text(f"INSERT INTO desk_sessions {columns} SELECT :id, :who, created_at, created_at, false FROM users"), given
+        )
+        db.execute(text("INSERT INTO security_events (kind, at) SELECT 'account_added', created_at FROM users"))
+    return who

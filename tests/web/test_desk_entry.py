@@ -9,7 +9,7 @@ from nurture import log
 from nurture.app import create_app
 from nurture.domain.user import Role
 from nurture.runtime import Runtime
-from nurture.services import access, accounts
+from nurture.services import access, accounts, security_events
 from nurture.services.accounts import AccountRefused
 from nurture.services.addresses import parse_address
 from tests.clocks import ManualClock
@@ -22,7 +22,7 @@ def first_proof(client: FlaskClient, email: str, password: str = PASSWORD) -> in
 
 
 def kinds(rt: Runtime) -> list[str]:
-    return [kind for _, kind, _ in accounts.happened(rt)]
+    return [event.kind for event in security_events.happened(rt)]
 
 
 @pytest.fixture
@@ -257,6 +257,7 @@ def test_no_address_or_token_is_logged_or_kept_in_what_happened(
     log.configure()  # to the standard error of this test
     first_proof(client, dana.email, "wrong")
     client.post("/desk/login/mail", data={"email": dana.email})
+    access.mail_links(rt)
     log_in_as(client, rt, dana)
     cookie = client.get_cookie("desk")
     assert cookie is not None

@@ -44,9 +44,8 @@ def crowd(rt: Runtime, clock: ManualClock) -> None:
     for reader in others[:5]:
         preferences.unsubscribe(rt, reader.id, Exit.PAGE)
     email = others[5].email
-    goals.request_consultation(
-        rt, goals.Request("Robin", email, "Oregon", "email", "", False, "Tuesdays"), parse_address(email), None
-    )
+    asked = goals.Request("Robin", email, "Oregon", "email", "", False, "Tuesdays")
+    goals.request_consultation(rt, asked, parse_address(email), others[5].id)
 
 
 def test_the_counts_behind_the_page_are_right(rt: Runtime, clock: ManualClock) -> None:

@@ -136,7 +136,7 @@ def test_everything_stored_about_somebody_comes_as_one_file(desk: FlaskClient, r
     person.add_note(rt, reader.id, "Likes tea.", UserId("0" * 32))
     person.add_tag(rt, reader.id, "spring")
     asked = goals.Request("Ada Quill", reader.email, "Oregon", "email", "", False, "Tuesdays")
-    goals.request_consultation(rt, asked, parse_address(reader.email), None)
+    goals.request_consultation(rt, asked, parse_address(reader.email), reader.id)
     response = desk.get(f"/desk/people/{reader.id}/export.json")
     assert response.headers["Content-Disposition"].startswith("attachment")
     found = json.loads(response.text)

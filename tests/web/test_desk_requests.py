@@ -13,7 +13,7 @@ from nurture.runtime import Runtime
 from nurture.services import goals
 from nurture.services.addresses import parse_address
 from nurture.store.schema import enrollments
-from nurture.words import ConsultationId
+from nurture.words import ConsultationId, SubscriberId
 from tests.desk import enter, post
 from tests.people import a_subscriber, inbox, run_tick
 
@@ -24,9 +24,11 @@ def desk(client: FlaskClient, rt: Runtime) -> FlaskClient:
     return client
 
 
-def ask(rt: Runtime, email: str = "robin@example.org", name: str = "Robin Quill") -> ConsultationId:
+def ask(
+    rt: Runtime, email: str = "robin@example.org", name: str = "Robin Quill", who: SubscriberId | None = None
+) -> ConsultationId:
     asked = goals.Request(name, email, "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays after four")
-    return goals.request_consultation(rt, asked, parse_address(email), None)
+    return goals.request_consultation(rt, asked, parse_address(email), who)
 
 
 def whys(rt: Runtime) -> list[str | None]:
@@ -52,7 +54,7 @@ def test_what_waits_is_shown_first_and_the_rest_is_a_click_away(desk: FlaskClien
 
 def test_a_booking_marks_the_goal_and_undoing_it_takes_the_mark_back(desk: FlaskClient, rt: Runtime) -> None:
     reader = a_subscriber(rt, "robin@example.org")
-    url = f"/desk/consultations/{ask(rt)}"
+    url = f"/desk/consultations/{ask(rt, who=reader.id)}"
     assert f'href="/desk/people/{reader.id}/"' in desk.get(url).text
     assert whys(rt) == ["consultation"]
     done = post(desk, f"{url}/state", state="booked")

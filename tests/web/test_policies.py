@@ -25,7 +25,7 @@ POLICIES = {
         reading.letter reading.picture reading.picture_of_a_letter reading.questions reading.sources entry.ask_password
         entry.check_password entry.ask_code entry.check_code entry.ask_link""",
     "a token": """subscriber.confirm subscriber.confirm_now subscriber.unsubscribe subscriber.unsubscribe_now subscriber.undo
-        entry.open_link entry.use_link""",
+        subscriber.confirm_request subscriber.confirm_request_now entry.open_link entry.use_link""",
     "a signature": "webhooks.sendgrid_events",
     "this machine": "ops.outbox ops.outbox_mail ops.outbox_html",
 }
@@ -142,7 +142,8 @@ def fits(endpoint: str, purpose: Purpose) -> bool:
     own = {
         "subscriber.confirm": Purpose.CONFIRM, "subscriber.confirm_now": Purpose.CONFIRM, "subscriber.undo": Purpose.UNDO,
         "subscriber.unsubscribe": Purpose.UNSUBSCRIBE, "subscriber.unsubscribe_now": Purpose.UNSUBSCRIBE,
-        "entry.open_link": Purpose.DESK_LOGIN, "entry.use_link": Purpose.DESK_LOGIN,
+        "subscriber.confirm_request": Purpose.CONFIRM_CONSULTATION,
+        "subscriber.confirm_request_now": Purpose.CONFIRM_CONSULTATION, "entry.open_link": Purpose.DESK_LOGIN, "entry.use_link": Purpose.DESK_LOGIN,
     }  # fmt: skip
     return own[endpoint] is purpose
 

@@ -2,18 +2,26 @@
 
 import re
 from html import unescape
+from zoneinfo import ZoneInfo
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
+from werkzeug.test import TestResponse
 
+from nurture.app import create_app
 from nurture.domain.delivery import Kind, State
+from nurture.domain.limits import Suspicion
 from nurture.runtime import Runtime
-from nurture.services import wordings
-from nurture.store.schema import consultations, deliveries, subscribers
+from nurture.services import sign_up_queue, wordings
+from nurture.services.home import Trouble
+from nurture.services.home import look as look_home
+from nurture.store.schema import consultations, deliveries, sign_ups, subscribers
 from nurture.store.subscribers import first_name_place
 from nurture.tokens import Purpose
 from nurture.words import SubscriberId
+from tests.desk import log_in
+from tests.desk import post as post_at_desk
 from tests.people import Reader, a_subscriber, confirm, inbox, rows, run_tick
 
 GOOD = {"email": "robin@example.org", "first_name": "Robin", "time_zone": "Europe/Berlin", "consent": "on"}
@@ -24,6 +32,7 @@ CALL = {
 
 
 def people(rt: Runtime) -> int:
+    sign_up_queue.decide(rt)
     with rt.database.read() as db:
         return db.execute(select(func.count()).select_from(subscribers)).scalar_one()
 
@@ -42,6 +51,7 @@ def test_a_good_form_leads_to_the_next_page_and_a_planned_confirmation(client: F
     answer = client.post("/subscribe", data=GOOD)
     assert (answer.status_code, answer.location) == (303, "/check-your-inbox")
     assert client.get(answer.location).status_code == 200
+    sign_up_queue.decide(rt)
     assert [(row[0], row[1]) for row in rows(rt)] == [(Kind.CONFIRMATION, State.SCHEDULED)]
 
 
@@ -92,6 +102,7 @@ def test_a_name_is_kept_as_far_as_it_is_one_and_stops_no_sign_up(
     client: FlaskClient, rt: Runtime, typed: str, kept: str | None
 ) -> None:
     assert client.post("/subscribe", data=GOOD | {"first_name": typed}).status_code == 303
+    sign_up_queue.decide(rt)
     with rt.database.read() as db:
         who, sealed = db.execute(select(subscribers.c.id, subscribers.c.first_name_sealed)).one()
     assert (rt.sealer.open(sealed, first_name_place(who)) if sealed else None) == kept
@@ -133,6 +144,7 @@ def test_known_and_unknown_addresses_get_the_same_answer(client: FlaskClient, rt
 
 def test_an_unknown_zone_falls_back_instead_of_failing(client: FlaskClient, rt: Runtime) -> None:
     client.post("/subscribe", data=GOOD | {"time_zone": "Mars/Olympus"})
+    sign_up_queue.decide(rt)
     with rt.database.read() as db:
         assert db.execute(select(subscribers.c.time_zone)).scalar_one() == rt.settings.time_zone
 
@@ -154,12 +166,12 @@ def test_a_request_for_a_call_is_stored_and_the_therapist_is_told(client: FlaskC
         assert list(db.scalars(select(deliveries.c.kind))) == [Kind.NOTICE]
 
 
-def test_the_link_of_a_letter_fills_in_who_asks_and_ends_the_sequence(client: FlaskClient, rt: Runtime) -> None:
+def test_the_link_of_a_letter_says_who_asks_masked_and_ends_the_sequence(client: FlaskClient, rt: Runtime) -> None:
     reader = a_subscriber(rt, first_name="Zoë")
     token = rt.tokens.mint(Purpose.CONSULTATION, reader.id)
     page = unescape(client.get(f"/consultation?t={token}").text)
-    assert f'value="{reader.email}"' in page
-    assert 'value="Zoë"' in page
+    assert "Z•••" in page
+    assert reader.email not in page
     client.post("/consultation", data=CALL | {"t": token, "email": "elsewhere@example.org"})
     assert rows(rt, reader, Kind.LETTER)[0][1] is State.CANCELLED
 
@@ -230,6 +242,7 @@ def test_a_reader_chooses_what_the_inbox_shows_as_the_sender(client: FlaskClient
     assert page.count('name="sender"') == 2
     assert 'value="usual" checked' in page
     client.post("/subscribe", data=GOOD | {"sender": chosen})
+    sign_up_queue.decide(rt)
     (reader,) = [Reader(SubscriberId(found), GOOD["email"]) for found in everybody(rt)]
     confirm(rt, reader)
     run_tick(rt)
@@ -241,3 +254,82 @@ def test_a_reader_chooses_what_the_inbox_shows_as_the_sender(client: FlaskClient
 def everybody(rt: Runtime) -> list[str]:
     with rt.database.read() as db:
         return list(db.scalars(select(subscribers.c.id)))
+
+
+PROXY = {"REMOTE_ADDR": "10.0.0.7"}
+
+
+def behind_a_proxy(rt: Runtime) -> FlaskClient:
+    rt.settings = rt.settings.model_copy(update={"trusted_proxies": "10.0.0.0/8", "base_url": "https://letters.example.org"})
+    return create_app(rt).test_client()
+
+
+def test_one_network_is_told_plainly_when_it_has_signed_up_too_often_and_keeps_what_was_typed(rt: Runtime) -> None:
+    client = behind_a_proxy(rt)
+
+    def post(number: int, forwarded: str) -> TestResponse:
+        form = GOOD | {"email": f"reader{number}@example.org"}
+        headers = {"X-Forwarded-For": forwarded, "Host": "letters.example.org"}
+        return client.post("/subscribe", data=form, headers=headers, environ_base=PROXY)
+
+    taken = [post(number, f"{number}.1.2.3, 198.51.100.{number}").status_code for number in range(10)]
+    assert taken == [303] * 10
+    refused = post(10, "8.8.8.8, 198.51.100.77")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "3600")
+    assert "try again in an hour" in refused.text
+    assert 'value="reader10@example.org"' in refused.text
+    assert "checked" in next(part for part in refused.text.split("<input") if 'name="consent"' in part).split(">")[0]
+    assert post(11, "203.0.113.5").status_code == 303, "others are not touched"
+    assert people(rt) == 11
+
+
+def test_the_form_carries_a_stamp_and_a_field_that_only_programs_fill_in(client: FlaskClient, rt: Runtime) -> None:
+    page = client.get("/").text
+    stamp = next(part for part in page.split("<input") if 'name="shown"' in part).split('value="')[1].split('"')[0]
+    rt.clock.advance(seconds=20)  # type: ignore[attr-defined]
+    again = client.post("/subscribe", data=GOOD | {"email": "no", "shown": stamp}).text
+    assert stamp in again, "what came late is not made fresh by a mistake"
+    for number, (typed, suspicion) in enumerate(
+        [
+            ({"shown": stamp}, Suspicion.NONE),
+            ({}, Suspicion.STAMP),
+            ({"shown": stamp[:-1]}, Suspicion.STAMP),
+            ({"shown": stamp, "leave_empty": "https://example.com"}, Suspicion.TRAP),
+        ]
+    ):
+        assert client.post("/subscribe", data=GOOD | {"email": f"r{number}@example.org"} | typed).status_code == 303
+        with rt.database.read() as db:
+            found = db.scalar(select(sign_ups.c.suspicion).order_by(sign_ups.c.id.desc()).where(sign_ups.c.asked_at.is_(None)))
+        assert found is suspicion, typed
+        with rt.database.begin() as db:
+            db.execute(sign_ups.delete())
+
+
+def test_while_confirmations_wait_the_pages_say_what_to_do_and_one_press_lets_them_go_on(
+    client: FlaskClient, rt: Runtime
+) -> None:
+    rt.settings = rt.settings.model_copy(update={"confirmations_per_hour": 4})
+    assert "later than usual" not in client.get("/").text + client.get("/check-your-inbox").text
+    for number in range(5):
+        assert client.post("/subscribe", data=GOOD | {"email": f"reader{number}@example.org"}).status_code == 303
+    run_tick(rt)
+    for path in ("/", "/check-your-inbox"):
+        assert "later than usual" in client.get(path).text
+    log_in(client, rt)
+    assert "3 sign-ups wait" in client.get("/desk/").text
+    assert "Let them go on" in client.get("/desk/help/confirmations").text
+    assert post_at_desk(client, "/desk/confirmations").status_code == 303
+    run_tick(rt)
+    assert "later than usual" not in client.get("/").text
+    assert len(inbox(rt)) == 5
+
+
+def test_the_desk_says_when_visitors_cannot_be_told_apart(rt: Runtime) -> None:
+    def is_said() -> bool:
+        return Trouble.NETWORKS in [need.trouble for need in look_home(rt, 0, ZoneInfo("UTC")).needs]
+
+    assert not is_said()
+    rt.settings = rt.settings.model_copy(update={"base_url": "https://letters.example.org"})
+    assert is_said()
+    rt.settings = rt.settings.model_copy(update={"trusted_proxies": "127.0.0.1"})
+    assert not is_said()

@@ -119,6 +119,72 @@ def test_the_link_in_a_letter_cannot_bring_somebody_back(client: FlaskClient, rt
     assert due(rt, reader) is None
 
 
+UNDO = re.compile(r'action="(/unsubscribe/[^"]+/undo)"')
+
+
+def leave(client: FlaskClient, rt: Runtime, reader: Reader) -> str | None:
+    """Leave by the page; returns where its undo goes, if it offers one."""
+    page = client.post(f"/unsubscribe/{token(rt, reader)}")
+    assert page.status_code == 200
+    found = UNDO.search(page.text)
+    return found[1] if found else None
+
+
+def test_whoever_holds_an_old_letter_cannot_bring_its_reader_back_by_leaving_once_more(
+    client: FlaskClient, rt: Runtime, clock: ManualClock
+) -> None:
+    reader = a_subscriber(rt)
+    run_tick(rt)
+    assert leave(client, rt, reader)
+    clock.advance(days=90)
+    action = leave(client, rt, reader)
+    if action:
+        client.post(action)
+    assert due(rt, reader) is None
+    assert action is None, "nothing is offered that does not work"
+
+
+def test_leaving_twice_does_not_lengthen_the_hour_of_the_undo(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
+    reader = a_subscriber(rt)
+    run_tick(rt)
+    leave(client, rt, reader)
+    clock.advance(minutes=59)
+    again = leave(client, rt, reader)
+    assert again, "within the hour a second press, or a reload, offers it still"
+    clock.advance(minutes=2)
+    assert client.post(again).status_code == 404
+    assert due(rt, reader) is None
+
+
+def test_an_undo_is_of_one_leaving_and_not_of_a_later_one(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
+    reader = a_subscriber(rt)
+    run_tick(rt)
+    first = leave(client, rt, reader)
+    clock.advance(minutes=1)
+    assert first
+    assert client.post(first).status_code == 200
+    clock.advance(minutes=1)
+    second = leave(client, rt, reader)
+    assert client.post(first).status_code == 404
+    assert due(rt, reader) is None
+    assert second
+    assert client.post(second).status_code == 200
+    assert due(rt, reader) is not None
+
+
+def test_who_left_by_one_click_is_offered_the_undo_by_the_page_within_the_hour(
+    client: FlaskClient, rt: Runtime, clock: ManualClock
+) -> None:
+    reader = a_subscriber(rt)
+    run_tick(rt)
+    client.post(f"/unsubscribe/{token(rt, reader)}", data={"List-Unsubscribe": "One-Click"})
+    clock.advance(minutes=30)
+    action = leave(client, rt, reader)
+    assert action
+    assert client.post(action).status_code == 200
+    assert due(rt, reader) is not None
+
+
 def test_every_dead_link_gets_the_same_answer(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
     reader = sign_up(rt)
     expired = rt.tokens.mint(Purpose.CONFIRM, reader.id, clock.now())

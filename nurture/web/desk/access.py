@@ -5,7 +5,7 @@ import re
 from flask import Blueprint, Response, abort, request, url_for
 
 from nurture.domain.user import Need, Role
-from nurture.services import access, accounts
+from nurture.services import access, accounts, security_events
 from nurture.services.accounts import AccountRefused
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.web.desk.guard import needs_login, see
@@ -29,7 +29,8 @@ HAPPENED = {
     "link_mailed": "was mailed a log-in link", "link_refused": "A link was tried that does not work",
     "log_in_slowed": "Too many tries were slowed down", "logged_in": "logged in",
     "logged_in_by_link": "opened a log-in link", "logged_out": "logged out",
-    "other_sessions_ended": "logged out everywhere else", "password_changed": "changed the password",
+    "other_sessions_ended": "logged out everywhere else", "password_change_refused": "typed a wrong password to change it",
+    "password_changed": "changed the password", "session_ended": "logged out in another place",
     "password_refused": "A wrong password was typed", "password_right": "typed the right password",
     "proof_refused": "typed a wrong password when asked again", "proved": "showed again who they are",
     "recovery_code_used": "used a recovery code", "recovery_codes_made": "made new recovery codes",
@@ -37,6 +38,15 @@ HAPPENED = {
     "went_live": "let letters leave for readers",
     "role_changed": "may do something else now", "second_proof_refused": "typed a wrong code",
 }  # fmt: skip
+GROUPS = {
+    "": ("Everything but refused tries", security_events.LOG_INS | security_events.CHANGES),
+    "changes": ("Changes of accounts and settings", security_events.CHANGES),
+    "log-ins": ("Log-ins", security_events.LOG_INS),
+    "refused": ("Refused tries, and links mailed", security_events.REFUSED),
+    "all": ("Everything", security_events.KINDS),
+}
+"""Choices of what happened, by the word in the address. Strangers cause refused tries at will, and these hide the rest."""
+_AT_ONCE, _LATELY = 50, 7
 
 
 @pages.get("/")
@@ -50,23 +60,31 @@ def _show(form: dict[str, str], errors: dict[str, str]) -> Response:
     people = accounts.everyone(rt())
     form = {"name": "", "email": "", "role": ""} | form
     names = {person.id: person.called for person in people}
-    happened = [
-        (
-            f"{at:%Y-%m-%d %H:%M} UTC",
-            names.get(who, "Somebody who has no access any more") if who else "",
-            HAPPENED.get(kind, kind),
-        )
-        for who, kind, at in accounts.happened(rt())
-    ]
     return page(
-        "desk/access.html",
-        422 if errors else 200,
-        people=people,
-        roles=ROLES,
-        happened=happened,
-        form=form,
-        errors=errors,
-    )
+        "desk/access.html", 422 if errors else 200, people=people, roles=ROLES, form=form, errors=errors,
+        refused=security_events.refused_lately(rt(), _LATELY), days=_LATELY, kinds=_kinds(), groups=GROUPS, **_happened(names),
+    )  # fmt: skip
+
+
+def _kinds() -> list[tuple[str, str]]:
+    """Each single kind, to choose it."""
+    return sorted(((kind, HAPPENED[kind]) for kind in security_events.KINDS), key=lambda each: each[1].lower())
+
+
+def _happened(names: dict[UserId, str]) -> dict[str, object]:
+    """What happened, of the chosen kinds, a page of it."""
+    chosen, before = request.args.get("events", ""), request.args.get("before", "")
+    kinds = GROUPS[chosen][1] if chosen in GROUPS else frozenset({chosen}) & security_events.KINDS
+    found = security_events.happened(rt(), kinds, _AT_ONCE, int(before) if re.fullmatch("[0-9]{1,15}", before) else None)
+    rows = [
+        (
+            f"{event.at:%Y-%m-%d %H:%M} UTC",
+            names.get(event.user, "Somebody who has no access any more") if event.user else "",
+            HAPPENED[event.kind] + (f", {event.times:,} times within the hour" if event.times > 1 else ""),
+        )
+        for event in found
+    ]
+    return {"happened": rows, "chosen": chosen, "older": found[-1].id if len(found) == _AT_ONCE else None}
 
 
 @pages.post("/")

@@ -1,13 +1,16 @@
-"""One's own account: protect it, its password, recovery codes, other sessions."""
+"""One's own account: protect it, its password, recovery codes, where it is logged in."""
 
 from flask import Blueprint, Response, g, request, url_for
 
 from nurture.domain.user import Need
-from nurture.services import accounts, second_factor
+from nurture.services import access, accounts, second_factor, sessions, tries
+from nurture.services.access import LogInRefused
 from nurture.services.accounts import AccountRefused, Protection
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.passwords import FEWEST, PasswordRefused
-from nurture.web.desk.guard import needs_login, see
+from nurture.services.tries import TooManyTries
+from nurture.web.desk.guard import client, needs_login, see, with_device
+from nurture.web.desk.words import moment
 from nurture.web.pages import page, rt, takes_test_names
 
 pages = Blueprint("account", __name__, url_prefix="/desk/account")
@@ -22,14 +25,24 @@ def show() -> Response:
     return _show()
 
 
-def _show(status: int = 200, **errors: str) -> Response:
+def _show(status: int = 200, changed: str = "", **errors: str) -> Response:
+    listed = [
+        (each.name, each.is_here, each.session.device or "A browser", moment(each.session.began), moment(each.session.seen))
+        for each in sessions.of_account(rt(), g.me.id, g.here.session.id)
+    ]
     return page(
-        "desk/account.html", status, me=g.me, left=accounts.codes_left(rt(), g.me.id), errors=errors, fewest=FEWEST, changed=""
-    )
+        "desk/account.html", status, me=g.me, left=accounts.codes_left(rt(), g.me.id), errors=errors, fewest=FEWEST,
+        changed=changed, sessions=listed,
+    )  # fmt: skip
+
+
+def _asks_password() -> bool:
+    """Whether what proves who they are can be changed only with the password as it is now."""
+    return bool(g.me.protected) and not access.proved_lately(g.here.session, rt().clock.wall())
 
 
 @pages.get("/protect")
-@_LOOK
+@needs_login(need=Need.LOOK, recent=True)
 def protect() -> Response:
     """A name, an address, a password and the app, on one page."""
     secret, sealed = accounts.begin_protection(rt(), g.me.id)
@@ -41,48 +54,59 @@ def _protect_form(secret: str, sealed: str, name: str, email: str, errors: dict[
     typed = " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
     return page(
         "desk/protect.html", 422 if errors else 200, secret=sealed, typed=typed, picture=second_factor.picture(uri),
-        name=name, email=email, errors=errors, fewest=FEWEST,
+        name=name, email=email, errors=errors, fewest=FEWEST, asks_password=_asks_password(),
     )  # fmt: skip
 
 
 @pages.post("/protect")
 @_LOOK
 def protect_now() -> Response:
-    """Keep all of it, and show the recovery codes this once."""
+    """Keep all of it, and show the recovery codes this once. Whoever has them already shows first who they are: lately, or by
+    typing the password into the same form, so that nothing else typed is lost.
+    """
     form = request.form
     name, email, sealed = " ".join(form.get("name", "").split()), form.get("email", ""), form.get("secret", "")
     secret = accounts.offered_secret(rt(), g.me.id, sealed)
     if secret is None:
         return see(url_for("account.protect"))  # the hidden field was lost: begin with a new one
     try:
+        if _asks_password():
+            if not form.get("old"):
+                raise AccountRefused(accounts.PROVE_FIRST, "old")
+            access.prove(rt(), g.here, form["old"][:1000], client())
         address = parse_address(email, takes_test_names())
         chosen = Protection(name, address, form.get("password", ""), secret, form.get("code", ""))
         codes = accounts.protect(rt(), g.me.id, g.here.session.id, chosen)
+    except (LogInRefused, TooManyTries) as refused:
+        return _protect_form(secret, sealed, name, email, {"old": str(refused)})
     except InputRefused as refused:
         return _protect_form(secret, sealed, name, email, {"email": str(refused)})
     except PasswordRefused as refused:
         return _protect_form(secret, sealed, name, email, {"password": str(refused)})
     except AccountRefused as refused:
         return _protect_form(secret, sealed, name, email, {refused.field: str(refused)})
-    return page("desk/codes.html", codes=codes, onward=url_for("dashboard.home"))
+    return _still_known(page("desk/codes.html", codes=codes, onward=url_for("dashboard.home")))
+
+
+def _still_known(response: Response) -> Response:
+    """Every device is strange after a change of proofs, but for the one on which it was made."""
+    return with_device(response, tries.remember_device(rt(), g.me.id, client().device))
 
 
 @pages.post("/password")
 @_LOOK
 def change_password() -> Response:
     """Change the password; other sessions end."""
+    old, new = request.form.get("old", "")[:1000], request.form.get("new", "")
     try:
-        accounts.change_password(
-            rt(), g.me.id, g.here.session.id, request.form.get("old", "")[:1000], request.form.get("new", "")
-        )
+        accounts.change_password(rt(), g.me.id, g.here.session.id, old, new, client())
+    except TooManyTries as refused:
+        return _show(422, old=str(refused))
     except AccountRefused as refused:
         return _show(422, **{refused.field or "old": str(refused)})
     except PasswordRefused as refused:
         return _show(422, new=str(refused))
-    return page(
-        "desk/account.html", me=g.me, left=accounts.codes_left(rt(), g.me.id), errors={}, fewest=FEWEST,
-        changed="Your password is changed. Everywhere else you are logged out.",
-    )  # fmt: skip
+    return _still_known(_show(changed="Your password is changed. Everywhere else you are logged out."))
 
 
 @pages.post("/codes")
@@ -94,7 +118,11 @@ def renew_codes() -> Response:
 
 @pages.post("/sessions")
 @_LOOK
-def end_other_sessions() -> Response:
-    """Log out everywhere else."""
-    accounts.end_other_sessions(rt(), g.me.id, g.here.session.id)
+def end_sessions() -> Response:
+    """Log out in one other place, `end`, or everywhere else."""
+    name = request.form.get("end", "")
+    if name:
+        sessions.end(rt(), g.me.id, name)  # one that has ended meanwhile is where it should be
+    else:
+        sessions.end_others(rt(), g.me.id, g.here.session.id)
     return see(url_for("account.show"))

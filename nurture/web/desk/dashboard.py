@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from flask import Blueprint, Response, abort, g, request, url_for
 
 from nurture.domain.delivery import State
-from nurture.services import deliveries, goals, home, setup, switch
+from nurture.domain.limits import Trip
+from nurture.services import deliveries, goals, home, setup, sign_up_queue, switch
 from nurture.services.deliveries import NotInDoubt
 from nurture.services.home import Need, Trouble
 from nurture.services.numbers import Range
@@ -69,6 +70,17 @@ def _said(need: Need, titles: Mapping[tuple[str, StepKey], str]) -> dict[str, st
             who = f"{need.count:,} people wait" if many else "One person waits"
             said = f"{who} for you to let them go on, since the letters changed."
             return {"said": said, "act": "See who", "url": url_for("sequence.show", sequence=need.sequence, _anchor="held")}
+        case Trouble.CONFIRMATIONS:
+            said = (
+                "Far more people than usual signed up"
+                if need.about == Trip.RATE
+                else "Hardly anybody who signed up lately has confirmed"
+            )
+            who = f"{need.count:,} sign-ups wait" if many else "One sign-up waits"
+            said = f"{said}, so the mails that ask to confirm wait for you: {who}."
+            return _help(need, said) | {"press": "Let them go on", "to": url_for("dashboard.confirmations")}
+        case Trouble.NETWORKS:
+            return _help(need, "Visitors cannot be told apart, so nothing limits how often one of them can sign up.")
         case Trouble.DOMAIN:
             said = "Mail services do not trust the address your letters come from as they could."
             return {"said": said, "act": "See why", "url": url_for("domain.show")}
@@ -90,7 +102,7 @@ def trouble(which: str) -> Response:
     if about is None:
         abort(404)
     now = any(need.trouble == which for need in home.look(rt(), 0, words.practice_zone()).needs)
-    return page("desk/trouble.html", tab="home", help=about, now=now)
+    return page("desk/trouble.html", tab="home", help=about, now=now, which=which, **words.rights())
 
 
 @pages.post("/sending")
@@ -101,6 +113,14 @@ def sending() -> Response:
         switch.stop_sending(rt(), "stopped at the desk", f"user {g.me.id}")
         return see(url_for("dashboard.home", said="stopped"))
     switch.start_sending(rt())
+    return see(url_for("dashboard.home"))
+
+
+@pages.post("/confirmations")
+@needs_login
+def confirmations() -> Response:
+    """Let the mails that ask to confirm go on, with the sign-ups that wait or without them."""
+    sign_up_queue.go_on(rt(), drop=request.form.get("act") == "drop")
     return see(url_for("dashboard.home"))
 
 

@@ -6,8 +6,10 @@ from nurture.domain.user import Need
 from nurture.services import access
 from nurture.services.access import LogInRefused
 from nurture.services.addresses import InputRefused, parse_address
+from nurture.services.tries import TooManyTries
 from nurture.tokens import Purpose, TokenRefused
-from nurture.web.desk.guard import cookie, login_form, needs_login, safe_next, see, with_session
+from nurture.web.clients import client_network
+from nurture.web.desk.guard import client, cookie, login_form, needs_login, safe_next, see, with_device, with_session
 from nurture.web.front_door import OpenTo, open_to
 from nurture.web.pages import dead_link, message, page, rt, takes_test_names
 
@@ -28,8 +30,8 @@ def check_password() -> Response:
     email, onward = request.form.get("email", ""), request.form.get("next", "")
     try:
         address = parse_address(email, takes_test_names())
-        entered = access.log_in(rt(), address, request.form.get("password", "")[:1000])
-    except (InputRefused, LogInRefused) as refused:
+        entered = access.log_in(rt(), address, request.form.get("password", "")[:1000], client())
+    except (InputRefused, LogInRefused, TooManyTries) as refused:
         return login_form(422, onward, str(refused), email)
     return _inside(entered, onward)
 
@@ -55,10 +57,10 @@ def check_code() -> Response:
     """The second proof."""
     onward = safe_next(request.form.get("next", ""))
     try:
-        entered = access.second_proof(rt(), request.cookies.get(cookie(), ""), request.form.get("code", "")[:100])
-    except LogInRefused as refused:
+        entered = access.second_proof(rt(), request.cookies.get(cookie(), ""), request.form.get("code", "")[:100], client())
+    except (LogInRefused, TooManyTries) as refused:
         return page("desk/code.html", 422, onward=onward, error=str(refused))
-    return with_session(see(onward), entered.token)
+    return with_device(with_session(see(onward), entered.token), entered.device)
 
 
 @pages.post("/login/mail")
@@ -66,12 +68,13 @@ def check_code() -> Response:
 def ask_link() -> Response:
     """A log-in link by mail; the answer is the same whether there is such an account."""
     try:
-        access.mail_link(rt(), parse_address(request.form.get("email", ""), takes_test_names()))
+        access.ask_link(rt(), parse_address(request.form.get("email", ""), takes_test_names()), client_network())
     except InputRefused as refused:
         return login_form(422, "", str(refused), request.form.get("email", ""))
     return message(
         200, "Please look into your inbox", "If somebody with this address has access to the desk, a link is on its way. It "
-        "works once, for ten minutes. You can close this page.", url_for("entry.ask_password"), "Back to the log-in",
+        "works once, for ten minutes. At most three are on their way at a time, "
+        "and ten in a day. You can close this page.", url_for("entry.ask_password"), "Back to the log-in",
     )  # fmt: skip
 
 
@@ -91,7 +94,7 @@ def open_link(token: str) -> Response:
 def use_link(token: str) -> Response:
     """Use the link up and open a session."""
     try:
-        entered = access.log_in_by_link(rt(), token)
+        entered = access.log_in_by_link(rt(), token, client())
     except TokenRefused:
         return dead_link()
     return _inside(entered, "")
@@ -110,8 +113,8 @@ def prove_now() -> Response:
     """Check it, and go on."""
     onward = safe_next(request.form.get("next", ""))
     try:
-        access.prove(rt(), g.here, request.form.get("password", "")[:1000])
-    except LogInRefused as refused:
+        access.prove(rt(), g.here, request.form.get("password", "")[:1000], client())
+    except (LogInRefused, TooManyTries) as refused:
         return page("desk/prove.html", 422, onward=onward, error=str(refused))
     return see(onward)
 

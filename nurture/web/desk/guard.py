@@ -7,9 +7,11 @@ from typing import Any, overload
 
 from flask import Response, abort, g, redirect, request, url_for
 
+from nurture.domain.client import Client, client_network, describe_device
 from nurture.domain.user import Need, allows
-from nurture.services import access
+from nurture.services import access, tries
 from nurture.services.accounts import Account
+from nurture.services.tries import DEVICES_KEPT
 from nurture.tokens import Purpose
 from nurture.web.front_door import OpenTo, Policy, declare
 from nurture.web.pages import message, page, rt
@@ -42,6 +44,27 @@ def with_session(response: Response, token: str) -> Response:
     return response
 
 
+_DEVICE_KEPT = int(DEVICES_KEPT.total_seconds())
+
+
+def _device_cookie() -> str:
+    return f"{cookie()}-device"
+
+
+def client() -> Client:
+    """Who asks: for counting tries, and for the list of sessions."""
+    device = tries.device_of(rt(), request.cookies.get(_device_cookie(), ""))
+    return Client(client_network(request.remote_addr), device, describe_device(request.headers.get("User-Agent", "")))
+
+
+def with_device(response: Response, token: str) -> Response:
+    """The response, with the cookie by which this browser is known at the next log-in."""
+    secure = rt().settings.base_url.startswith("https://")
+    name = _device_cookie()
+    response.set_cookie(name, token, max_age=_DEVICE_KEPT, httponly=True, secure=secure, samesite="Strict", path="/")
+    return response
+
+
 def see(path: str) -> Response:
     """On to another page."""
     onward: Response = redirect(path, 303)  # type: ignore[assignment]
@@ -70,7 +93,8 @@ def _refusal(here: access.Present, need: Need | None, recent: bool) -> Response 
         )  # fmt: skip
     if _must_protect(here.account) and request.endpoint not in _OPEN_TO_UNPROTECTED:
         return see(url_for("account.protect"))
-    if recent and not access.proved_lately(here.session, rt().clock.wall()):
+    may_wait = not here.account.protected and request.endpoint in _OPEN_TO_UNPROTECTED  # there is nothing to show again
+    if recent and not may_wait and not access.proved_lately(here.session, rt().clock.wall()):
         back = safe_next(request.form.get("back", "") if changes else request.full_path.rstrip("?"))
         return see(url_for("entry.prove_who", next=back) if here.account.protected else url_for("account.protect"))
     return None

@@ -90,7 +90,7 @@ def _shown(found: Person) -> dict[str, object]:
             for each in found.notes
         ],
         "tags": summary.tags, "known_tags": [tag for tag in found.known_tags if tag not in summary.tags],
-        "requests": [(key, state, words.moment(at)) for key, state, at in found.requests],
+        "requests": [(key, state, words.moment(at), sure) for key, state, at, sure in found.requests],
         "running": summary.standing in (Standing.READING, Standing.PAUSED), "did": _did(found),
         "zone": summary.time_zone.replace("_", " "), "stopped": bool(summary.where and summary.where.why == "desk"),
     }  # fmt: skip

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from flask import Blueprint, Response, abort, request, url_for
 
-from nurture.domain.consultation import WAITING, RequestState
+from nurture.domain.consultation import WAITING, RequestOrigin, RequestState
 from nurture.services import goals
 from nurture.services.goals import MovedSince, Received
 from nurture.web.desk import words
@@ -37,10 +37,38 @@ def inbox() -> Response:
     rows = [
         {"id": each.id, "name": each.details.name, "region": each.details.region, "way": _WAYS[each.details.contact_way],
          "times": each.details.times, "received": words.moment(each.received), "state": each.state,
-         "words": STATES[each.state]}
+         "words": STATES[each.state], "came": _came(each)[0]}
         for each in goals.list_requests(rt(), states=_SHOWN[show][1])
     ]  # fmt: skip
     return page("desk/requests.html", tab="requests", rows=rows, groups=groups, show=show)
+
+
+def _came(found: Received) -> tuple[str, str]:
+    """How a request came, in a few words and in a sentence."""
+    match found.origin:
+        case RequestOrigin.LETTER if found.listed == found.who:
+            return "by a letter’s link", "By the link in a letter to this address"
+        case RequestOrigin.LETTER:
+            return "by a letter’s link", "By the link in a letter, which went to another address than the one typed here"
+        case RequestOrigin.MAIL:
+            return "confirmed by mail", "By the open form. They have confirmed from their mailbox that it was them"
+        case RequestOrigin.FORM if found.listed and found.is_asked:
+            return _UNPROVEN, (
+                "By the open form. Somebody on the list has this address. A mail asks them whether it was them, and they have "
+                "not said so yet. Nothing has changed for them"
+            )
+        case RequestOrigin.FORM if found.listed:
+            return _UNPROVEN, (
+                "By the open form. Somebody on the list has this address, and nobody has confirmed that it was them. Nothing "
+                "has changed for them"
+            )
+        case RequestOrigin.FORM:
+            return "not on the list", "By the open form, by somebody whose address is not on the list"
+        case None:
+            return "", "Not noted: it came before this was kept"
+
+
+_UNPROVEN = "not confirmed"
 
 
 def _found(consultation: str) -> Received:
@@ -58,7 +86,7 @@ def one(consultation: str) -> Response:
         "id": found.id, "name": details.name, "email": details.email, "region": details.region,
         "contact_way": details.contact_way, "contact_detail": details.contact_detail, "voicemail_ok": details.voicemail_ok,
         "times": details.times, "received": words.moment(found.received), "state": found.state, "who": found.who,
-        "words": STATES[found.state],
+        "words": STATES[found.state], "came": _came(found)[1], "listed": found.listed,
     }  # fmt: skip
     text = _reply(details.name)
     return page(

@@ -68,5 +68,30 @@ HELP = {
         "nurture's mail is late although its scheduler ticks and nothing stops it. `nurture tick --status` says how many are "
         "due and for how long; `job_failed` and `request_not_accepted` in the log say why. See “Health” in docs/operations.md.",
     ),
+    Trouble.CONFIRMATIONS: Help(
+        "Mails that ask to confirm wait for you",
+        "Either far more people than usual signed up within an hour, or hardly anybody of those who did has confirmed. That "
+        "can be good news, such as an article about you. It can also be somebody who types other people’s addresses into the "
+        "form, and then each mail would annoy a stranger. People can still sign up; the page tells them that their mail comes "
+        "later. Letters to everybody on the list go out as always.",
+        (
+            "Ask yourself whether something explains it: an article, a talk, a link that somebody shared.",
+            "If so, press “Let them go on”: everybody who waits gets the mail at once.",
+            "If nothing does, go on without those who wait. Whoever really wanted the letters can sign up again.",
+            "After either press it is counted anew. If it stops again within hours, send the message below.",
+        ),
+        "nurture holds back confirmation mails: more than NURTURE_CONFIRMATIONS_PER_HOUR in an hour, or under 15 in 100 of at "
+        "least 30 were answered. `confirmations_wait` in the log says which. If a program fills in the form, block it at the "
+        "proxy, and see whether NURTURE_TRUSTED_PROXIES is set. See “Sign-ups by strangers” in docs/operations.md.",
+    ),
+    Trouble.NETWORKS: Help(
+        "Visitors cannot be told apart",
+        "The service is reached through another program, a proxy, and has not been told which. So it does not know where a "
+        "visitor comes from, and cannot limit how many sign-ups come from one place. Everything else works as always.",
+        ("Send the message below to whoever runs the service. It is one line to add.",),
+        "nurture sits behind a proxy, and NURTURE_TRUSTED_PROXIES is not set, so sign-ups are not limited by network. Set it "
+        "to the address that the proxy connects from, for example 127.0.0.1. See “Sign-ups by strangers” in "
+        "docs/operations.md.",
+    ),
 }  # fmt: skip
 """What nobody at the desk can mend alone."""

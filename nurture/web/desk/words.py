@@ -43,7 +43,7 @@ STATES = {
 
 KINDS = {
     Kind.CONFIRMATION: "The mail that asks to confirm",
-    Kind.ALREADY_SUBSCRIBED: "A line saying they are on the list already",
+    Kind.ALREADY_SUBSCRIBED: "A mail about a form that was filled in with their address",
 }
 
 WHYS = {

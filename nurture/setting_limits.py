@@ -1,0 +1,43 @@
+"""How a setting is declared, and the settings that limit what strangers can cause."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from nurture import setting_checks as checks
+
+Page = Literal["", "practice", "sender", "look", "hours", "mail"]
+"""The page of the desk's settings that shows a setting; empty for none."""
+
+
+def setting(default: Any, meaning: str, remedy: str, page: Page = "", letters: str = "", **limits: Any) -> Any:
+    """One setting. `letters`: the name by which letters ask for it, as in `practice.fee`."""
+    extra: dict[str, Any] = {"remedy": remedy, "page": page, "letters": letters}
+    return Field(default=default, description=meaning, json_schema_extra=extra, **limits)
+
+
+class LimitValues(BaseModel):
+    """Limits, and whose word is taken for where a request comes from."""
+
+    trusted_proxies: checks.Networks = setting(
+        "",
+        "addresses or networks of the proxies whose X-Forwarded-For counts, separated by commas (default: none)",
+        "Set it to the address your proxy connects from, for example 127.0.0.1, or 10.0.0.0/8,fd00::/8.",
+    )
+    sign_ups_per_network_hour: int = setting(
+        10,
+        "most sign-ups in an hour from one network of visitors (IPv4 /24, IPv6 /56)",
+        "Set it to 1–1000000.",
+        ge=1,
+        le=1_000_000,
+    )
+    sign_ups_per_network_day: int = setting(
+        30, "most sign-ups in a day from one network of visitors", "Set it to 1–1000000.", ge=1, le=1_000_000
+    )
+    confirmations_per_hour: int = setting(
+        60,
+        "most confirmation mails in an hour; beyond it they wait until somebody at the desk lets them go on",
+        "Set it to 1–1000000.",
+        ge=1,
+        le=1_000_000,
+    )

@@ -1,0 +1,53 @@
+"""Counters that all processes agree on. A row holds a keyed hash, a number and when it ends: nothing that leads to a person,
+and nothing that goes when what was counted is deleted.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, case, delete, literal, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nurture.domain.limits import Counter, Limit, is_full
+from nurture.store.columns import Instant
+from nurture.store.schema import limit_counters
+
+L = limit_counters.c
+
+
+def counter(db: Connection, key: bytes) -> Counter | None:
+    """What is counted under a key."""
+    row = db.execute(select(L.count, L.ends_at).where(L.key == key)).first()
+    return Counter(row[0], row[1]) if row else None
+
+
+def take(db: Connection, limit: Limit, key: bytes, at: datetime, weight: int = 1) -> bool:
+    """Count one more, in one statement, unless the limit is reached; returns whether it was counted (`domain.limits`)."""
+    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
+    fresh, is_over = literal(at + limit.window, Instant), L.ends_at <= at
+    counted = {
+        "count": case((is_over, weight), else_=L.count + weight),
+        "ends_at": fresh if limit.starts_anew else case((is_over, fresh), else_=L.ends_at),
+    }
+    first = dialect.insert(limit_counters).values(key=key, count=weight, ends_at=fresh)
+    more = first.on_conflict_do_update(index_elements=[L.key], set_=counted, where=or_(is_over, L.count < limit.most))
+    return limit.most > 0 and db.execute(more.returning(L.key)).first() is not None
+
+
+def take_all(db: Connection, wanted: Sequence[tuple[Limit, bytes]], at: datetime) -> bool:
+    """Count one more under every limit, or, if one is reached, under none. Two processes that come to the last place at once
+    may use up others' places for one that is refused.
+    """
+    if any(is_full(limit, counter(db, key), at) for limit, key in wanted):
+        return False
+    return all(take(db, limit, key, at) for limit, key in wanted)
+
+
+def forget(db: Connection, keys: Sequence[bytes]) -> None:
+    """Count anew from nothing."""
+    db.execute(delete(limit_counters).where(L.key.in_(keys)))
+
+
+def forget_ended(db: Connection, now: datetime) -> None:
+    """Delete counters whose window has ended."""
+    db.execute(delete(limit_counters).where(L.ends_at <= now))

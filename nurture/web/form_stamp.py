@@ -1,0 +1,32 @@
+"""When a form was shown: a signed time in a hidden field, and a field that only programs fill in."""
+
+from datetime import UTC, datetime
+
+from flask import request
+
+from nurture.domain.limits import LONGEST, Suspicion, suspicion_of
+from nurture.tokens import Purpose, TokenRefused
+from nurture.web.pages import rt
+
+STAMP, TRAP = "shown", "leave_empty"
+
+
+def stamp() -> str:
+    """A stamp of now, or the one that came with the form, which is shown again."""
+    if _shown_at(request.form.get(STAMP, "")) is not None:
+        return request.form[STAMP]
+    wall = rt().clock.wall()
+    return rt().tokens.mint(Purpose.FORM, f"{int(wall.timestamp() * 1000):032x}", wall + LONGEST)
+
+
+def _shown_at(typed: str) -> datetime | None:
+    try:
+        millis = int(rt().tokens.read(Purpose.FORM, typed, rt().clock.wall()), 16)
+    except TokenRefused:
+        return None
+    return datetime.fromtimestamp(millis / 1000, UTC)
+
+
+def suspicion() -> Suspicion:
+    """What the form that came shows of who filled it in."""
+    return suspicion_of(bool(request.form.get(TRAP, "").strip()), _shown_at(request.form.get(STAMP, "")), rt().clock.wall())
