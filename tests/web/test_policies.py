@@ -143,7 +143,8 @@ def fits(endpoint: str, purpose: Purpose) -> bool:
         "subscriber.confirm": Purpose.CONFIRM, "subscriber.confirm_now": Purpose.CONFIRM, "subscriber.undo": Purpose.UNDO,
         "subscriber.unsubscribe": Purpose.UNSUBSCRIBE, "subscriber.unsubscribe_now": Purpose.UNSUBSCRIBE,
         "subscriber.confirm_request": Purpose.CONFIRM_CONSULTATION,
-        "subscriber.confirm_request_now": Purpose.CONFIRM_CONSULTATION, "entry.open_link": Purpose.DESK_LOGIN, "entry.use_link": Purpose.DESK_LOGIN,
+        "subscriber.confirm_request_now": Purpose.CONFIRM_CONSULTATION, "entry.open_link": Purpose.DESK_LOGIN,
+        "entry.use_link": Purpose.DESK_LOGIN,
     }  # fmt: skip
     return own[endpoint] is purpose
 
