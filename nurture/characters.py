@@ -1,6 +1,8 @@
-"""Characters that must not stand in one line of text: a subject, a name, a setting, a header."""
+"""Characters that must not stand in one line of text: a subject, a name, a setting, a header; and Unicode's normal forms."""
 
 import re
+import unicodedata
+from typing import Literal
 
 _SURROGATES = "\ud800-\udfff"
 _NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
@@ -23,6 +25,26 @@ def unusable_character(text: str) -> str | None:
     """
     found = _UNUSABLE.search(text)
     return found[0] if found else None
+
+
+_MOST_MARKS = 30
+"""Combining marks in a row that text in a real language needs at most (Unicode Standard Annex 15, section 13)."""
+_MARKS_IN_NFKC = "\uff9e\uff9f"
+
+
+def normalize(form: Literal["NFC", "NFKC", "NFKD"], text: str) -> str:
+    """The text in a normal form of Unicode, without what follows thirty combining marks in a row.
+
+    Python puts such marks in order in time that grows with the square of their number.
+    """
+    if text.isascii():
+        return text
+    kept, row = [], 0
+    for character in text:
+        row = row + 1 if unicodedata.combining(character) or character in _MARKS_IN_NFKC else 0
+        if row <= _MOST_MARKS:
+            kept.append(character)
+    return unicodedata.normalize(form, "".join(kept))
 
 
 def code_point(character: str) -> str:

@@ -14,6 +14,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, SecretStr
 
+from nurture.characters import normalize
 from nurture.setting_values import header_value, parse_smtp_url
 
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
@@ -46,7 +47,7 @@ def line(text: str) -> str:
             raise ValueError("holds a line break or a control character")
         if mark in _TURNING:
             raise ValueError("holds an invisible mark that turns the direction of the text")
-    return unicodedata.normalize("NFC", text)
+    return normalize("NFC", text)
 
 
 def header_text(text: str) -> str:
@@ -75,7 +76,7 @@ def address(text: str) -> str:
         raise ValueError("is not one e-mail address")
     try:
         found = validate_email(
-            unicodedata.normalize("NFC", text), check_deliverability=False, allow_quoted_local=False,
+            normalize("NFC", text), check_deliverability=False, allow_quoted_local=False,
             allow_domain_literal=False, allow_smtputf8=False, test_environment=True,
         )  # fmt: skip
     except EmailNotValidError:

@@ -1,4 +1,4 @@
-"""`nurture serve`: gunicorn with threads; each worker process has its own runtime and, if asked, its own scheduler."""
+"""`nurture serve`: gunicorn with threads for whole requests; each process has its own runtime and, if asked, its scheduler."""
 
 import logging
 import os
@@ -117,7 +117,7 @@ def run(settings: Settings, workers: int, threads: int, ticking: bool) -> None:
         "bind": settings.listen,
         "workers": workers,
         "threads": threads,
-        "worker_class": "gthread",
+        "worker_class": "nurture.cli.buffering_worker.BufferingWorker",
         "graceful_timeout": _GRACE_SECONDS,
         "timeout": 60,
         "keepalive": 5,

@@ -6,8 +6,11 @@ from zoneinfo import available_timezones
 
 from email_validator import EmailNotValidError, validate_email
 
+from nurture.characters import normalize
 from nurture.words import NurtureError
 
+MOST_TYPED = 400
+"""Characters of an address, with what comes along when it is copied: RFC 5321 allows 254 octets (section 4.5.3.1.3)."""
 _ZONES = frozenset(available_timezones())
 
 
@@ -47,7 +50,9 @@ def parse_address(typed: str, test_names: bool = False) -> Address:
     local part in lower case: dots and +tags stay, because `a+b@` and `a@` are different addresses. `test_names` lets the
     reserved .test domains through (RFC 2606). Raises InputRefused.
     """
-    text = unicodedata.normalize("NFC", typed).strip()
+    if len(typed) > MOST_TYPED:
+        raise InputRefused(_NO_ADDRESS)
+    text = normalize("NFC", typed).strip()
     if not text:
         raise InputRefused("Please type your e-mail address.")
     if "=?" in text:  # mail apps and servers that decode it would reach somebody else (RFC 2047)

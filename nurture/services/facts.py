@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from zoneinfo import available_timezones
 
 from nurture import log
+from nurture.characters import normalize
 from nurture.config import LOGO_FACT
 from nurture.letters import dialect, gate
 from nurture.letters.imaging import AS_A_LOGO, PictureRefused, develop
@@ -45,6 +46,8 @@ _log = log.get(__name__)
 PRACTICE = tuple(name for name, each in DEFINITIONS.items() if each.page == "practice")
 SENDER = tuple(name for name, each in DEFINITIONS.items() if each.page == "sender")
 _LONGEST = 400
+_MOST_TYPED = 2_000
+"""Characters of a value with what is taken off it."""
 """Characters of what is typed for a setting whose type bounds it."""
 _SECRETS = frozenset(name for name, each in DEFINITIONS.items() if each.is_secret)
 _IN_LETTERS = {name: each.letters for name, each in DEFINITIONS.items() if each.letters}
@@ -238,10 +241,12 @@ def _read(typed: Mapping[str, str], test_names: bool) -> tuple[dict[str, str], d
 
 def _tidy(value: str, name: str) -> str:
     """One line without control characters; the lines of a postal address become its parts."""
-    text = unicodedata.normalize("NFC", value).strip()
-    text = re.sub(r"\s*[\r\n]+\s*", ", " if name == "postal_address" else " ", text)
-    text = " ".join("".join(mark for mark in text if unicodedata.category(mark) != "Cc").split())
     most = DEFINITIONS[name].max_length or _LONGEST
+    if len(value) > _MOST_TYPED:
+        raise InputRefused(f"Please use at most {most} characters.")
+    lines = [line for line in map(str.strip, re.split(r"[\r\n]", normalize("NFC", value))) if line]
+    text = (", " if name == "postal_address" else " ").join(lines)
+    text = " ".join("".join(mark for mark in text if unicodedata.category(mark) != "Cc").split())
     if len(text) > most:
         raise InputRefused(f"Please use at most {most} characters.")
     return text

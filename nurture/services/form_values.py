@@ -6,10 +6,12 @@ An optional value never stops anybody: what cannot be used is left out.
 import re
 import unicodedata
 
+from nurture.characters import normalize
+
 MOST_NAME = 40
 """Characters of a first name as it is kept."""
 _MOST_TYPED = 400
-"""Characters that are looked at: normalizing text costs more than its length where it is made of combining marks."""
+"""Characters that are looked at."""
 _HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d"), "-")
 _APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u201b\u2032\uff07\u00b4\u055a"), "’")
 _KEPT = " '’-."
@@ -31,7 +33,7 @@ def clean_first_name(typed: str) -> str:
     5892, appendix A.1 and A.2, has it). Hyphens and apostrophes of other kinds become the usual ones, `St.John` stays. Control
     and direction characters, emoji and other marks go. Nothing that stays can be a link or markup.
     """
-    text = unicodedata.normalize("NFC", typed[:_MOST_TYPED]).translate(_HYPHENS).translate(_APOSTROPHES)
+    text = normalize("NFC", typed[:_MOST_TYPED]).translate(_HYPHENS).translate(_APOSTROPHES)
     if _NO_NAME.search(text):
         return ""
     text = re.sub(r"(?<=[^\W\d_])\d+(?!\w)", "", text)  # Robin2

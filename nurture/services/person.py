@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from nurture import log
+from nurture.characters import normalize
 from nurture.delivery.fill import UNFIT, about_reader, own_mail, own_name, public_links
 from nurture.domain.consultation import RequestOrigin
 from nurture.domain.delivery import OPEN, Kind, State
@@ -28,6 +29,8 @@ _log = log.get(__name__)
 
 MOST_NOTE, MOST_NOTES = 4000, 200
 MOST_TAG, MOST_TAGS = 40, 20
+_MOST_TYPED = 400
+"""Characters of a tag with the spaces around it."""
 
 _LEFT_THE_HOUSE = (State.ACCEPTED, State.DELIVERED, State.BOUNCED, State.DROPPED, State.COMPLAINED)
 
@@ -231,10 +234,10 @@ def delete_note(rt: Runtime, who: SubscriberId, note: str) -> bool:
 
 def parse_tag(typed: str) -> str:
     """A tag as it is kept: lower case, one space between words. Raises InputRefused."""
-    tag = " ".join(unicodedata.normalize("NFC", typed).lower().split())
+    tag = " ".join(normalize("NFC", typed[:_MOST_TYPED]).lower().split())
     if not tag:
         raise InputRefused("Please type a tag, for example: workshop in spring.")
-    if len(tag) > MOST_TAG:
+    if len(tag) > MOST_TAG or len(typed) > _MOST_TYPED:
         raise InputRefused(f"Please use at most {MOST_TAG} characters.")
     if any(mark not in " -" and unicodedata.category(mark)[0] not in "LMN" for mark in tag):
         raise InputRefused("Please use only letters, digits, spaces and hyphens. A tag must name nobody, so no addresses.")

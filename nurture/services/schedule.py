@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from nurture import log
+from nurture.characters import normalize
 from nurture.domain.edit import NOBODY, Choice, Impact, sentences
 from nurture.domain.sequence import WaitRefused, parse_wait
 from nurture.domain.timeline import Rules, first_opening
@@ -365,7 +366,7 @@ _LONGEST_TITLE = 120
 
 
 def _fresh_key(title: str, known: Collection[StepKey]) -> StepKey:
-    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    plain = normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     slug = re.sub("[^a-z0-9]+", "-", plain).strip("-")[:48].strip("-") or "letter"
     return StepKey(next(key for n in count(1) if (key := slug if n == 1 else f"{slug}-{n}") not in known))
 

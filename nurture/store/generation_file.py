@@ -11,6 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,10 @@ class GenerationFiles:
 
 def _open(path: Path) -> io.FileIO:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with suppress(PermissionError):  # older versions made it readable for everybody on the machine
+        os.fchmod(file, 0o600)
+    return io.FileIO(file, "r+")
 
 
 def _joined(recorded: bytes, database: str, position: Position) -> Position:

@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, jsonify
 
 from nurture import __version__
+from nurture.web.front_door import OpenTo, open_to
 from nurture.web.pages import rt
 
 api = Blueprint("api", __name__)
@@ -30,6 +31,7 @@ _SUBSCRIBE = {
 
 
 @api.get("/api/v1/openapi.json")
+@open_to(OpenTo.EVERYBODY)
 def openapi() -> Response:
     """What exists today, as OpenAPI 3.1."""
     return jsonify(

@@ -1,39 +1,21 @@
-"""What every page shares: the runtime, rendering, security headers, error pages."""
+"""What every page shares: the runtime, rendering, error pages."""
 
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
-from flask import Flask, Request, Response, abort, current_app, g, make_response, render_template, request
+from flask import Flask, Response, current_app, g, make_response, render_template, request
 from jinja2 import StrictUndefined
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.datastructures import ImmutableMultiDict, MultiDict
 from werkzeug.exceptions import HTTPException
-from werkzeug.utils import cached_property
 
 from nurture import __version__, log
 from nurture.letters.layout import crisis_lines
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime, keep_up
 from nurture.settings import is_loopback
-from nurture.words import storable
 
 _log = log.get(__name__)
-
-MOST_BYTES = 64 * 1024
-_CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-FRAMED_CSP = _CSP + "; frame-src 'self'"
-"""For pages that show a mail in a sandboxed frame."""
-MAIL_CSP = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'self'; "
-    "sandbox allow-popups allow-popups-to-escape-sandbox"
-)
-"""For the mail itself: its styles are inline by nature; nothing in it runs or submits, it shows our own pictures and no others,
-and links open beside it."""
 
 DESK_SECTIONS = (
     ("home", "Home", "/desk/"),
@@ -66,29 +48,13 @@ _ERRORS = {
 }
 
 
-class StorableRequest(Request):
-    """A request whose fields hold no NUL, which PostgreSQL refuses to store or to compare with. Bytes that are not UTF-8 the
-    library has replaced already.
-    """
+class Refusal(HTTPException):
+    """A request that is refused as a whole, with the heading and the text of its page."""
 
-    @cached_property
-    def form(self) -> MultiDict[str, str]:  # type: ignore[override]
-        """The fields of a form."""
-        return _storable(super().form)
-
-    @cached_property
-    def args(self) -> MultiDict[str, str]:
-        """The fields of the query."""
-        return _storable(super().args)
-
-
-def _storable(fields: MultiDict[str, str]) -> MultiDict[str, str]:
-    return ImmutableMultiDict([(storable(name), storable(value)) for name, value in fields.items(multi=True)])
-
-
-def _no_nul_in_path() -> None:
-    if "\0" in request.path:
-        abort(404)
+    def __init__(self, code: int, heading: str, text: str) -> None:
+        """`code`: the HTTP status."""
+        super().__init__()
+        self.code, self.words = code, (heading, text)
 
 
 def rt() -> Runtime:
@@ -124,15 +90,6 @@ def takes_test_names() -> bool:
     return isinstance(rt().mailer, Outbox) or is_loopback(rt().sender.host)
 
 
-def is_cross_site() -> bool:
-    """Whether a browser says that another site caused this request (Fetch Metadata; Origin where that is missing)."""
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site == "cross-site"
-    origin = request.headers.get("Origin")
-    return origin not in (None, "null") and urlsplit(origin or "").netloc != request.host
-
-
 _ALONE = ("static", "ops.healthz", "ops.readyz")
 """What answers whatever the database does."""
 
@@ -144,27 +101,12 @@ def _keep_up() -> None:
             keep_up(rt())
 
 
-def _secure(response: Response) -> Response:
-    headers = response.headers
-    headers.setdefault("Content-Security-Policy", _CSP)
-    headers.setdefault("Referrer-Policy", "no-referrer")
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), browsing-topics=()"
-    if rt().settings.base_url.startswith("https://"):
-        headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
-    if request.endpoint == "static":
-        headers["Cache-Control"] = "public, max-age=3600"
-    else:
-        headers.setdefault("Cache-Control", "no-store")
-    return response
-
-
 def _refused(error: HTTPException) -> Response:
     code = error.code or 500
     if error.response is not None:
         return make_response(error.response)
-    heading, text = _ERRORS.get(code, _ERRORS[400 if code < 500 else 500])
+    words = error.words if isinstance(error, Refusal) else None
+    heading, text = words or _ERRORS.get(code, _ERRORS[400 if code < 500 else 500])
     response = _error_page(code, heading, text)
     if code == 405 and getattr(error, "valid_methods", None):
         response.headers["Allow"] = ", ".join(error.valid_methods)  # type: ignore[attr-defined]
@@ -195,14 +137,9 @@ def _error_page(status: int, heading: str, text: str) -> Response:
 
 
 def prepare(app: Flask) -> None:
-    """Give an application the headers, errors and values of every page."""
-    app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
-    app.config["MAX_FORM_MEMORY_SIZE"] = MOST_BYTES
+    """Give an application the errors and values of every page."""
     app.jinja_env.undefined = StrictUndefined
-    app.request_class = StorableRequest
-    app.before_request(_no_nul_in_path)
     app.before_request(_keep_up)
-    app.after_request(_secure)
     app.register_error_handler(HTTPException, _refused)
     app.register_error_handler(OperationalError, _no_database)
     app.register_error_handler(PoolTimeout, _no_database)

@@ -1,6 +1,6 @@
 """What anybody may open: the first page, sign-up, and the request for a consultation."""
 
-from flask import Blueprint, Response, abort, redirect, request, url_for
+from flask import Blueprint, Response, redirect, request, url_for
 
 from nurture.mailers.outbox import Outbox
 from nurture.services import call_requests, goals, setup, sign_up_queue, signup, wordings
@@ -8,7 +8,8 @@ from nurture.services.addresses import InputRefused, parse_address, parse_time_z
 from nurture.services.form_values import clean_first_name, tidy_address
 from nurture.web import form_stamp
 from nurture.web.clients import client_network
-from nurture.web.pages import is_cross_site, page, rt, takes_test_names
+from nurture.web.front_door import OpenTo, open_to
+from nurture.web.pages import page, rt, takes_test_names
 
 pages = Blueprint("public", __name__)
 
@@ -40,16 +41,16 @@ def _ticked(name: str) -> bool:
 
 
 @pages.get("/")
+@open_to(OpenTo.EVERYBODY)
 def home() -> Response:
     """The first page, with the sign-up form."""
     return _home()
 
 
 @pages.post("/subscribe")
+@open_to(OpenTo.EVERYBODY)
 def subscribe() -> Response:
     """Take a sign-up. The answer is the same for known and unknown addresses."""
-    if is_cross_site():
-        abort(403)
     if not setup.is_open(rt()):
         return _home()
     typed = {name: request.form.get(name, "") for name in ("email", "first_name", "time_zone", "sender", "wording")}
@@ -76,6 +77,7 @@ def subscribe() -> Response:
 
 
 @pages.get("/check-your-inbox")
+@open_to(OpenTo.EVERYBODY)
 def check_your_inbox() -> Response:
     """What to do next; the same for everybody."""
     local = isinstance(rt().mailer, Outbox)
@@ -86,6 +88,7 @@ def check_your_inbox() -> Response:
 
 
 @pages.get("/consultation")
+@open_to(OpenTo.EVERYBODY)
 def consultation() -> Response:
     """The form to ask for a call. The link in a letter says who asks, masked: the letter may have been forwarded."""
     token = request.args.get("t", "")
@@ -97,12 +100,11 @@ def consultation() -> Response:
 
 
 @pages.post("/consultation")
+@open_to(OpenTo.EVERYBODY)
 def request_consultation() -> Response:
     """Take a request for a call. The answer is the same whether or not the address is on the list."""
-    if is_cross_site():
-        abort(403)
     fields = ("name", "email", "region", "contact_way", "contact_detail", "times")
-    typed: dict[str, str] = {name: " ".join(request.form.get(name, "").replace("\0", "").split()) for name in fields}
+    typed: dict[str, str] = {name: " ".join(request.form.get(name, "").split()) for name in fields}
     voicemail = _ticked("voicemail_ok")
     token = request.form.get("t") or request.args.get("t", "")
     reader = call_requests.reader_of(rt(), token)  # a damaged link must not keep anybody from asking for a call
@@ -137,6 +139,7 @@ def request_consultation() -> Response:
 
 
 @pages.get("/consultation/sent")
+@open_to(OpenTo.EVERYBODY)
 def consultation_sent() -> Response:
     """Thanks, and what happens next."""
     return page("public/consultation_sent.html")

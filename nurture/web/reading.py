@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from nurture.letters import registry
 from nurture.services import pictures, reading
+from nurture.web.front_door import OpenTo, open_to
 from nurture.web.pages import page, rt
 from nurture.words import PictureId
 
@@ -24,6 +25,7 @@ _TOPICS = {
 
 
 @pages.get("/pages/sources")
+@open_to(OpenTo.EVERYBODY)
 def sources() -> Response:
     """Every source: what it found, its size, its limits."""
     works = registry.shipped().values()
@@ -34,24 +36,28 @@ def sources() -> Response:
 
 
 @pages.get("/pages/picture")
+@open_to(OpenTo.EVERYBODY)
 def picture() -> Response:
     """The leading theory on one page, drawn, with its gaps."""
     return page("public/picture.html")
 
 
 @pages.get("/pages/questions")
+@open_to(OpenTo.EVERYBODY)
 def questions() -> Response:
     """Questions to ask any provider."""
     return page("public/questions.html")
 
 
 @pages.get("/pages/list")
+@open_to(OpenTo.EVERYBODY)
 def doctor_list() -> Response:
     """A list to take to your doctor, to fill in on paper."""
     return page("public/list.html")
 
 
 @pages.get("/pictures/<picture>")
+@open_to(OpenTo.EVERYBODY)
 def picture_of_a_letter(picture: str) -> Response:
     """A picture that some letter shows, by an id that only its letters tell. It never changes, and nothing in it can run."""
     found = pictures.content(rt(), PictureId(picture)) if re.fullmatch("[0-9a-f]{32}", picture) else None
@@ -60,11 +66,13 @@ def picture_of_a_letter(picture: str) -> Response:
     response = make_response(found[0])
     response.headers["Content-Type"] = f"image/{found[1]}"
     response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'; sandbox"
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"  # mail is read in the web pages of others
     response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     return response
 
 
 @pages.get("/read/<sequence>")
+@open_to(OpenTo.EVERYBODY)
 def contents(sequence: str) -> Response:
     """The letters of a sequence."""
     places = reading.contents(rt(), sequence)
@@ -72,6 +80,7 @@ def contents(sequence: str) -> Response:
 
 
 @pages.get("/read/<sequence>/<slug>")
+@open_to(OpenTo.EVERYBODY)
 def letter(sequence: str, slug: str) -> Response:
     """A letter as a page, with nobody's data in it."""
     found = reading.page(rt(), sequence, slug)

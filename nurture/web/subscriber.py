@@ -8,6 +8,7 @@ from flask import Blueprint, Response, make_response, request
 from nurture.services import call_requests, preferences, signup
 from nurture.services.preferences import Exit
 from nurture.tokens import Purpose, TokenRefused
+from nurture.web.front_door import OpenTo, open_to
 from nurture.web.pages import dead_link, page, rt
 from nurture.words import ConsentId, SubscriberId
 
@@ -22,12 +23,14 @@ def _read(purpose: Purpose, token: str) -> SubscriberId | None:
 
 
 @pages.get("/confirm/<token>")
+@open_to(OpenTo.TOKEN)
 def confirm(token: str) -> Response:
     """One button."""
     return page("public/confirm.html", token=token) if _read(Purpose.CONFIRM, token) else dead_link()
 
 
 @pages.post("/confirm/<token>")
+@open_to(OpenTo.TOKEN)
 def confirm_now(token: str) -> Response:
     """Confirm, and start the sequence."""
     try:
@@ -38,12 +41,14 @@ def confirm_now(token: str) -> Response:
 
 
 @pages.get("/unsubscribe/<token>")
+@open_to(OpenTo.TOKEN)
 def unsubscribe(token: str) -> Response:
     """One button."""
     return page("public/unsubscribe.html", token=token) if _read(Purpose.UNSUBSCRIBE, token) else dead_link()
 
 
 @pages.post("/unsubscribe/<token>")
+@open_to(OpenTo.TOKEN, any_site=True)
 def unsubscribe_now(token: str) -> Response:
     """Leave at once. RFC 8058 section 3.2: no cookie, no context, no redirect, and twice is fine."""
     one_click = request.form.get("List-Unsubscribe") == "One-Click"
@@ -59,6 +64,7 @@ def unsubscribe_now(token: str) -> Response:
 
 
 @pages.post("/unsubscribe/<token>/undo")
+@open_to(OpenTo.TOKEN)
 def undo(token: str) -> Response:
     """Back to where the reader left, within an hour of that."""
     try:
@@ -71,6 +77,7 @@ def undo(token: str) -> Response:
 
 
 @pages.get("/consultation/confirm/<token>")
+@open_to(OpenTo.TOKEN)
 def confirm_request(token: str) -> Response:
     """One button, by which a reader says that a request for a call was theirs."""
     try:
@@ -81,6 +88,7 @@ def confirm_request(token: str) -> Response:
 
 
 @pages.post("/consultation/confirm/<token>")
+@open_to(OpenTo.TOKEN)
 def confirm_request_now(token: str) -> Response:
     """Note that it was theirs, and end their letters."""
     try:

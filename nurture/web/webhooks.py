@@ -22,6 +22,7 @@ from nurture.mailers.sendgrid.events import (
     verify,
 )
 from nurture.services.reports import take_reports
+from nurture.web.front_door import OpenTo, open_to
 from nurture.web.pages import rt
 
 webhooks = Blueprint("webhooks", __name__)
@@ -39,6 +40,7 @@ def _refused(status: int, why: str, error: str | None = None) -> Response:
 
 
 @webhooks.post("/webhooks/sendgrid/events")
+@open_to(OpenTo.SIGNED, any_site=True)
 def sendgrid_events() -> Response:
     """SendGrid's signed events: 204 once they are stored; 403 and nothing stored when the signature is not SendGrid's."""
     key = rt().settings.sendgrid_webhook_key

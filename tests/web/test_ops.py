@@ -97,8 +97,12 @@ def test_the_outbox_shows_html_text_headers_and_source(client: FlaskClient, rt: 
     [
         {"environ_base": {"REMOTE_ADDR": "192.0.2.7"}},
         {"headers": {"X-Forwarded-For": "192.0.2.7"}},
-        {"headers": {"Host": "letters.example.org"}},
+        {"headers": {"X-Forwarded-Proto": "https"}},
+        {"headers": {"Forwarded": "for=192.0.2.7"}},
+        {"headers": {"Via": "1.1 proxy"}},
+        {"environ_overrides": {"SERVER_PROTOCOL": "HTTP/1.0"}},  # nginx as it comes: no header, and not even the Host passed on
     ],
+    ids=str,
 )
 def test_the_outbox_is_only_for_somebody_at_this_machine(client: FlaskClient, given: dict[str, dict[str, str]]) -> None:
     assert client.get("/outbox", **given).status_code == 404

@@ -93,8 +93,8 @@ def test_a_wrong_field_keeps_what_was_typed_and_says_beside_it_what_is_wrong(
         ("R" * 41, "R" * 40),
         ("visit www.example.com", None),
         ("<script>", None),
-        ("\0\ud7ff\u202e", None),
-        ("x" * 30_000, "x" * 40),
+        ("\ud7ff\u202e", None),
+        ("x" * 9_000, "x" * 40),
     ],
     ids=ascii,
 )
@@ -115,7 +115,7 @@ def test_a_name_is_kept_as_far_as_it_is_one_and_stops_no_sign_up(
 
 @pytest.mark.parametrize("field", ["first_name", "time_zone", "sender", "wording"])
 @pytest.mark.parametrize(
-    "value", ["\0", "\u202e<b>", "x" * 9_000, "../../etc/passwd", "\ufffd", "'; DROP TABLE x; --"], ids=ascii
+    "value", ["\t\r\n", "\u202e<b>", "x" * 9_000, "../../etc/passwd", "\ufffd", "'; DROP TABLE x; --"], ids=ascii
 )
 def test_no_optional_field_stops_a_sign_up(client: FlaskClient, rt: Runtime, field: str, value: str) -> None:
     assert client.post("/subscribe", data=GOOD | {field: value}).status_code == 303

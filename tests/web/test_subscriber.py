@@ -198,10 +198,6 @@ def test_every_dead_link_gets_the_same_answer(client: FlaskClient, rt: Runtime, 
     assert answers.pop()[0] == 404
 
 
-def test_a_link_with_a_nul_is_no_page(client: FlaskClient) -> None:
-    assert client.get("/confirm/%00").status_code == client.post("/confirm/%00").status_code == 404
-
-
 def test_titles_of_token_pages_are_discreet(client: FlaskClient, rt: Runtime) -> None:
     reader = a_subscriber(rt)
     for path in (f"/unsubscribe/{token(rt, reader)}", f"/confirm/{token(rt, reader, Purpose.CONFIRM)}"):

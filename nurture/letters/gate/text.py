@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from jinja2 import TemplateSyntaxError, nodes
 from markdown_it.token import Token
 
+from nurture.characters import normalize
 from nurture.letters import layout, pictures
 from nurture.letters.dialect import parse, replaces_empty, truth
 from nurture.letters.pictures import Placed
@@ -78,7 +79,7 @@ class Reading:
 
 def plain(text: str) -> str:
     """Text as it looks: entities decoded, invisible characters dropped, look-alikes and white space made one (NFKC)."""
-    shown = unicodedata.normalize("NFKC", html.unescape(text))
+    shown = normalize("NFKC", html.unescape(text))
     shown = "".join(sign for sign in shown if unicodedata.category(sign) != "Cf").translate(_ALIKE)
     return re.sub(r"\s+", " ", shown)
 

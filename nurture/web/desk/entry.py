@@ -1,6 +1,6 @@
 """Into the desk and out of it."""
 
-from flask import Blueprint, Response, abort, g, request, url_for
+from flask import Blueprint, Response, g, request, url_for
 
 from nurture.domain.user import Need
 from nurture.services import access
@@ -10,26 +10,23 @@ from nurture.services.tries import TooManyTries
 from nurture.tokens import Purpose, TokenRefused
 from nurture.web.clients import client_network
 from nurture.web.desk.guard import client, cookie, login_form, needs_login, safe_next, see, with_device, with_session
-from nurture.web.pages import dead_link, is_cross_site, message, page, rt, takes_test_names
+from nurture.web.front_door import OpenTo, open_to
+from nurture.web.pages import dead_link, message, page, rt, takes_test_names
 
 pages = Blueprint("entry", __name__, url_prefix="/desk")
 
 
-def _own_pages_only() -> None:
-    if is_cross_site():
-        abort(403)
-
-
 @pages.get("/login")
+@open_to(OpenTo.EVERYBODY)
 def ask_password() -> Response:
     """The form for address and password."""
     return login_form(onward=request.args.get("next", ""))
 
 
 @pages.post("/login")
+@open_to(OpenTo.EVERYBODY)
 def check_password() -> Response:
     """The first proof."""
-    _own_pages_only()
     email, onward = request.form.get("email", ""), request.form.get("next", "")
     try:
         address = parse_address(email, takes_test_names())
@@ -45,6 +42,7 @@ def _inside(entered: access.Entered, onward: str) -> Response:
 
 
 @pages.get("/login/code")
+@open_to(OpenTo.EVERYBODY)
 def ask_code() -> Response:
     """The form for the second proof."""
     here = access.present(rt(), request.cookies.get(cookie(), ""))
@@ -54,9 +52,9 @@ def ask_code() -> Response:
 
 
 @pages.post("/login/code")
+@open_to(OpenTo.EVERYBODY)
 def check_code() -> Response:
     """The second proof."""
-    _own_pages_only()
     onward = safe_next(request.form.get("next", ""))
     try:
         entered = access.second_proof(rt(), request.cookies.get(cookie(), ""), request.form.get("code", "")[:100], client())
@@ -66,9 +64,9 @@ def check_code() -> Response:
 
 
 @pages.post("/login/mail")
+@open_to(OpenTo.EVERYBODY)
 def ask_link() -> Response:
     """A log-in link by mail; the answer is the same whether there is such an account."""
-    _own_pages_only()
     try:
         access.ask_link(rt(), parse_address(request.form.get("email", ""), takes_test_names()), client_network())
     except InputRefused as refused:
@@ -81,6 +79,7 @@ def ask_link() -> Response:
 
 
 @pages.get("/login/<token>")
+@open_to(OpenTo.TOKEN)
 def open_link(token: str) -> Response:
     """One button: opening the link does not use it up."""
     try:
@@ -91,9 +90,9 @@ def open_link(token: str) -> Response:
 
 
 @pages.post("/login/<token>")
+@open_to(OpenTo.TOKEN)
 def use_link(token: str) -> Response:
     """Use the link up and open a session."""
-    _own_pages_only()
     try:
         entered = access.log_in_by_link(rt(), token, client())
     except TokenRefused:

@@ -14,11 +14,14 @@ from nurture.services.accounts import Account
 from nurture.services.tries import DEVICES_KEPT
 from nurture.tokens import Purpose
 from nurture.web.clients import client_network
-from nurture.web.pages import is_cross_site, message, page, rt
+from nurture.web.front_door import OpenTo, Policy, declare
+from nurture.web.pages import message, page, rt
 
 _OPEN_TO_UNPROTECTED = {"account.protect", "account.protect_now", "entry.log_out"}
 """What somebody may do who was let in and has no password yet."""
 _FROM_SCRIPT = "X-CSRF-Token"
+_MOST_FIELDS = 1_000
+"""Of a form of the desk: the plan has six for each of its letters, and one for each day off."""
 
 
 _View = Callable[..., Response]
@@ -76,7 +79,7 @@ def _must_protect(account: Account) -> bool:
 
 def _is_forged(csrf: str) -> bool:
     given = request.headers.get(_FROM_SCRIPT, "") or request.form.get("csrf", "")
-    return is_cross_site() or not hmac.compare_digest(given.encode(), csrf.encode())
+    return not hmac.compare_digest(given.encode(), csrf.encode())
 
 
 def _refusal(here: access.Present, need: Need | None, recent: bool) -> Response | None:
@@ -121,10 +124,11 @@ def needs_login(
             here = access.present(rt(), request.cookies.get(cookie(), ""))
             if here is None or here.session.half:
                 return login_form(401, request.full_path.rstrip("?") if request.method == "GET" else "")
+            _ = request.form  # refused here if it holds what nothing should read
             g.here, g.me, g.csrf = here, here.account, rt().tokens.mint(Purpose.CSRF, here.session.id)
             return _refusal(here, need, recent) or inner(*args, **kwargs)
 
-        return guarded
+        return declare(guarded, Policy(OpenTo.DESK, need, recent, most_fields=_MOST_FIELDS))
 
     return decorate(view) if view is not None else decorate
 

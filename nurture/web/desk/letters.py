@@ -20,7 +20,8 @@ from nurture.services.samples import NAMED, NAMELESS, CannotShow
 from nurture.store.publications import Publication
 from nurture.web.desk import words
 from nurture.web.desk.guard import needs_login, see
-from nurture.web.pages import FRAMED_CSP, MAIL_CSP, message, page, rt
+from nurture.web.front_door import FRAMED_CSP, MAIL_CSP
+from nurture.web.pages import message, page, rt
 from nurture.words import EditionId, StepKey
 
 pages = Blueprint("letters", __name__, url_prefix="/desk/letters")

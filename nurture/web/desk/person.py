@@ -22,7 +22,8 @@ from nurture.services.person import Letter, Nobody, Person
 from nurture.store.dossier import Consent
 from nurture.web.desk import words
 from nurture.web.desk.guard import needs_login, see
-from nurture.web.pages import FRAMED_CSP, MAIL_CSP, page, rt
+from nurture.web.front_door import FRAMED_CSP, MAIL_CSP
+from nurture.web.pages import page, rt
 from nurture.words import DeliveryId, SubscriberId, UserId
 
 pages = Blueprint("person", __name__, url_prefix="/desk/people/<who>")

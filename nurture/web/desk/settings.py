@@ -17,7 +17,8 @@ from nurture.web.desk import steps
 from nurture.web.desk.guard import needs_login, see
 from nurture.web.desk.upload import takes_a_file
 from nurture.web.desk.words import day
-from nurture.web.pages import FRAMED_CSP, message, page, rt, takes_test_names
+from nurture.web.front_door import FRAMED_CSP
+from nurture.web.pages import message, page, rt, takes_test_names
 from nurture.words import ConsultationId
 
 pages = Blueprint("settings", __name__, url_prefix="/desk/settings")

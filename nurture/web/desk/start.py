@@ -12,7 +12,8 @@ from nurture.services.setup import NotReady, Standing, Task
 from nurture.web.desk import steps
 from nurture.web.desk.guard import needs_login, see
 from nurture.web.desk.words import moment
-from nurture.web.pages import FRAMED_CSP, message, page, rt
+from nurture.web.front_door import FRAMED_CSP
+from nurture.web.pages import message, page, rt
 from nurture.words import EditionId
 
 pages = Blueprint("start", __name__, url_prefix="/desk/start")

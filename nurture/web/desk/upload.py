@@ -2,19 +2,13 @@
 
 from flask import Blueprint, request
 
-_FORM_BYTES = 64 * 1024
-"""For the fields beside the file."""
+from nurture.web.front_door import allow_file
 
 
 def takes_a_file(pages: Blueprint, view: str, most: int) -> None:
-    """Let the form of one view of a blueprint bring a file of `most` bytes. To be said before anything reads the form."""
+    """Let the form of one view of a blueprint bring a file of `most` bytes."""
     endpoint = f"{pages.name}.{view}"
-
-    @pages.before_request
-    def allow_a_file() -> None:
-        if request.endpoint == endpoint:
-            request.max_content_length = most + _FORM_BYTES
-            request.max_form_memory_size = 4 * _FORM_BYTES  # it is read in pieces of 64 kB; what is left of one counts too
+    allow_file(endpoint, most)
 
     @pages.teardown_request
     def close_the_file(_: BaseException | None) -> None:
