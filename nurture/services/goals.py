@@ -12,6 +12,7 @@ from nurture.domain.consultation import RequestOrigin, RequestState
 from nurture.domain.delivery import Kind, Subject
 from nurture.runtime import Runtime
 from nurture.sealing import Place
+from nurture.services import limits
 from nurture.services.addresses import Address
 from nurture.store import consultations, ledger, sequences, subscribers
 from nurture.store.ledger import NewDelivery
@@ -82,6 +83,12 @@ def request_consultation(rt: Runtime, request: Request, address: Address, who: S
         ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=consultation, about_kind=Subject.CONSULTATION)], now)
     _log.info("consultation_requested", request=consultation, kind=origin.value)
     return consultation
+
+
+def may_ask_by_form(rt: Runtime, address: Address, network: str | None) -> bool:
+    """Count a request by the open form, from `network` if that is known. False: too many came, and this one is not taken."""
+    with rt.database.begin() as db:
+        return limits.take_consultation(rt, db, address, network)
 
 
 def end_letters(rt: Runtime, db: Connection, who: SubscriberId, why: str) -> None:

@@ -16,6 +16,10 @@ pages = Blueprint("public", __name__)
 _WAYS = ("email", "phone", "video")
 
 
+_TOO_MANY_REQUESTS = (
+    "Many requests came with this address, or from your network, so this one was not taken; what came before it has arrived. "
+    "Please try again tomorrow. If you are in danger now, use the help lines below."
+)
 _TOO_MANY = (
     "Many sign-ups came from your network just now, so this one was not taken. Please try again in an hour or tomorrow, or "
     "from another connection, such as your phone’s."
@@ -130,6 +134,11 @@ def request_consultation() -> Response:
     if errors or address is None:
         form = {**typed, "voicemail_ok": voicemail, "token": token}
         return page("public/consultation.html", 422, form=form, errors=errors, reader=reader)
+    if reader is None and not goals.may_ask_by_form(rt(), address, client_network()):
+        form = {**typed, "voicemail_ok": voicemail, "token": token}
+        answer = page("public/consultation.html", 429, form=form, errors={"email": _TOO_MANY_REQUESTS}, reader=None)
+        answer.headers["Retry-After"] = "86400"
+        return answer
     detail = typed["contact_detail"] if typed["contact_way"] == "phone" else ""
     asked = goals.Request(
         given["name"], address.send_to, typed["region"], typed["contact_way"], detail, voicemail, typed["times"]

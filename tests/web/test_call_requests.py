@@ -65,7 +65,7 @@ def start_again(rt: Runtime, reader: Reader) -> None:
 
 def readers_of(rt: Runtime) -> list[object]:
     """Everything that a reader is: every table but requests and mail about them."""
-    left_out = {"consultations", "deliveries", "delivery_history", "heartbeats", "instance", "gates"}
+    left_out = {"consultations", "deliveries", "delivery_history", "heartbeats", "instance", "gates", "limit_counters"}
     with rt.database.read() as db:
         return [
             (table.name, sorted(repr(row) for row in db.execute(select(table))))
@@ -371,3 +371,15 @@ def test_an_undo_after_a_request_brings_nobody_back(client: FlaskClient, rt: Run
     client.post(f"/unsubscribe/{rt.tokens.mint(Purpose.UNSUBSCRIBE, reader.id)}")
     assert undo_unsubscribe(rt, reader.id)
     assert due(rt, reader) is None
+
+
+def test_the_open_form_takes_three_requests_a_day_for_one_mailbox(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
+    spellings = ("robin@example.org", "Robin@Example.org", "robin+a@example.org", "robin+b@example.org")
+    answers = [client.post("/consultation", data={**CALL, "email": email}) for email in spellings]
+    assert [answer.status_code for answer in answers] == [303, 303, 303, 429]
+    assert "Please try again tomorrow" in answers[-1].text
+    assert CALL["times"] in answers[-1].text, "what was typed stays"
+    with rt.database.read() as db:
+        assert len(db.execute(select(consultations)).all()) == 3
+    reader = a_reader_with_the_last_letter(rt, clock)
+    assert client.post(link(rt, reader, "/consultation"), data=CALL).status_code == 303, "a letter's link needs no limit"
