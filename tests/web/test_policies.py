@@ -183,7 +183,7 @@ def test_no_post_to_the_desk_goes_without_the_session_s_own_csrf_token(app: Flas
 def test_what_asks_for_the_password_again_does_so_when_it_was_long_ago(app: Flask, rt: Runtime, clock: ManualClock) -> None:
     for rule, method in routes(app):
         policy = policy_of(app, rule)
-        if not policy.recent:
+        if not policy.recent or rule.endpoint.startswith("account.protect"):  # whoever has no password yet sets it there
             continue
         client = app.test_client()
         enter(client, rt)
