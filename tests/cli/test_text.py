@@ -19,7 +19,7 @@ from nurture.cli.text import Command
 from nurture.letters.source import LetterRefused, read_folder
 from nurture.runtime import Runtime
 from nurture.services import switch
-from nurture.words import storable
+from nurture.words import new_id, storable
 from tests.conftest import settings_for
 from tests.desk import csrf, enter
 from tests.house.test_rules import commands
@@ -83,8 +83,11 @@ def test_the_stop_switch_takes_any_reason_and_any_name(rt: Runtime, text: str) -
 def test_no_argument_ends_a_command_with_a_traceback(
     postgres: Postgres, postgres_template: str, tmp_path: Path, arguments: tuple[str | bytes, ...], code: int
 ) -> None:
-    env = environment(tmp_path, database_url=postgres.url(postgres_template)) | {"PYTHONIOENCODING": "ascii"}
+    name = f"test_{new_id()}"
+    postgres.create(name, template=postgres_template)
+    env = environment(tmp_path, database_url=postgres.url(name)) | {"PYTHONIOENCODING": "ascii"}
     ended = run(*arguments, env=env)
+    postgres.drop(name)
     assert (ended.returncode, b"Traceback" in ended.stderr) == (code, False), ended.stderr
 
 

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from nurture.runtime import Runtime
 from nurture.services import goals, importing, person
 from nurture.services.addresses import parse_address
+from nurture.store import subscribers
 from nurture.words import UserId, new_id
 from tests.clocks import ManualClock
 from tests.desk import a_session
@@ -126,7 +127,10 @@ def test_people_are_added_from_a_file_with_errors_in_it(page: Page, site: tuple[
 def test_a_request_is_answered_and_booked(page: Page, site: tuple[Runtime, str]) -> None:
     rt, url = site
     asked = goals.Request("Ada Quill", "reader0@example.org", "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
-    goals.request_consultation(rt, asked, parse_address(asked.email), None)
+    with rt.database.read() as db:
+        reader = subscribers.find(db, rt.sealer.blind_index(asked.email))
+    assert reader is not None
+    goals.request_consultation(rt, asked, parse_address(asked.email), reader.id)
     enter(page, site)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(f"{url}/desk/requests")

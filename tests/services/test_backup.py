@@ -138,6 +138,7 @@ def test_every_value_of_every_table_comes_back_in_either_database(
     for name in before.keys() - changed:
         assert found[name] == before[name], name
     assert len(before["deliveries"]) == len(found["deliveries"])
+    switch.start_sending(after)
     sign_up(after)  # numbers that count by themselves go on
     with after.database.begin() as db:
         at = clock.wall()
