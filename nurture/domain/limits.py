@@ -49,6 +49,11 @@ CONFIRMATION = (
     Limit("confirmation.unanswered", 2, timedelta(days=180), starts_anew=True),
 )
 """Confirmations to one mailbox, while it answers none: so nobody can use the form to flood somebody who never asked."""
+CONSULTATION_QUESTION = (
+    Limit("consultation_question.day", 1, DAY, starts_anew=True),
+    Limit("consultation_question.unanswered", 2, timedelta(days=180), starts_anew=True),
+)
+"""Mails to one mailbox that ask whether a request for a call was theirs, while it says yes to none."""
 ALREADY_SUBSCRIBED = (Limit("already_subscribed", 1, timedelta(days=30), starts_anew=True),)
 """Mails to one mailbox that say it is on the list already."""
 LOG_IN_MAIL = (Limit("log_in_mail", 10, DAY),)

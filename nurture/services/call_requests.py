@@ -10,15 +10,18 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from nurture import log
-from nurture.domain.consultation import LETTER_LINK_LASTS, RequestOrigin, RequestState, may_ask
+from nurture.domain.consultation import LETTER_LINK_LASTS, RequestOrigin, RequestState
 from nurture.domain.delivery import Kind, Subject
+from nurture.domain.limits import CONSULTATION_QUESTION
 from nurture.domain.masking import mask_address, mask_name, mask_telephone
 from nurture.domain.subscriber import SubscriberState, hindrance
 from nurture.runtime import Runtime
-from nurture.services import goals
+from nurture.services import goals, limits
+from nurture.services.addresses import parse_address
 from nurture.store import consultations, instance, ledger, subscribers
 from nurture.store.consultations import Row
 from nurture.store.ledger import NewDelivery
+from nurture.store.subscribers import Person
 from nurture.tokens import Purpose, TokenRefused
 from nurture.words import ConsultationId, DeliveryId, SubscriberId
 
@@ -115,13 +118,18 @@ def _look_up(rt: Runtime, row: Row) -> bool:
         suppressed = subscribers.suppression(db, row.email_bidx)
         if hindrance(Kind.ALREADY_SUBSCRIBED, person.state, suppressed, None) is not None:
             return False
-        if not may_ask(consultations.unanswered(db, person.id), now):
+        if not limits.take(rt, db, [(CONSULTATION_QUESTION, _mailbox(rt, person))], now):
             return False
         question = NewDelivery(
             Kind.ALREADY_SUBSCRIBED, now, person.id, row.email_bidx, about=row.id, about_kind=Subject.CONSULTATION
         )
         ledger.plan(db, [question], now)
     return True
+
+
+def _mailbox(rt: Runtime, person: Person) -> str:
+    email = rt.sealer.open(person.email, subscribers.email_place(person.id))
+    return limits.mailbox(parse_address(email, test_names=True))
 
 
 @dataclass(frozen=True)
@@ -165,4 +173,7 @@ def confirm(rt: Runtime, token: str) -> None:
         consultations.set_confirmed(db, consultation, person.id)
         why = goals.BOOKED if found.state is RequestState.BOOKED else goals.CONSULTATION
         goals.end_letters(rt, db, person.id, why)
+        mailbox = _mailbox(rt, person)
+    with rt.database.begin() as db:  # by itself, as in services.signup
+        limits.forget(rt, db, CONSULTATION_QUESTION, mailbox)
     _log.info("consultation_confirmed", request=consultation)

@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select, update
 
 from nurture.domain.consultation import RequestOrigin, RequestState
-from nurture.domain.delivery import Subject
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
 from nurture.sealing import Sealed
@@ -87,13 +86,6 @@ def set_looked_up(db: Connection, consultation: ConsultationId, wall: datetime) 
 def set_confirmed(db: Connection, consultation: ConsultationId, who: SubscriberId) -> None:
     """A person has said, from their mailbox, that a request is theirs."""
     db.execute(update(consultations).where(C.id == consultation).values(subscriber_id=who, origin=RequestOrigin.MAIL))
-
-
-def unanswered(db: Connection, who: SubscriberId) -> list[datetime]:
-    """When mails were planned that ask a person whether a request was theirs, and that they have not said yes to."""
-    asked = and_(D.subscriber_id == who, D.about_kind == Subject.CONSULTATION)
-    yes = and_(C.id == D.about_id, C.origin == RequestOrigin.MAIL)
-    return list(db.scalars(select(D.planned_at).where(asked, ~select(C.id).where(yes).exists())))
 
 
 def is_asked(db: Connection, consultation: ConsultationId) -> bool:
