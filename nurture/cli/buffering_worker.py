@@ -40,16 +40,19 @@ class _Arriving:
 
     deadline: float
     received: bytearray = field(default_factory=bytearray)
+    searched: int = 0
+    """Bytes in which the end of the head does not begin."""
     head: int = 0
     needed: int | None = None
 
     def is_complete(self, now: float) -> bool:
         """Whether a thread can go on from here: all has arrived, or the thread will refuse it."""
         if not self.head:
-            self.head = self.received.find(b"\r\n\r\n", max(0, self.head - 3)) + 4
-            if self.head < 4:
-                self.head = 0
+            end = self.received.find(b"\r\n\r\n", self.searched)
+            if end < 0:
+                self.searched = max(0, len(self.received) - 3)
                 return len(self.received) > _MOST_HEADER_BYTES
+            self.head = end + 4
             head = bytes(self.received[: self.head])
             length = _LENGTH.search(head)
             self.needed = None if _CHUNKED.search(head) else self.head + (int(length[1]) if length else 0)

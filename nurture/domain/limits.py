@@ -83,7 +83,7 @@ class Suspicion(StrEnum):
     STAMP = "stamp"
     """Without a time stamp of ours, or filled in faster than a person can or more than a day later. Forms on other sites have
     none, so this refuses nothing; it counts more toward the breaker."""
-    TRAP = "trap"
+    HONEYPOT = "honeypot"
     """The field that no person sees was filled in."""
 
     @property
@@ -96,10 +96,10 @@ FASTEST, LONGEST = timedelta(seconds=3), DAY
 """How long a person takes to fill in the form."""
 
 
-def suspicion_of(filled_trap: bool, shown_at: datetime | None, now: datetime) -> Suspicion:
+def suspicion_of(filled_honeypot: bool, shown_at: datetime | None, now: datetime) -> Suspicion:
     """What a form shows. `shown_at`: when it was shown, as its stamp says; None without a stamp of ours."""
-    if filled_trap:
-        return Suspicion.TRAP
+    if filled_honeypot:
+        return Suspicion.HONEYPOT
     return Suspicion.NONE if shown_at is not None and FASTEST <= now - shown_at <= LONGEST else Suspicion.STAMP
 
 

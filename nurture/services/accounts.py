@@ -211,7 +211,7 @@ def protect(rt: Runtime, who: UserId, session: str, chosen: Protection) -> list[
     """Give an account its address, password and second factor, all at once; returns the recovery codes, shown this once.
 
     An account that has them already is asked for its password first: `session` must have shown it lately. Its owner is told by
-    mail, at the address of before. Other sessions of the account end, other devices are strange again. Raises AccountRefused or
+    mail, at the address of before. Other sessions of the account end, other devices are unknown again. Raises AccountRefused or
     PasswordRefused; nothing is kept then.
     """
     if len(chosen.name) > MOST_NAME:
@@ -254,7 +254,7 @@ _WRONG_CODE = (
 
 
 def change_password(rt: Runtime, who: UserId, session: str, old: str, new: str, client: Client) -> None:
-    """Change a password; other sessions end, other devices are strange again, and its owner is told by mail.
+    """Change a password; other sessions end, other devices are unknown again, and its owner is told by mail.
 
     A wrong one is counted. Raises AccountRefused, PasswordRefused, TooManyTries.
     """

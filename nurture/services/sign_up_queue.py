@@ -91,8 +91,8 @@ def _decide(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) -
         sign_ups.remove(db, waiting.id)
         return "unreadable"
     known = subscribers.find(db, waiting.email_bidx)
-    if waiting.suspicion is Suspicion.TRAP:
-        outcome = "trap"
+    if waiting.suspicion is Suspicion.HONEYPOT:
+        outcome = "honeypot"
     elif known is not None and known.state in (SubscriberState.ACTIVE, SubscriberState.PAUSED):
         outcome = "known"
         if limits.take(rt, db, [(ALREADY_SUBSCRIBED, limits.mailbox(address))], now):

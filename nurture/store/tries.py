@@ -14,7 +14,7 @@ A, K = login_attempts.c, known_devices.c
 KEPT = timedelta(days=1)
 """A bucket that nothing fell into for so long begins anew."""
 DEVICES_KEPT = timedelta(days=400)
-"""A device that nobody logged in on for so long is a stranger again; browsers keep no cookie longer (RFC 6265bis)."""
+"""A device that nobody logged in on for so long is unknown again; browsers keep no cookie longer (RFC 6265bis)."""
 
 
 def waits_until(db: Connection, buckets: Collection[bytes], wall: datetime) -> datetime | None:
@@ -64,7 +64,7 @@ def remember_device(db: Connection, device: bytes, who: UserId, wall: datetime) 
 
 
 def forget_devices(db: Connection, who: UserId, but: bytes | None = None) -> None:
-    """Treat every device of an account, or every other one, as a stranger's."""
+    """Treat every device of an account, or every other one, as unknown."""
     theirs = K.user_id == who
     db.execute(delete(known_devices).where(theirs if but is None else theirs & (K.device != but)))
 

@@ -8,7 +8,7 @@ from nurture.domain.limits import LONGEST, Suspicion, suspicion_of
 from nurture.tokens import Purpose, TokenRefused
 from nurture.web.pages import rt
 
-STAMP, TRAP = "shown", "leave_empty"
+STAMP, HONEYPOT = "shown", "leave_empty"
 
 
 def stamp() -> str:
@@ -29,4 +29,4 @@ def _shown_at(typed: str) -> datetime | None:
 
 def suspicion() -> Suspicion:
     """What the form that came shows of who filled it in."""
-    return suspicion_of(bool(request.form.get(TRAP, "").strip()), _shown_at(request.form.get(STAMP, "")), rt().clock.wall())
+    return suspicion_of(bool(request.form.get(HONEYPOT, "").strip()), _shown_at(request.form.get(STAMP, "")), rt().clock.wall())

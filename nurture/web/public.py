@@ -17,8 +17,8 @@ _WAYS = ("email", "phone", "video")
 
 
 _TOO_MANY_REQUESTS = (
-    "Many requests came with this address, or from your network, so this one was not taken; what came before it has arrived. "
-    "Please try again tomorrow. If you are in danger now, use the help lines below."
+    "Too many requests for a call have come today with this address, from your network or in all, so this one was not taken. "
+    "Earlier ones have arrived. Please try again tomorrow. If you are in danger now, use the help lines below."
 )
 _TOO_MANY = (
     "Many sign-ups came from your network just now, so this one was not taken. Please try again in an hour or tomorrow, or "

@@ -56,7 +56,7 @@ def test_a_window_that_has_ended_counts_from_nothing(gaps: list[timedelta], most
 
 
 @pytest.mark.parametrize(
-    ("seconds", "trap", "suspicion"),
+    ("seconds", "honeypot", "suspicion"),
     [
         (None, False, Suspicion.STAMP),
         (2, False, Suspicion.STAMP),
@@ -64,12 +64,12 @@ def test_a_window_that_has_ended_counts_from_nothing(gaps: list[timedelta], most
         (3, False, Suspicion.NONE),
         (86_400, False, Suspicion.NONE),
         (86_401, False, Suspicion.STAMP),
-        (60, True, Suspicion.TRAP),
+        (60, True, Suspicion.HONEYPOT),
     ],
 )
-def test_what_a_form_shows(seconds: float | None, trap: bool, suspicion: Suspicion) -> None:
+def test_what_a_form_shows(seconds: float | None, honeypot: bool, suspicion: Suspicion) -> None:
     shown = None if seconds is None else NOW - timedelta(seconds=seconds)
-    assert suspicion_of(trap, shown, NOW) is suspicion
+    assert suspicion_of(honeypot, shown, NOW) is suspicion
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))

@@ -140,7 +140,7 @@ def test_what_was_typed_is_in_the_export_and_goes_with_an_erasure_and_with_time(
 
 
 def test_a_form_whose_hidden_field_is_filled_brings_nothing(rt: Runtime) -> None:
-    type_in(rt, "robot@example.org", suspicion=Suspicion.TRAP)
+    type_in(rt, "robot@example.org", suspicion=Suspicion.HONEYPOT)
     run_tick(rt)
     with rt.database.read() as db:
         assert db.scalar(select(func.count()).select_from(people)) == 0
@@ -207,7 +207,7 @@ def test_they_wait_when_hardly_anybody_confirms(rt: Runtime, clock: ManualClock)
 def test_repeats_and_traps_do_not_count_toward_the_breaker(few: Runtime) -> None:
     for number in range(20):
         type_in(few, "victim@example.org")
-        type_in(few, f"robot{number}@example.org", suspicion=Suspicion.TRAP)
+        type_in(few, f"robot{number}@example.org", suspicion=Suspicion.HONEYPOT)
     run_tick(few)
     assert (asked(few), waiting(few)) == (1, None)
 

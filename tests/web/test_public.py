@@ -294,7 +294,7 @@ def test_the_form_carries_a_stamp_and_a_field_that_only_programs_fill_in(client:
             ({"shown": stamp}, Suspicion.NONE),
             ({}, Suspicion.STAMP),
             ({"shown": stamp[:-1]}, Suspicion.STAMP),
-            ({"shown": stamp, "leave_empty": "https://example.com"}, Suspicion.TRAP),
+            ({"shown": stamp, "leave_empty": "https://example.com"}, Suspicion.HONEYPOT),
         ]
     ):
         assert client.post("/subscribe", data=GOOD | {"email": f"r{number}@example.org"} | typed).status_code == 303

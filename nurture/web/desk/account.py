@@ -89,7 +89,7 @@ def protect_now() -> Response:
 
 
 def _still_known(response: Response) -> Response:
-    """Every device is strange after a change of proofs, but for the one on which it was made."""
+    """Every device is unknown after a change of proofs, but for the one on which it was made."""
     return with_device(response, tries.remember_device(rt(), g.me.id, client().device))
 
 

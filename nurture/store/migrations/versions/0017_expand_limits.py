@@ -37,7 +37,7 @@ def upgrade() -> None:
         sa.Column("asked_at", Instant(), nullable=True),
         sa.Column("confirmed_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sign_ups")),
-        sa.CheckConstraint("suspicion IN ('none', 'stamp', 'trap')", name=op.f("ck_sign_ups_suspicion_known")),
+        sa.CheckConstraint("suspicion IN ('none', 'stamp', 'honeypot')", name=op.f("ck_sign_ups_suspicion_known")),
     )
     op.create_index(
         "ix_sign_ups_waiting",
