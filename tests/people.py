@@ -58,8 +58,15 @@ def a_subscriber(rt: Runtime, email: str | None = None, first_name: str = "Robin
 
 
 def confirm(rt: Runtime, reader: Reader) -> None:
-    """Press the button of the confirmation mail."""
-    signup.confirm(rt, rt.tokens.mint(Purpose.CONFIRM, reader.id))
+    """Press the button of the latest confirmation mail."""
+    d = deliveries.c
+    asked = (
+        select(d.id).where(d.subscriber_id == reader.id, d.kind == Kind.CONFIRMATION).order_by(d.planned_at.desc(), d.id.desc())
+    )
+    with rt.database.read() as db:
+        named = db.scalar(asked.limit(1))
+    assert named, "no confirmation was planned"
+    signup.confirm(rt, rt.tokens.mint(Purpose.CONFIRM, named))
 
 
 def undo_unsubscribe(rt: Runtime, who: SubscriberId) -> bool:

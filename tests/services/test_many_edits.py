@@ -183,10 +183,11 @@ def start_anew(rt: Runtime, clock: ManualClock) -> None:
             for n, (step, wait) in enumerate(zip(as_shipped, SHIPPED_WAITS, strict=True))
         )
         sequences.put(db, replace(found, listed=tuple(listed), rules=f"key: {KEY}\ntitle: A\n", version=0))
-        for table in (schema.delivery_history, schema.deliveries, schema.enrollments, schema.consents, schema.subscribers):
+        for table in (
+            schema.delivery_history, schema.deliveries, schema.enrollments, schema.consents, schema.subscribers,
+            schema.suppressions, schema.schedules, schema.sign_ups,
+        ):  # fmt: skip
             db.execute(table.delete())
-        db.execute(schema.suppressions.delete())
-        db.execute(schema.schedules.delete())
 
 
 def live(rt: Runtime, clock: ManualClock, life: list[Turn]) -> None:
