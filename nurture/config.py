@@ -5,6 +5,7 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import SecretStr
 
@@ -13,16 +14,19 @@ from nurture.clock import Clock
 from nurture.letters import practice
 from nurture.letters.practice import Facts, Practice, PracticeRefused
 from nurture.mailers.base import Mailer, Picture, Sender
-from nurture.mailers.outbox import Outbox
-from nurture.mailers.sendgrid import SendGrid
-from nurture.mailers.sendgrid.domains import SignedDomain, read_domains
 from nurture.mailers.sendgrid.events import KeyRefused, read_keys
-from nurture.mailers.sendgrid.lists import Lists
-from nurture.mailers.smtp import Smtp
 from nurture.settings import DEFINITIONS, PREFIX, SettingRefused, Settings, check_value, chooses_mailer, is_loopback, with_facts
+
+if TYPE_CHECKING:
+    from nurture.mailers.sendgrid.domains import SignedDomain
+    from nurture.mailers.sendgrid.lists import Lists
 
 _log = log.get(__name__)
 
+OpenLists: TypeAlias = "Callable[[], Lists] | None"
+"""Begins a conversation about SendGrid's own suppression lists; None with any other mailer."""
+AskSignedDomains: TypeAlias = "Callable[[], list[SignedDomain] | None] | None"
+"""Asks SendGrid for which domains it may sign, which it may not tell; None with any other mailer."""
 LOGO_FACT = "logo"
 """Under which the desk keeps the logo's bytes as Base64; the environment names a file instead."""
 
@@ -44,10 +48,8 @@ class Config:
     """What letters are filled with and is the same for every reader."""
     needs_live: bool
     """Whether mail to readers waits until somebody at the desk has said that it may leave (services.setup)."""
-    lists: Callable[[], Lists] | None
-    """Begins a conversation about SendGrid's own suppression lists; None with any other mailer."""
-    signed_domains: Callable[[], list[SignedDomain] | None] | None
-    """Asks SendGrid for which domains it may sign; None with any other mailer."""
+    lists: OpenLists
+    signed_domains: AskSignedDomains
 
 
 def create_config(given: Settings, said: Mapping[str, str], version: int, clock: Clock, stopping: threading.Event) -> Config:
@@ -85,12 +87,18 @@ def _usable(said: Mapping[str, str]) -> dict[str, str]:
 
 def mailer_of(settings: Settings, clock: Clock) -> Mailer:
     """What carries mail, as the settings say. Raises SettingRefused."""
-    match settings.mailer:
+    match settings.mailer:  # a process loads what it sends with, and no other
         case "outbox":
+            from nurture.mailers.outbox import Outbox
+
             return Outbox(settings.instance_dir / "outbox")
         case "sendgrid":
+            from nurture.mailers.sendgrid.mailer import SendGrid
+
             return SendGrid(_revealed(settings.sendgrid_api_key), settings.sendgrid_host, clock.wall)
         case "smtp":
+            from nurture.mailers.smtp import Smtp
+
             return Smtp(_revealed(settings.smtp_url))
 
 
@@ -143,15 +151,19 @@ def waits_for_the_desk(given: Settings, settings: Settings) -> bool:
     return settings.mailer != "outbox" and not (chooses_mailer(given) and is_loopback(settings.carrier_host))
 
 
-def _lists(settings: Settings, clock: Clock, stopping: threading.Event) -> Callable[[], Lists] | None:
+def _lists(settings: Settings, clock: Clock, stopping: threading.Event) -> OpenLists:
     if settings.mailer != "sendgrid" or settings.sendgrid_api_key is None:
         return None
+    from nurture.mailers.sendgrid.lists import Lists
+
     return partial(Lists, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, clock.wall, stopping.wait)
 
 
-def _signed_domains(settings: Settings) -> Callable[[], list[SignedDomain] | None] | None:
+def _signed_domains(settings: Settings) -> AskSignedDomains:
     if settings.mailer != "sendgrid" or settings.sendgrid_api_key is None:
         return None
+    from nurture.mailers.sendgrid.domains import read_domains
+
     return partial(read_domains, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, 5.0)
 
 

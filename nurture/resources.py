@@ -21,6 +21,8 @@ PACKAGE_FOLDERS = ("store/migrations/versions", "web/static")
 class ResourcesMissing(NurtureError):
     """The installation is incomplete: a folder of files that the program needs is not there."""
 
+    exit_code = 2
+
 
 def check() -> None:
     """Raise ResourcesMissing, naming the folders, unless every folder of files is there."""

@@ -7,7 +7,7 @@ import os
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,15 +17,13 @@ from sqlalchemy import Connection, inspect
 
 from nurture import key_ring, log, resources
 from nurture.clock import Clock, FastClock, Origin, SystemClock
-from nurture.config import Config, check_webhook_key, create_config, practice_of
+from nurture.config import AskSignedDomains, Config, OpenLists, check_webhook_key, create_config, practice_of
 from nurture.domain.delivery import Guards
 from nurture.domain.restore_evidence import Identity, Position
 from nurture.key_ring import SECRET_FILE as SECRET_FILE
 from nurture.letters.practice import Practice
 from nurture.mailers.base import Mailer, Picture, Sender
 from nurture.mailers.names import Names
-from nurture.mailers.sendgrid.domains import SignedDomain
-from nurture.mailers.sendgrid.lists import Lists
 from nurture.sealing import Sealer, derive, derive_index_key
 from nurture.settings import PREFIX, SettingRefused, Settings
 from nurture.store import facts, instance
@@ -152,8 +150,8 @@ class Runtime:
     practice = _ConfigPart[Practice]()
     constant = _ConfigPart[Mapping[str, dict[str, str]]]()
     needs_live = _ConfigPart[bool]()
-    lists = _ConfigPart[Callable[[], Lists] | None]()
-    signed_domains = _ConfigPart[Callable[[], list[SignedDomain] | None] | None]()
+    lists = _ConfigPart[OpenLists]()
+    signed_domains = _ConfigPart[AskSignedDomains]()
 
     def snapshot(self) -> "Runtime":
         """The same runtime with the settings of this moment, for one act."""

@@ -30,6 +30,8 @@ class Source:
 class SettingRefused(NurtureError):
     """A setting is missing or cannot be used; the message names the variable, its value unless secret, and the remedy."""
 
+    exit_code = 2
+
     def __init__(self, message: str, *names: str, reason: str = "") -> None:
         """`names`: the settings that are refused; `reason`: of a single one, without its value, to follow “which …”."""
         super().__init__(message)

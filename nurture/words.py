@@ -27,6 +27,9 @@ StepKey = NewType("StepKey", str)
 class NurtureError(Exception):
     """Something we refuse on purpose. The message says what is wrong, which value, and what to do."""
 
+    exit_code = 1
+    """Of a command that ends with it: 1 failed, 2 wrong use or a missing setting."""
+
 
 def storable(text: str) -> str:
     """The text as every database and encoding takes it: U+FFFD stands for each lone surrogate and each NUL.

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import settings as hypothesis_settings
 
@@ -33,6 +34,30 @@ _LONG = (
     "services/test_many_edits.py",
     "services/test_enrollments.py",
 )
+
+
+_ON_SQLITE = ("web", "services", "cli", "journeys", "house", "letters", "mailers")
+"""Where the same statements run on both kinds of database, which the tests of store and delivery prove."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help_ = "run every test that uses a database on SQLite and on PostgreSQL, as `make test-all` does"
+    parser.addoption("--both-databases", action="store_true", help=help_)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On which kinds of database a test runs that asks for one and does not say so itself.
+
+    On both in the folders of store and delivery, where it is marked `both_databases`, and with --both-databases.
+    """
+    marks = list(metafunc.definition.iter_markers())
+    names = [name for mark in marks if mark.name == "parametrize" for name in mark.args[:1]]
+    if "database_url" not in metafunc.fixturenames or any("database_url" in name for name in names):
+        return
+    folder = metafunc.definition.path.relative_to(Path(__file__).parent).parts[0]
+    is_on_both = metafunc.config.getoption("--both-databases") or any(mark.name == "both_databases" for mark in marks)
+    kinds = ["sqlite"] if folder in _ON_SQLITE and not is_on_both else ["sqlite", "postgresql"]
+    metafunc.parametrize("database_url", kinds, indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -92,9 +117,9 @@ def postgres_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFacto
     return "template_nurture"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh database with the shipped letters: every test that asks for one runs on both kinds."""
+    """A fresh database with the shipped letters, of the kind that `pytest_generate_tests` says."""
     if request.param == "sqlite":
         copy = tmp_path / "nurture.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), copy)
@@ -122,7 +147,15 @@ def rt(database_url: str, tmp_path: Path, clock: ManualClock) -> Iterator[Runtim
     built.close()
 
 
+_apps: list[Flask] = []
+"""The one application of this process, whose templates are compiled once."""
+
+
 @pytest.fixture
 def client(rt: Runtime) -> FlaskClient:
     """A browser without script."""
-    return create_app(rt).test_client()
+    if not _apps:
+        _apps.append(create_app(rt))
+    (app,) = _apps
+    app.extensions["nurture"] = rt
+    return app.test_client()

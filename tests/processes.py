@@ -5,15 +5,20 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 from urllib.error import HTTPError
+
+from tests.fork_server import ForkedProcess, fork_server
 
 ROOT = Path(__file__).resolve().parents[1]
 NURTURE = [sys.executable, "-c", "from nurture.cli.main import main; main()"]
+Process: TypeAlias = ForkedProcess | subprocess.Popen[bytes]
 SECRET = "a secret that only tests know, and long enough"
 
 
@@ -24,9 +29,20 @@ def environment(folder: Path, **settings: object) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT)} | {f"NURTURE_{name.upper()}": str(value) for name, value in given.items()}
 
 
-def nurture(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
-    return subprocess.run([*NURTURE, *arguments], env=env, cwd=ROOT, capture_output=True, text=True, timeout=120)
+def nurture(*arguments: str, env: dict[str, str], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end, as a process of its own."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open("rb") as empty:
+        process = fork_server().start(arguments, env, cwd, empty.fileno(), out.fileno(), err.fileno())
+        try:
+            code = process.wait(120)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode("utf-8"))
+    return subprocess.CompletedProcess(["nurture", *arguments], code, *texts)
 
 
 def free_port() -> int:
@@ -59,10 +75,15 @@ def answers(url: str, within: float = 30) -> None:
 
 
 @contextmanager
-def running(command: list[str], env: dict[str, str], log: Path, url: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str], env: dict[str, str], log: Path, url: str | None = None) -> Iterator[Process]:
     """A process, its output in `log`, until the block ends; with `url`, from when that answers."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+    process: Process
+    with log.open("ab") as output, Path(os.devnull).open("rb") as empty:
+        if command[: len(NURTURE)] == NURTURE and "NURTURE_CRASH_AT" not in env:  # read while modules load
+            arguments = command[len(NURTURE) :]
+            process = fork_server().start(arguments, env, ROOT, empty.fileno(), output.fileno(), output.fileno())
+        else:
+            process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
     try:
         if url:
             try:

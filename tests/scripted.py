@@ -2,8 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from nurture.domain.delivery import Outcome
-from nurture.mailers.base import Mail, Prepared
+from nurture.domain.delivery import Accepted, Outcome
+from nurture.mailers.base import Mail, Prepared, Sender
 
 
 class Answering:
@@ -24,6 +24,9 @@ class Answering:
         self.given += (each.mail for each in mails)
         found = self.answer(mails[0].mail)
         return await found if isinstance(found, Awaitable) else found
+
+    async def check(self, sender: Sender, within: float) -> Outcome:
+        return Accepted()
 
     async def rest(self) -> None:
         pass

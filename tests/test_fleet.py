@@ -36,7 +36,7 @@ from tests.benchmarks.ours import crowd
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
 from tests.people import inbox, sign_up
-from tests.processes import NURTURE, ROOT, environment, free_port, nurture, running
+from tests.processes import NURTURE, ROOT, Process, environment, free_port, nurture, running
 from tests.servers import self_signed
 from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
@@ -120,7 +120,7 @@ def house(folder: Path, database_url: str, redis: Redis, **settings: object) -> 
 
 
 @contextmanager
-def workers(here: House, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+def workers(here: House, count: int) -> Iterator[list[Process]]:
     with ExitStack() as stack:
         command = [*NURTURE, "worker"]
         yield [stack.enter_context(running(command, here.env, here.folder / f"worker{n}")) for n in range(count)]

@@ -29,7 +29,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.processes import ROOT, free_port, running
+from tests.processes import ROOT, Process, free_port, running
 
 BUILD = """
 import importlib, sys
@@ -189,7 +189,7 @@ class Service:
         with urllib.request.urlopen(urllib.request.Request(self.url + path, urlencode(form).encode()), timeout=30) as answer:
             return str(answer.read().decode())
 
-    def mail(self, subject: str, process: subprocess.Popen[bytes]) -> EmailMessage:
+    def mail(self, subject: str, process: Process) -> EmailMessage:
         """Wait, as long as the service lives, for a mail with this subject."""
         while True:
             for path in self.outbox.glob("*.eml"):
@@ -205,7 +205,7 @@ class Service:
 
 
 @contextmanager
-def serving(installed: Installed, folder: Path, **variables: str) -> Iterator[tuple[Service, subprocess.Popen[bytes]]]:
+def serving(installed: Installed, folder: Path, **variables: str) -> Iterator[tuple[Service, Process]]:
     """`nurture init` and `nurture serve`, in an empty environment and folder."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"

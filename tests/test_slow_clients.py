@@ -6,19 +6,18 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 
 from nurture.cli.buffering_worker import BODY_SECONDS, HEADER_SECONDS
-from tests.processes import NURTURE, environment, free_port, nurture, running
+from tests.processes import NURTURE, Process, environment, free_port, nurture, running
 
 FORM = b"email=robin%40example.org&consent=on"
 HEAD = b"POST /subscribe HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[int, "Popen[bytes]"]]:
+def served(tmp_path: Path) -> Iterator[tuple[int, Process]]:
     """A service with two threads."""
     port = free_port()
     env = environment(tmp_path, listen=f"127.0.0.1:{port}", base_url=f"http://127.0.0.1:{port}", tick_seconds=60)
@@ -54,7 +53,7 @@ SLOW = {
 }
 
 
-def test_twelve_of_each_kind_of_slow_client_hold_no_thread(served: tuple[int, "Popen[bytes]"]) -> None:
+def test_twelve_of_each_kind_of_slow_client_hold_no_thread(served: tuple[int, Process]) -> None:
     port, process = served
     with ExitStack() as opened:
         clients = [opened.enter_context(connect(port, begin)) for begin in SLOW.values() for _ in range(12)]
@@ -80,7 +79,7 @@ def is_open(client: socket.socket) -> bool:
     return False
 
 
-def test_a_silent_client_is_closed_and_a_slow_one_is_answered(served: tuple[int, "Popen[bytes]"]) -> None:
+def test_a_silent_client_is_closed_and_a_slow_one_is_answered(served: tuple[int, Process]) -> None:
     port, _ = served
     with connect(port) as silent, connect(port, HEAD) as slow:
         for piece in (b"Connection: close\r\nContent-Length: ", b"36\r\n", b"\r\n", *(bytes([each]) for each in FORM)):
@@ -90,7 +89,7 @@ def test_a_silent_client_is_closed_and_a_slow_one_is_answered(served: tuple[int,
     assert HEADER_SECONDS + BODY_SECONDS < 60
 
 
-def test_large_bodies_chunks_and_several_requests_at_once_go_on_as_before(served: tuple[int, "Popen[bytes]"]) -> None:
+def test_large_bodies_chunks_and_several_requests_at_once_go_on_as_before(served: tuple[int, Process]) -> None:
     port, _ = served
     with connect(port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3 + HEAD + b"Connection: close\r\n") as client:
         client.sendall(b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(FORM), FORM))

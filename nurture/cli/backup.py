@@ -35,9 +35,10 @@ _passphrase_file = click.option(
 @_passphrase_file
 @_json
 def backup(file: Path, encrypt: bool, keys: bool, force: bool, passphrase_file: Path | None, as_json: bool) -> None:
-    """Write the whole database to FILE, while the service works: people, letters, pictures, wordings, the ledger.
+    """Write the whole database to FILE, while the service works.
 
-    Not in it: the outbox folder, .env, and the keys unless --keys. Never copy a SQLite file that is in use with cp: the copy
+    People, letters, pictures, wordings and the ledger are in it. Not in it: the outbox folder, .env, and the keys unless
+    --keys. Never copy a SQLite file that is in use with cp: the copy
     may be of two moments, and lack what is in the -wal file.
     """
     if keys and not encrypt:
@@ -69,9 +70,10 @@ def backup(file: Path, encrypt: bool, keys: bool, force: bool, passphrase_file: 
 @_passphrase_file
 @_json
 def restore(file: Path, rehearse: bool, journals: tuple[Path, ...], passphrase_file: Path | None, as_json: bool) -> None:
-    """Restore FILE, made by `nurture backup` on SQLite or PostgreSQL, into the empty database of the settings.
+    """Restore FILE, made by `nurture backup`, into the empty database of the settings.
 
-    Sending is stopped until `nurture sending start`. Who has left or was erased since the backup was made is taken from the
+    SQLite and PostgreSQL restore each other's. Sending is stopped until `nurture sending start`. Who has left or was erased
+    since the backup was made is taken from the
     journal of departures in the instance folder, and from each --journal.
     """
     log.configure()

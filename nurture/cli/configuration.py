@@ -27,9 +27,10 @@ class _Shown:
 @click.command(cls=Command, epilog="Example:  nurture config --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def config(as_json: bool) -> None:
-    """Print every setting: what is in force, and whether the default, the environment, a line of .env or the desk says so.
+    """Print every setting that is in force, and where its value comes from.
 
-    A secret is shown as “set” or “not set” only. Without a database the desk's values are unknown, which is said.
+    That is the default, the environment, a line of .env, or the desk. A secret is shown as “set” or “not set” only. Without
+    a database the desk's values are unknown, which is said.
     """
     sources, given = configuration.read_sources(), configuration.load()
     log.quiet()

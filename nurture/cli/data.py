@@ -28,7 +28,7 @@ from nurture.store.publications import Publication
 
 @click.group(cls=Group, epilog="Example:  nurture emails export ketamine-and-talk-therapy ./letters")
 def emails() -> None:
-    """Letters as files: Markdown with front matter."""
+    """Check, import and export letters as files, and choose the sequence that sign-ups begin."""
 
 
 @emails.command("import", epilog="Example:  nurture emails import ./letters")

@@ -13,7 +13,7 @@ from nurture.settings import SettingRefused
 
 @click.group(cls=Group, epilog="Example:  nurture keys rotate")
 def keys() -> None:
-    """The keys that encrypt addresses, names and notes in the database."""
+    """Replace the keys that encrypt addresses, names and notes in the database."""
 
 
 @keys.command(epilog="Example:  nurture keys rotate")

@@ -17,7 +17,7 @@ from nurture.delivery.send_transaction import NOT_LIVE
 from nurture.domain.delivery import State
 from nurture.runtime import Runtime
 from nurture.services import deliveries as service
-from nurture.services import setup, switch
+from nurture.services import launch, switch
 from nurture.words import DeliveryId, storable
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -46,7 +46,7 @@ def _at(moment: datetime | None) -> str:
 
 @click.group(cls=Group, epilog="Example:  nurture deliveries held")
 def deliveries() -> None:
-    """Mail in doubt, mail that failed, and what happened to any mail."""
+    """List and settle mail that failed or is in doubt."""
 
 
 def _list(state: State, as_json: bool, none: str) -> None:
@@ -151,7 +151,7 @@ def history(delivery: str, as_json: bool) -> None:
 
 @click.group(cls=Group, epilog="Example:  nurture sending status")
 def sending() -> None:
-    """The stop switch of the whole fleet."""
+    """Stop and start all sending, and print what stops it."""
 
 
 @sending.command(epilog='Example:  nurture sending stop --why "a wrong letter"')
@@ -183,7 +183,7 @@ def status(as_json: bool) -> None:
     """Say whether anything stops the sending, and what."""
     with _runtime() as rt:
         shut = switch.what_stops(rt)
-        wall, waits = rt.clock.wall(), not setup.is_open(rt)
+        wall, waits = rt.clock.wall(), not launch.is_open(rt)
     found: list[dict[str, Any]] = [
         {"gate": gate.gate, "why": gate.why, "by": gate.by, "since": gate.since.isoformat(),
          "until": gate.until.isoformat() if gate.until else None, "stops": gate.stops(wall)}

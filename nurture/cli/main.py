@@ -1,208 +1,89 @@
-"""`nurture …`: init, serve, worker, tick, simulate and more. Exit codes: 0 done, 1 failed, 2 wrong use or missing setting."""
+"""`nurture …`. Exit codes: 0 done, 1 failed, 2 wrong use or missing setting."""
 
-import json
-import sys
+from importlib import import_module
 from typing import Any
 
 import click
-from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
-from nurture import __version__, fleet, log, resources, runtime, scheduler, signals
-from nurture import settings as configuration
-from nurture.cli import backup, data, keys, mail, people, simulation, users
-from nurture.cli import configuration as configuration_commands
-from nurture.cli.text import Group, write_utf8
-from nurture.delivery.reconcile import ReconcileReport
-from nurture.delivery.safety_checks import record_clean_stop
-from nurture.delivery.tick import TickReport
-from nurture.resources import ResourcesMissing
-from nurture.runtime import Runtime
-from nurture.services import health, jobs, publishing, setup
-from nurture.settings import SettingRefused, Settings
-from nurture.store.database import DatabaseRefused, describe_failure
+from nurture import __version__
+from nurture.cli.text import write_utf8
 from nurture.words import NurtureError
 
+COMMANDS = {
+    "backup": ("backup", "Write the whole database to FILE, while the service works."),
+    "config": ("configuration", "Print every setting that is in force, and where its value comes from."),
+    "deliveries": ("mail", "List and settle mail that failed or is in doubt."),
+    "demo": ("service", "Walk the whole sequence in under a minute."),
+    "emails": ("data", "Check, import and export letters as files, and choose the sequence that sign-ups begin."),
+    "init": ("service", "Create or upgrade the database, and load the shipped letters where they are missing."),
+    "keys": ("keys", "Replace the keys that encrypt addresses, names and notes in the database."),
+    "restore": ("backup", "Restore FILE, made by `nurture backup`, into the empty database of the settings."),
+    "sending": ("mail", "Stop and start all sending, and print what stops it."),
+    "serve": ("service", "Serve the pages, and send due mail unless told otherwise."),
+    "simulate": ("simulation", "Print when each letter of SEQUENCE would go out to a reader."),
+    "subscribers": ("people", "Import people from a file."),
+    "tick": ("tick", "Do everything that is due once, for cron; or print how the ledger stands."),
+    "users": ("users", "Give people access to the desk, list them, and take it away."),
+    "worker": ("service", "Send due mail without serving pages."),
+}
+"""For each command the module of this package that defines it, and what the help says: so that neither `nurture --help` nor a
+short command waits for all the others to load.
+"""
 
-class _Group(Group):
-    """Turns refusals into one clear message and the right exit code."""
+
+class Commands(click.Group):
+    """Loads a command when it is used, and turns refusals into one clear message and the right exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by its name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"nurture.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands into the help, without loading any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
 
     def invoke(self, ctx: click.Context) -> Any:
-        for said in configuration.unknown_variables():
-            click.echo(f"nurture: warning: {said}", err=True)
+        """Run a command."""
+        from nurture import resources, settings  # here: `--help` does not wait for them
+
+        for warning in settings.unknown_variables():
+            click.echo(f"nurture: warning: {warning}", err=True)
         try:
             resources.check()
             return super().invoke(ctx)
-        except (SettingRefused, DatabaseRefused, ResourcesMissing) as refused:
-            click.echo(f"nurture: {refused}", err=True)
-            ctx.exit(2)
         except NurtureError as refused:
             click.echo(f"nurture: {refused}", err=True)
-            ctx.exit(1)
-        except DatabaseError as error:
-            click.echo(f"nurture: The database failed: {describe_failure(error)}. Nothing else was done.", err=True)
-            ctx.exit(1)
+            ctx.exit(refused.exit_code)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            _explain(ctx, error)
+            raise
 
 
-@click.group(cls=_Group, epilog="Example:  nurture init && nurture serve")
+def _explain(ctx: click.Context, error: Exception) -> None:
+    """End with a message that quotes no data, if it was the database that failed."""
+    from sqlalchemy.exc import DatabaseError  # here: most commands that fail have not loaded it
+
+    from nurture.store.database import describe_failure
+
+    if isinstance(error, DatabaseError):
+        click.echo(f"nurture: The database failed: {describe_failure(error)}. Nothing else was done.", err=True)
+        ctx.exit(1)
+
+
+@click.group(cls=Commands, epilog="Example:  nurture init && nurture serve")
 @click.version_option(__version__, prog_name="nurture")
 def cli() -> None:
     """Sends a series of letters to people who asked for them."""
-
-
-def _settings() -> Settings:
-    return configuration.load()
-
-
-@cli.command(epilog="Example:  nurture init")
-def init() -> None:
-    """Create or upgrade the database, and load the shipped letters where they are missing. Safe to repeat."""
-    settings = _settings()
-    key_file = settings.instance_dir.resolve() / runtime.SECRET_FILE
-    had_key = settings.secret_key is not None or key_file.exists()
-    rt = runtime.build(settings, migrate=True)
-    log.quiet()
-    loaded = publishing.load_shipped(rt)
-    for each in loaded:
-        click.echo(f"Loaded {each.letters} letters of {each.sequence}.")
-    if not had_key:
-        click.echo(f"Made a new key: {key_file}. Keep a copy of it in a safe place: without it nobody can read the addresses.")
-        if not rt.database.is_sqlite:
-            click.echo("Every other machine needs the same: set NURTURE_SECRET_KEY there to what this file holds.")
-    click.echo(f"The database is ready: {rt.database.shown_url}")
-    rt.close()
-
-
-@cli.command(epilog="Example:  nurture serve --workers 2")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="How many web processes.")
-@click.option("--threads", type=click.IntRange(1, 64), default=8, show_default=True, help="Requests at once per process.")
-@click.option("--no-scheduler", is_flag=True, help="Only serve pages; a `nurture worker` elsewhere sends the mail.")
-def serve(workers: int, threads: int, no_scheduler: bool) -> None:
-    """Serve the pages, and send due mail unless told otherwise."""
-    from nurture.cli import server  # here: a command that prints a line does not wait for all pages to be loaded
-
-    server.run(_settings(), workers, threads, ticking=not no_scheduler)
-
-
-@cli.command(epilog="Example:  nurture worker")
-def worker() -> None:
-    """Send due mail without serving pages. Start as many as you like, on as many machines."""
-    rt = runtime.build(_settings())
-    with log.json_only():
-        signals.stop_when_told(rt.stopping)
-        here = fleet.join(rt)
-        try:
-            ticking = scheduler.start(rt, here.submit)
-            try:
-                here.work()
-            finally:
-                scheduler.stop(rt, ticking)
-        finally:  # no thread of ours may be at work while the interpreter shuts down
-            here.close()
-        record_clean_stop(rt)
-        rt.close()
-
-
-@cli.command(epilog="Example:  nurture tick --status --json")
-@click.option("--status", is_flag=True, help="Only say how the ledger stands; send nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def tick(ctx: click.Context, status: bool, as_json: bool) -> None:
-    """Do everything that is due once, for cron; or say how the ledger stands.
-
-    Sends due mail, and runs each other job (mail in doubt, publications, retention, suppression lists) when its interval is
-    over. Ends with code 1 if one of them failed. With --status the code is 1 while sending is stopped or overdue, or the
-    database does not answer.
-    """
-    settings = _settings()
-    if status:
-        result = _standing(settings)
-        well = not result["problems"]
-    else:
-        rt = runtime.build(settings)
-        with log.json_only():
-            result, well = _once(rt)
-        rt.close()
-        as_json = as_json or not sys.stdout.isatty()  # cron mails it, or a log collects it
-    if as_json:
-        click.echo(json.dumps(result))
-    else:
-        click.echo("\n".join(f"{name.replace('_', ' '):>20}  {_text(value)}" for name, value in result.items()))
-    ctx.exit(0 if well else 1)
-
-
-def _text(value: object) -> str:
-    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _once(rt: Runtime) -> tuple[dict[str, Any], bool]:
-    """Run what is due, and say what it came to; whether every job ended well."""
-    here = fleet.join(rt)
-    try:
-        report = jobs.run_due(rt, here.submit)
-        here.finish()
-    finally:
-        here.close()
-    record_clean_stop(rt)
-    claims, settled = report.results.get("tick"), report.results.get("reconcile")
-    ticked = claims if isinstance(claims, TickReport) else TickReport(0, 0)
-    reconciled = settled if isinstance(settled, ReconcileReport) else ReconcileReport()
-    found = {
-        "claimed": ticked.claimed, "batches": ticked.batches, "released": reconciled.released, "unknown": reconciled.unknown,
-        "resent": reconciled.resent, "held": reconciled.held, "planned": report.results.get("plan", 0),
-        "jobs": list(report.results), "failed": list(report.failed),
-    }  # fmt: skip
-    return found, not report.failed
-
-
-def _standing(settings: Settings) -> dict[str, Any]:
-    """How the ledger stands, and why mail does not go out."""
-    try:
-        rt = runtime.build(settings)
-    except DatabaseRefused as refused:
-        return {"problems": [str(refused)]}
-    except SQLAlchemyError as error:
-        return {"problems": [f"the database takes no write ({type(error).__name__}): is its disk full, or read-only?"]}
-    try:
-        problems = [f"{name}: {result}" for name, result in health.readiness(rt).items() if result != "ok"]
-        return _rows(rt, problems)
-    finally:
-        rt.close()
-
-
-def _rows(rt: Runtime, problems: list[str]) -> dict[str, Any]:
-    standing = health.ledger_standing(rt)
-    rows = standing.rows
-    found: dict[str, Any] = {state: rows.states.get(state, 0) for state in health.STATES}
-    found |= {"due_now": rows.due, "oldest_due_seconds": round(rows.oldest_due_seconds)}
-    found |= {"last_tick": standing.last_tick.isoformat() if standing.last_tick else None}
-    problems += [problem.detail for problem in health.sending_problems(rt, standing)]
-    found |= {"duplicates_confirmed": standing.duplicates_confirmed, "stopped_by": _stops(rt, standing)}
-    return found | {"problems": problems}
-
-
-def _stops(rt: Runtime, standing: health.LedgerStanding) -> list[str]:
-    return [each.gate.value for each in standing.shut] + ([] if setup.is_open(rt) else ["first run"])
-
-
-@cli.command(epilog="Example:  nurture demo")
-@click.option("--speed", type=click.FloatRange(1, 1_000_000), default=86400.0, show_default=True, help="Clock speed.")
-def demo(speed: float) -> None:
-    """The main job in under a minute: a visitor signs up, confirms, and a sped-up clock walks the whole sequence."""
-    from nurture.cli import demonstration
-
-    demonstration.run(speed)
-
-
-cli.add_command(backup.backup)
-cli.add_command(backup.restore)
-cli.add_command(configuration_commands.config)
-cli.add_command(data.emails)
-cli.add_command(keys.keys)
-cli.add_command(people.subscribers)
-cli.add_command(mail.deliveries)
-cli.add_command(mail.sending)
-cli.add_command(simulation.simulate)
-cli.add_command(users.users)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ _REASONS = [ListStatus.UNSUBSCRIBED.value, ListStatus.BOUNCED.value, ListStatus.
 
 @click.group(cls=Group, epilog="Example:  nurture subscribers import ./people.csv --where 'paper form, 12 March'")
 def subscribers() -> None:
-    """People on the list."""
+    """Import people from a file."""
 
 
 @subscribers.command("import", epilog="Example:  nurture subscribers import ./unsubscribed.csv --left unsubscribed")

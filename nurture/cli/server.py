@@ -17,7 +17,7 @@ from nurture.delivery.safety_checks import record_clean_stop
 from nurture.fleet import Here
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
-from nurture.services import access, setup
+from nurture.services import access, launch
 from nurture.settings import SettingRefused, Settings
 
 _log = log.get(__name__)
@@ -111,7 +111,7 @@ def run(settings: Settings, workers: int, threads: int, ticking: bool) -> None:
     rt = runtime.build(settings)  # in the parent only to refuse early and to announce; no worker inherits it
     for_people = sys.stdout is not None and sys.stdout.isatty()
     link = access.login_link(rt) if for_people else ""  # a link in a log would let in whoever reads it
-    waits = not setup.is_open(rt)
+    waits = not launch.is_open(rt)
     rt.close()
     options = {
         "bind": settings.listen,

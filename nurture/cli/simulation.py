@@ -74,9 +74,10 @@ class _Pause(click.ParamType[tuple[date, date], str]):
 def simulate(
     sequence: str | None, at: datetime | None, zone: ZoneInfo, pauses: tuple[tuple[date, date], ...], why: bool, as_json: bool
 ) -> None:
-    """Print which letters of SEQUENCE (its key; the first if not given) somebody would get, and when.
+    """Print when each letter of SEQUENCE would go out to a reader.
 
-    Sends nothing, writes nothing. The moments come from the same functions that decide when real letters go out.
+    SEQUENCE is a key; without it, the first. Sends nothing, writes nothing. The moments come from the same functions that
+    decide when real letters go out.
     """
     rt = runtime.build(configuration.load())
     try:

@@ -18,7 +18,7 @@ _role = click.Choice([role.value for role in Role])
 
 @click.group(cls=Group, epilog="Example:  nurture users list")
 def users() -> None:
-    """Who may use the desk, and what each may do there."""
+    """Give people access to the desk, list them, and take it away."""
 
 
 def _known(rt: Runtime, email: str) -> Account:

@@ -276,6 +276,10 @@ class Mailer(Protocol):
         """
         ...
 
+    async def check(self, sender: Sender, within: float) -> Outcome:
+        """Whether mail of `sender` could leave, found out in at most `within` seconds without sending any."""
+        ...
+
     async def rest(self) -> None:
         """Give back connections, in the loop that used them. May be used again afterwards."""
         ...

@@ -4,21 +4,9 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import dns.exception
-import dns.name
-import dns.nameserver
-import dns.rdata
-import dns.resolver
+from nurture.domain.names import SILENT, Answer, Question
 
-from nurture.domain.names import SILENT, Answer, Kind, Question, Said
-
-_TRY_SECONDS = 1.5
-"""How long one server may take before the question is asked again, or another one is asked."""
 _AT_ONCE = 8
-_LONGEST = 2048
-"""Characters of one record: far more than any that has a meaning here."""
-_MOST = 60
-"""Records of one answer."""
 
 
 class Names:
@@ -28,56 +16,13 @@ class Names:
         """`servers`: address and port of each; by default what /etc/resolv.conf says."""
         self._servers = servers
 
-    def _resolver(self) -> dns.resolver.Resolver:
-        """A new one for each round, so that a changed /etc/resolv.conf is seen. Raises NoResolverConfiguration."""
-        resolver = dns.resolver.Resolver(configure=not self._servers)
-        if self._servers:
-            resolver.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in self._servers]
-        resolver.timeout = _TRY_SECONDS
-        return resolver
-
     def ask(self, questions: Iterable[Question], within: float) -> dict[Question, Answer]:
         """An answer to every question, in at most `within` seconds (real time) in all."""
+        from nurture.mailers import name_lookup  # here: few processes ever ask, and the library is large
+
         asked, until = list(questions), time.monotonic() + within
-        try:
-            resolver = self._resolver()
-        except dns.resolver.NoResolverConfiguration:
+        resolver = name_lookup.create_resolver(self._servers)  # anew, so that a changed /etc/resolv.conf is seen
+        if resolver is None:
             return dict.fromkeys(asked, SILENT)
         with ThreadPoolExecutor(_AT_ONCE, "names") as pool:
-            return dict(zip(asked, pool.map(lambda one: _ask(resolver, one, until), asked), strict=True))
-
-
-def _ask(resolver: dns.resolver.Resolver, question: Question, until: float) -> Answer:
-    left = until - time.monotonic()
-    if left <= 0:
-        return SILENT
-    try:
-        name = dns.name.from_text(question.name)
-        reply = resolver.resolve(name, question.kind.value, raise_on_no_answer=False, lifetime=left, search=False)
-    except dns.resolver.NXDOMAIN:
-        return Answer(Said.NO_SUCH_NAME)
-    except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel, dns.name.IDNAException):
-        return Answer(Said.NO_SUCH_NAME)  # no such name can exist
-    except (dns.exception.DNSException, OSError):  # time is up, failures only, or what cannot be read
-        return SILENT
-    if reply.rrset is None:
-        return Answer(Said.NOTHING)
-    values = sorted(_value(question.kind, record) for record in list(reply.rrset)[:_MOST])
-    return Answer(Said.SOMETHING, tuple(values))
-
-
-def _value(kind: Kind, record: dns.rdata.Rdata) -> str:
-    match kind:
-        case Kind.TXT:  # its pieces belong together without anything between (RFC 7208 section 3.3, RFC 6376 section 3.6.2.2)
-            text = b"".join(record.strings).decode("utf-8", "replace")  # type: ignore[attr-defined]
-        case Kind.MX:
-            text = _name(record.exchange)  # type: ignore[attr-defined]
-        case Kind.CNAME:
-            text = _name(record.target)  # type: ignore[attr-defined]
-        case _:
-            text = record.to_text()
-    return text[:_LONGEST]
-
-
-def _name(name: dns.name.Name) -> str:
-    return name.to_text(omit_final_dot=True).lower().removesuffix(".")
+            return dict(zip(asked, pool.map(lambda one: name_lookup.ask(resolver, one, until), asked), strict=True))

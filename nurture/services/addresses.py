@@ -4,8 +4,6 @@ import unicodedata
 from dataclasses import dataclass
 from zoneinfo import available_timezones
 
-from email_validator import EmailNotValidError, validate_email
-
 from nurture.characters import normalize
 from nurture.words import NurtureError
 
@@ -50,6 +48,8 @@ def parse_address(typed: str, test_names: bool = False) -> Address:
     local part in lower case: dots and +tags stay, because `a+b@` and `a@` are different addresses. `test_names` lets the
     reserved .test domains through (RFC 2606). Raises InputRefused.
     """
+    from email_validator import EmailNotValidError, validate_email  # here: it loads a DNS library
+
     if len(typed) > MOST_TYPED:
         raise InputRefused(_NO_ADDRESS)
     text = normalize("NFC", typed).strip()

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nurture.delivery.evidence import DUPLICATES
 from nurture.domain.delivery import State
 from nurture.runtime import Runtime
-from nurture.services import setup
+from nurture.services import launch
 from nurture.store import doubts, gates, heartbeats, instance
 from nurture.store.doubts import Standing
 from nurture.store.gates import Gate, Shut
@@ -120,7 +120,7 @@ def sending_problems(rt: Runtime, standing: LedgerStanding) -> list[SendingProbl
         for each in standing.shut
         if each.stops(wall)
     ]
-    if not setup.is_open(rt):
+    if not launch.is_open(rt):
         waits = "mail to readers waits for the first run at the desk (/desk/start/)"
         found.append(SendingProblem("stopped: the first run is not done", waits))
     return found or _overdue(rt, standing)

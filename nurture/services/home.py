@@ -13,7 +13,7 @@ from nurture.domain.timeline import ON_TIME
 from nurture.letters.source import Letter, read_stored
 from nurture.runtime import Runtime
 from nurture.sealing import Sealed
-from nurture.services import health, people, sender_domain, setup, sign_up_queue
+from nurture.services import health, launch, people, sender_domain, sign_up_queue
 from nurture.services.enrollments import BY_EDIT
 from nurture.settings import is_loopback
 from nurture.store import figures, gates, moves, sequences, subscribers, today
@@ -136,7 +136,7 @@ def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
     needs = [_gate(each, wall) for each in shut]
     if health.is_scheduler_silent(rt):
         needs.append(Need(Trouble.SILENT))
-    elif oldest is not None and not shut and setup.is_open(rt) and now - oldest > rt.clock.stretch(ON_TIME):
+    elif oldest is not None and not shut and launch.is_open(rt) and now - oldest > rt.clock.stretch(ON_TIME):
         needs.append(Need(Trouble.LATE))
     if wait is not None:
         needs.append(Need(Trouble.CONFIRMATIONS, wait.count, about=wait.why.value))

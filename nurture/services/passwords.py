@@ -7,7 +7,6 @@ from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from zxcvbn import zxcvbn
 
 from nurture.services.known_phrases import KNOWN_PHRASES
 from nurture.words import NurtureError
@@ -52,6 +51,8 @@ def check_password(password: str, about: Sequence[str] = ()) -> None:
 
 
 def _score(password: str, known: Sequence[str]) -> int:
+    from zxcvbn import zxcvbn  # here: its lists of words are large
+
     found: int = zxcvbn(password[:_MOST_WEIGHED], user_inputs=known)["score"] if password else 0
     return found
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from nurture import __version__, log
-from nurture.mailers.sendgrid.wire import Lost, NotConnected, Wire
+from nurture.mailers.http_connection import Lost, NotConnected, Wire
 from nurture.runtime import Runtime
 from nurture.services import health
 from nurture.store import heartbeats

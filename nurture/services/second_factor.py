@@ -8,7 +8,6 @@ from base64 import b32encode
 from datetime import UTC, datetime, timedelta
 
 import pyotp
-import segno
 
 from nurture.words import UserId
 
@@ -30,6 +29,8 @@ def app_uri(secret: str, issuer: str, account: str) -> str:
 
 def picture(uri: str) -> str:
     """The same as an SVG element, black on white also in the dark: some telephones read no other."""
+    import segno  # here: only who sets up an app waits for it
+
     drawn: str = segno.make(uri, error="m").svg_inline(
         scale=4, border=3, dark="#000", light="#fff", svgclass="qr", lineclass=None
     )

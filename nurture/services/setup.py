@@ -75,14 +75,6 @@ class Standing:
         return [task for task in Task if task not in self.done]
 
 
-def is_open(rt: Runtime) -> bool:
-    """Whether letters leave, so that people may sign up."""
-    if not rt.needs_live:
-        return True
-    with rt.database.read() as db:
-        return live.since(db) is not None
-
-
 def standing(rt: Runtime, protected: bool) -> Standing:
     """How far the first run has come. `protected`: whether whoever looks has a password and a second proof."""
     with rt.database.read() as db:

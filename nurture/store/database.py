@@ -8,14 +8,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError
 
 from nurture import log
+from nurture.store import schema_version
 from nurture.store.departures import DepartureJournal, Pending
 from nurture.words import NurtureError, storable
 
@@ -26,12 +23,10 @@ try:
 except ImportError:  # no wheel for this platform: the interpreter's library is checked like any other
     import sqlite3
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 _FIXED_SERIES: dict[tuple[int, ...], int] = {(3, 44): 6, (3, 50): 7, (3, 51): 3}
 _OLDEST_POSTGRESQL = (15,)
 _BUSY_SECONDS = 10
 _CONNECT_SECONDS = 10
-_MIGRATE_LOCK = 0x6E757274757265  # "nurture": serialises `nurture init` of several machines on PostgreSQL
 
 
 _SOON = text("SET LOCAL synchronous_commit TO OFF")
@@ -55,6 +50,8 @@ _REMEDY_ELSE = "Check that the server runs, and host, port and database name in 
 
 class DatabaseRefused(NurtureError):
     """The database cannot be used as it is."""
+
+    exit_code = 2
 
 
 def wal_is_safe(version: tuple[int, ...]) -> bool:
@@ -216,12 +213,6 @@ class Database:
         """Close every pooled connection."""
         self.engine.dispose()
 
-    def _config(self, db: Connection | None = None) -> Config:
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
-        config.attributes["connection"] = db
-        return config
-
     def migrate(self, revision: str = "head") -> None:
         """Bring the schema to `revision`, up or down. Safe when several machines start at once."""
         with self.refusals(), self.begin() as db:
@@ -231,30 +222,17 @@ class Database:
 
     def migrate_within(self, db: Connection, revision: str = "head") -> None:
         """The same as part of a transaction, which takes all of it back when it fails."""
-        if not self.is_sqlite:
-            db.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATE_LOCK})
-        self._check_not_newer(MigrationContext.configure(db).get_current_revision())
-        act = command.downgrade if self._is_behind(db, revision) else command.upgrade
-        act(self._config(db), revision)
+        self._check_not_newer(schema_version.current(db))
+        schema_version.migrate(db, revision)
 
     @staticmethod
     def knows(revision: str) -> bool:
         """Whether this version can bring a schema to `revision`."""
-        return revision in {each.revision for each in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+        return revision in schema_version.known()
 
-    def _is_behind(self, db: Connection, revision: str) -> bool:
-        now = MigrationContext.configure(db).get_current_revision()
-        if revision == "base":
-            return True
-        script = ScriptDirectory.from_config(self._config())
-        return (
-            revision != "head" and now is not None and revision in {s.revision for s in script.iterate_revisions(now, "base")}
-        )
-
-    def revision(self, db: Connection) -> tuple[str | None, str | None]:
+    def revision(self, db: Connection) -> tuple[str | None, str]:
         """The schema's revision and the newest one this version knows."""
-        head = ScriptDirectory.from_config(self._config()).get_current_head()
-        return MigrationContext.configure(db).get_current_revision(), head
+        return schema_version.current(db), schema_version.known()[-1]
 
     def check(self) -> None:
         """Raise DatabaseRefused, with the remedy, unless the database answers and its schema is this version's."""
@@ -272,11 +250,11 @@ class Database:
 
     def _check_not_newer(self, now: str | None) -> None:
         """Raise DatabaseRefused if the schema is of a revision that this version does not know."""
-        script = ScriptDirectory.from_config(self._config())
-        if now is not None and now not in {each.revision for each in script.walk_revisions()}:
+        known = schema_version.known()
+        if now is not None and now not in known:
             raise DatabaseRefused(
                 f"The database {self.place} belongs to a newer version of this program: its revision is {now}, the newest "
-                f"known here is {script.get_current_head()}. Start that newer version, or restore an older backup."
+                f"known here is {known[-1]}. Start that newer version, or restore an older backup."
             )
 
     @property

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, redirect, request, url_for
 
 from nurture.mailers.outbox import Outbox
-from nurture.services import call_requests, goals, setup, sign_up_queue, signup, wordings
+from nurture.services import call_requests, goals, launch, sign_up_queue, signup, wordings
 from nurture.services.addresses import InputRefused, parse_address, parse_time_zone
 from nurture.services.form_values import clean_first_name, tidy_address
 from nurture.web import form_stamp
@@ -28,7 +28,7 @@ _TOO_MANY = (
 
 def _home(status: int = 200, form: dict[str, object] | None = None, errors: dict[str, str] | None = None) -> Response:
     empty = {"email": "", "first_name": "", "time_zone": "", "consent": False, "sender": ""}
-    if not setup.is_open(rt()):
+    if not launch.is_open(rt()):
         return page("public/not_open.html", 503 if request.method == "POST" else 200)
     with rt().database.read() as db:
         wording = wordings.shown(rt(), db, str((form or {}).get("wording", "")))
@@ -55,7 +55,7 @@ def home() -> Response:
 @open_to(OpenTo.EVERYBODY)
 def subscribe() -> Response:
     """Take a sign-up. The answer is the same for known and unknown addresses."""
-    if not setup.is_open(rt()):
+    if not launch.is_open(rt()):
         return _home()
     typed = {name: request.form.get(name, "") for name in ("email", "first_name", "time_zone", "sender", "wording")}
     consent = _ticked("consent")

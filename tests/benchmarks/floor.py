@@ -9,7 +9,7 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-from nurture.mailers.sendgrid import written
+from nurture.mailers.sendgrid.mailer import written
 from tests.benchmarks.letter import HTML, TEXT, WARM_UP
 from tests.mailers.test_outbox import a_mail
 from tests.servers.sendgrid import KEY

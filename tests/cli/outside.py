@@ -8,14 +8,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nurture.cli.main import cli
-from tests.processes import NURTURE, ROOT
+from tests.processes import ROOT, nurture
 
 
 def run(folder: Path, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     """One command to its end in `folder`; `settings` are the only NURTURE_ variables."""
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     env |= {f"NURTURE_{name.upper()}": str(value) for name, value in settings.items()}
-    return subprocess.run([*NURTURE, *arguments], env=env, cwd=folder, capture_output=True, text=True, timeout=240)
+    return nurture(*arguments, env=env, cwd=folder)
 
 
 def files(folder: Path) -> set[str]:

@@ -24,7 +24,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from nurture import log
-from tests.processes import NURTURE, ROOT, answers, environment, free_port, is_up, nurture, running
+from tests.processes import NURTURE, ROOT, Process, answers, environment, free_port, is_up, nurture, running
 
 ADDRESS, NAME, TOKEN = "wilhelmine.q@example.org", "Quackenbush", "tokenthatnobodymayread"
 PLANTED = (ADDRESS, NAME, TOKEN, "wilhelmine")
@@ -71,7 +71,7 @@ def nothing_planted(path: Path, *more: str) -> None:
 
 
 @pytest.fixture
-def served(database_url: str, tmp_path: Path) -> Iterator[tuple[int, Path, "subprocess.Popen[bytes]"]]:
+def served(database_url: str, tmp_path: Path) -> Iterator[tuple[int, Path, Process]]:
     """A service of two processes, and where it writes."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -85,7 +85,7 @@ def children(process: int) -> list[int]:
 
 
 def test_bad_requests_and_killed_processes_are_lines_without_a_value(
-    served: tuple[int, Path, "subprocess.Popen[bytes]"],
+    served: tuple[int, Path, Process],
 ) -> None:
     port, out, process = served
     for request in REQUESTS.values():
@@ -108,7 +108,7 @@ def test_bad_requests_and_killed_processes_are_lines_without_a_value(
 
 
 def test_a_page_that_fails_names_our_code_and_not_the_token_in_its_path(
-    served: tuple[int, Path, "subprocess.Popen[bytes]"], database_url: str, tmp_path: Path
+    served: tuple[int, Path, Process], database_url: str, tmp_path: Path
 ) -> None:
     port, out, process = served
     url = f"http://127.0.0.1:{port}"

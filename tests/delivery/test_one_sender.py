@@ -21,7 +21,7 @@ from nurture.domain.circuit_breaker import RUN_OF_REJECTIONS
 from nurture.domain.delivery import Accepted, Ambiguous, Concern, Kind, Outcome, Refused, Rejected, State
 from nurture.mailers.base import Mail, Mailer
 from nurture.mailers.outbox import Outbox
-from nurture.mailers.sendgrid import SendGrid
+from nurture.mailers.sendgrid.mailer import SendGrid
 from nurture.mailers.smtp import Smtp
 from nurture.runtime import Runtime
 from nurture.store import gates, instance

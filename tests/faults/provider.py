@@ -11,7 +11,7 @@ from enum import Enum
 from nurture.clock import Clock
 from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected
 from nurture.domain.event import Event, EventKind
-from nurture.mailers.base import Mail, Prepared
+from nurture.mailers.base import Mail, Prepared, Sender
 from nurture.words import DeliveryId, RequestId
 from tests.faults.points import Killed
 
@@ -90,6 +90,10 @@ class Provider:
             name = f"{mail.delivery} {mail.request} {kind}"
             twin = hashlib.blake2b(name.encode(), digest_size=16).digest()
             self.events.append(Event(kind, self._clock.wall(), twin, name[:100], mail.delivery, mail.request))
+
+    async def check(self, sender: Sender, within: float) -> Outcome:
+        """Mail can always leave."""
+        return Accepted()
 
     async def rest(self) -> None:
         """Nothing is held open."""

@@ -10,7 +10,7 @@ import pytest
 
 from nurture import log
 from nurture.app import create_app
-from nurture.cli.main import cli
+from nurture.cli.main import COMMANDS, cli
 from nurture.runtime import Runtime
 from nurture.settings import Settings
 
@@ -44,7 +44,10 @@ def test_the_settings_are_the_documented_ones() -> None:
 
 
 def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
-    for name, command in group.commands.items():
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command
         if isinstance(command, click.Group):
             yield from commands(command, f"{prefix}{name} ")
         elif not command.hidden:  # an old name
@@ -54,6 +57,13 @@ def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.
 def test_the_commands_are_the_documented_ones() -> None:
     table = section("Commands").split("| `nurture …`", 1)[1]
     assert {cell.strip("`") for cell in first_cells(table)} == {name for name, _ in commands(cli)}
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_help_says_of_each_command_what_it_says_of_itself(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command
+    assert (command.name, COMMANDS[name][1].rstrip(".")) == (name, command.get_short_help_str(limit=1000).rstrip("."))
 
 
 @pytest.mark.parametrize(("name", "command"), list(commands(cli)))

@@ -21,7 +21,7 @@ from nurture.domain.delivery import Accepted, Kind
 from nurture.mailers import mime
 from nurture.mailers.base import Mail, MailRefused, Picture, Sender, as_bytes, check_bytes, headers
 from nurture.mailers.outbox import Outbox
-from nurture.mailers.sendgrid import written
+from nurture.mailers.sendgrid.mailer import written
 from nurture.mailers.smtp import Smtp
 from nurture.services.addresses import parse_address
 from nurture.settings import load

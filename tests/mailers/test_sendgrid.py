@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from nurture.characters import BREAKS_HEADERS
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
 from nurture.letters.imaging import develop
+from nurture.mailers import http_connection
 from nurture.mailers.base import Picture, headers
-from nurture.mailers.sendgrid import SendGrid, body, rate_limit_wait, wire, written
+from nurture.mailers.sendgrid.mailer import SendGrid, body, rate_limit_wait, written
 from nurture.words import DeliveryId, new_id
 from tests.mailers.posting import Posting
 from tests.mailers.test_outbox import SENDER, a_mail
@@ -197,7 +198,7 @@ def test_connections_are_kept_while_busy_and_never_reused_after_a_rest(
     for _ in range(20):
         posted.post(a_mail())
     assert server.connections == 1
-    monkeypatch.setattr(wire, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(http_connection, "IDLE_SECONDS", 0.0)
     posted.post(a_mail())
     assert server.connections == 2
 

@@ -148,7 +148,7 @@ class Postgres:
 
     def create(self, name: str, template: str | None = None) -> None:
         """Create a database: empty, or as a copy of `template`, to which nobody may be connected."""
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'")
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8' STRATEGY FILE_COPY")  # half the time of WAL_LOG
         self._execute(statement.format(sql.Identifier(name), sql.Identifier(template or "template0")))
 
     def drop(self, name: str) -> None:

@@ -16,7 +16,7 @@ from nurture.delivery.tick import tick
 from nurture.domain.delivery import Kind, State
 from nurture.domain.user import Role
 from nurture.runtime import Runtime
-from nurture.services import access, editing, facts, home, mail_trial, publishing, setup, switch
+from nurture.services import access, editing, facts, home, launch, mail_trial, publishing, setup, switch
 from nurture.services.accounts import Account
 from nurture.services.addresses import parse_address
 from nurture.services.privacy import retain
@@ -76,7 +76,7 @@ def test_nothing_reaches_a_reader_before_somebody_says_so_and_everything_after(r
     setup.go_live(rt, me)
     run_tick(rt)
     assert [mail.rcpt_tos for mail in smtp.mails][-1] == (early.email,)
-    assert setup.is_open(rt)
+    assert launch.is_open(rt)
     assert setup.progress(rt, True) is None
 
 
@@ -94,7 +94,7 @@ def test_the_list_says_what_is_missing_and_what_is_missing_stops_it(rt: Runtime,
         setup.go_live(rt, me)
     with pytest.raises(NotReady):
         setup.go_live(rt, Account(me.id, Role.OWNER, "", "", False, None))
-    assert not setup.is_open(rt)
+    assert not launch.is_open(rt)
 
 
 def test_another_mail_service_must_be_tried_anew(rt: Runtime, smtp: SmtpServer, clock: ManualClock) -> None:
@@ -219,6 +219,6 @@ def test_a_production_mailer_of_the_environment_waits_too(database_url: str, tmp
     )  # fmt: skip
     sign_up(rt)
     assert run_tick(rt).claimed == 0
-    assert not setup.is_open(rt)
+    assert not launch.is_open(rt)
     assert setup.standing(rt, True).missing == [Task.PRACTICE, Task.SENDER, Task.TRIAL, Task.DOMAIN, Task.READ, Task.SERIES]
     rt.close()

@@ -11,7 +11,7 @@ from nurture.domain.user import Role
 from nurture.runtime import Runtime
 from nurture.services import call_requests, security_events
 from nurture.services.call_requests import TIMED_LINKS_SINCE
-from nurture.store import access, consultations, instance, users
+from nurture.store import access, consultations, instance, schema_version, users
 from nurture.store.schema import deliveries, editions, metadata, sequences
 from nurture.store.users import User
 from nurture.words import UserId, new_id
@@ -34,6 +34,9 @@ def test_migrations_go_down_to_nothing_and_up_again(rt: Runtime) -> None:
     rt.database.migrate()
 
 
+SCRIPT = ScriptDirectory(str(schema_version.MIGRATIONS))
+
+
 def test_the_schema_in_the_code_is_the_one_the_migrations_make(rt: Runtime) -> None:
     with rt.database.begin() as db:
         context = MigrationContext.configure(db, opts={"compare_type": False, "compare_server_default": False})
@@ -41,14 +44,15 @@ def test_the_schema_in_the_code_is_the_one_the_migrations_make(rt: Runtime) -> N
 
 
 def test_migrations_are_numbered_and_have_one_head(rt: Runtime) -> None:
-    script = ScriptDirectory.from_config(rt.database._config())
-    revisions = [revision.revision for revision in script.walk_revisions()]
-    assert len(script.get_heads()) == 1
-    assert sorted(revisions) == [f"{n:04d}" for n in range(1, len(revisions) + 1)]
+    revisions = [revision.revision for revision in SCRIPT.walk_revisions()]
+    assert len(SCRIPT.get_heads()) == 1
+    assert sorted(revisions) == [f"{n:04d}" for n in range(1, len(revisions) + 1)] == schema_version.known()
+    with rt.database.read() as db:
+        assert schema_version.current(db) == SCRIPT.get_current_head()
 
 
 def test_editions_of_before_are_numbered_by_the_clock_they_were_published_by(rt: Runtime) -> None:
-    numbering = ScriptDirectory.from_config(rt.database._config()).get_revision("0010")
+    numbering = SCRIPT.get_revision("0010")
     rt.database.migrate(str(numbering.down_revision))
     with rt.database.begin() as db:
         sequence = db.scalar(select(sequences.c.id))
@@ -64,8 +68,7 @@ def test_editions_of_before_are_numbered_by_the_clock_they_were_published_by(rt:
 
 def test_requests_of_before_say_nothing_of_how_they_came_and_the_upgrade_notes_its_time(rt: Runtime) -> None:
     a_request_for_a_call(rt)
-    script = ScriptDirectory.from_config(rt.database._config())
-    (telling,) = [each for each in script.walk_revisions() if "how a request for a call came" in each.doc.lower()]
+    (telling,) = [each for each in SCRIPT.walk_revisions() if "how a request for a call came" in each.doc.lower()]
     rt.database.migrate(str(telling.down_revision))
     with rt.database.read() as db:
         assert instance.get(db, TIMED_LINKS_SINCE) is None
@@ -81,7 +84,7 @@ def test_requests_of_before_say_nothing_of_how_they_came_and_the_upgrade_notes_i
 def test_notices_of_before_say_what_they_are_about_and_one_whose_subject_is_gone_is_never_sent(rt: Runtime) -> None:
     a_login_link(rt)
     a_request_for_a_call(rt)
-    naming = ScriptDirectory.from_config(rt.database._config()).get_revision("0014")
+    naming = SCRIPT.get_revision("0014")
     rt.database.migrate(str(naming.down_revision))
     with rt.database.begin() as db:
         columns = "kind, state, planned_at, due_at, attempt, created_at"
@@ -101,7 +104,7 @@ def test_notices_of_before_say_what_they_are_about_and_one_whose_subject_is_gone
 
 
 def test_events_and_sessions_of_before_are_kept_and_a_process_of_before_goes_on_writing(rt: Runtime) -> None:
-    adding = ScriptDirectory.from_config(rt.database._config()).get_revision("0015")
+    adding = SCRIPT.get_revision("0015")
     rt.database.migrate(str(adding.down_revision))
     who = an_account_of_before(rt)
     rt.database.migrate()

@@ -12,7 +12,7 @@ from typing import Any
 from python_http_client.client import Client
 from python_http_client.exceptions import HTTPError, err_dict
 
-from nurture.mailers.sendgrid.wire import Answer, Wire
+from nurture.mailers.http_connection import Answer, Wire
 
 
 class _Reply:

@@ -14,8 +14,8 @@ from sendgrid import SendGridAPIClient
 
 from nurture.domain.names import Kind
 from nurture.domain.sender import Record
+from nurture.mailers.http_connection import Lost, NotConnected, Wire
 from nurture.mailers.sendgrid.client import WireClient
-from nurture.mailers.sendgrid.wire import Lost, NotConnected, Wire
 
 _MOST_BYTES = 1_000_000
 

@@ -17,9 +17,9 @@ from urllib.parse import quote
 from python_http_client.exceptions import HTTPError
 from sendgrid import SendGridAPIClient
 
-from nurture.mailers.sendgrid import rate_limit_wait
+from nurture.mailers.http_connection import Lost, NotConnected, Wire
 from nurture.mailers.sendgrid.client import WireClient
-from nurture.mailers.sendgrid.wire import Lost, NotConnected, Wire
+from nurture.mailers.sendgrid.mailer import rate_limit_wait
 from nurture.words import NurtureError
 
 PAGE = 500
