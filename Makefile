@@ -7,10 +7,11 @@ export PYTHON
 unexport PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes, and each would compile every module anew
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools services run demo test lint types layers unit faults bench lighthouse screenshots audit sbom lock clean
+.PHONY: help setup tools services run demo test test-all check lint types layers unit faults bench lighthouse screenshots audit sbom lock clean
+
 
 help: ## list the targets
-	@sed -nE 's/^([a-z]+):[^#]*## /  \1\t/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z-]+):[^#]*## /  \1\t/p' Makefile | expand -t 16
 
 setup: ## install the service into .venv; afterwards .venv/bin/nurture works
 	@.ci/setup requirements.lock
@@ -22,11 +23,15 @@ run: setup ## serve on http://127.0.0.1:8000 with a local outbox
 demo: setup ## the main job in under a minute, without a browser
 	@exec $(BIN)/nurture demo
 
-test: services ## everything: lint, types, layers and every test
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory types
-	@$(MAKE) --no-print-directory layers
-	@$(MAKE) --no-print-directory unit
+test: services ## lint, types, layers and every test
+	@$(MAKE) --no-print-directory lint types layers unit
+
+test-all: services ## the same, with every test that uses a database on SQLite and on PostgreSQL
+	@$(MAKE) --no-print-directory lint types layers unit PYTEST_ARGS="$(PYTEST_ARGS) --both-databases"
+
+check: tools ## the inner loop: lint, types, layers, and the tests that need no server
+	@$(MAKE) --no-print-directory lint types layers
+	$(BIN)/python -m pytest -n 2 -k "not postgresql" tests/domain tests/house tests/letters tests/store
 
 tools: # the service with the tools of its tests
 	@.ci/setup tests/requirements.lock
