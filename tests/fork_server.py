@@ -10,6 +10,7 @@ import gc
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -152,6 +153,7 @@ def _serve(path: str) -> bool:
                 with connection, contextlib.suppress(OSError):  # whoever started it may be gone
                     connection.sendall(str(os.waitstatus_to_exitcode(ended[1])).encode())
             if 0 in ready and not os.read(0, 1):
+                shutil.rmtree(Path(path).parent)
                 return False
             if listener.fileno() in ready:
                 connection, _ = listener.accept()
