@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nurture.cli.buffering_worker import BODY_SECONDS, HEADER_SECONDS
+from nurture.cli.buffering_worker import BODY_SECONDS, HEADER_SECONDS, SEND_SECONDS
 from tests.processes import NURTURE, Process, environment, free_port, nurture, running
 
 FORM = b"email=robin%40example.org&consent=on"
@@ -66,6 +66,22 @@ def test_twelve_of_each_kind_of_slow_client_hold_no_thread(served: tuple[int, Pr
         assert len(open_still) == len(clients), "pages went on while all of them were connected"
         process.send_signal(signal.SIGTERM)
         assert process.wait(120) == 0
+
+
+def test_clients_that_read_no_answer_hold_a_thread_for_seconds_only(served: tuple[int, Process]) -> None:
+    port, _ = served
+    asked = b"GET /static/nurture.css HTTP/1.1\r\nHost: localhost\r\n\r\n" * 500
+    with ExitStack() as opened:
+        for _ in range(2):  # as many as there are threads
+            client = opened.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", port))
+            client.sendall(asked)
+        with pytest.raises(OSError, match="timed out"):
+            while True:  # until what the kernel takes for them is full
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2).close()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=SEND_SECONDS * 8) as answer:
+            assert answer.status == 200
 
 
 def is_open(client: socket.socket) -> bool:

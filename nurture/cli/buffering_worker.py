@@ -1,11 +1,14 @@
 """gunicorn's worker with threads, where a thread is given to a request only once all of the request has arrived.
 
-A client that connects and says nothing, or a byte now and then, costs a socket and a deadline, and never a thread.
+A client that connects and says nothing, or a byte now and then, costs a socket and a deadline, and never a thread. One that
+does not read its answer costs a thread for seconds.
 """
 
 import errno
 import re
 import select
+import socket
+import struct
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +22,8 @@ HEADER_SECONDS = 10
 """From the connection, or the answer before, to the end of a request's headers."""
 BODY_SECONDS = 30
 """From the end of the headers to the end of the body."""
+SEND_SECONDS = 15
+"""How long a client may take nothing of an answer."""
 _BODY_BYTES_PER_SECOND = 32 * 1024
 """How much longer a large body may take."""
 _MOST_HEADER_BYTES = 64 * 1024
@@ -94,6 +99,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
                 raise
             return
         self.nr_conns += 1
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", SEND_SECONDS, 0))
         conn = TConn(self.cfg, client, address, listener.getsockname())
         conn.init()
         conn.parser.unreader = _Unreader(conn.sock)
@@ -138,6 +144,13 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         self._forget(conn)
         self.nr_conns -= 1
         conn.close()
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Answer a request. Raises ConnectionResetError when the client does not read."""
+        try:
+            return super().handle_request(req, conn)
+        except BlockingIOError:  # SO_SNDTIMEO has passed
+            raise ConnectionResetError(errno.ECONNRESET, "the client does not read") from None
 
     def murder_pending(self) -> None:
         """Close what did not arrive in time; a worker that stops waits for nothing much longer."""

@@ -121,6 +121,7 @@ def run(settings: Settings, workers: int, threads: int, ticking: bool) -> None:
         "graceful_timeout": _GRACE_SECONDS,
         "timeout": 60,
         "keepalive": 5,
+        "sendfile": False,  # Python's waits without end for a client that does not read
         "accesslog": None,  # request lines hold tokens
         "logger_class": ServerLogger,
         "loglevel": "warning",

@@ -57,8 +57,7 @@ def _once(rt: Runtime) -> tuple[dict[str, Any], bool]:
 
     here = fleet.join(rt)
     try:
-        report = jobs.run_due(rt, here.submit)
-        here.finish()
+        report = jobs.run_due(rt, here.submit, here.finish)
     finally:
         here.close()
     record_clean_stop(rt)

@@ -9,7 +9,7 @@ from nurture.delivery.evidence import DUPLICATES
 from nurture.domain.delivery import State
 from nurture.runtime import Runtime
 from nurture.services import launch
-from nurture.store import doubts, gates, heartbeats, instance
+from nurture.store import doubts, gates, heartbeats, instance, returns
 from nurture.store.doubts import Standing
 from nurture.store.gates import Gate, Shut
 
@@ -78,19 +78,23 @@ class LedgerStanding:
     abandoned: int
     """Mails whose sender fell silent so long ago that somebody should have seen to them."""
     sent_lately: bool
+    refused_waiting: bool
+    """Whether something stops mail, or has just done so, and mail that could not be sent waits for its next try."""
 
 
 def ledger_standing(rt: Runtime) -> LedgerStanding:
     """Read all of it in one look."""
     now, wall = rt.clock.now(), rt.clock.wall()
     with rt.database.read() as db:
+        shut = gates.shut_gates(db)
         return LedgerStanding(
             doubts.standing(db, now),
             heartbeats.last_beat(db, heartbeats.TICK),
-            gates.shut_gates(db),
+            shut,
             int(instance.get(db, DUPLICATES) or 0),
             doubts.abandoned(db, wall - OVERDUE),
             doubts.accepted_since(db, now - rt.clock.stretch(OVERDUE)),
+            bool(shut) and returns.is_tried_waiting(db),
         )
 
 
@@ -113,12 +117,15 @@ _SUMMARIES = {
 
 
 def sending_problems(rt: Runtime, standing: LedgerStanding) -> list[SendingProblem]:
-    """What keeps mail from going out; empty while sending is healthy."""
+    """What keeps mail from going out; empty while sending is healthy.
+
+    A provider that refused everything does so until it takes a mail again, however often it is asked meanwhile.
+    """
     wall = rt.clock.wall()
     found = [
         SendingProblem(_SUMMARIES[each.gate], f"stopped since {each.since:%Y-%m-%d %H:%M} UTC: {each.why} (by {each.by})")
         for each in standing.shut
-        if each.stops(wall)
+        if each.stops(wall) or standing.rows.due or standing.refused_waiting
     ]
     if not launch.is_open(rt):
         waits = "mail to readers waits for the first run at the desk (/desk/start/)"

@@ -34,6 +34,8 @@ class Job:
     seconds: float | None
     """Real seconds between two runs; None: NURTURE_TICK_SECONDS."""
     run: Callable[[Runtime, Submit], object]
+    needs_results: bool = False
+    """Whether it tells what came of the mail: `nurture tick` runs it once that is known."""
 
     def interval(self, settings: Settings) -> float:
         """Real seconds between two runs."""
@@ -55,9 +57,9 @@ JOBS: tuple[Job, ...] = (
     Job("publish", 2, lambda rt, _: _publish(rt)),
     Job("retention", 3600, lambda rt, _: retain(rt)),
     Job("suppressions_push", suppressions.PUSH_SECONDS, lambda rt, _: suppressions.push(rt)),
-    Job("ping", PING_SECONDS, lambda rt, _: ping(rt)),
     Job("departures", departures.COMPLETE_SECONDS, lambda rt, _: departures.complete(rt)),
     Job("suppressions_pull", suppressions.PULL_SECONDS, lambda rt, _: suppressions.pull(rt)),
+    Job("ping", PING_SECONDS, lambda rt, _: ping(rt), needs_results=True),
 )
 """In the order in which `nurture tick` runs them: what is given back or planned late is due at once, and no mail waits for a
 publication.
@@ -72,14 +74,17 @@ class JobsReport:
     failed: tuple[str, ...]
 
 
-def run_due(rt: Runtime, submit: Submit) -> JobsReport:
+def run_due(rt: Runtime, submit: Submit, finish: Callable[[], object]) -> JobsReport:
     """Run every job whose interval has passed since it last began in any process; the tick always.
 
-    A job that raises is logged, and does not keep the others from running.
+    `finish`: waits until what was submitted has left or was given back. A job that raises is logged, and does not keep the
+    others from running.
     """
     results, failed = dict[str, object](), list[str]()
     for job in JOBS:
         try:
+            if job.needs_results:
+                finish()
             if job.seconds is None or _take_turn(rt, job):
                 results[job.name] = job.run(rt.snapshot(), submit)
         except Exception as error:

@@ -21,13 +21,13 @@ def stop_sending(rt: Runtime, why: str, who: str) -> None:
     _log.warning("sending_stopped", reason="stop switch")
 
 
-def start_sending(rt: Runtime) -> list[Shut]:
-    """Open every gate, whoever shut it; returns those that were shut. What is unknown or held stays so.
+def start_sending(rt: Runtime, only: Gate | None = None) -> list[Shut]:
+    """Open every gate, whoever shut it, or `only` one; returns those that were shut. What is unknown or held stays so.
 
     Mail that the provider refused is due at once: whoever starts has put the cause right.
     """
     with rt.database.begin() as db:
-        shut = gates.shut_gates(db)
+        shut = [each for each in gates.shut_gates(db) if only in (None, each.gate)]
         for each in shut:
             gates.open_(db, each.gate)
             if each.gate is Gate.PROVIDER:

@@ -195,6 +195,8 @@ def _hindered_not(kind: Kind) -> list[ColumnElement[bool]]:
     found = [exists().where(S.id == D.subscriber_id, S.state == wanted), not_(exists().where(weighs))]
     if kind is Kind.LETTER:
         found.append(exists().where(E.id == D.enrollment_id, E.state == EnrollmentState.ACTIVE))
+    if kind is Kind.ALREADY_SUBSCRIBED:
+        found.append(subjects.is_there(bindparam("wall", type_=Instant)))
     return found
 
 

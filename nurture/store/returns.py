@@ -88,6 +88,11 @@ def letters_sent(db: Connection, who: SubscriberId, since: datetime) -> tuple[da
     return row[0], row[1]
 
 
+def is_tried_waiting(db: Connection) -> bool:
+    """Whether mail waits for its next try."""
+    return bool(db.scalar(select(exists().where(is_in(State.SCHEDULED), D.attempt > 0))))
+
+
 def bring_forward(db: Connection, now: datetime, until: datetime) -> int:
     """Make mail due now that has been tried and waits for its next try, until `until` at the latest. Returns how many.
 

@@ -38,8 +38,8 @@ def is_there(wall: ColumnElement[datetime]) -> ColumnElement[bool]:
 
 
 def is_gone(wall: datetime) -> ColumnElement[bool]:
-    """The contrary, for notices only."""
-    return and_(D.kind == Kind.NOTICE, not_(is_there(literal(wall, Instant))))
+    """The contrary, for mails that may have a subject only."""
+    return and_(D.kind.in_((Kind.NOTICE, Kind.ALREADY_SUBSCRIBED)), not_(is_there(literal(wall, Instant))))
 
 
 def _may_be(kind: Subject) -> ColumnElement[bool]:

@@ -9,13 +9,14 @@ from sqlalchemy import delete, select, update
 from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Kind, Refused, State
-from nurture.domain.user import Role
+from nurture.domain.user import AccountChange, Role
 from nurture.letters.filling import Content
 from nurture.runtime import Runtime
-from nurture.services import access, accounts, goals, privacy, samples
+from nurture.services import access, account_changes, accounts, call_requests, goals, privacy, samples
 from nurture.services.accounts import Account
 from nurture.services.addresses import parse_address
-from nurture.store import claims, gates, ledger
+from nurture.store import claims, gates, ledger, users
+from nurture.store.desk_schema import account_changes as account_change_rows
 from nurture.store.desk_schema import login_links, trials
 from nurture.store.gates import Gate
 from nurture.store.ledger import Offered
@@ -23,7 +24,7 @@ from nurture.store.schema import consultations, deliveries
 from nurture.store.subjects import GONE
 from nurture.words import BatchId, RequestId, new_id
 from tests.clocks import ManualClock
-from tests.people import inbox, run_tick
+from tests.people import a_subscriber, inbox, run_tick
 from tests.scripted import Answering
 
 COLLEAGUE = "editor@example.org"
@@ -78,6 +79,19 @@ def request_deleted(rt: Runtime) -> None:
         db.execute(delete(consultations))
 
 
+def an_account_change(rt: Runtime) -> None:
+    who = a_colleague(rt)
+    with rt.database.begin() as db:
+        before = users.get(db, who.id)
+        assert before
+        account_changes.tell(rt, db, before, AccountChange.CODES)
+
+
+def account_change_deleted(rt: Runtime) -> None:
+    with rt.database.begin() as db:
+        db.execute(delete(account_change_rows))
+
+
 Act = Callable[[Runtime], None]
 GOING: list[tuple[Act, Act]] = [
     (a_login_link, link_expired_and_deleted),
@@ -87,6 +101,7 @@ GOING: list[tuple[Act, Act]] = [
     (a_test_email, account_removed),
     (a_test_email, mail_to_oneself_deleted),
     (a_request_for_a_call, request_deleted),
+    (an_account_change, account_change_deleted),
 ]
 
 
@@ -172,3 +187,25 @@ def test_a_login_link_held_in_doubt_and_sent_again_by_a_person_too_late_is_cance
     run_tick(rt)
     assert inbox(rt) == []
     assert state_and_reason(rt) == (State.CANCELLED, GONE)
+
+
+def test_a_question_about_a_call_is_cancelled_when_it_would_be_marked_and_its_request_is_gone(rt: Runtime) -> None:
+    a_subscriber(rt, "robin@example.org")
+    run_tick(rt)
+    a_request_for_a_call(rt)
+    assert call_requests.ask_readers(rt) == 1
+    claimed: list[BatchId] = []
+    tick(rt, claimed.append)
+    with rt.database.begin() as db:
+        question, batch = db.execute(
+            select(deliveries.c.id, deliveries.c.batch_id).where(deliveries.c.kind == Kind.ALREADY_SUBSCRIBED)
+        ).one()
+        db.execute(delete(consultations))
+    now, wall = rt.clock.now(), rt.clock.wall()
+    with rt.database.begin() as db:
+        offered = {question: Offered(Kind.ALREADY_SUBSCRIBED, RequestId(new_id()), now)}
+        assert ledger.mark(db, batch, offered, rt.guards, "test", now, wall) == set()
+        ledger.turned_away(db, batch, {question}, "test", wall)
+    with rt.database.read() as db:
+        found = db.execute(select(deliveries.c.state, deliveries.c.reason).where(deliveries.c.id == question)).one()
+    assert tuple(found) == (State.CANCELLED, GONE)

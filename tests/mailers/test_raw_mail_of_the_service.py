@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from nurture import runtime
-from nurture.domain.user import Role
+from nurture.domain.user import AccountChange, Role
 from nurture.letters.authoring import Parts
 from nurture.runtime import Runtime
 from nurture.services import (
     access,
+    account_changes,
     accounts,
     call_requests,
     editing,
@@ -25,6 +26,7 @@ from nurture.services import (
     signup,
 )
 from nurture.services.addresses import parse_address
+from nurture.store import users
 from nurture.words import StepKey, UserId, new_id
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
@@ -78,7 +80,7 @@ def test_every_kind_of_mail(carried, site: str, tmp_path: Path, sqlite_template:
         name = mail.values("Feedback-ID") or ["notice"]
         kinds.setdefault(name[0].partition(":")[0], []).append(mail)
     assert {kind: len(each) for kind, each in kinds.items()} == {
-        "letter": 3, "confirmation": 2, "already-subscribed": 2, "notice": 3,
+        "letter": 3, "confirmation": 2, "already-subscribed": 2, "notice": 3 + len(AccountChange),
     }  # fmt: skip
     assert {mail.value("To") for mail in found} == {
         LONGEST, LONGEST[1:], "robin+tag@example.org", "robin@example.net", "plain@example.org", OURS["reply_to"],
@@ -114,6 +116,11 @@ def send_all_kinds(rt: Runtime) -> None:
         sign_up(rt, email)
     access.mail_link(rt, parse_address("owner@example.org"))
     mail_trial.send(rt, me)
+    with rt.database.begin() as db:
+        before = users.get(db, owner)
+        assert before
+        for change in AccountChange:
+            account_changes.tell(rt, db, before, change)
     asked = goals.Request("Robin Quill", LONGEST, "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
     goals.request_consultation(rt, asked, parse_address(LONGEST), None)
     call_requests.ask_readers(rt)

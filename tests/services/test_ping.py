@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -9,13 +10,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from nurture import runtime
+from nurture.domain.delivery import Refused
 from nurture.runtime import Runtime
-from nurture.services import switch
+from nurture.services import health, switch
 from nurture.services.ping import ping
 from nurture.settings import SettingRefused
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
 from tests.people import a_subscriber, run_tick
+from tests.scripted import Answering
 from tests.servers.postgres import Postgres
 
 
@@ -92,6 +95,27 @@ def test_stopped_overdue_and_silent_sending_calls_nobody(watched: Runtime, clock
     run_tick(watched)
     assert ping(watched)
     assert len(monitor.calls) == 1
+
+
+def test_while_the_provider_refuses_everything_nobody_is_called_between_its_tries_either(
+    watched: Runtime, clock: ManualClock, monitor: Monitor
+) -> None:
+    a_subscriber(watched)
+    outbox, watched.mailer = (
+        watched.mailer,
+        Answering(lambda _: Refused("553 MAIL: not owned by user", timedelta(minutes=5), alarm=True)),
+    )
+    for _ in range(13):
+        run_tick(watched)
+        assert not ping(watched)
+        assert health.sending_summary(watched) == "stopped: the mail service refuses all mail"
+        clock.advance(minutes=5)
+    watched.mailer = outbox
+    for _ in range(13):
+        run_tick(watched)
+        clock.advance(minutes=5)
+    run_tick(watched)
+    assert ping(watched)
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])

@@ -14,7 +14,7 @@ from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
 from nurture.domain.user import Role
 from nurture.runtime import Runtime
-from nurture.services import access, goals, home, schedule
+from nurture.services import access, goals, home, schedule, switch
 from nurture.services.addresses import parse_address
 from nurture.services.home import Trouble
 from nurture.store import gates, heartbeats
@@ -103,6 +103,15 @@ def test_the_stop_switch_stops_everything_and_is_undone_by_one_press(client: Fla
     assert post(client, "/desk/sending", act="start").status_code == 303
     run_tick(rt)
     assert subjects(rt, reader)
+
+
+def test_an_undo_of_the_stop_opens_nothing_that_has_stopped_since(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
+    log_in(client, rt)
+    assert post(client, "/desk/sending", act="stop").status_code == 303
+    with rt.database.begin() as db:
+        gates.shut(db, Gate.DATABASE_RESTORED, "a restored copy", "test", clock.wall())
+    assert post(client, "/desk/sending", act="start").status_code == 303
+    assert [each.gate for each in switch.what_stops(rt)] == [Gate.DATABASE_RESTORED]
 
 
 def needs(client: FlaskClient) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from nurture.services.deliveries import NotInDoubt
 from nurture.services.home import Need, Trouble
 from nurture.services.numbers import Range
 from nurture.services.setup import Task
+from nurture.store.gates import Gate
 from nurture.web.desk import words
 from nurture.web.desk.guard import needs_login, see
 from nurture.web.desk.trouble import HELP
@@ -112,7 +113,7 @@ def sending() -> Response:
     if request.form.get("act") == "stop":
         switch.stop_sending(rt(), "stopped at the desk", f"user {g.me.id}")
         return see(url_for("dashboard.home", said="stopped"))
-    switch.start_sending(rt())
+    switch.start_sending(rt(), only=Gate.STOP)  # not what has stopped it since, for a reason of its own
     return see(url_for("dashboard.home"))
 
 
