@@ -212,8 +212,8 @@ def test_ten_thousand_sign_ups_in_a_minute_keep_no_page_waiting(
     assert set(visitor.answers) == {200}
     assert counts(ground) == (AT_ONCE // 2, AT_ONCE // 2, 0)
     assert most_confirmations(ground) == 1
-    assert set(Counter(mail.message["To"] for mail in ground.mailer.index()).values()) == {1}
-    if FULL:
+    assert set(Counter(str(mail.message["To"]) for mail in inbox(ground)).values()) == {1}
+    if FULL and load <= (os.cpu_count() or 1):  # else other work keeps pages and sign-ups waiting, and nothing is proved
         assert said["seconds"] < FLOOD_SECONDS * 1.1
         assert ratio <= MOST_SLOWER
 
