@@ -392,11 +392,13 @@ def forms(bench: Bench) -> None:
     for kind in BOTH:
         for worst in bench.program("forms", bench.database(kind), bench.folder()):
             what, weighs = f"form: {worst['form']}, {kind}", worst["form"] == "/desk/login"
-            took = worst["milliseconds"] - (worst["plain"] if weighs else 0)
-            slow = took > _FORM_MS
+            cpu = worst["cpu"] - (worst["plain_cpu"] if weighs else 0)  # the clock also counts what else the machine does
+            slow = cpu > _FORM_MS
             bench.missed += [what] if slow else []
             ratio = f"{worst['cpu']:.1f} ms of CPU, {worst['plain']:.1f} ms as usual: {worst['what']}"
-            bench.note(Row(what, worst["milliseconds"], "ms", ratio, f"≤ {_FORM_MS} ms{' + as usual' if weighs else ''}"))
+            bench.note(
+                Row(what, worst["milliseconds"], "ms", ratio, f"≤ {_FORM_MS} ms of CPU{' + as usual' if weighs else ''}")
+            )
 
 
 def pictures(bench: Bench) -> None:
