@@ -37,8 +37,8 @@ _JFIF = b"JFIF\0"
 Image.MAX_IMAGE_PIXELS = None  # ours is checked before anything is decoded; the library's would only warn
 PngImagePlugin.MAX_TEXT_MEMORY = _MOST_TEXT
 _one_at_a_time = ThreadPoolExecutor(1, "pictures")
-"""What a picture takes in memory is taken once in a process, however many people send one at the same moment. By one thread, and
-not under a lock: malloc keeps memory for each thread that has used some (glibc manual, "The GNU Allocator")."""
+"""What a picture takes in memory is taken once in a process, however many people send one at the same moment. By one thread,
+and not under a lock: malloc keeps memory for each thread that has used some (glibc manual, "The GNU Allocator")."""
 
 
 class PictureRefused(NurtureError):
