@@ -4,11 +4,11 @@ A telephone writes into a photograph where and when it was taken, and with what.
 not plainly a picture and nothing else is decoded and written anew.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from math import ceil
-from threading import Lock
 
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
@@ -36,8 +36,9 @@ _JFIF = b"JFIF\0"
 
 Image.MAX_IMAGE_PIXELS = None  # ours is checked before anything is decoded; the library's would only warn
 PngImagePlugin.MAX_TEXT_MEMORY = _MOST_TEXT
-_one_at_a_time = Lock()
-"""What a picture takes in memory is taken once in a process, however many people send one at the same moment."""
+_one_at_a_time = ThreadPoolExecutor(1, "pictures")
+"""What a picture takes in memory is taken once in a process, however many people send one at the same moment. By one thread,
+and not under a lock: malloc keeps memory for each thread that has used some (glibc manual, "The GNU Allocator")."""
 
 
 class PictureRefused(NurtureError):
@@ -79,11 +80,10 @@ def develop(content: bytes, room: Room = IN_A_LETTER) -> Developed:
         raise PictureRefused(f"is {len(content) // 1_000_000} MB large; at most {MOST_READ // 1_000_000} MB can be read")
     if subtype is None:
         raise PictureRefused("is no PNG or JPEG picture")
-    with _one_at_a_time:
-        try:
-            return _developed(content, subtype, room)
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError):
-            raise PictureRefused("is broken: it begins like a picture and cannot be read to its end") from None
+    try:
+        return _one_at_a_time.submit(_developed, content, subtype, room).result()
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError):
+        raise PictureRefused("is broken: it begins like a picture and cannot be read to its end") from None
 
 
 def _developed(content: bytes, subtype: str, room: Room) -> Developed:

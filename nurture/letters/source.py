@@ -289,10 +289,12 @@ def read_files(files: Mapping[str, str], where: str) -> tuple[SequenceFile, list
     """Read a sequence: sequence.yaml and NN-slug.md files, by name, in order of their numbers. Raises LetterRefused."""
     if SEQUENCE_FILE not in files:
         raise LetterRefused(where, f"There is no {SEQUENCE_FILE} here. Name a folder that holds a sequence.")
-    sequence = read_sequence(files[SEQUENCE_FILE], f"{where}/{SEQUENCE_FILE}")
+    named = f"{where}/{SEQUENCE_FILE}"
+    sequence = read_sequence(files[SEQUENCE_FILE], named)
+    _check_characters(named, {"key": sequence.key, "title": sequence.title})
     letters = [read_letter(name, files[name]) for name in sorted(files, key=_number) if _LETTER_FILE.fullmatch(name)]
     for letter in letters:
-        _check_characters(letter)
+        _check_characters(letter.file_name, _lines(letter))
         if letter.unknown_sources:
             raise LetterRefused(letter.file_name, no_source(letter.unknown_sources[0]))
     if not letters:
@@ -304,17 +306,21 @@ def read_files(files: Mapping[str, str], where: str) -> tuple[SequenceFile, list
     return sequence, letters
 
 
-def _check_characters(letter: Letter) -> None:
-    """Refuse what nobody can see in a line of the front matter, where a letter comes in. Raises LetterRefused.
+def _lines(letter: Letter) -> dict[str, str]:
+    """What its front matter says in lines, by what each is."""
+    lines = {"subject": letter.subject, "preheader": letter.preheader, "reviewed-by": letter.reviewed_by}
+    lines |= {f"source {one.number}": f"{one.text} {one.url} {one.id}" for one in letter.sources}
+    return lines | {f"waiver of {one.rule}": f"{one.words} {one.by} {one.because}" for one in letter.waivers}
+
+
+def _check_characters(where: str, lines: Mapping[str, str]) -> None:
+    """Refuse what nobody can see in a line, where a file comes in. Raises LetterRefused.
 
     A letter that is here already opens all the same, so that somebody can mend it.
     """
-    lines = {"subject": letter.subject, "preheader": letter.preheader, "reviewed-by": letter.reviewed_by}
-    lines |= {f"source {one.number}": f"{one.text} {one.url} {one.id}" for one in letter.sources}
-    lines |= {f"waiver of {one.rule}": f"{one.words} {one.by} {one.because}" for one in letter.waivers}
     for name, line in lines.items():
         if found := unusable_character(line):
-            raise LetterRefused(letter.file_name, f"The {name} holds {code_point(found)}, a character that cannot be shown.")
+            raise LetterRefused(where, f"The {name} holds {code_point(found)}, a character that cannot be shown.")
 
 
 def folder_files(folder: Path) -> dict[str, str]:

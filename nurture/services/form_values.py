@@ -19,8 +19,9 @@ _JOINERS = "\u200c\u200d"
 _JOINING_SCRIPTS = ("ARABIC", "SYRIAC", "MONGOLIAN", "NKO", "MANDAIC", "ADLAM", "HANIFI ROHINGYA", "PHAGS-PA")
 _VIRAMA = 9
 """Canonical combining class of the signs after which a joiner changes how the next letter is written."""
-_NO_NAME = re.compile(r"[<>{}%/\\@:;=+#$|^~_\[\]]|\bwww\.", re.IGNORECASE)
-"""Of markup, templates, addresses and links: whoever types these does not give a name."""
+_NO_NAME = re.compile(r"[<>{}%/\\@:;=+#$|^~_\[\]\ufffd]|\bwww\.", re.IGNORECASE)
+"""Of markup, templates, addresses and links: whoever types these does not give a name. U+FFFD stands for what could not be
+read: the form's page was not in UTF-8."""
 _DOTTED = re.compile(r"(?P<before>[^\W\d_]+)\.(?P<after>[^\W\d_]{2,})")
 _LONGEST_ABBREVIATION = 3
 _ADDRESS_IN_BRACKETS = re.compile(r"[^<>\r\n]*<([^<>\s]+@[^<>\s]+)>")

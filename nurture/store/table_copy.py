@@ -19,6 +19,8 @@ from nurture.store.schema import metadata
 
 _BLOCK_BYTES = 1 << 20
 _ROWS_AT_ONCE = 1000
+_UNREADABLE = "\ufffd".encode()
+"""What PostgreSQL gets for a NUL, which it stores in no text; SQLite does."""
 
 
 class ColumnKind(StrEnum):
@@ -147,7 +149,7 @@ def _write_postgresql(db: Connection, shape: TableShape, blocks: Iterable[bytes]
     try:
         with cursor.copy(f"COPY {_target(shape)} FROM STDIN") as copy:
             for block in blocks:
-                copy.write(block)
+                copy.write(block.replace(b"\0", _UNREADABLE))
     except psycopg.Error as error:
         raise DatabaseError(f"COPY {shape.name}", None, error, hide_parameters=True) from error
     return int(cursor.rowcount)

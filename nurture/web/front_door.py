@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, abort, current_app, request
-from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.datastructures import FileStorage, ImmutableMultiDict, MultiDict
 from werkzeug.routing import RequestRedirect
 from werkzeug.utils import cached_property
 
@@ -48,6 +48,7 @@ _MOST_IN_TARGET = 4_094
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 """A form may hold tabs and line breaks: they come along when a line is copied, and views take them off."""
+_ESCAPED = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 _READS = ("GET", "HEAD", "OPTIONS")
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -151,9 +152,13 @@ class CheckedRequest(Request):
         if self.endpoint in _FILES:
             self.max_content_length = _FILES[self.endpoint] + FORM_BYTES
             self.max_form_memory_size = 4 * FORM_BYTES  # it is read in pieces of 64 kB; what is left of one counts too
-        elif self.mimetype == "application/x-www-form-urlencoded" and self.get_data().count(b"&") >= self._most_fields:
-            raise Refusal(413, "That was too much text", _TOO_MANY_FIELDS)
-        super()._load_form_data()
+        elif self.mimetype == "application/x-www-form-urlencoded":
+            raw = self.get_data()
+            if raw.count(b"&") >= self._most_fields:
+                raise Refusal(413, "That was too much text", _TOO_MANY_FIELDS)
+            self.__dict__.update(form=ImmutableMultiDict(read_fields(raw)), files=ImmutableMultiDict())
+        if "form" not in self.__dict__:
+            super()._load_form_data()
         _check(self.form, _CONTROL_IN_TEXT)
         for name, file in self.files.items(multi=True):
             _check_file(name, file)
@@ -162,6 +167,21 @@ class CheckedRequest(Request):
     def _most_fields(self) -> int:
         policy = policy_of(current_app, self.endpoint)
         return policy.most_fields if policy else MOST_FIELDS
+
+
+def read_fields(raw: bytes) -> list[tuple[str, str]]:
+    """The fields of a form (WHATWG URL, "application/x-www-form-urlencoded parsing"). The library's parser takes forty
+    milliseconds for 64 kB of percent signs, or of bytes that are no UTF-8.
+    """
+    parts = (part.partition(b"=") for part in raw.split(b"&") if part)
+    return [(_unescaped(name), _unescaped(value)) for name, _, value in parts]
+
+
+def _unescaped(text: bytes) -> str:
+    def unescape(found: re.Match[bytes]) -> bytes:
+        return bytes.fromhex(found[0].replace(b"%", b"").decode())
+
+    return _ESCAPED.sub(unescape, text.replace(b"+", b" ")).decode("utf-8", "replace")
 
 
 def _check(fields: MultiDict[str, str], control: re.Pattern[str]) -> None:

@@ -1,6 +1,6 @@
 """`make bench`: what the main path costs, as ratios in one run. Medians of several rounds; benchmarks.json beside the table.
 
-python -m tests.benchmarks [--quick] [--full] [--only letters,tls,latency,workers,claims,memory,filling,events,signups,desk]
+python -m tests.benchmarks [--quick] [--full] [--only letters,tls,…,forms,pictures,files]
 """
 
 import argparse
@@ -382,7 +382,42 @@ def workers(bench: Bench) -> None:
             )
 
 
-PARTS = {part.__name__: part for part in (letters, tls, latency, workers, claims, memory, filling, events, signups, desk)}
+_FORM_MS = 50
+"""An answer to a form of 64 kB may take no longer. The log-in weighs a password besides, which is slow on purpose."""
+_PICTURE_MB = 150
+
+
+def forms(bench: Bench) -> None:
+    """The slowest answer of each public form to anything that fits into 64 kB, in one process that lives on."""
+    for kind in BOTH:
+        for worst in bench.program("forms", bench.database(kind), bench.folder()):
+            what, weighs = f"form: {worst['form']}, {kind}", worst["form"] == "/desk/login"
+            cpu = worst["cpu"] - (worst["plain_cpu"] if weighs else 0)  # the clock also counts what else the machine does
+            slow = cpu > _FORM_MS
+            bench.missed += [what] if slow else []
+            ratio = f"{worst['cpu']:.1f} ms of CPU, {worst['plain']:.1f} ms as usual: {worst['what']}"
+            bench.note(
+                Row(what, worst["milliseconds"], "ms", ratio, f"≤ {_FORM_MS} ms of CPU{' + as usual' if weighs else ''}")
+            )
+
+
+def pictures(bench: Bench) -> None:
+    """The worst pictures that are taken."""
+    for name, (megabytes, seconds) in bench.program("pictures", bench.folder()).items():
+        bench.missed += [name] if megabytes > _PICTURE_MB else []
+        bench.note(Row(name, megabytes, "MB", f"{seconds:.2f} s of CPU", f"≤ {_PICTURE_MB} MB"))
+
+
+def files(bench: Bench) -> None:
+    """Files far out of bounds."""
+    for name, (said, megabytes, seconds) in bench.program("files", bench.folder()).items():
+        bench.note(Row(name, megabytes, "MB", f"{said}, {seconds:.2f} s"))
+
+
+PARTS = {
+    part.__name__: part
+    for part in (letters, tls, latency, workers, claims, memory, filling, events, signups, desk, forms, pictures, files)
+}
 
 
 def machine(bench: Bench) -> dict[str, str]:

@@ -1,23 +1,28 @@
 """What a stranger sends to any door: refused, calmly, before anything has looked at its text."""
 
 import io
+import sys
 import unicodedata
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from types import FrameType
 from typing import Literal
+from urllib.parse import parse_qsl, urlencode
 from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from nurture import runtime
 from nurture.app import create_app
 from nurture.runtime import Runtime
-from nurture.store.schema import metadata
+from nurture.store.schema import metadata, sign_ups
 from nurture.tokens import Purpose
-from nurture.web.front_door import MOST_CHARACTERS, MOST_FIELDS
+from nurture.web.front_door import FORM_BYTES, MOST_CHARACTERS, MOST_FIELDS, read_fields
 from tests.conftest import settings_for
 from tests.desk import csrf, enter
 from tests.people import a_subscriber
@@ -199,6 +204,47 @@ def test_no_field_of_a_public_form_makes_work_beyond_its_own_limit(
             assert client.post(path, data={**GOOD, name: text[:MOST_CHARACTERS]}).status_code < 500
     assert max(map(len, given), default=0) <= 400
     assert max(map(marks_in_a_row, given), default=0) <= 30
+
+
+@pytest.mark.parametrize("unit", [b"%FF", b"%ED%A0%80", b"%", b"%a", b"%CC%81"], ids=ascii)
+def test_no_bytes_make_reading_a_form_more_work_than_letters_do(client: FlaskClient, unit: bytes) -> None:
+    """Counted in calls of functions: Werkzeug's own parser makes some for each byte that is no UTF-8, and for each `%`."""
+    client.post("/desk/login/code", data={"code": "1"})
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    body = b"code=" + unit * ((FORM_BYTES - 5) // len(unit))
+    sys.setprofile(count)
+    try:
+        answer = client.post("/desk/login/code", data=body, content_type="application/x-www-form-urlencoded")
+    finally:
+        sys.setprofile(None)
+    assert answer.status_code in (413, 422)
+    assert calls < 40_000
+
+
+def test_a_form_on_a_page_in_another_encoding_signs_up_without_the_name(client: FlaskClient, rt: Runtime) -> None:
+    body = b"email=robin%40example.org&first_name=J%F6rg&consent=on&time_zone=Europe%2FBerlin"
+    assert client.post("/subscribe", data=body, content_type="application/x-www-form-urlencoded").status_code == 303
+    with rt.database.read() as db:
+        assert db.execute(select(sign_ups.c.first_name_sealed, sign_ups.c.time_zone)).one() == (None, "Europe/Berlin")
+
+
+FIELDS = st.lists(st.tuples(st.text(max_size=12), st.text(max_size=30)), min_size=1, max_size=5)
+
+
+@given(FIELDS)
+def test_what_a_form_holds_is_read_as_it_was_typed(fields: list[tuple[str, str]]) -> None:
+    assert read_fields(urlencode(fields).encode()) == fields
+
+
+@given(st.text("%0123456789aAfFxX+&=é\ufffd ", max_size=60))
+def test_a_form_that_is_written_oddly_is_read_as_the_standard_says(typed: str) -> None:
+    """As Python's own parser of it does."""
+    assert read_fields(typed.encode()) == parse_qsl(typed, keep_blank_values=True, errors="replace")
 
 
 def test_a_cap_holds_at_the_desk_too(client: FlaskClient, rt: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
