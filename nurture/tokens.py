@@ -33,6 +33,8 @@ class Purpose(IntEnum):
     CONFIRM_CONSULTATION = 12
     """The button of the mail that asks whether a request for a call was theirs: it names the request."""
     FORM = 16
+    DESK_PASSKEY = 17
+    """The cookie of a browser that was asked for a passkey before anybody has logged in."""
 
 
 class TokenRefused(NurtureError):

@@ -54,12 +54,13 @@ def list_(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([
             {"id": one.id, "email": one.email, "name": one.name, "role": one.role, "protected": one.protected,
-             "seen": one.seen.isoformat() if one.seen else None}
+             "app": one.has_app, "passkeys": one.has_passkeys, "seen": one.seen.isoformat() if one.seen else None}
             for one in people
         ]))  # fmt: skip
         return
     for one in people:
-        guarded = "password and app" if one.protected else "no password yet"
+        ways = ("password and app" if one.has_app else "", "passkey" if one.has_passkeys else "")
+        guarded = ", or ".join(way for way in ways if way) or "no password yet"
         click.echo(f"{one.role:<8} {one.email or '(the first owner, no address yet)':<40} {guarded}")
     if not people:
         click.echo("Nobody yet. `nurture users login-link --first` prints a link for the first owner.")
@@ -83,7 +84,7 @@ users.add_command(Command("link", callback=login_link.callback, params=login_lin
 @users.command("reset", epilog="Example:  nurture users reset sam@example.org")
 @click.argument("email")
 def reset(email: str) -> None:
-    """For somebody who lost telephone and recovery codes: forget password and app, and print a link to begin anew."""
+    """For somebody who lost telephone and recovery codes: forget password, app and passkeys, and print a link."""
     rt = runtime.build(configuration.load())
     who = _known(rt, email).id
     accounts.reset(rt, who)

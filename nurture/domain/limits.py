@@ -64,6 +64,8 @@ CONSULTATION_NETWORK = (Limit("consultation.network.hour", 10, HOUR), Limit("con
 CONSULTATION_ALL = (Limit("consultation.all", 100, DAY),)
 """Requests for a call in all: each is a mail to the therapist."""
 LOG_IN_MAIL_NETWORK = (Limit("log_in_mail.network", 20, HOUR),)
+PASSKEY_NETWORK = (Limit("passkey.network", 120, HOUR),)
+"""Challenges for passkeys of whoever is about to log in: each is a row."""
 
 
 def sign_ups_of_network(hour: int, day: int) -> tuple[Limit, ...]:

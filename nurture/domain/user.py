@@ -36,6 +36,8 @@ class AccountChange(StrEnum):
     PASSWORD = "password"  # noqa: S105 - which proof was changed
     CODES = "codes"
     RESET = "reset"
+    PASSKEY_ADDED = "passkey-added"
+    PASSKEY_REMOVED = "passkey-removed"
 
 
 class Scope(StrEnum):

@@ -1,4 +1,4 @@
-"""Into the desk: by password and a second proof, or by a link that works once. Sessions are kept by the server."""
+"""Into the desk: by password and a second proof, by a passkey, or by a link that works once. The server keeps the sessions."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,10 +8,12 @@ from sqlalchemy import Connection
 from nurture.domain.client import Client
 from nurture.domain.delivery import Kind, Subject
 from nurture.domain.limits import LOG_IN_MAIL, LOG_IN_MAIL_NETWORK
+from nurture.domain.passkey import PasskeyUse
 from nurture.runtime import Runtime
-from nurture.services import limits, tries
+from nurture.services import limits, passkeys, tries
 from nurture.services.accounts import PROOF_LASTS, Account, first_owner, opened
 from nurture.services.addresses import Address
+from nurture.services.passkey_protocol import read_assertion
 from nurture.services.passwords import fits, hash_password, is_dated
 from nurture.services.second_factor import looks_like_recovery, recovery_hash, step_of
 from nurture.services.security_events import note
@@ -137,7 +139,7 @@ def log_in(rt: Runtime, address: Address, password: str, client: Client) -> Ente
 
 def _enter(rt: Runtime, db: Connection, user: User, kind: str, client: Client) -> Entered:
     """Open a session: a whole one only for whoever has no second proof to give."""
-    half, wall = user.totp is not None, rt.clock.wall()
+    half, wall = user.is_protected, rt.clock.wall()
     session = access.open_session(db, user.id, wall, half, client.described)
     note(rt, db, user.id, kind)
     if not half:
@@ -149,33 +151,80 @@ def _token(rt: Runtime, session: str) -> str:
     return rt.tokens.mint(Purpose.DESK_SESSION, session, rt.clock.wall() + access.LONGEST)
 
 
-def second_proof(rt: Runtime, token: str, code: str, client: Client) -> Entered:
-    """Complete a half session by a code of the app or a recovery code; it gets a new id. Raises LogInRefused, TooManyTries.
+@dataclass(frozen=True)
+class Given:
+    """A second proof: what was typed, or what a browser sent for a passkey."""
+
+    code: str = ""
+    passkey: str = ""
+
+    def __repr__(self) -> str:
+        """Nothing of it."""
+        return "Given(‹sealed›)"
+
+
+def second_proof(rt: Runtime, token: str, given: Given, client: Client) -> Entered:
+    """Complete a half session by a code of the app, a recovery code or a passkey; it gets a new id. Raises LogInRefused,
+    TooManyTries.
 
     Tries are counted under the account: only whoever had the first proof right can use them up.
     """
     here = present(rt, token)
     if here is None:
         raise LogInRefused("Too much time went by. Please log in again.")
-    who, wall = here.account.id, rt.clock.wall()
+    who = here.account.id
     counted = tries.count(rt, Check.CODE, who, who, client)
+    shown = read_assertion(given.passkey) if given.passkey else None
     with rt.database.begin() as db:
         user = users.get(db, who)
-        if user is None or not _is_right(rt, db, user, code):
-            note(rt, db, who, "second_proof_refused")
-            right = False
+        if user is not None and given.passkey:
+            wrong = passkeys.refusal(rt, db, here.session.id, PasskeyUse.SECOND_PROOF, who, shown)
         else:
-            right = True
+            wrong = None if user is not None and _is_right(rt, db, user, given.code) else _WRONG_CODE
+        if user is None or wrong:
+            note(rt, db, who, "second_proof_refused")
+        else:
             tries.right(db, counted)
-            if user.email_bidx:
-                tries.forgive(db, Tries(rt, db, Check.LOG_IN, user.email_bidx.hex(), who, client))
             access.close_session(db, here.session.id)  # a new id: what was seen before the log-in is worth nothing after it
-            session = access.open_session(db, who, wall, half=False, device=client.described)
-            users.change(db, who, seen_at=wall)
+            session = _open_whole(rt, db, user, client)
             note(rt, db, who, "logged_in")
-    if not right:
-        raise LogInRefused("This code does not fit, or was used before. Type the one that the app shows now.")
+    if wrong:
+        raise LogInRefused(wrong)
     return Entered(_token(rt, session), half=False, device=tries.remember_device(rt, who, client.device))
+
+
+_WRONG_CODE = "This code does not fit, or was used before. Type the one that the app shows now."
+
+
+def _open_whole(rt: Runtime, db: Connection, user: User, client: Client) -> str:
+    """A whole session for somebody who has given all proofs; wrong passwords of before are forgiven."""
+    if user.email_bidx:
+        tries.forgive(db, Tries(rt, db, Check.LOG_IN, user.email_bidx.hex(), user.id, client))
+    wall = rt.clock.wall()
+    session = access.open_session(db, user.id, wall, half=False, device=client.described)
+    users.change(db, user.id, seen_at=wall)
+    return session
+
+
+def log_in_by_passkey(rt: Runtime, browser: str, sent: str, client: Client) -> Entered:
+    """Log in with a passkey and nothing else: it is two proofs in one, the device and what unlocks it. `browser`: the id in the
+    cookie of whoever was asked. Raises LogInRefused, TooManyTries.
+    """
+    shown = read_assertion(sent)
+    who = passkeys.owner_of(rt, shown)
+    counted = tries.count(rt, Check.PASSKEY, who or (shown.credential.hex() if shown else ""), who, client)
+    with rt.database.begin() as db:
+        user = users.get(db, who) if who else None
+        wrong = passkeys.refusal(rt, db, browser, PasskeyUse.LOG_IN, who, shown)
+        if user is None or wrong:
+            note(rt, db, who, "passkey_refused")
+        else:
+            tries.right(db, counted)
+            session = _open_whole(rt, db, user, client)
+            note(rt, db, who, "logged_in_by_passkey")
+    if user is None or wrong:
+        raise LogInRefused(wrong or "This account does not exist any more.")
+    return Entered(_token(rt, session), half=False, device=tries.remember_device(rt, user.id, client.device))
 
 
 def _is_right(rt: Runtime, db: Connection, user: User, code: str) -> bool:
@@ -211,18 +260,34 @@ def proved_lately(session: Session, wall: datetime) -> bool:
 
 def prove(rt: Runtime, here: Present, password: str, client: Client) -> None:
     """Show once more who one is, before something that cannot be taken back. Raises LogInRefused, TooManyTries."""
-    who, wall = here.account.id, rt.clock.wall()
+    who = here.account.id
     counted = tries.count(rt, Check.AGAIN, who, who, client)
     with rt.database.read() as db:
         user = users.get(db, who)
-    right = user is not None and fits(password, user.password)
+    wrong = None if user is not None and fits(password, user.password) else "This is not your password."
     with rt.database.begin() as db:
-        note(rt, db, who, "proved" if right else "proof_refused")
-        if right:
-            tries.right(db, counted)
-            access.prove(db, here.session.id, wall)
-    if not right:
-        raise LogInRefused("This is not your password.")
+        _note_proof(rt, db, here, counted, wrong)
+    if wrong:
+        raise LogInRefused(wrong)
+
+
+def prove_by_passkey(rt: Runtime, here: Present, sent: str, client: Client) -> None:
+    """The same by a passkey. Raises LogInRefused, TooManyTries."""
+    who = here.account.id
+    counted = tries.count(rt, Check.AGAIN, who, who, client)
+    shown = read_assertion(sent)
+    with rt.database.begin() as db:
+        wrong = passkeys.refusal(rt, db, here.session.id, PasskeyUse.AGAIN, who, shown)
+        _note_proof(rt, db, here, counted, wrong)
+    if wrong:
+        raise LogInRefused(wrong)
+
+
+def _note_proof(rt: Runtime, db: Connection, here: Present, counted: Tries, wrong: str | None) -> None:
+    note(rt, db, here.account.id, "proof_refused" if wrong else "proved")
+    if not wrong:
+        tries.right(db, counted)
+        access.prove(db, here.session.id, rt.clock.wall())
 
 
 def log_out(rt: Runtime, here: Present) -> None:

@@ -17,7 +17,7 @@ from nurture.services.passwords import check_password, fits, hash_password
 from nurture.services.second_factor import new_recovery_codes, new_secret, recovery_hash, step_of
 from nurture.services.security_events import note
 from nurture.services.tries import Check
-from nurture.store import access, keys, tries, users
+from nurture.store import access, keys, passkeys, tries, users
 from nurture.store.users import User
 from nurture.words import NurtureError, UserId, new_id
 
@@ -44,8 +44,11 @@ class Account:
     name: str
     email: str
     protected: bool
-    """Whether it has a password and a second factor."""
+    """Whether it has more to prove itself with than a link: a password and an app, or a passkey."""
     seen: datetime | None
+    has_app: bool = False
+    """Whether it has a password and an app."""
+    has_passkeys: bool = False
 
     def __repr__(self) -> str:
         """Never name or address."""
@@ -61,7 +64,7 @@ def opened(rt: Runtime, user: User) -> Account:
     """An account as people read it."""
     name = rt.sealer.open(user.name, users.place("name", user.id)) if user.name else ""
     email = rt.sealer.open(user.email, users.place("email", user.id)) if user.email else ""
-    return Account(user.id, user.role, name, email, bool(user.password and user.totp), user.seen)
+    return Account(user.id, user.role, name, email, user.is_protected, user.seen, user.has_app, user.has_passkeys)
 
 
 def first_owner(rt: Runtime, db: Connection) -> UserId:
@@ -112,7 +115,8 @@ def add(rt: Runtime, address: Address, name: str, role: Role) -> UserId:
     return who
 
 
-def _known(db: Connection, who: UserId) -> User:
+def known(db: Connection, who: UserId) -> User:
+    """An account as stored. Raises AccountRefused if it is gone."""
     user = users.get(db, who)
     if user is None:
         raise AccountRefused("This account does not exist any more.")
@@ -134,7 +138,7 @@ def set_role(rt: Runtime, who: UserId, role: Role) -> None:
     """Make somebody owner, editor or viewer. Raises AccountRefused for the last owner."""
     with rt.database.begin() as db:
         users.hold(db)
-        user = _known(db, who)
+        user = known(db, who)
         if role is not Role.OWNER:
             _check_owner_stays(db, user)
             _take_keys(rt, db, who)
@@ -146,26 +150,27 @@ def remove(rt: Runtime, who: UserId) -> None:
     """Take an account and its sessions away. Raises AccountRefused for the last owner."""
     with rt.database.begin() as db:
         users.hold(db)
-        _check_owner_stays(db, _known(db, who))
+        _check_owner_stays(db, known(db, who))
         _take_keys(rt, db, who)
         users.remove(db, who)
         note(rt, db, who, "account_removed")
 
 
 def reset(rt: Runtime, who: UserId) -> None:
-    """Forget password and second factor of somebody who lost them, and end their sessions; a log-in link lets them in again.
+    """Forget password, app and passkeys of somebody who lost them, and end their sessions; a log-in link lets them in again.
 
     They are told by mail.
     """
     with rt.database.begin() as db:
-        tell(rt, db, _known(db, who), AccountChange.RESET)
+        tell(rt, db, known(db, who), AccountChange.RESET)
         users.change(db, who, password=None, totp_sealed=None, totp_step=None)
         users.put_codes(db, who, ())
-        _end_ways_in(rt, db, who)
+        passkeys.remove_all(db, who)
+        end_ways_in(rt, db, who)
         note(rt, db, who, "account_reset")
 
 
-def _end_ways_in(rt: Runtime, db: Connection, who: UserId, but: str | None = None) -> None:
+def end_ways_in(rt: Runtime, db: Connection, who: UserId, but: str | None = None) -> None:
     """After a change of proofs: no other session, no link of before, no device that is known."""
     users.end_sessions(db, who, but=but)
     access.end_links(db, who, rt.clock.wall())
@@ -214,35 +219,47 @@ def protect(rt: Runtime, who: UserId, session: str, chosen: Protection) -> list[
     mail, at the address of before. Other sessions of the account end, other devices are unknown again. Raises AccountRefused or
     PasswordRefused; nothing is kept then.
     """
-    if len(chosen.name) > MOST_NAME:
-        raise AccountRefused(f"Please use at most {MOST_NAME} characters.", "name")
+    check_name(chosen.name)
     check_password(chosen.password, [chosen.name, chosen.address.send_to, rt.settings.from_name])
     step = step_of(chosen.secret, chosen.code, rt.clock.wall())
     if step is None:
         raise AccountRefused(_WRONG_CODE, "code")
-    hashed, codes = hash_password(chosen.password), new_recovery_codes()
-    bidx = rt.sealer.blind_index(chosen.address.canonical)
+    hashed, sealed = hash_password(chosen.password), rt.sealer.seal(chosen.secret, users.place("totp", who))
     with rt.database.begin() as db:
-        users.hold(db)
-        before = _known(db, who)
-        if before.password is not None and not access.is_proved(db, session, rt.clock.wall() - PROOF_LASTS):
-            raise AccountRefused(PROVE_FIRST, "old")
-        other = users.by_email(db, bidx)
-        if other is not None and other.id != who:
-            raise AccountRefused("Somebody else uses this address at the desk.", "email")
-        users.change(
-            db, who, password=hashed, totp_step=step, email_bidx=bidx,
-            totp_sealed=rt.sealer.seal(chosen.secret, users.place("totp", who)),
-            email_sealed=rt.sealer.seal(chosen.address.send_to, users.place("email", who)),
-            name_sealed=rt.sealer.seal(chosen.name, users.place("name", who)) if chosen.name else None,
-        )  # fmt: skip
-        users.put_codes(db, who, [recovery_hash(who, code) for code in codes])
-        _end_ways_in(rt, db, who, but=session)
-        if before.email_bidx not in (None, bidx):
-            tell(rt, db, before, AccountChange.ADDRESS)
-        elif before.password is not None:
-            tell(rt, db, before, AccountChange.PROOFS)
-        note(rt, db, who, "account_protected")
+        codes = set_up(rt, db, who, session, chosen.name, chosen.address)
+        users.change(db, who, password=hashed, totp_sealed=sealed, totp_step=step)
+    return codes
+
+
+def check_name(name: str) -> None:
+    """Raises AccountRefused for a name that is too long."""
+    if len(name) > MOST_NAME:
+        raise AccountRefused(f"Please use at most {MOST_NAME} characters.", "name")
+
+
+def set_up(rt: Runtime, db: Connection, who: UserId, session: str, name: str, address: Address) -> list[str]:
+    """Write whose an account is, and new recovery codes, which it returns; the proofs come with them in the same transaction.
+    Raises AccountRefused, also for an account that has proofs and has not shown them lately in this session.
+    """
+    bidx, codes = rt.sealer.blind_index(address.canonical), new_recovery_codes()
+    users.hold(db)
+    before = known(db, who)
+    if before.is_protected and not access.is_proved(db, session, rt.clock.wall() - PROOF_LASTS):
+        raise AccountRefused(PROVE_FIRST, "old")
+    other = users.by_email(db, bidx)
+    if other is not None and other.id != who:
+        raise AccountRefused("Somebody else uses this address at the desk.", "email")
+    users.change(
+        db, who, email_bidx=bidx, email_sealed=rt.sealer.seal(address.send_to, users.place("email", who)),
+        name_sealed=rt.sealer.seal(name, users.place("name", who)) if name else None,
+    )  # fmt: skip
+    users.put_codes(db, who, [recovery_hash(who, code) for code in codes])
+    end_ways_in(rt, db, who, but=session)
+    if before.email_bidx not in (None, bidx):
+        tell(rt, db, before, AccountChange.ADDRESS)
+    elif before.is_protected:
+        tell(rt, db, before, AccountChange.PROOFS)
+    note(rt, db, who, "account_protected")
     return codes
 
 
@@ -259,7 +276,7 @@ def change_password(rt: Runtime, who: UserId, session: str, old: str, new: str, 
     A wrong one is counted. Raises AccountRefused, PasswordRefused, TooManyTries.
     """
     with rt.database.read() as db:
-        account = opened(rt, user := _known(db, who))
+        account = opened(rt, user := known(db, who))
     counted = password_tries.count(rt, Check.AGAIN, who, who, client)
     if not fits(old, user.password):
         with rt.database.begin() as db:
@@ -268,12 +285,12 @@ def change_password(rt: Runtime, who: UserId, session: str, old: str, new: str, 
     check_password(new, [account.name, account.email, rt.settings.from_name])
     hashed = hash_password(new)
     with rt.database.begin() as db:
-        before = _known(db, who)
+        before = known(db, who)
         if before.password != user.password:
             raise AccountRefused("Your password was changed somewhere else just now. Nothing was changed here.", "old")
         password_tries.right(db, counted)
         users.change(db, who, password=hashed)
-        _end_ways_in(rt, db, who, but=session)
+        end_ways_in(rt, db, who, but=session)
         tell(rt, db, before, AccountChange.PASSWORD)
         note(rt, db, who, "password_changed")
 
@@ -282,7 +299,7 @@ def renew_codes(rt: Runtime, who: UserId) -> list[str]:
     """New recovery codes; the old ones work no more, and their owner is told by mail."""
     codes = new_recovery_codes()
     with rt.database.begin() as db:
-        tell(rt, db, _known(db, who), AccountChange.CODES)
+        tell(rt, db, known(db, who), AccountChange.CODES)
         users.put_codes(db, who, [recovery_hash(who, code) for code in codes])
         note(rt, db, who, "recovery_codes_made")
     return codes

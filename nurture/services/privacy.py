@@ -6,10 +6,11 @@ from nurture import log
 from nurture.delivery.safety_checks import check
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.runtime import Runtime
-from nurture.services import account_changes, erasure, importing, pictures, security_events
+from nurture.services import account_changes, erasure, importing, passkeys, pictures, security_events
 from nurture.services import crowds as remembered
 from nurture.store import access, crowds, drafts, events, imports, keys, limits, live, sign_ups, subscribers, tries
 from nurture.store import account_changes as stored_changes
+from nurture.store import passkeys as stored_passkeys
 from nurture.store import security_events as stored_events
 
 _log = log.get(__name__)
@@ -49,6 +50,7 @@ def retain(rt: Runtime) -> int:
         pictures.forget_unused(db, rt.clock.wall())
         stored_events.forget(db, rt.clock.wall() - security_events.KEPT)
         stored_changes.forget(db, rt.clock.wall() - account_changes.KEPT)
+        stored_passkeys.forget_challenges(db, rt.clock.wall() - passkeys.LASTS)
         tries.forget(db, rt.clock.wall())
     erasure.scrub(rt)
     if deleted:

@@ -15,17 +15,18 @@ _log = log.get(__name__)
 KEPT = timedelta(days=400)
 
 REFUSED = frozenset({
-    "link_mailed", "link_refused", "link_withheld", "log_in_slowed", "password_change_refused", "password_refused",
-    "proof_refused", "second_proof_refused",
+    "link_mailed", "link_refused", "link_withheld", "log_in_slowed", "passkey_refused", "password_change_refused",
+    "password_refused", "proof_refused", "second_proof_refused",
 })  # fmt: skip
 """What somebody without access can cause as often as they like: it is added up by the hour."""
 LOG_INS = frozenset({
-    "link_made", "logged_in", "logged_in_by_link", "logged_out", "other_sessions_ended", "password_right", "proved",
-    "recovery_code_used", "session_ended",
+    "link_made", "logged_in", "logged_in_by_link", "logged_in_by_passkey", "logged_out", "other_sessions_ended",
+    "passkey_count_back", "password_right", "proved", "recovery_code_used", "session_ended",
 })  # fmt: skip
 CHANGES = frozenset({
     "account_added", "account_protected", "account_removed", "account_reset", "api_key_made", "api_key_revoked",
-    "mail_settings_changed", "password_changed", "recovery_codes_made", "role_changed", "settings_changed", "went_live",
+    "mail_settings_changed", "passkey_added", "passkey_removed", "password_changed", "recovery_codes_made", "role_changed",
+    "settings_changed", "went_live",
 })  # fmt: skip
 KINDS = REFUSED | LOG_INS | CHANGES
 

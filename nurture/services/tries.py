@@ -30,6 +30,7 @@ class Check(StrEnum):
     LOG_IN = "log-in"
     CODE = "second proof"
     AGAIN = "password again"
+    PASSKEY = "passkey"
 
 
 _LINK_HELPS = " You can also ask for a log-in link by e-mail."
@@ -63,7 +64,7 @@ def count(rt: Runtime, check: Check, whose: str, who: UserId | None, client: Cli
         until = tries.waits_until(db, found.buckets, wall)
     until = until or _count(rt, found, wall)
     if until is not None:
-        helps = _LINK_HELPS if check is Check.LOG_IN else ""
+        helps = _LINK_HELPS if check in (Check.LOG_IN, Check.PASSKEY) else ""
         raise TooManyTries(f"There were too many tries. Please wait {_in_words(until - wall)} before the next.{helps}")
     return found
 

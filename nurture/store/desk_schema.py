@@ -14,6 +14,7 @@ from sqlalchemy import (
     text,
 )
 
+from nurture.domain.passkey import PasskeyUse
 from nurture.domain.user import AccountChange, Role, Scope
 from nurture.store.columns import Id, Instant, SealedColumn, Word
 from nurture.store.metadata import SERIAL, metadata, one_of
@@ -43,6 +44,35 @@ recovery_codes = Table(
     Column("used_at", Instant),
 )  # fmt: skip
 """Keyed hashes of the codes that stand in for a lost telephone, each once."""
+
+passkeys = Table(
+    "passkeys", metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("credential", LargeBinary, nullable=False, unique=True),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    Column("backed_up", Boolean, nullable=False),
+    Column("name_sealed", SealedColumn, nullable=False),
+    Column("added_at", Instant, nullable=False),
+    Column("used_at", Instant),
+    Index("ix_passkeys_user_id", "user_id"),  # whether an account has some
+)  # fmt: skip
+"""Passkeys of accounts. `credential`: the id by which browser and device know it, at most 1,023 bytes; `public_key`: in COSE;
+`sign_count`: how often it was used, as the device said last, or 0 if it does not count; `backed_up`: whether it is kept in
+more than one place; the name is what its owner calls it. The handle by which a device knows the account is a keyed hash of the
+account's id, and is stored nowhere. Real time."""
+
+passkey_challenges = Table(
+    "passkey_challenges", metadata,
+    Column("holder", Id, primary_key=True),
+    Column("use", Word(PasskeyUse), nullable=False),
+    Column("challenge", LargeBinary(32), nullable=False),
+    Column("made_at", Instant, nullable=False),
+    Index("ix_passkey_challenges_made_at", "made_at"),  # retention
+)  # fmt: skip
+"""What a browser was asked to sign, until it answers: one at a time for each `holder`, a session, or a browser at the log-in by
+the random id in its cookie. Real time."""
 
 login_attempts = Table(
     "login_attempts", metadata,

@@ -8,7 +8,19 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, func, select, update
 
 from nurture.sealing import Place, Sealed
-from nurture.store import account_changes, desk_schema, dossier, drafts, facts, imports, schema, sign_ups, subscribers, users
+from nurture.store import (
+    account_changes,
+    desk_schema,
+    dossier,
+    drafts,
+    facts,
+    imports,
+    passkeys,
+    schema,
+    sign_ups,
+    subscribers,
+    users,
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,7 @@ SEALED_FIELDS = (
     SealedField(desk_schema.users.c.email_sealed, desk_schema.users.c.id, partial(users.place, "email")),
     SealedField(desk_schema.users.c.name_sealed, desk_schema.users.c.id, partial(users.place, "name")),
     SealedField(desk_schema.users.c.totp_sealed, desk_schema.users.c.id, partial(users.place, "totp")),
+    SealedField(desk_schema.passkeys.c.name_sealed, desk_schema.passkeys.c.id, passkeys.name_place),
     SealedField(desk_schema.account_changes.c.email_sealed, desk_schema.account_changes.c.id, account_changes.email_place),
     SealedField(desk_schema.facts.c.sealed, desk_schema.facts.c.name, facts.place),
     SealedField(desk_schema.notes.c.text_sealed, desk_schema.notes.c.id, dossier.note_place),

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
 
 from nurture.domain.user import Role
 from nurture.sealing import Place, Sealed
-from nurture.store.desk_schema import desk_sessions, recovery_codes, users
+from nurture.store.desk_schema import desk_sessions, passkeys, recovery_codes, users
 from nurture.words import UserId
 
 U, R = users.c, recovery_codes.c
@@ -28,9 +28,23 @@ class User:
     totp_step: int | None = None
     seen: datetime | None = None
     email_bidx: bytes | None = None
+    has_passkeys: bool = False
+
+    @property
+    def has_app(self) -> bool:
+        """Whether it has a password and an app, which come and go together."""
+        return bool(self.password and self.totp)
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether it has more to prove itself with than a link."""
+        return self.has_app or self.has_passkeys
 
 
-_COLUMNS = (U.id, U.role, U.email_sealed, U.name_sealed, U.password, U.totp_sealed, U.totp_step, U.seen_at, U.email_bidx)
+_COLUMNS = (
+    U.id, U.role, U.email_sealed, U.name_sealed, U.password, U.totp_sealed, U.totp_step, U.seen_at, U.email_bidx,
+    exists().where(passkeys.c.user_id == U.id),
+)  # fmt: skip
 
 
 def place(column: str, who: str) -> Place:
@@ -88,7 +102,7 @@ def change(db: Connection, who: UserId, **values: Any) -> None:
 
 
 def remove(db: Connection, who: UserId) -> None:
-    """Delete an account, its sessions and its second factors."""
+    """Delete an account, its sessions, second factors and passkeys."""
     db.execute(delete(users).where(U.id == who))
 
 

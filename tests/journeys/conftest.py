@@ -52,12 +52,16 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @contextmanager
-def serving(folder: Path, template: Path, clock: Clock | None = None, **settings: Any) -> Iterator[tuple[Runtime, str]]:
-    """Our pages in this process, over a copy of `template`, which has the shipped letters; and their address."""
+def serving(
+    folder: Path, template: Path, clock: Clock | None = None, port: int = 0, **settings: Any
+) -> Iterator[tuple[Runtime, str]]:
+    """Our pages in this process, over a copy of `template`, which has the shipped letters; and their address. `port`: 0 for any
+    that is free.
+    """
     shutil.copy(template, folder / "nurture.db")
     rt = runtime.build(settings_for(folder, **{"from_name": "Dana from Oak Street"} | settings))
     rt.clock = clock or rt.clock
-    server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
+    server = make_server("127.0.0.1", port, create_app(rt), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield rt, f"http://127.0.0.1:{server.server_port}"

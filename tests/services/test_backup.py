@@ -95,6 +95,11 @@ def fill_every_table(rt: Runtime) -> None:
             },
             "security_events": {"kind": "login", "at": at},
             "recovery_codes": {"user_id": user, "code": b"\xff" * 32},
+            "passkeys": {
+                "id": new_id(), "user_id": user, "credential": every_byte, "public_key": every_byte, "sign_count": 2**32 - 1,
+                "backed_up": True, "name_sealed": every_byte, "added_at": at,
+            },
+            "passkey_challenges": {"holder": new_id(), "use": "log-in", "challenge": b"\x0c" * 32, "made_at": at},
             "login_attempts": {"bucket": b"\x09" * 32, "failures": 3, "at": at},
             "known_devices": {"device": b"\x0b" * 32, "user_id": user, "seen_at": at},
             "account_changes": {"id": new_id(), "what": "reset", "email_sealed": every_byte, "made_at": at},

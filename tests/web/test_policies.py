@@ -23,7 +23,7 @@ POLICIES = {
     "open to everybody": """static ops.healthz ops.readyz api.openapi public.home public.subscribe public.check_your_inbox
         public.consultation public.request_consultation public.consultation_sent reading.contents reading.doctor_list
         reading.letter reading.picture reading.picture_of_a_letter reading.questions reading.sources entry.ask_password
-        entry.check_password entry.ask_code entry.check_code entry.ask_link""",
+        entry.check_password entry.ask_code entry.check_code entry.ask_link entry.passkey_options""",
     "a token": """subscriber.confirm subscriber.confirm_now subscriber.unsubscribe subscriber.unsubscribe_now subscriber.undo
         subscriber.confirm_request subscriber.confirm_request_now entry.open_link entry.use_link""",
     "a signature": "webhooks.sendgrid_events",
@@ -42,6 +42,11 @@ OWNERS_ONLY = {
 """What no editor may do, whatever a decorator says."""
 VIEWERS_TOO = {"entry.log_out", "entry.prove_now", "letters.look_as", "people.find"}
 """Posts that change no letter and no reader, besides those to one's own account."""
+
+REFUSE_BY_THEMSELVES = {"entry.ask_code", "entry.check_code", "entry.passkey_options", "webhooks.sendgrid_events"}
+"""What is open, and refuses whoever is not half logged in, or signs nothing."""
+SET_UP = {"account.protect", "account.protect_now", "account.passkey_options"}
+"""Where whoever has no password and no passkey yet sets up one."""
 
 
 def routes(app: Flask) -> Iterator[tuple[Rule, str]]:
@@ -70,6 +75,8 @@ def asked(policy: Policy, method: str) -> Need:
 
 @pytest.fixture
 def app(rt: Runtime) -> Flask:
+    """At `localhost`, where there are passkeys too."""
+    rt.settings = rt.settings.model_copy(update={"base_url": "http://localhost:8000"})
     return create_app(rt)
 
 
@@ -117,7 +124,7 @@ def test_each_role_gets_what_its_policy_says_on_every_route(app: Flask, rt: Runt
         elif policy.open_to is OpenTo.DESK and role is not None and not allows(role, asked(policy, method)):
             assert answer.status_code == 403, what
         else:
-            assert answer.status_code not in (401, 403) or rule.endpoint in ("entry.ask_code", "webhooks.sendgrid_events"), what
+            assert answer.status_code not in (401, 403) or rule.endpoint in REFUSE_BY_THEMSELVES, what
             assert answer.status_code < 500 or policy.open_to is OpenTo.SIGNED, what
         answer.close()
 
@@ -183,7 +190,7 @@ def test_no_post_to_the_desk_goes_without_the_session_s_own_csrf_token(app: Flas
 def test_what_asks_for_the_password_again_does_so_when_it_was_long_ago(app: Flask, rt: Runtime, clock: ManualClock) -> None:
     for rule, method in routes(app):
         policy = policy_of(app, rule)
-        if not policy.recent or rule.endpoint.startswith("account.protect"):  # whoever has no password yet sets it there
+        if not policy.recent or rule.endpoint in SET_UP:
             continue
         client = app.test_client()
         enter(client, rt)

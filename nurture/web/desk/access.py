@@ -23,21 +23,23 @@ ROLES = {
     Role.VIEWER: "Looks at everything, changes nothing",
 }
 HAPPENED = {
-    "account_added": "was given access", "account_protected": "set a password and an app", "account_removed": "lost access",
+    "account_added": "was given access", "account_protected": "set up how they log in", "account_removed": "lost access",
     "account_reset": "was reset", "api_key_made": "made a key for a program",
     "api_key_revoked": "A program's key was taken back", "link_made": "got a log-in link",
     "link_mailed": "was mailed a log-in link", "link_refused": "A link was tried that does not work",
     "link_withheld": "was mailed no more log-in links that day",
     "log_in_slowed": "Too many tries were slowed down", "logged_in": "logged in",
-    "logged_in_by_link": "opened a log-in link", "logged_out": "logged out",
+    "logged_in_by_link": "opened a log-in link", "logged_in_by_passkey": "logged in with a passkey", "logged_out": "logged out",
+    "passkey_added": "added a passkey", "passkey_count_back": "A passkey was refused that may have been copied",
+    "passkey_refused": "A passkey was refused", "passkey_removed": "removed a passkey",
     "other_sessions_ended": "logged out everywhere else", "password_change_refused": "typed a wrong password to change it",
     "password_changed": "changed the password", "session_ended": "logged out in another place",
     "password_refused": "A wrong password was typed", "password_right": "typed the right password",
-    "proof_refused": "typed a wrong password when asked again", "proved": "showed again who they are",
+    "proof_refused": "could not show again who they are", "proved": "showed again who they are",
     "recovery_code_used": "used a recovery code", "recovery_codes_made": "made new recovery codes",
     "mail_settings_changed": "changed what carries mail", "settings_changed": "changed the settings",
     "went_live": "let letters leave for readers",
-    "role_changed": "may do something else now", "second_proof_refused": "typed a wrong code",
+    "role_changed": "may do something else now", "second_proof_refused": "gave a wrong second proof",
 }  # fmt: skip
 GROUPS = {
     "": ("Everything but refused tries", security_events.LOG_INS | security_events.CHANGES),

@@ -1,17 +1,31 @@
 """Into the desk and out of it."""
 
-from flask import Blueprint, Response, g, request, url_for
+from flask import Blueprint, Response, abort, g, request, url_for
 
+from nurture.domain.passkey import PasskeyUse
 from nurture.domain.user import Need
-from nurture.services import access
-from nurture.services.access import LogInRefused
+from nurture.services import access, passkeys
+from nurture.services.access import Given, LogInRefused, Present
 from nurture.services.addresses import InputRefused, parse_address
+from nurture.services.passkeys import LASTS, TooManyAsked
 from nurture.services.tries import TooManyTries
 from nurture.tokens import Purpose, TokenRefused
 from nurture.web.clients import client_network
-from nurture.web.desk.guard import client, cookie, login_form, needs_login, safe_next, see, with_device, with_session
+from nurture.web.desk.guard import (
+    as_json,
+    client,
+    cookie,
+    login_form,
+    needs_login,
+    safe_next,
+    see,
+    with_cookie,
+    with_device,
+    with_session,
+)
 from nurture.web.front_door import OpenTo, open_to
 from nurture.web.pages import dead_link, message, page, rt, takes_test_names
+from nurture.words import UserId, new_id
 
 pages = Blueprint("entry", __name__, url_prefix="/desk")
 
@@ -26,7 +40,9 @@ def ask_password() -> Response:
 @pages.post("/login")
 @open_to(OpenTo.EVERYBODY)
 def check_password() -> Response:
-    """The first proof."""
+    """The first proof, or a passkey, which is both."""
+    if request.form.get("passkey"):
+        return _log_in_by_passkey()
     email, onward = request.form.get("email", ""), request.form.get("next", "")
     try:
         address = parse_address(email, takes_test_names())
@@ -45,22 +61,89 @@ def _inside(entered: access.Entered, onward: str) -> Response:
 @open_to(OpenTo.EVERYBODY)
 def ask_code() -> Response:
     """The form for the second proof."""
-    here = access.present(rt(), request.cookies.get(cookie(), ""))
+    return _code_form(200, safe_next(request.args.get("next", "")))
+
+
+def _code_form(status: int, onward: str, **errors: str) -> Response:
+    here = _present()
     if here is None:
-        return login_form(401)
-    return page("desk/code.html", onward=safe_next(request.args.get("next", "")), error="")
+        return login_form(401, error=errors.get("code", ""))
+    offered = here.account.has_passkeys and passkeys.site(rt()) is not None
+    return page("desk/code.html", status, onward=onward, errors=errors, passkeys=offered, has_app=here.account.has_app)
+
+
+def _present() -> Present | None:
+    return access.present(rt(), request.cookies.get(cookie(), ""))
 
 
 @pages.post("/login/code")
 @open_to(OpenTo.EVERYBODY)
 def check_code() -> Response:
     """The second proof."""
-    onward = safe_next(request.form.get("next", ""))
+    onward, sent = safe_next(request.form.get("next", "")), _sent()
+    given = Given(request.form.get("code", "")[:100], sent)
     try:
-        entered = access.second_proof(rt(), request.cookies.get(cookie(), ""), request.form.get("code", "")[:100], client())
+        entered = access.second_proof(rt(), request.cookies.get(cookie(), ""), given, client())
     except (LogInRefused, TooManyTries) as refused:
-        return page("desk/code.html", 422, onward=onward, error=str(refused))
+        return _code_form(422, onward, **{"passkey" if sent else "code": str(refused)})
     return with_device(with_session(see(onward), entered.token), entered.device)
+
+
+@pages.post("/login/passkey")
+@open_to(OpenTo.EVERYBODY)
+def passkey_options() -> Response:
+    """What a browser is to sign with a passkey: alone, as the second proof, or to show again who somebody is."""
+    at = passkeys.site(rt())
+    if at is None:
+        abort(404)
+    here, use = _present(), request.form.get("use", "")
+    who: UserId | None = None
+    network: str | None = None
+    if use == PasskeyUse.LOG_IN:
+        holder, network = _browser() or new_id(), client_network()
+    elif here is not None and use == (PasskeyUse.SECOND_PROOF if here.session.half else PasskeyUse.AGAIN):
+        holder, who = here.session.id, here.account.id
+    else:
+        return as_json({"said": "Too much time went by. Please log in again."}, 401)
+    try:
+        response = as_json(passkeys.ask(rt(), at, holder, PasskeyUse(use), who, network))
+    except TooManyAsked as refused:
+        return as_json({"said": str(refused)}, 429)
+    return response if who else _with_browser(response, holder)
+
+
+def _browser_cookie() -> str:
+    return f"{cookie()}-passkey"
+
+
+def _browser() -> str | None:
+    """The id of a browser that was asked for a passkey at the log-in, from its cookie."""
+    try:
+        return rt().tokens.read(Purpose.DESK_PASSKEY, request.cookies.get(_browser_cookie(), ""), rt().clock.wall())
+    except TokenRefused:
+        return None
+
+
+def _with_browser(response: Response, browser: str) -> Response:
+    token = rt().tokens.mint(Purpose.DESK_PASSKEY, browser, rt().clock.wall() + LASTS)
+    return with_cookie(response, _browser_cookie(), token, int(LASTS.total_seconds()))
+
+
+def _sent() -> str:
+    """What a browser sent for a passkey, if it did."""
+    sent = request.form.get("passkey", "")
+    if sent and passkeys.site(rt()) is None:
+        abort(404)
+    return sent
+
+
+def _log_in_by_passkey() -> Response:
+    onward, sent = request.form.get("next", ""), _sent()
+    try:
+        entered = access.log_in_by_passkey(rt(), _browser() or new_id(), sent, client())
+    except (LogInRefused, TooManyTries) as refused:
+        return login_form(422, onward, str(refused), field="passkey")
+    return with_device(with_session(see(safe_next(onward)), entered.token), entered.device)
 
 
 @pages.post("/login/mail")
@@ -104,18 +187,26 @@ def use_link(token: str) -> Response:
 @needs_login
 def prove_who() -> Response:
     """Ask once more, before something that cannot be taken back."""
-    return page("desk/prove.html", onward=safe_next(request.args.get("next", "")), error="")
+    return _prove_form(200, safe_next(request.args.get("next", "")))
+
+
+def _prove_form(status: int, onward: str, **errors: str) -> Response:
+    offered = g.me.has_passkeys and passkeys.site(rt()) is not None
+    return page("desk/prove.html", status, onward=onward, errors=errors, passkeys=offered, has_app=g.me.has_app)
 
 
 @pages.post("/prove")
 @needs_login(need=Need.LOOK)
 def prove_now() -> Response:
     """Check it, and go on."""
-    onward = safe_next(request.form.get("next", ""))
+    onward, sent = safe_next(request.form.get("next", "")), _sent()
     try:
-        access.prove(rt(), g.here, request.form.get("password", "")[:1000], client())
+        if sent:
+            access.prove_by_passkey(rt(), g.here, sent, client())
+        else:
+            access.prove(rt(), g.here, request.form.get("password", "")[:1000], client())
     except (LogInRefused, TooManyTries) as refused:
-        return page("desk/prove.html", 422, onward=onward, error=str(refused))
+        return _prove_form(422, onward, **{"passkey" if sent else "password": str(refused)})
     return see(onward)
 
 

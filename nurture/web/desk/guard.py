@@ -1,6 +1,7 @@
 """Who is at the desk: `needs_login` before every page of it."""
 
 import hmac
+import json
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, overload
@@ -9,7 +10,7 @@ from flask import Response, abort, g, redirect, request, url_for
 
 from nurture.domain.client import Client, describe_device
 from nurture.domain.user import Need, allows
-from nurture.services import access, tries
+from nurture.services import access, passkeys, tries
 from nurture.services.accounts import Account
 from nurture.services.tries import DEVICES_KEPT
 from nurture.tokens import Purpose
@@ -17,7 +18,7 @@ from nurture.web.clients import client_network
 from nurture.web.front_door import OpenTo, Policy, declare
 from nurture.web.pages import message, page, rt
 
-_OPEN_TO_UNPROTECTED = {"account.protect", "account.protect_now", "entry.log_out"}
+_OPEN_TO_UNPROTECTED = {"account.protect", "account.protect_now", "account.passkey_options", "entry.log_out"}
 """What somebody may do who was let in and has no password yet."""
 _FROM_SCRIPT = "X-CSRF-Token"
 _MOST_FIELDS = 1_000
@@ -38,11 +39,16 @@ def safe_next(given: str) -> str:
     return given if fine else url_for("dashboard.home")
 
 
+def with_cookie(response: Response, name: str, value: str, max_age: int | None = None) -> Response:
+    """The response, with a cookie that only the desk's own pages send; `max_age`: seconds, None until the browser is closed."""
+    secure = rt().settings.base_url.startswith("https://")
+    response.set_cookie(name, value, max_age, httponly=True, secure=secure, samesite="Strict", path="/")
+    return response
+
+
 def with_session(response: Response, token: str) -> Response:
     """The response, with the session's cookie."""
-    secure = rt().settings.base_url.startswith("https://")
-    response.set_cookie(cookie(), token, httponly=True, secure=secure, samesite="Strict", path="/")
-    return response
+    return with_cookie(response, cookie(), token)
 
 
 _DEVICE_KEPT = int(DEVICES_KEPT.total_seconds())
@@ -60,10 +66,12 @@ def client() -> Client:
 
 def with_device(response: Response, token: str) -> Response:
     """The response, with the cookie by which this browser is known at the next log-in."""
-    secure = rt().settings.base_url.startswith("https://")
-    name = _device_cookie()
-    response.set_cookie(name, token, max_age=_DEVICE_KEPT, httponly=True, secure=secure, samesite="Strict", path="/")
-    return response
+    return with_cookie(response, _device_cookie(), token, _DEVICE_KEPT)
+
+
+def as_json(content: str | dict[str, str], status: int = 200) -> Response:
+    """An answer for a script: JSON, or what is to be written as such."""
+    return Response(content if isinstance(content, str) else json.dumps(content), status, mimetype="application/json")
 
 
 def see(path: str) -> Response:
@@ -133,6 +141,7 @@ def needs_login(
     return decorate(view) if view is not None else decorate
 
 
-def login_form(status: int = 200, onward: str = "", error: str = "", email: str = "") -> Response:
-    """The form for address and password."""
-    return page("desk/login.html", status, onward=onward, error=error, email=email)
+def login_form(status: int = 200, onward: str = "", error: str = "", email: str = "", field: str = "password") -> Response:
+    """The form for address and password, or a passkey; `field`: where the error belongs."""
+    errors, offered = {field: error} if error else {}, passkeys.site(rt()) is not None
+    return page("desk/login.html", status, onward=onward, errors=errors, email=email, passkeys=offered)
