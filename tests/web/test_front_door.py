@@ -1,6 +1,7 @@
 """What a stranger sends to any door: refused, calmly, before anything has looked at its text."""
 
 import io
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from nurture.store.schema import metadata, sign_ups
 from nurture.tokens import Purpose
 from nurture.web.front_door import FORM_BYTES, MOST_CHARACTERS, MOST_FIELDS, read_fields
 from tests.conftest import settings_for
-from tests.desk import csrf, enter
+from tests.desk import a_session, csrf, enter
 from tests.people import a_subscriber
 
 GOOD = {"email": "robin@example.org", "first_name": "Robin", "time_zone": "Europe/Berlin", "consent": "on"}
@@ -363,3 +364,15 @@ def test_one_click_goes_through_from_anywhere(client: FlaskClient, rt: Runtime) 
     path = f"/unsubscribe/{rt.tokens.mint(Purpose.UNSUBSCRIBE, reader.id)}"
     foreign = {"Sec-Fetch-Site": "cross-site", "Origin": "https://mail.example"}
     assert client.post(path, data={"List-Unsubscribe": "One-Click"}, headers=foreign).status_code == 200
+
+
+def test_logging_out_deletes_the_cookie_as_a_browser_wants_it(public: FlaskClient) -> None:
+    """A cookie with the prefix is set and deleted only with Secure and Path=/ (RFC 6265bis section 4.1.3.2)."""
+    site = "https://letters.example.org"
+    public.set_cookie("__Host-desk", a_session(public.application.extensions["nurture"]), domain="letters.example.org")
+    token = re.search(r'name="csrf" value="([^"]+)"', public.get("/desk/account/", base_url=site).text)
+    assert token
+    answer = public.post("/desk/logout", data={"csrf": token[1]}, base_url=site)
+    (deleted,) = answer.headers.getlist("Set-Cookie")
+    assert deleted.startswith("__Host-desk=;")
+    assert {"Secure", "Path=/", "Max-Age=0"} <= set(deleted.split("; "))

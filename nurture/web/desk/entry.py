@@ -215,6 +215,4 @@ def prove_now() -> Response:
 def log_out() -> Response:
     """End the session."""
     access.log_out(rt(), g.here)
-    response = see(url_for("public.home"))
-    response.delete_cookie(cookie(), path="/")
-    return response
+    return with_cookie(see(url_for("public.home")), cookie(), "", 0)
