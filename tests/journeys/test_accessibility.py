@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from nurture.letters.compiler import compile_letter
@@ -14,6 +13,7 @@ from nurture.runtime import Runtime, shipped
 from nurture.services import access, goals
 from nurture.services.addresses import parse_address
 from nurture.tokens import Purpose
+from tests.journeys.axe import violations
 from tests.journeys.conftest import serving
 from tests.letters.samples import a_sample
 from tests.people import a_subscriber, inbox, run_tick, sign_up
@@ -64,24 +64,20 @@ def test_every_page_is_accessible_and_fits_a_small_phone(browser: Browser, site:
     found = {}
     for name, path in addresses(rt).items():
         page.goto(url + path)
-        result = Axe().run(page).response["violations"]
+        result = violations(page)
         found[name] = [f"{each['id']}: {each['nodes'][0]['html'][:120]}" for each in result]
         if page.evaluate("document.documentElement.scrollWidth") > 320:
             found[name].append("wider than 320 px")
     blank = context.new_page()
     for kind in {str(mail.message["Feedback-ID"]): mail for mail in inbox(rt)}.values():
         blank.set_content(kind.part("html"))  # on its own page no script may run, so axe could not either
-        found[str(kind.message["Subject"])] = [
-            f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in Axe().run(blank).response["violations"]
-        ]
+        found[str(kind.message["Subject"])] = [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in violations(blank)]
     for letter in LETTERS:
         blank.set_content(a_sample(compile_letter(letter)).html)
-        found[letter.subject] = [
-            f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in Axe().run(blank).response["violations"]
-        ]
+        found[letter.subject] = [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in violations(blank)]
     page.goto(url + "/")
     page.locator("form[action='/subscribe'] button").click()
-    found["errors"] = [each["id"] for each in Axe().run(page).response["violations"]]
+    found["errors"] = [each["id"] for each in violations(page)]
     context.close()
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 

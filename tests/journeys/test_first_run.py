@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyotp
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.desk import PASSWORD, a_session
+from tests.journeys.axe import violations
 from tests.journeys.conftest import serving
 from tests.processes import NURTURE, environment, free_port, nurture, running
 from tests.servers.smtp import SmtpServer
@@ -167,10 +167,10 @@ def test_every_page_of_it_is_accessible_and_fits_a_small_phone(quick: Page, sche
     found = {}
     for path in STEPS:
         quick.goto(f"/desk/{path}")
-        wrong = [f"{each['id']}: {each['nodes'][0]['html'][:120]}" for each in Axe().run(quick).response["violations"]]
+        wrong = [f"{each['id']}: {each['nodes'][0]['html'][:120]}" for each in violations(quick)]
         for carrier in quick.locator("input[name=mailer]").all():
             carrier.check()
-            wrong += [each["id"] for each in Axe().run(quick).response["violations"]]
+            wrong += [each["id"] for each in violations(quick)]
         if quick.evaluate("document.documentElement.scrollWidth") > 320:
             wrong.append("wider than 320 px")
         found[path] = wrong

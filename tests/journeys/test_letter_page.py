@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from nurture.runtime import Runtime
 from nurture.services import access, publishing
 from tests.clocks import ManualClock
+from tests.journeys.axe import violations
 from tests.journeys.conftest import serving
 from tests.people import a_subscriber, inbox, run_tick
 
@@ -220,8 +220,7 @@ def test_every_page_of_the_letters_is_accessible_and_fits_a_small_phone(desk: Pa
         desk.set_viewport_size({"width": width, "height": 800})
         for path in ("/desk/letters/", HISTORY, f"{HISTORY}/editions", f"{HISTORY}/publish"):
             desk.goto(path)
-            violations = Axe().run(desk).response["violations"]
-            found[path, width] = [f"{each['id']}: {each['nodes'][0]['html'][:160]}" for each in violations]
+            found[path, width] = [f"{each['id']}: {each['nodes'][0]['html'][:160]}" for each in violations(desk)]
             if desk.evaluate("document.documentElement.scrollWidth") > width:
                 found[path, width].append("wider than the screen")
     assert {path: wrong for path, wrong in found.items() if wrong} == {}

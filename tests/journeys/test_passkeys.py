@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, CDPSession, Page, expect
 
 from nurture.domain.user import Role
@@ -14,6 +13,7 @@ from nurture.services import access, accounts, own_passkeys
 from nurture.services.addresses import parse_address
 from tests.clocks import ManualClock
 from tests.desk import PASSWORD, Colleague, a_colleague, path_of
+from tests.journeys.axe import violations
 from tests.journeys.conftest import serving
 from tests.processes import free_port
 
@@ -224,8 +224,7 @@ def test_their_pages_are_accessible_and_fit_a_small_phone(browser: Browser, site
 
     def look(path: str) -> None:
         page.goto(path)
-        results = Axe().run(page)
-        found.extend((path, each["id"], each["nodes"][0]["html"]) for each in results.response["violations"])
+        found.extend((path, each["id"], each["nodes"][0]["html"]) for each in violations(page))
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             found.append((path, "too wide", ""))
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from nurture.runtime import Runtime
@@ -15,6 +14,7 @@ from nurture.store import subscribers
 from nurture.words import UserId, new_id
 from tests.clocks import ManualClock
 from tests.desk import a_session
+from tests.journeys.axe import violations
 from tests.journeys.conftest import serving
 from tests.people import a_subscriber, due, inbox, run_tick, sign_up
 
@@ -169,7 +169,7 @@ def test_every_page_is_accessible_and_fits_a_small_phone(browser: Browser, site:
 
     def look(name: str) -> None:
         page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
-        result = Axe().run(page).response["violations"]
+        result = violations(page)
         found[name] = [f"{each['id']}: {each['nodes'][0]['html'][:160]}" for each in result]
         if page.evaluate("document.documentElement.scrollWidth") > 320:
             found[name].append("wider than 320 px")

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from nurture.runtime import Runtime
 from nurture.services import access, publishing
+from tests.journeys.axe import violations
 from tests.journeys.test_letter_page import KEY, saved
 from tests.journeys.test_letter_page import desk as desk
 from tests.journeys.test_letter_page import site as site
@@ -159,8 +159,7 @@ def test_dialog_and_page_are_accessible_and_fit_a_small_phone(desk: Page, scheme
                 desk.get_by_role("button", name="Picture").click()
                 desk.locator("#picture-file").set_input_files(str(photo))
                 expect(desk.locator(".chosen img")).to_be_visible()
-            violations = Axe().run(desk).response["violations"]
-            found[path, width] = [f"{each['id']}: {each['nodes'][0]['html'][:160]}" for each in violations]
+            found[path, width] = [f"{each['id']}: {each['nodes'][0]['html'][:160]}" for each in violations(desk)]
             if desk.evaluate("document.documentElement.scrollWidth") > width:
                 found[path, width].append("wider than the screen")
     assert {path: wrong for path, wrong in found.items() if wrong} == {}

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from nurture.domain.edit import Choice
@@ -13,6 +12,7 @@ from nurture.runtime import Runtime
 from nurture.services import access, schedule
 from nurture.words import UserId
 from tests.clocks import ManualClock
+from tests.journeys.axe import violations
 from tests.journeys.conftest import serving
 from tests.people import a_subscriber, due, run_tick
 
@@ -150,17 +150,17 @@ def test_both_pages_are_accessible(browser: Browser, site: tuple[Runtime, str], 
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
     enter(page, site)
-    found = {"plan": Axe().run(page).response["violations"]}
+    found = {"plan": violations(page)}
     page.get_by_role("button", name="Take out Letter 4").click()
     page.locator("input[name=days-history]").fill("2")
     page.get_by_role("button", name="See what this changes").last.click()
-    found["looked at"] = Axe().run(page).response["violations"]
+    found["looked at"] = violations(page)
     wide = [page.evaluate("document.documentElement.scrollWidth") > width]
     page.get_by_label("Everybody, but let me look first").check()
     page.get_by_role("button", name="Save the plan").click()
-    found["held"] = Axe().run(page).response["violations"]
+    found["held"] = violations(page)
     page.goto(f"{url}/desk/simulator?from=2026-03-20&to=2026-03-25")
-    found["simulator"] = Axe().run(page).response["violations"]
+    found["simulator"] = violations(page)
     wide.append(page.evaluate("document.documentElement.scrollWidth") > width)
     context.close()
     assert {name: [each["id"] for each in wrong] for name, wrong in found.items() if wrong} == {}

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from nurture.domain.user import Role, Scope
@@ -15,6 +14,7 @@ from nurture.store import users
 from nurture.store.users import User
 from nurture.words import UserId, new_id
 from tests.desk import a_session
+from tests.journeys.axe import violations
 from tests.journeys.conftest import ZONE, serving
 from tests.servers.dns import NameServer
 
@@ -124,7 +124,7 @@ def test_the_pages_are_accessible_and_fit_a_small_phone(browser: Browser, site: 
     found = {}
 
     def look(name: str) -> None:
-        result = Axe().run(page).response["violations"]
+        result = violations(page)
         found[name] = [f"{each['id']}: {each['nodes'][0]['html'][:120]}" for each in result]
         if page.evaluate("document.documentElement.scrollWidth") > 320:
             found[name].append("wider than 320 px")
