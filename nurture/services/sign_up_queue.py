@@ -35,8 +35,9 @@ from nurture.words import DeliveryId, SubscriberId, new_id
 
 _log = log.get(__name__)
 
-MOST_AT_ONCE = 500
-"""Sign-ups decided in one run, so that no other job waits long for the database."""
+MOST_AT_ONCE = 50
+"""Sign-ups decided in one run. Runs are seconds apart, so thousands at once are decided over minutes, and meanwhile neither
+pages nor further sign-ups wait for the database."""
 _TRIPPED, _WENT_ON = "confirmations_wait", "confirmations_went_on"
 
 

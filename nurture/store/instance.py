@@ -1,14 +1,17 @@
 """Facts about this installation that every process must agree on."""
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.store.schema import instance
 
+_GET = select(instance.c.value).where(instance.c.key == bindparam("of"))
+
 
 def get(db: Connection, key: str) -> str | None:
     """The stored value of `key`, if there is one."""
-    return db.scalar(select(instance.c.value).where(instance.c.key == key))
+    found: str | None = db.scalar(_GET, {"of": key})
+    return found
 
 
 def agree(db: Connection, key: str, value: str, lock: bool = False) -> str:

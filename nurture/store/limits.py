@@ -4,8 +4,9 @@ and nothing that goes when what was counted is deleted.
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import Connection, case, delete, literal, or_, select
+from sqlalchemy import Connection, Executable, Integer, LargeBinary, bindparam, case, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.limits import Counter, Limit, is_full
@@ -15,23 +16,36 @@ from nurture.store.schema import limit_counters
 L = limit_counters.c
 
 
+_KEY = bindparam("of", type_=LargeBinary)
+_COUNTER = select(L.count, L.ends_at).where(L.key == _KEY)
+
+
 def counter(db: Connection, key: bytes) -> Counter | None:
     """What is counted under a key."""
-    row = db.execute(select(L.count, L.ends_at).where(L.key == key)).first()
+    row = db.execute(_COUNTER, {"of": key}).first()
     return Counter(row[0], row[1]) if row else None
+
+
+@cache
+def _take(dialect: str, starts_anew: bool) -> Executable:
+    weight, fresh = bindparam("weight", type_=Integer), bindparam("fresh", type_=Instant)
+    is_over = L.ends_at <= bindparam("at", type_=Instant)
+    counted = {
+        "count": case((is_over, weight), else_=L.count + weight),
+        "ends_at": fresh if starts_anew else case((is_over, fresh), else_=L.ends_at),
+    }
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    first = insert(limit_counters).values(key=_KEY, count=weight, ends_at=fresh)
+    is_free = or_(is_over, L.count < bindparam("most", type_=Integer))
+    return first.on_conflict_do_update(index_elements=[L.key], set_=counted, where=is_free).returning(L.key)
 
 
 def take(db: Connection, limit: Limit, key: bytes, at: datetime, weight: int = 1) -> bool:
     """Count one more, in one statement, unless the limit is reached; returns whether it was counted (`domain.limits`)."""
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    fresh, is_over = literal(at + limit.window, Instant), L.ends_at <= at
-    counted = {
-        "count": case((is_over, weight), else_=L.count + weight),
-        "ends_at": fresh if limit.starts_anew else case((is_over, fresh), else_=L.ends_at),
-    }
-    first = dialect.insert(limit_counters).values(key=key, count=weight, ends_at=fresh)
-    more = first.on_conflict_do_update(index_elements=[L.key], set_=counted, where=or_(is_over, L.count < limit.most))
-    return limit.most > 0 and db.execute(more.returning(L.key)).first() is not None
+    if limit.most <= 0:
+        return False
+    values = {"of": key, "at": at, "fresh": at + limit.window, "weight": weight, "most": limit.most}
+    return db.execute(_take(db.dialect.name, limit.starts_anew), values).first() is not None
 
 
 def take_all(db: Connection, wanted: Sequence[tuple[Limit, bytes]], at: datetime) -> bool:

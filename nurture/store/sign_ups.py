@@ -47,15 +47,17 @@ def first_name_place(sign_up: str) -> Place:
     return Place("sign_ups", "first_name", sign_up)
 
 
+_ADD = insert(sign_ups)
+
+
 def add(db: Connection, new: StoredSignUp) -> None:
     """Store a sign-up, to be decided on."""
-    db.execute(
-        insert(sign_ups).values(
-            id=new.id, email_bidx=new.email_bidx, email_sealed=new.email, first_name_sealed=new.first_name,
-            time_zone=new.time_zone, plain_sender=new.plain_sender, wording=new.wording,
-            wording_version=new.wording_version, source=new.source, suspicion=new.suspicion, at=new.at,
-        )
-    )  # fmt: skip
+    values = {
+        "id": new.id, "email_bidx": new.email_bidx, "email_sealed": new.email, "first_name_sealed": new.first_name,
+        "time_zone": new.time_zone, "plain_sender": new.plain_sender, "wording": new.wording,
+        "wording_version": new.wording_version, "source": new.source, "suspicion": new.suspicion, "at": new.at,
+    }  # fmt: skip
+    db.execute(_ADD, values)
 
 
 def count_waiting(db: Connection) -> int:

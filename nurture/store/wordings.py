@@ -32,10 +32,12 @@ def hold(db: Connection) -> None:
         db.execute(select(func.pg_advisory_xact_lock(_WORDINGS)))
 
 
+_EVERYTHING = select(W.version, W.text, W.written_at, W.written_by).order_by(W.written_at.desc(), W.version.desc())
+
+
 def everything(db: Connection) -> list[Wording]:
     """All that were written here, newest first."""
-    rows = db.execute(select(W.version, W.text, W.written_at, W.written_by).order_by(W.written_at.desc(), W.version.desc()))
-    return [Wording(*row) for row in rows]
+    return [Wording(*row) for row in db.execute(_EVERYTHING)]
 
 
 def get(db: Connection, version: str) -> Wording | None:
