@@ -139,6 +139,17 @@ def _doubt_promises(db: Connection, wall: datetime) -> None:
         doubts.set_back(db, process_name(), datetime.fromisoformat(until), wall)
 
 
+def plan_asked(db: Connection, new: NewDelivery, asked: datetime, now: datetime, wall: datetime) -> None:
+    """Plan a mail that somebody asked for at `asked` (timeline). It is in doubt if the database has forgotten what came after
+    that: it may have been sent then.
+    """
+    until = instance.get(db, SET_BACK)
+    forgotten = until is not None and asked <= datetime.fromisoformat(until)
+    ledger.plan(db, [replace(new, due=asked) if forgotten else new], now)
+    if forgotten:
+        _doubt_promises(db, wall)
+
+
 def heal(db: Connection, now: datetime) -> int:
     """Write rows for active readers who have none to come: a sequence whose rules never opened has been put right, say."""
     from_store = doubts.stalled(db, _HEAL_AT_ONCE)

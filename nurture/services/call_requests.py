@@ -10,6 +10,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from nurture import log
+from nurture.delivery.plan import plan_asked
 from nurture.domain.consultation import LETTER_LINK_LASTS, RequestOrigin, RequestState
 from nurture.domain.delivery import Kind, Subject
 from nurture.domain.limits import CONSULTATION_QUESTION
@@ -18,7 +19,7 @@ from nurture.domain.subscriber import SubscriberState, hindrance
 from nurture.runtime import Runtime
 from nurture.services import goals, limits
 from nurture.services.addresses import parse_address
-from nurture.store import consultations, instance, ledger, subscribers
+from nurture.store import consultations, instance, subscribers
 from nurture.store.consultations import Row
 from nurture.store.ledger import NewDelivery
 from nurture.store.subscribers import Person
@@ -123,7 +124,7 @@ def _look_up(rt: Runtime, row: Row) -> bool:
         question = NewDelivery(
             Kind.ALREADY_SUBSCRIBED, now, person.id, row.email_bidx, about=row.id, about_kind=Subject.CONSULTATION
         )
-        ledger.plan(db, [question], now)
+        plan_asked(db, question, row.created, now, rt.clock.wall())
     return True
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from nurture import log
+from nurture.delivery.plan import plan_asked
 from nurture.delivery.safety_checks import check
 from nurture.domain.delivery import Kind
 from nurture.domain.limits import (
@@ -26,7 +27,7 @@ from nurture.runtime import Runtime
 from nurture.sealing import Unreadable
 from nurture.services import limits
 from nurture.services.addresses import Address, parse_address
-from nurture.store import instance, ledger, sign_ups, subscribers
+from nurture.store import instance, sign_ups, subscribers
 from nurture.store import limits as counters
 from nurture.store.ledger import NewDelivery
 from nurture.store.sign_ups import StoredSignUp
@@ -97,7 +98,8 @@ def _decide(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) -
     elif known is not None and known.state in (SubscriberState.ACTIVE, SubscriberState.PAUSED):
         outcome = "known"
         if limits.take(rt, db, [(ALREADY_SUBSCRIBED, limits.mailbox(address))], now):
-            ledger.plan(db, [NewDelivery(Kind.ALREADY_SUBSCRIBED, now, known.id, known.email_bidx)], now)
+            told = NewDelivery(Kind.ALREADY_SUBSCRIBED, now, known.id, known.email_bidx)
+            plan_asked(db, told, waiting.at, now, rt.clock.wall())
     elif subscribers.suppression(db, waiting.email_bidx) in (Suppression.BOUNCED, Suppression.COMPLAINED):
         outcome = "suppressed"
     elif not limits.take(rt, db, [(CONFIRMATION, limits.mailbox(address))], now):
@@ -131,7 +133,7 @@ def _ask(rt: Runtime, db: Connection, waiting: StoredSignUp, fresh: Person, now:
         subscribers.ask_again(db, person.id, waiting.plain_sender, now)
     subscribers.record_consent(db, person.id, "given", waiting.wording, waiting.wording_version, waiting.source, waiting.at)
     confirmation = NewDelivery(Kind.CONFIRMATION, now, person.id, person.email_bidx, id=DeliveryId(waiting.id))
-    ledger.plan(db, [confirmation], now)
+    plan_asked(db, confirmation, waiting.at, now, rt.clock.wall())
     sign_ups.note_asked(db, waiting.id, now)
     _count(rt, db, waiting, now)  # last: every process comes to this counter, and keeps it until the transaction ends
 

@@ -6,12 +6,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from nurture.domain.delivery import Kind
+from nurture.delivery.plan import SET_BACK
+from nurture.domain.delivery import Kind, State
 from nurture.domain.limits import FEWEST_ASKED, Suspicion, Trip
 from nurture.runtime import Runtime
 from nurture.services import erasure, privacy, sign_up_queue, signup
 from nurture.services.addresses import parse_address
 from nurture.services.signup import SignUp
+from nurture.store import instance
 from nurture.store.schema import consents, limit_counters, metadata, sign_ups
 from nurture.store.schema import subscribers as people
 from nurture.store.subscribers import first_name_place
@@ -67,6 +69,23 @@ def test_one_mailbox_gets_one_mail_whatever_the_spelling_and_two_in_half_a_year(
 def sign_up_of_a_stranger(rt: Runtime, email: str) -> None:
     type_in(rt, email)
     run_tick(rt)
+
+
+def test_a_sign_up_that_a_restored_database_had_not_decided_on_sends_nothing_by_itself(rt: Runtime, clock: ManualClock) -> None:
+    """Its confirmation may have been sent in the time that the database has forgotten."""
+    on_the_list = a_subscriber(rt)
+    run_tick(rt)
+    before = len(inbox(rt))
+    type_in(rt, "robin@example.org")
+    type_in(rt, on_the_list.email)
+    with rt.database.begin() as db:
+        instance.put(db, SET_BACK, clock.now().isoformat())
+    clock.advance(minutes=1)
+    type_in(rt, "sam@example.org")
+    assert sign_up_queue.decide(rt) == 3
+    run_tick(rt)
+    assert [str(mail.message["To"]) for mail in inbox(rt)[before:]] == ["sam@example.org"]
+    assert sum(row[1] is State.UNKNOWN for row in rows(rt)) == 2, "a person, or the provider's report, decides"
 
 
 def test_counters_hold_nothing_but_hashes_numbers_and_times(rt: Runtime) -> None:
