@@ -287,18 +287,25 @@ def keep_up(rt: Runtime) -> None:
     Settings that cannot be used leave the old ones in force.
     """
     process = rt.process or rt
-    with process.config_lock:
-        with process.database.read() as db:
-            version = facts.version(db)
-            said = _said_at_the_desk(db, process.sealer) if version != process.config.version else {}
-        if version != process.config.version:
-            try:
-                process.config = create_config(process.given, said, version, process.clock, process.stopping)
-            except SettingRefused as refused:  # saved by a newer version of the service, or beside a changed environment
-                _log.error("settings_refused", setting=",".join(sorted(refused.names)))
-                process.config = replace(process.config, version=version)
+    with process.database.read_once() as db:
+        version = facts.version(db)
+    if version != process.config.version:
+        _replace_config(process)
     if rt is not process and rt.config.version != process.config.version:
         rt.config = process.config
+
+
+def _replace_config(process: Runtime) -> None:
+    with process.config_lock:
+        with process.database.read() as db:
+            version, said = facts.version(db), _said_at_the_desk(db, process.sealer)
+        if version == process.config.version:
+            return
+        try:
+            process.config = create_config(process.given, said, version, process.clock, process.stopping)
+        except SettingRefused as refused:  # saved by a newer version of the service, or beside a changed environment
+            _log.error("settings_refused", setting=",".join(sorted(refused.names)))
+            process.config = replace(process.config, version=version)
 
 
 def build(settings: Settings, migrate: bool = False) -> Runtime:

@@ -8,5 +8,5 @@ def is_open(rt: Runtime) -> bool:
     """Whether letters leave, so that people may sign up."""
     if not rt.needs_live:
         return True
-    with rt.database.read() as db:
+    with rt.database.read_once() as db:
         return live.since(db) is not None

@@ -177,7 +177,7 @@ def waiting(rt: Runtime, db: Connection) -> Waiting | None:
 
 def do_wait(rt: Runtime) -> bool:
     """Whether confirmations wait for a person, for pages that visitors see."""
-    with rt.database.read() as db:
+    with rt.database.read_once() as db:
         return instance.get(db, _TRIPPED) is not None
 
 

@@ -1,12 +1,15 @@
 """The engine for SQLite or PostgreSQL, and `with database.begin() as db`: one transaction, visible where it begins."""
 
+import math
 import os
 import threading
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError
@@ -27,6 +30,8 @@ _FIXED_SERIES: dict[tuple[int, ...], int] = {(3, 44): 6, (3, 50): 7, (3, 51): 3}
 _OLDEST_POSTGRESQL = (15,)
 _BUSY_SECONDS = 10
 _CONNECT_SECONDS = 10
+_IDLE_SECONDS = 0.1
+"""A connection is asked whether its server still answers (`pool_pre_ping`) after so long; at each use it costs a round trip."""
 
 
 _SOON = text("SET LOCAL synchronous_commit TO OFF")
@@ -144,6 +149,17 @@ class Database:
         def prepare(connection: Any, _: Any) -> None:
             connection.adapters.register_loader("uuid", TextLoader)  # as the text it is: an object for each costs more
 
+        used, ping = WeakKeyDictionary[Any, float](), engine.dialect.do_ping
+
+        @event.listens_for(engine, "checkin")
+        def note_use(connection: Any, _: Any) -> None:
+            if connection is not None:
+                used[connection] = time.monotonic()
+
+        def ping_idle(connection: Any) -> bool:
+            return time.monotonic() - used.get(connection, -math.inf) < _IDLE_SECONDS or ping(connection)
+
+        engine.dialect.do_ping = ping_idle  # type: ignore[method-assign,assignment]
         return engine
 
     @property
@@ -185,6 +201,15 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """One transaction that only reads: it never waits for a writer."""
         with self.engine.connect().execution_options(reads=True) as db, db.begin():
+            yield db
+
+    @contextmanager
+    def read_once(self) -> Iterator[Connection]:
+        """For one statement that only reads, or several that need not see the same moment: without BEGIN and ROLLBACK, which
+        are two round trips of PostgreSQL's.
+        """
+        options: dict[str, Any] = {"reads": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        with self.engine.connect().execution_options(**options) as db:
             yield db
 
     def scrub(self, tables: Collection[Table]) -> bool:

@@ -17,13 +17,12 @@ L = limit_counters.c
 
 
 _KEY = bindparam("of", type_=LargeBinary)
-_COUNTER = select(L.count, L.ends_at).where(L.key == _KEY)
+_COUNTERS = select(L.key, L.count, L.ends_at).where(L.key.in_(bindparam("keys", expanding=True, type_=LargeBinary)))
 
 
-def counter(db: Connection, key: bytes) -> Counter | None:
-    """What is counted under a key."""
-    row = db.execute(_COUNTER, {"of": key}).first()
-    return Counter(row[0], row[1]) if row else None
+def counters(db: Connection, keys: Sequence[bytes]) -> dict[bytes, Counter]:
+    """What is counted under keys."""
+    return {bytes(row[0]): Counter(row[1], row[2]) for row in db.execute(_COUNTERS, {"keys": keys})}
 
 
 @cache
@@ -52,7 +51,8 @@ def take_all(db: Connection, wanted: Sequence[tuple[Limit, bytes]], at: datetime
     """Count one more under every limit, or, if one is reached, under none. Two processes that come to the last place at once
     may use up others' places for one that is refused.
     """
-    if any(is_full(limit, counter(db, key), at) for limit, key in wanted):
+    known = counters(db, [key for _, key in wanted])
+    if any(is_full(limit, known.get(key), at) for limit, key in wanted):
         return False
     return all(take(db, limit, key, at) for limit, key in wanted)
 

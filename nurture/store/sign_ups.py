@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
 
 from nurture.domain.delivery import Kind
 from nurture.domain.limits import Suspicion
@@ -65,16 +65,21 @@ def count_waiting(db: Connection) -> int:
     return db.execute(select(func.count()).select_from(sign_ups).where(U.asked_at.is_(None))).scalar_one()
 
 
+_TAKE_WAITING = select(*_STORED).where(U.asked_at.is_(None)).order_by(U.at, U.id).limit(1).with_for_update(skip_locked=True)
+
+
 def take_waiting(db: Connection) -> StoredSignUp | None:
     """The oldest that is to be decided on and that no other process is at; locked until the transaction ends."""
-    query = select(*_STORED).where(U.asked_at.is_(None)).order_by(U.at, U.id).limit(1).with_for_update(skip_locked=True)
-    row = db.execute(query).first()
+    row = db.execute(_TAKE_WAITING).first()
     return StoredSignUp(*row) if row else None
+
+
+_NOTE_ASKED = update(sign_ups).where(U.id == bindparam("of")).values(asked_at=bindparam("now"))
 
 
 def note_asked(db: Connection, sign_up: SignUpId, at: datetime) -> None:
     """Note that a confirmation was planned for it."""
-    db.execute(update(sign_ups).where(U.id == sign_up).values(asked_at=at))
+    db.execute(_NOTE_ASKED, {"of": sign_up, "now": at})
 
 
 def note_confirmed(db: Connection, sign_up: SignUpId, at: datetime) -> None:
@@ -106,9 +111,12 @@ def of_address(db: Connection, email_bidx: bytes) -> list[StoredSignUp]:
     return [StoredSignUp(*row) for row in db.execute(select(*_STORED).where(U.email_bidx == email_bidx).order_by(U.at, U.id))]
 
 
+_REMOVE = delete(sign_ups).where(U.id == bindparam("of"))
+
+
 def remove(db: Connection, sign_up: SignUpId) -> None:
     """Delete one."""
-    _delete(db, U.id == sign_up)
+    db.execute(_REMOVE, {"of": sign_up})
 
 
 def remove_waiting(db: Connection) -> int:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Executable, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.subscriber import SubscriberState, Suppression
@@ -41,43 +43,47 @@ def first_name_place(who: str) -> Place:
     return Place("subscribers", "first_name", who)
 
 
+@cache
+def _add(dialect: str) -> Executable:
+    insert_person = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(subscribers)
+    return insert_person.on_conflict_do_nothing(index_elements=[S.email_bidx]).returning(S.id)
+
+
 def add(db: Connection, person: Person, now: datetime) -> bool:
     """Write a new person; False, and nothing written, if their address is known."""
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    written = db.execute(
-        dialect.insert(subscribers)
-        .values(
-            id=person.id, email_bidx=person.email_bidx, email_sealed=person.email, first_name_sealed=person.first_name,
-            time_zone=person.time_zone, state=person.state, created_at=now, plain_sender=person.plain_sender,
-        )
-        .on_conflict_do_nothing(index_elements=[S.email_bidx])
-        .returning(S.id)
-    )  # fmt: skip
-    return written.first() is not None
+    values = {
+        "id": person.id, "email_bidx": person.email_bidx, "email_sealed": person.email, "first_name_sealed": person.first_name,
+        "time_zone": person.time_zone, "state": person.state, "created_at": now, "plain_sender": person.plain_sender,
+    }  # fmt: skip
+    return db.execute(_add(db.dialect.name), values).first() is not None
 
 
-def _one(db: Connection, *condition: ColumnElement[bool], lock: bool = False) -> Person | None:
-    query = select(
-        S.id, S.email_bidx, S.email_sealed, S.first_name_sealed, S.time_zone, S.state, S.confirmed_at, S.plain_sender
-    ).where(*condition)  # fmt: skip
-    # key_share: others may still add rows that refer to this person
-    row = db.execute(query.with_for_update(key_share=True) if lock else query).first()
+_PERSON = select(
+    S.id, S.email_bidx, S.email_sealed, S.first_name_sealed, S.time_zone, S.state, S.confirmed_at, S.plain_sender
+)  # fmt: skip
+_BY_ID, _BY_ADDRESS = _PERSON.where(S.id == bindparam("of")), _PERSON.where(S.email_bidx == bindparam("of"))
+_LOCK_BY_ID, _LOCK_BY_ADDRESS = (query.with_for_update(key_share=True) for query in (_BY_ID, _BY_ADDRESS))
+"""With `key_share`: others may still add rows that refer to this person."""
+
+
+def _one(db: Connection, query: Select[Any], of: bytes | str) -> Person | None:
+    row = db.execute(query, {"of": of}).first()
     return Person(*row) if row else None
 
 
 def find(db: Connection, email_bidx: bytes) -> Person | None:
     """The person with that address, locked until the transaction ends."""
-    return _one(db, S.email_bidx == email_bidx, lock=True)
+    return _one(db, _LOCK_BY_ADDRESS, email_bidx)
 
 
 def get(db: Connection, who: SubscriberId) -> Person | None:
     """A person by id, locked until the transaction ends."""
-    return _one(db, S.id == who, lock=True)
+    return _one(db, _LOCK_BY_ID, who)
 
 
 def peek(db: Connection, who: SubscriberId) -> Person | None:
     """A person by id, for reading."""
-    return _one(db, S.id == who)
+    return _one(db, _BY_ID, who)
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,9 @@ def evidence_place(consent: str) -> Place:
     return Place("consents", "evidence", consent)
 
 
+_RECORD_CONSENT = insert(consents)
+
+
 def record_consent(
     db: Connection, who: SubscriberId, act: str, wording: str, wording_version: str, source: str, at: datetime,
     consent: str = "", evidence: Sealed | None = None,
@@ -144,12 +153,11 @@ def record_consent(
 
     `consent`: the id of the new line, needed with `evidence`, which is sealed for it (`evidence_place`).
     """
-    db.execute(
-        insert(consents).values(
-            id=consent or new_id(), subscriber_id=who, act=act, wording=wording, wording_version=wording_version,
-            source=source, at=at, evidence_sealed=evidence,
-        )
-    )  # fmt: skip
+    values = {
+        "id": consent or new_id(), "subscriber_id": who, "act": act, "wording": wording, "wording_version": wording_version,
+        "source": source, "at": at, "evidence_sealed": evidence,
+    }  # fmt: skip
+    db.execute(_RECORD_CONSENT, values)
 
 
 def agreed_to(db: Connection, who: SubscriberId) -> tuple[str, str]:
@@ -205,9 +213,12 @@ def suppress(db: Connection, email_bidx: bytes, reason: Suppression, at: datetim
         departures.note(db, departures.kind_of(reason), email_bidx, at)
 
 
+_SUPPRESSION = select(suppressions.c.reason).where(suppressions.c.email_bidx == bindparam("of"))
+
+
 def suppression(db: Connection, email_bidx: bytes) -> Suppression | None:
     """Why an address must not be mailed; None if it may."""
-    return db.scalar(select(suppressions.c.reason).where(suppressions.c.email_bidx == email_bidx))
+    return db.scalar(_SUPPRESSION, {"of": email_bidx})
 
 
 def lift_suppression(db: Connection, email_bidx: bytes, at: datetime) -> bool:

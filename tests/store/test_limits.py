@@ -23,10 +23,10 @@ def test_the_database_counts_as_the_rule_does(rt: Runtime, clock: ManualClock, s
             assert limits.take(db, limit, key, at) is may
             if may:
                 mine = counted(limit, mine, at)
-            assert limits.counter(db, key) == mine
+            assert limits.counters(db, [key])[key] == mine
     with rt.database.begin() as db:
         limits.forget_ended(db, clock.advance(hours=1))
-        assert limits.counter(db, key) is None
+        assert limits.counters(db, [key]) == {}
 
 
 def test_nobody_is_counted_under_one_limit_when_another_refuses(rt: Runtime, clock: ManualClock) -> None:
@@ -35,7 +35,7 @@ def test_nobody_is_counted_under_one_limit_when_another_refuses(rt: Runtime, clo
     with rt.database.begin() as db:
         assert limits.take_all(db, both, clock.now())
         assert not limits.take_all(db, both, clock.now())
-        assert limits.counter(db, b"w" * 32) == Counter(1, clock.now() + HOUR)
+        assert limits.counters(db, [b"w" * 32]) == {b"w" * 32: Counter(1, clock.now() + HOUR)}
         assert not limits.take(db, Limit("none", 0, HOUR), b"0" * 32, clock.now())
 
 
