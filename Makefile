@@ -55,7 +55,7 @@ unit: services ## every test; PYTEST_ARGS="-x tests/domain" chooses
 
 faults: services ## the whole proof that no mail is lost or doubled; FAULTS_SEED=… repeats a run, FAULTS_ONLY=… chooses
 	@FAULTS=full $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 0 --show-capture=no \
-		$(if $(FAULTS_ONLY),-k "$(FAULTS_ONLY)") tests/faults tests/delivery/test_safety_checks.py tests/test_fleet.py \
+		$(if $(FAULTS_ONLY),-k "$(FAULTS_ONLY)") tests/faults tests/delivery/test_safety_checks.py tests/test_dispatch.py \
 		tests/test_stopping.py tests/domain/test_send_cycle.py
 
 bench: services ## the benchmarks, each as a table with ratios

@@ -3,27 +3,13 @@
 from flask import Flask
 
 from nurture.runtime import Runtime, shipped
-from nurture.web import api, front_door, ops, pages, public, reading, subscriber, webhooks
-from nurture.web.desk import (
-    access,
-    account,
-    dashboard,
-    domain,
-    entry,
-    importing,
-    keys,
-    letters,
-    many,
-    numbers,
-    people,
-    person,
-    pictures,
-    requests,
-    sequence,
-    settings,
-    simulator,
-    start,
-)
+from nurture.web import api, front_door, ops, pages, public, public_pages, token_pages, webhooks
+from nurture.web.desk.accounts import account, accounts, api_keys, auth
+from nurture.web.desk.letters import images, letters
+from nurture.web.desk.operations import dashboard, statistics
+from nurture.web.desk.sequences import schedule, simulation
+from nurture.web.desk.settings import onboarding, sender_domain, settings
+from nurture.web.desk.subscribers import bulk_actions, consultations, csv_import, detail, listing
 
 
 def create_app(rt: Runtime) -> Flask:
@@ -33,11 +19,31 @@ def create_app(rt: Runtime) -> Flask:
     front_door.prepare(app)
     pages.prepare(app)
     for blueprint in (
-        public.pages, reading.pages, subscriber.pages, ops.pages, entry.pages, account.pages, access.pages, dashboard.pages,
-        letters.pages, pictures.pages, people.pages, many.pages, importing.pages, person.pages, requests.pages, numbers.pages,
-        sequence.pages, simulator.pages, settings.pages, domain.pages, keys.pages, start.pages,
-        api.api, webhooks.webhooks,
-    ):  # fmt: skip
+        public.pages,
+        public_pages.pages,
+        token_pages.pages,
+        ops.pages,
+        auth.pages,
+        account.pages,
+        accounts.pages,
+        dashboard.pages,
+        letters.pages,
+        images.pages,
+        listing.pages,
+        bulk_actions.pages,
+        csv_import.pages,
+        detail.pages,
+        consultations.pages,
+        statistics.pages,
+        schedule.pages,
+        simulation.pages,
+        settings.pages,
+        sender_domain.pages,
+        api_keys.pages,
+        onboarding.pages,
+        api.api,
+        webhooks.webhooks,
+    ):
         app.register_blueprint(blueprint)
     if open_routes := front_door.undeclared(app):
         raise RuntimeError(f"no policy is declared for {', '.join(open_routes)}: see nurture/web/front_door.py")

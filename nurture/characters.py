@@ -50,3 +50,12 @@ def normalize(form: Literal["NFC", "NFKC", "NFKD"], text: str) -> str:
 def code_point(character: str) -> str:
     """A character as Unicode names it, for example U+0092."""
     return f"U+{ord(character):04X}"
+
+
+def storable(text: str) -> str:
+    """The text as every database and encoding takes it: U+FFFD stands for each lone surrogate and each NUL.
+
+    Lone surrogates come from bytes that are not UTF-8, in an argument, a file's name or the environment (PEP 383), and cannot
+    be encoded; PostgreSQL takes no NUL (its manual, "Character Types").
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")

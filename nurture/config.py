@@ -47,7 +47,7 @@ class Config:
     constant: Mapping[str, dict[str, str]]
     """What letters are filled with and is the same for every reader."""
     needs_live: bool
-    """Whether mail to readers waits until somebody at the desk has said that it may leave (services.setup)."""
+    """Whether mail to readers waits until somebody at the desk has said that it may leave (services.settings.onboarding)."""
     lists: OpenLists
     signed_domains: AskSignedDomains
 
@@ -135,10 +135,16 @@ def practice_of(settings: Settings, logo_at_the_desk: str | None = None) -> Prac
             f"{PREFIX}LOGO is {str(settings.logo)!r}, which {refused}. Set it to the path of a small picture, or leave it out."
         ) from None
     known = Facts(
-        settings.practice_name or settings.from_name, settings.practice_credential, settings.practice_licence,
-        settings.practice_state, settings.practice_fee, settings.practice_call_length, settings.practice_prescriber,
-        str(settings.reply_days or ""), settings.postal_address,
-    )  # fmt: skip
+        settings.practice_name or settings.from_name,
+        settings.practice_credential,
+        settings.practice_licence,
+        settings.practice_state,
+        settings.practice_fee,
+        settings.practice_call_length,
+        settings.practice_prescriber,
+        str(settings.reply_days or ""),
+        settings.postal_address,
+    )
     return Practice(known, settings.colour, logo)
 
 

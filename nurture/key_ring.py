@@ -6,10 +6,10 @@ key (so that old field keys may go), and the ids of all field keys that stored v
 
 from sqlalchemy import Connection
 
-from nurture.sealing import Place, Sealed, Sealer, Unreadable, derive, derive_index_key
+from nurture.encryption import Place, Sealed, Sealer, Unreadable, derive, derive_index_key
 from nurture.setting_checks import split_keys
 from nurture.settings import PREFIX, SettingRefused, Settings
-from nurture.store import instance
+from nurture.store.state import app_state
 
 SECRET_FILE = "secret.key"  # noqa: S105 - a file name
 _FINGERPRINT, _INDEX_KEY, _IN_USE = "key_fingerprint", "index_key", "field_key_ids"
@@ -30,18 +30,18 @@ def ring_of(settings: Settings, secret: bytes) -> list[bytes]:
 
 def stored_fingerprint(db: Connection) -> str | None:
     """Which index key the database was made with; None for a new one."""
-    return instance.get(db, _FINGERPRINT)
+    return app_state.get(db, _FINGERPRINT)
 
 
 def open_sealer(db: Connection, settings: Settings, secret: bytes) -> Sealer:
     """What encrypts, opens and indexes the personal fields of this database. Raises SettingRefused if a key is missing."""
     ring = ring_of(settings, secret)
     given = ring[:-1] or ring
-    kept = instance.get(db, _INDEX_KEY)
+    kept = app_state.get(db, _INDEX_KEY)
     sealer = Sealer(ring, _kept_index_key(ring, kept) if kept else _first_index_key(ring, given, stored_fingerprint(db)))
-    if instance.agree(db, _FINGERPRINT, sealer.fingerprint()) != sealer.fingerprint():
+    if app_state.agree(db, _FINGERPRINT, sealer.fingerprint()) != sealer.fingerprint():
         raise _does_not_fit()
-    ids = instance.agree(db, _IN_USE, ",".join(Sealer([key]).newest_key_id() for key in given), lock=True).split(",")
+    ids = app_state.agree(db, _IN_USE, ",".join(Sealer([key]).newest_key_id() for key in given), lock=True).split(",")
     if not all(map(sealer.knows_key, ids)):
         raise SettingRefused(
             f"The keys of this installation do not fit its database: a field key that stored values are encrypted with is "
@@ -49,15 +49,15 @@ def open_sealer(db: Connection, settings: Settings, secret: bytes) -> Sealer:
             "field_keys",
         )
     if kept is None or bytes.fromhex(kept)[1:5].hex() != sealer.newest_key_id():
-        instance.put(db, _INDEX_KEY, bytes(sealer.seal(sealer.index_key.hex(), _PLACE)).hex())
+        app_state.put(db, _INDEX_KEY, bytes(sealer.seal(sealer.index_key.hex(), _PLACE)).hex())
     if sealer.newest_key_id() not in ids:
-        instance.put(db, _IN_USE, ",".join([*ids, sealer.newest_key_id()]))
+        app_state.put(db, _IN_USE, ",".join([*ids, sealer.newest_key_id()]))
     return sealer
 
 
 def note_rotated(db: Connection, sealer: Sealer) -> None:
     """From now on only the newest key is needed."""
-    instance.put(db, _IN_USE, sealer.newest_key_id())
+    app_state.put(db, _IN_USE, sealer.newest_key_id())
 
 
 def _kept_index_key(ring: list[bytes], kept: str) -> bytes:

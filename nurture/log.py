@@ -18,7 +18,8 @@ from typing import Any, TextIO
 
 import structlog
 
-from nurture.words import NurtureError, storable
+from nurture.characters import storable
+from nurture.errors import NurtureError
 
 ALLOWED = frozenset(
     {

@@ -6,7 +6,7 @@ package, as `nurture/templates/`.
 
 from pathlib import Path
 
-from nurture.words import NurtureError
+from nurture.errors import NurtureError
 
 PACKAGE = Path(__file__).resolve().parent
 TEMPLATES = PACKAGE.parent / "templates" if (PACKAGE.parent / "pyproject.toml").is_file() else PACKAGE / "templates"

@@ -20,18 +20,18 @@ from nurture.clock import Clock, FastClock, Origin, SystemClock
 from nurture.config import AskSignedDomains, Config, OpenLists, check_webhook_key, create_config, practice_of
 from nurture.domain.delivery import Guards
 from nurture.domain.restore_evidence import Identity, Position
+from nurture.encryption import Sealer, derive, derive_index_key
+from nurture.ids import DeliveryId, PictureId
 from nurture.key_ring import SECRET_FILE as SECRET_FILE
 from nurture.letters.practice import Practice
 from nurture.mailers.base import Mailer, Picture, Sender
-from nurture.mailers.names import Names
-from nurture.sealing import Sealer, derive, derive_index_key
+from nurture.mailers.dns_client import Names
 from nurture.settings import PREFIX, SettingRefused, Settings
-from nurture.store import facts, instance
-from nurture.store.database import Database
-from nurture.store.departures import JOURNAL_FILE, DepartureJournal
-from nurture.store.generation_file import GenerationFiles
+from nurture.store.core.database import Database
+from nurture.store.state import app_state, setting_overrides
+from nurture.store.state.generation_file import GenerationFiles
+from nurture.store.subscribers.departures import JOURNAL_FILE, DepartureJournal
 from nurture.tokens import Purpose, Tokens
-from nurture.words import DeliveryId, PictureId
 
 _log = log.get(__name__)
 
@@ -80,13 +80,13 @@ class Memory:
     looking: threading.Lock = field(default_factory=threading.Lock)
     """One thread at a time looks, so that what it compares with is what the last one saw."""
     written: float = -math.inf
-    """When, in boot seconds, a trial write last succeeded (services.health)."""
+    """When, in boot seconds, a trial write last succeeded (services.operations.health)."""
     doubts: dict[DeliveryId, float] = field(default_factory=dict)
     """Since when, in boot seconds, it has seen each mail in doubt (delivery.reconcile)."""
     doubts_looked_at: float = -math.inf
     """When, in boot seconds, it last looked at them."""
     album: OrderedDict[PictureId, Picture] = field(default_factory=OrderedDict)
-    """Pictures it has sent lately, the last ones at its end (delivery.album)."""
+    """Pictures it has sent lately, the last ones at its end (delivery.image_cache)."""
     leafing: threading.Lock = field(default_factory=threading.Lock)
     """One thread at a time looks into the album."""
 
@@ -265,19 +265,19 @@ def _clock(db: Connection, speed: float) -> Clock:
     fresh = {"real": real.isoformat(), "timeline": real.isoformat(), "speed": speed}
     if speed == 1:
         return system
-    kept = json.loads(instance.agree(db, "fast_clock", json.dumps(fresh)))
+    kept = json.loads(app_state.agree(db, "fast_clock", json.dumps(fresh)))
     origin = Origin(datetime.fromisoformat(kept["real"]), datetime.fromisoformat(kept["timeline"]), kept["speed"])
     if origin.speed != speed:
         origin = Origin(real, FastClock(origin).now(), speed)
         kept = {"real": real.isoformat(), "timeline": origin.timeline.isoformat(), "speed": speed}
-        instance.replace(db, "fast_clock", json.dumps(kept))
+        app_state.replace(db, "fast_clock", json.dumps(kept))
     return FastClock(origin)
 
 
 def _said_at_the_desk(db: Connection, sealer: Sealer) -> dict[str, str]:
     return {
-        name: sealer.open(fact.sealed, facts.place(name)) if fact.sealed is not None else fact.value
-        for name, fact in facts.everything(db).items()
+        name: sealer.open(fact.sealed, setting_overrides.place(name)) if fact.sealed is not None else fact.value
+        for name, fact in setting_overrides.everything(db).items()
     }
 
 
@@ -288,7 +288,7 @@ def keep_up(rt: Runtime) -> None:
     """
     process = rt.process or rt
     with process.database.read_once() as db:
-        version = facts.version(db)
+        version = setting_overrides.version(db)
     if version != process.config.version:
         _replace_config(process)
     if rt is not process and rt.config.version != process.config.version:
@@ -298,7 +298,7 @@ def keep_up(rt: Runtime) -> None:
 def _replace_config(process: Runtime) -> None:
     with process.config_lock:
         with process.database.read() as db:
-            version, said = facts.version(db), _said_at_the_desk(db, process.sealer)
+            version, said = setting_overrides.version(db), _said_at_the_desk(db, process.sealer)
         if version == process.config.version:
             return
         try:
@@ -352,7 +352,7 @@ def assemble(settings: Settings, key: bytes, database: Database, db: Connection)
     """
     sealer = key_ring.open_sealer(db, settings, key)
     clock = _clock(db, settings.clock_speed)
-    said, version = _said_at_the_desk(db, sealer), facts.version(db)
+    said, version = _said_at_the_desk(db, sealer), setting_overrides.version(db)
     stopping = threading.Event()
     return Runtime(
         given=settings,

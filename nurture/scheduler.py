@@ -1,4 +1,4 @@
-"""APScheduler: a handful of interval jobs that look at the database (services.jobs), and nothing else.
+"""APScheduler: a handful of interval jobs that look at the database (services.operations.jobs), and nothing else.
 
 It only ticks: what is due is a row, so any number of schedulers in any number of processes give the result of one.
 """
@@ -7,7 +7,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from nurture import log
 from nurture.runtime import Runtime
-from nurture.services.jobs import JOBS, Job, Submit
+from nurture.services.operations.jobs import JOBS, Job, Submit
 
 _log = log.get(__name__)
 
@@ -25,9 +25,17 @@ def start(rt: Runtime, submit: Submit) -> BackgroundScheduler:
     for job in JOBS:
         seconds = job.interval(rt.settings)
         scheduler.add_job(
-            _guarded, "interval", (job, rt, submit), id=job.name, seconds=seconds, max_instances=1, coalesce=True,
-            misfire_grace_time=None, jitter=min(1, seconds / 10), next_run_time=rt.clock.wall(),
-        )  # fmt: skip
+            _guarded,
+            "interval",
+            (job, rt, submit),
+            id=job.name,
+            seconds=seconds,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+            jitter=min(1, seconds / 10),
+            next_run_time=rt.clock.wall(),
+        )
     scheduler.start()
     _log.info("scheduler_started", seconds=rt.settings.tick_seconds)
     return scheduler

@@ -76,9 +76,13 @@ def address(text: str) -> str:
         raise ValueError("is not one e-mail address")
     try:
         found = validate_email(
-            normalize("NFC", text), check_deliverability=False, allow_quoted_local=False,
-            allow_domain_literal=False, allow_smtputf8=False, test_environment=True,
-        )  # fmt: skip
+            normalize("NFC", text),
+            check_deliverability=False,
+            allow_quoted_local=False,
+            allow_domain_literal=False,
+            allow_smtputf8=False,
+            test_environment=True,
+        )
     except EmailNotValidError:
         raise ValueError("is not an e-mail address that every mail server takes") from None
     return found.ascii_email or found.normalized

@@ -7,13 +7,13 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from nurture import env_file
-from nurture.words import NurtureError
+from nurture.errors import NurtureError
 
 PREFIX = "NURTURE_"
 DOCUMENTED = "docs/reference.md"
 ENV_FILE = Path(".env")
 _NO_SETTINGS = frozenset({PREFIX + "CRASH_AT"})
-"""Variables of ours that are no settings (nurture.crash)."""
+"""Variables of ours that are no settings (nurture.failpoints)."""
 
 
 @dataclass(frozen=True)

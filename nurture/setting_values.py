@@ -45,9 +45,12 @@ def parse_smtp_url(text: str) -> SmtpAddress:
         raise ValueRefused("has a port that is not between 1 and 65535")
     user, _, password = credentials.partition(":")
     return SmtpAddress(
-        found["host"].strip("[]").lower(), port, _decoded(user, "user name"), _decoded(password, "password"),
+        found["host"].strip("[]").lower(),
+        port,
+        _decoded(user, "user name"),
+        _decoded(password, "password"),
         scheme.lower() == "smtps",
-    )  # fmt: skip
+    )
 
 
 def write_smtp_url(address: SmtpAddress) -> str:

@@ -10,7 +10,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
 from enum import IntEnum
 
-from nurture.words import NurtureError
+from nurture.errors import NurtureError
 
 _VERSION = 1
 _SIGNED, _MAC = 23, 16

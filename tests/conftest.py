@@ -11,10 +11,10 @@ from hypothesis import settings as hypothesis_settings
 
 from nurture import runtime
 from nurture.app import create_app
+from nurture.ids import new_id
 from nurture.runtime import Runtime
-from nurture.services import publishing
+from nurture.services.letters import publishing
 from nurture.settings import Settings, load
-from nurture.words import new_id
 from tests.clocks import ManualClock
 from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
@@ -30,9 +30,9 @@ _LONG = (
     "journeys",
     "cli",
     "delivery",
-    "test_fleet.py",
-    "services/test_many_edits.py",
-    "services/test_enrollments.py",
+    "test_dispatch.py",
+    "services/sequences/test_many_edits.py",
+    "services/sequences/test_enrollments.py",
 )
 
 

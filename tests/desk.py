@@ -8,15 +8,15 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from nurture.domain.user import Role
+from nurture.ids import UserId, new_id
 from nurture.runtime import Runtime
-from nurture.services import access, accounts
-from nurture.services.accounts import Protection
+from nurture.services.accounts import accounts, login
+from nurture.services.accounts.accounts import Protection
 from nurture.services.addresses import parse_address
-from nurture.store import access as stored
-from nurture.store import users
-from nurture.store.users import User
+from nurture.store.accounts import sessions as stored
+from nurture.store.accounts import users
+from nurture.store.accounts.users import User
 from nurture.tokens import Purpose
-from nurture.words import UserId, new_id
 
 PASSWORD = "quiet lantern over marsh water"
 
@@ -27,7 +27,7 @@ def path_of(link: str) -> str:
 
 def log_in(client: FlaskClient, rt: Runtime) -> None:
     """As the first owner, by the link."""
-    assert client.post(path_of(access.login_link(rt))).status_code == 303
+    assert client.post(path_of(login.login_link(rt))).status_code == 303
 
 
 def csrf(client: FlaskClient, path: str = "/desk/") -> str:

@@ -180,9 +180,9 @@ def _load() -> None:
     for module in sorted({module for module, _ in COMMANDS.values()} | {"server", "demonstration", "buffering_worker"}):
         import_module(f"nurture.cli.{module}")
     for name in (
-        "nurture.fleet", "nurture.scheduler", "nurture.services.jobs", "nurture.services.publishing", "nurture.mailers.outbox",
-        "nurture.mailers.smtp", "nurture.mailers.sendgrid.mailer", "nurture.mailers.sendgrid.lists", "email_validator",
-        "zxcvbn", "psycopg", "alembic.command",
+        "nurture.dispatch", "nurture.scheduler", "nurture.services.operations.jobs", "nurture.services.letters.publishing",
+        "nurture.mailers.outbox", "nurture.mailers.smtp", "nurture.mailers.sendgrid.mailer", "nurture.mailers.sendgrid.lists",
+        "email_validator", "zxcvbn", "psycopg", "alembic.command",
     ):  # fmt: skip
         import_module(name)
     gc.collect()

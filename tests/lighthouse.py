@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from nurture import runtime
-from nurture.services import publishing
+from nurture.services.letters import publishing
 from tests.conftest import settings_for
 from tests.desk import a_session
 from tests.journeys.conftest import FLAGS

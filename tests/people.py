@@ -12,14 +12,14 @@ from sqlalchemy import select
 from nurture.delivery.sender import Sender
 from nurture.delivery.tick import TickReport, tick
 from nurture.domain.delivery import Kind, State
+from nurture.ids import ConsentId, EnrollmentId, SubscriberId
 from nurture.mailers.outbox import Outbox, Stored
 from nurture.runtime import Runtime
-from nurture.services import preferences, sign_up_queue, signup
-from nurture.services.access import mail_links
+from nurture.services.accounts.login import mail_links
 from nurture.services.addresses import parse_address
-from nurture.store.schema import consents, deliveries, enrollments, subscribers
+from nurture.services.subscribers import sign_up_queue, signup, unsubscribe
+from nurture.store.core.schema import consents, deliveries, enrollments, subscribers
 from nurture.tokens import Purpose
-from nurture.words import ConsentId, EnrollmentId, SubscriberId
 
 _numbers = count(1)
 NEW_YORK = "America/New_York"
@@ -74,7 +74,7 @@ def undo_unsubscribe(rt: Runtime, who: SubscriberId) -> bool:
     with rt.database.read() as db:
         theirs = (consents.c.subscriber_id == who, consents.c.act == "withdrawn")
         leaving = db.scalar(select(consents.c.id).where(*theirs).order_by(consents.c.at.desc()).limit(1))
-    return leaving is not None and preferences.undo_unsubscribe(rt, ConsentId(leaving))
+    return leaving is not None and unsubscribe.undo_unsubscribe(rt, ConsentId(leaving))
 
 
 class Senders:

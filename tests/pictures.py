@@ -5,9 +5,9 @@ from io import BytesIO
 from PIL import Image, ImageDraw
 
 from nurture.domain.picture import Picture
+from nurture.ids import UserId, new_id
 from nurture.runtime import Runtime
-from nurture.services import pictures
-from nurture.words import UserId, new_id
+from nurture.services.letters import images
 
 ALT = "Two nerve cells, and the narrow gap between them"
 
@@ -47,4 +47,4 @@ def _file(shown: Image.Image, kind: str, **how: object) -> bytes:
 
 def a_picture(rt: Runtime, content: bytes | None = None, alt: str = ALT) -> Picture:
     """One that is here."""
-    return pictures.add(rt, drawing() if content is None else content, alt, UserId(new_id()))
+    return images.add(rt, drawing() if content is None else content, alt, UserId(new_id()))

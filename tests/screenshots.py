@@ -17,7 +17,8 @@ from nurture.letters.filling import fill
 from nurture.letters.practice import Logo, Practice
 from nurture.letters.source import read_folder
 from nurture.runtime import Runtime, shipped
-from nurture.services import access, publishing
+from nurture.services.accounts import login
+from nurture.services.letters import publishing
 from nurture.tokens import Purpose
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
@@ -99,7 +100,7 @@ def _take(rt: Runtime, clock: ManualClock, browser: Browser, url: str, folder: P
         "consultation-sent": "/consultation/sent", "dead-link": "/confirm/x", "outbox": "/outbox",
         "sources": "/pages/sources", "picture": "/pages/picture", "questions": "/pages/questions", "list": "/pages/list",
         "letters": f"/read/{KEY}", "letter": f"/read/{KEY}/what-to-expect",
-        "outbox-mail": f"/outbox/{mails['letter-1'].id}", "desk-login": re.sub(r"^https?://[^/]+", "", access.login_link(rt)),
+        "outbox-mail": f"/outbox/{mails['letter-1'].id}", "desk-login": re.sub(r"^https?://[^/]+", "", login.login_link(rt)),
     }  # fmt: skip
     for size, (width, height) in SIZES.items():
         for scheme in ("light", "dark"):

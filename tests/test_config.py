@@ -10,11 +10,11 @@ import pytest
 
 from nurture import runtime, scheduler
 from nurture.app import create_app
-from nurture.fleet import Here
+from nurture.dispatch import Here
+from nurture.ids import UserId, new_id
 from nurture.runtime import Runtime, keep_up
-from nurture.services import facts
-from nurture.services.jobs import Job
-from nurture.words import UserId, new_id
+from nurture.services.operations.jobs import Job
+from nurture.services.settings import desk_settings
 from tests.conftest import settings_for
 
 ME = UserId(new_id())
@@ -51,7 +51,7 @@ def test_a_sender_that_is_opened_in_the_middle_of_a_change_holds_all_of_it_or_no
     monkeypatch.setattr(Runtime, "__setattr__", look_after_each_assignment)
     try:
         before = rt.version
-        facts.save(rt, {"from_name": "New name"}, None)
+        desk_settings.save(rt, {"from_name": "New name"}, None)
     finally:
         monkeypatch.undo()
         here.close()
@@ -79,7 +79,7 @@ def test_threads_that_read_while_another_replaces_see_one_state_or_the_other(rt:
         readers = [pool.submit(read) for _ in range(3)]
         try:
             for number in range(40):
-                facts.save(other, {"from_name": f"Name {number}"}, None)
+                desk_settings.save(other, {"from_name": f"Name {number}"}, None)
                 keep_up(rt)
         finally:
             stop.set()
@@ -91,7 +91,7 @@ def test_threads_that_read_while_another_replaces_see_one_state_or_the_other(rt:
 def test_two_threads_that_keep_up_at_once_end_with_the_newest(rt: Runtime, other: Runtime) -> None:
     with ThreadPoolExecutor(4) as pool:
         for number in range(25):
-            facts.save(other, {"from_name": f"Name {number}"}, None)
+            desk_settings.save(other, {"from_name": f"Name {number}"}, None)
             for done in [pool.submit(keep_up, rt) for _ in range(4)]:
                 done.result()
             assert names(rt) == {f"Name {number}"}
@@ -100,7 +100,7 @@ def test_two_threads_that_keep_up_at_once_end_with_the_newest(rt: Runtime, other
 
 def test_a_snapshot_stays_what_it_is_until_it_keeps_up_itself(rt: Runtime, other: Runtime) -> None:
     held = rt.snapshot()
-    facts.save(other, {"from_name": "New name"}, None)
+    desk_settings.save(other, {"from_name": "New name"}, None)
     keep_up(rt)
     assert rt.sender.name == "New name"
     assert names(held) == {"Dana from Oak Street"}
@@ -110,7 +110,7 @@ def test_a_snapshot_stays_what_it_is_until_it_keeps_up_itself(rt: Runtime, other
 
 def test_an_act_on_a_snapshot_that_saves_changes_the_process_too(rt: Runtime) -> None:
     request = rt.snapshot()
-    facts.save(request, {"from_name": "New name"}, None)
+    desk_settings.save(request, {"from_name": "New name"}, None)
     assert request.sender.name == rt.sender.name == "New name"
 
 
@@ -123,7 +123,7 @@ def test_a_request_works_on_one_snapshot_from_beginning_to_end(rt: Runtime, othe
         from nurture.web.pages import rt as of_this_request
 
         seen.append(of_this_request().sender.name)
-        facts.save(other, {"from_name": "New name"}, None)
+        desk_settings.save(other, {"from_name": "New name"}, None)
         keep_up(rt)  # as the ticking thread of this process does
         seen.append(of_this_request().sender.name)
         return ""
@@ -138,7 +138,7 @@ def test_a_job_works_on_one_snapshot_and_the_next_run_on_the_next(rt: Runtime, o
 
     def look(given: Runtime, _: object) -> None:
         seen.append(given.sender.name)
-        facts.save(other, {"from_name": "New name"}, None)
+        desk_settings.save(other, {"from_name": "New name"}, None)
         keep_up(rt)
         seen.append(given.sender.name)
 

@@ -11,12 +11,12 @@ import click
 from nurture import log, runtime
 from nurture import settings as configuration
 from nurture.cli.text import Command
-from nurture.services import archive as archives
-from nurture.services import backup as backups
-from nurture.services import restore as restores
-from nurture.services.archive import Archive
-from nurture.services.backup import BackupReport
-from nurture.services.restore import RestoreReport
+from nurture.services.operations import archive as archives
+from nurture.services.operations import backup as backups
+from nurture.services.operations import restore as restores
+from nurture.services.operations.archive import Archive
+from nurture.services.operations.backup import BackupReport
+from nurture.services.operations.restore import RestoreReport
 from nurture.settings import PREFIX, Settings
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -64,9 +64,12 @@ def backup(file: Path, encrypt: bool, keys: bool, force: bool, passphrase_file: 
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--rehearse", is_flag=True, help="Restore into a scratch database, say what would go out, and delete it.")
 @click.option(
-    "--journal", "journals", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    "--journal",
+    "journals",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A departures.journal of this or another machine; may be repeated.",
-)  # fmt: skip
+)
 @_passphrase_file
 @_json
 def restore(file: Path, rehearse: bool, journals: tuple[Path, ...], passphrase_file: Path | None, as_json: bool) -> None:
@@ -111,9 +114,14 @@ def _progress(done_word: str) -> Callable[[int, int], object]:
 
 def _backup_data(report: BackupReport) -> dict[str, Any]:
     return {
-        "file": str(report.path), "created": report.created.isoformat(), "revision": report.revision, "rows": report.rows,
-        "bytes": report.size, "encrypted": report.is_encrypted, "keys": report.has_keys,
-    }  # fmt: skip
+        "file": str(report.path),
+        "created": report.created.isoformat(),
+        "revision": report.revision,
+        "rows": report.rows,
+        "bytes": report.size,
+        "encrypted": report.is_encrypted,
+        "keys": report.has_keys,
+    }
 
 
 def _backup_text(report: BackupReport) -> str:
@@ -133,16 +141,26 @@ def _backup_text(report: BackupReport) -> str:
 def _restore_data(report: RestoreReport, is_rehearsal: bool) -> dict[str, Any]:
     replay = report.replay
     data: dict[str, Any] = {
-        "rehearsal": is_rehearsal, "created": report.manifest.created.isoformat(), "version": report.manifest.version,
-        "revision": report.manifest.revision, "rows": report.manifest.rows, "due": report.outlook.due,
-        "in_doubt": report.outlook.in_doubt, "scheduled": report.outlook.scheduled,
+        "rehearsal": is_rehearsal,
+        "created": report.manifest.created.isoformat(),
+        "version": report.manifest.version,
+        "revision": report.manifest.revision,
+        "rows": report.manifest.rows,
+        "due": report.outlook.due,
+        "in_doubt": report.outlook.in_doubt,
+        "scheduled": report.outlook.scheduled,
         "departures": {
-            "known_until": replay.checked.isoformat() if replay.checked else None, "lost": report.is_journal_lost,
-            "entries": replay.entries, "stopped": replay.stopped, "erased": replay.erased, "returned": replay.returned,
-            "unreadable": replay.unreadable, "refused": replay.refused,
+            "known_until": replay.checked.isoformat() if replay.checked else None,
+            "lost": report.is_journal_lost,
+            "entries": replay.entries,
+            "stopped": replay.stopped,
+            "erased": replay.erased,
+            "returned": replay.returned,
+            "unreadable": replay.unreadable,
+            "refused": replay.refused,
         },
         "keys_installed": [str(path) for path in report.installed],
-    }  # fmt: skip
+    }
     if is_rehearsal:
         data |= {"would_go_out": report.claimed, "would_go_out_after_start": report.claimed_after_start}
     return data

@@ -9,9 +9,9 @@ from nurture import log, runtime
 from nurture import settings as configuration
 from nurture.cli.text import Command
 from nurture.config import LOGO_FACT
-from nurture.services import facts
+from nurture.services.settings import desk_settings
 from nurture.settings import DEFINITIONS, SettingRefused, Settings, Source, of_the_desk, variable
-from nurture.store.database import DatabaseRefused
+from nurture.store.core.database import DatabaseRefused
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,11 @@ def config(as_json: bool) -> None:
     file = configuration.ENV_FILE.resolve()
     if as_json:
         told = {
-            "settings": [asdict(each) for each in shown], "env_file": str(file) if file.exists() else None,
-            "instance_dir": str(given.instance_dir.resolve()), "desk": unknown or "known",
-        }  # fmt: skip
+            "settings": [asdict(each) for each in shown],
+            "env_file": str(file) if file.exists() else None,
+            "instance_dir": str(given.instance_dir.resolve()),
+            "desk": unknown or "known",
+        }
         click.echo(json.dumps(told, ensure_ascii=False))
         return
     widest = max(len(each.name) for each in shown)
@@ -60,7 +62,7 @@ def _at_the_desk(given: Settings) -> tuple[Settings, frozenset[str], str]:
     except (SettingRefused, DatabaseRefused) as refused:
         return given, frozenset(), str(refused)
     try:
-        names = facts.said_at_the_desk(rt)
+        names = desk_settings.said_at_the_desk(rt)
     finally:
         rt.close()
     return rt.settings, names & (of_the_desk(given) | {LOGO_FACT}), ""

@@ -15,13 +15,14 @@ from zoneinfo import ZoneInfo
 import click
 from werkzeug.serving import make_server
 
-from nurture import fleet, log, runtime, scheduler
+from nurture import dispatch, log, runtime, scheduler
 from nurture import settings as configuration
 from nurture.app import create_app
+from nurture.errors import NurtureError
+from nurture.ids import DeliveryId
 from nurture.mailers.outbox import Outbox, Stored
 from nurture.runtime import Runtime
-from nurture.services import editing, publishing
-from nurture.words import DeliveryId, NurtureError
+from nurture.services.letters import drafts, publishing
 
 _ZONE = "America/New_York"
 _SECONDS = 55
@@ -36,16 +37,23 @@ def run(speed: float) -> None:
     folder = Path("instance") / "demo"
     shutil.rmtree(folder, ignore_errors=True)
     settings = configuration.load(
-        instance_dir=folder, database_url=None, broker_url=None, mailer="outbox", clock_speed=speed, tick_seconds=0.2,
-        listen="127.0.0.1:0", base_url="http://127.0.0.1:8000", from_name=configuration.load().from_name,
-    )  # fmt: skip
+        instance_dir=folder,
+        database_url=None,
+        broker_url=None,
+        mailer="outbox",
+        clock_speed=speed,
+        tick_seconds=0.2,
+        listen="127.0.0.1:0",
+        base_url="http://127.0.0.1:8000",
+        from_name=configuration.load().from_name,
+    )
     rt = runtime.build(settings, migrate=True)
     log.quiet()
     publishing.load_shipped(rt)
     server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
-    here = fleet.join(rt)
+    here = dispatch.join(rt)
     ticking = scheduler.start(rt, here.submit)
     try:
         _walk(rt, f"http://127.0.0.1:{server.server_port}", speed)
@@ -88,7 +96,7 @@ def _walk(rt: Runtime, server: str, speed: float) -> None:
     _post(server + link[0])
     _say(at, "Robin opens the link and presses the button")
     seen = {confirmation.id}
-    for _ in editing.all_letters(rt)[1]:
+    for _ in drafts.all_letters(rt)[1]:
         mail = _next(rt, seen)
         seen.add(mail.id)
         _say_mail(rt, mail)

@@ -7,7 +7,7 @@ import click
 from nurture import runtime
 from nurture import settings as configuration
 from nurture.cli.text import Group
-from nurture.services import field_keys
+from nurture.services.operations import key_rotation
 from nurture.settings import SettingRefused
 
 
@@ -33,7 +33,7 @@ def rotate(ctx: click.Context) -> None:
                 "goes on opening what it has encrypted.",
                 "field_keys",
             )
-        done = field_keys.rotate(rt, _show_progress)
+        done = key_rotation.rotate(rt, _show_progress)
     finally:
         rt.close()
     click.echo(f"{done.rotated:,} values encrypted with the newest key.")

@@ -7,21 +7,21 @@ import click
 
 from nurture import __version__
 from nurture.cli.text import write_utf8
-from nurture.words import NurtureError
+from nurture.errors import NurtureError
 
 COMMANDS = {
     "backup": ("backup", "Write the whole database to FILE, while the service works."),
     "config": ("configuration", "Print every setting that is in force, and where its value comes from."),
-    "deliveries": ("mail", "List and settle mail that failed or is in doubt."),
+    "deliveries": ("deliveries", "List and settle mail that failed or is in doubt."),
     "demo": ("service", "Walk the whole sequence in under a minute."),
-    "emails": ("data", "Check, import and export letters as files, and choose the sequence that sign-ups begin."),
+    "emails": ("letters", "Check, import and export letters as files, and choose the sequence that sign-ups begin."),
     "init": ("service", "Create or upgrade the database, and load the shipped letters where they are missing."),
     "keys": ("keys", "Replace the keys that encrypt addresses, names and notes in the database."),
     "restore": ("backup", "Restore FILE, made by `nurture backup`, into the empty database of the settings."),
-    "sending": ("mail", "Stop and start all sending, and print what stops it."),
+    "sending": ("deliveries", "Stop and start all sending, and print what stops it."),
     "serve": ("service", "Serve the pages, and send due mail unless told otherwise."),
     "simulate": ("simulation", "Print when each letter of SEQUENCE would go out to a reader."),
-    "subscribers": ("people", "Import people from a file."),
+    "subscribers": ("subscribers", "Import people from a file."),
     "tick": ("tick", "Do everything that is due once, for cron; or print how the ledger stands."),
     "users": ("users", "Give people access to the desk, list them, and take it away."),
     "worker": ("service", "Send due mail without serving pages."),
@@ -73,7 +73,7 @@ def _explain(ctx: click.Context, error: Exception) -> None:
     """End with a message that quotes no data, if it was the database that failed."""
     from sqlalchemy.exc import DatabaseError  # here: most commands that fail have not loaded it
 
-    from nurture.store.database import describe_failure
+    from nurture.store.core.database import describe_failure
 
     if isinstance(error, DatabaseError):
         click.echo(f"nurture: The database failed: {describe_failure(error)}. Nothing else was done.", err=True)

@@ -11,13 +11,14 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from nurture import fleet, log, runtime, scheduler
+from nurture import dispatch, log, runtime, scheduler
 from nurture.app import create_app
 from nurture.delivery.safety_checks import record_clean_stop
-from nurture.fleet import Here
+from nurture.dispatch import Here
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
-from nurture.services import access, launch
+from nurture.services.accounts import login
+from nurture.services.settings import launch
 from nurture.settings import SettingRefused, Settings
 
 _log = log.get(__name__)
@@ -63,7 +64,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Runs in each worker process, after the fork: connections and threads are its own."""
         self._rt = runtime.build(self._settings)
         if self._ticking:
-            self._here = fleet.join(self._rt)
+            self._here = dispatch.join(self._rt)
             self._scheduler = scheduler.start(self._rt, self._here.submit)
         return create_app(self._rt)
 
@@ -110,7 +111,7 @@ def run(settings: Settings, workers: int, threads: int, ticking: bool) -> None:
     _check_free(settings.listen)
     rt = runtime.build(settings)  # in the parent only to refuse early and to announce; no worker inherits it
     for_people = sys.stdout is not None and sys.stdout.isatty()
-    link = access.login_link(rt) if for_people else ""  # a link in a log would let in whoever reads it
+    link = login.login_link(rt) if for_people else ""  # a link in a log would let in whoever reads it
     waits = not launch.is_open(rt)
     rt.close()
     options = {
@@ -132,7 +133,13 @@ def run(settings: Settings, workers: int, threads: int, ticking: bool) -> None:
     }
     if for_people:
         options["when_ready"] = lambda _server: _announce(rt, link, waits)
-    _log.info("serving", listen=settings.listen, workers=workers, mailer=settings.mailer, pages=_pages(rt),
-              hint="a log-in link for the desk: nurture users login-link --first")  # fmt: skip
+    _log.info(
+        "serving",
+        listen=settings.listen,
+        workers=workers,
+        mailer=settings.mailer,
+        pages=_pages(rt),
+        hint="a log-in link for the desk: nurture users login-link --first",
+    )
     with log.json_only():
         _Server(settings, options, ticking).run()

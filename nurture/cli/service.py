@@ -9,7 +9,7 @@ from nurture.cli.text import Command
 @click.command(cls=Command, epilog="Example:  nurture init")
 def init() -> None:
     """Create or upgrade the database, and load the shipped letters where they are missing. Safe to repeat."""
-    from nurture.services import publishing
+    from nurture.services.letters import publishing
 
     given = settings.load()
     key_file = given.instance_dir.resolve() / runtime.SECRET_FILE
@@ -41,13 +41,13 @@ def serve(workers: int, threads: int, no_scheduler: bool) -> None:
 @click.command(cls=Command, epilog="Example:  nurture worker")
 def worker() -> None:
     """Send due mail without serving pages. Start as many as you like, on as many machines."""
-    from nurture import fleet, scheduler, signals
+    from nurture import dispatch, scheduler, signals
     from nurture.delivery.safety_checks import record_clean_stop
 
     rt = runtime.build(settings.load())
     with log.json_only():
         signals.stop_when_told(rt.stopping)
-        here = fleet.join(rt)
+        here = dispatch.join(rt)
         try:
             ticking = scheduler.start(rt, here.submit)
             try:

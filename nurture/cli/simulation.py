@@ -11,7 +11,7 @@ from nurture import settings as configuration
 from nurture.cli.text import Command
 from nurture.domain.simulation import Pause, Simulated
 from nurture.domain.timeline import instant
-from nurture.services.simulation import Simulation, simulate_stored
+from nurture.services.sequences.simulation import Simulation, simulate_stored
 
 
 class _Zone(click.ParamType[ZoneInfo, str]):
@@ -115,10 +115,14 @@ def _when(letter: Simulated) -> str:
 def _as_data(found: Simulation, signed_up: datetime, zone: ZoneInfo) -> dict[str, object]:
     letters = [
         {
-            "step": letter.step, "subject": found.subjects[letter.step], "due": letter.due.isoformat(),
-            "local": letter.local.isoformat(), "weekday": f"{letter.local:%A}", "reasons": letter.reasons,
+            "step": letter.step,
+            "subject": found.subjects[letter.step],
+            "due": letter.due.isoformat(),
+            "local": letter.local.isoformat(),
+            "weekday": f"{letter.local:%A}",
+            "reasons": letter.reasons,
         }
         for letter in found.letters
-    ]  # fmt: skip
+    ]
     told = {"sequence": found.sequence, "title": found.title, "signed_up": signed_up.isoformat(), "zone": zone.key}
     return told | {"letters": letters}

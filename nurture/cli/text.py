@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nurture.words import storable
+from nurture.characters import storable
 
 
 class Command(click.Command):

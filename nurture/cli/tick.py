@@ -10,9 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from nurture import log, runtime, settings
 from nurture.cli.text import Command
 from nurture.runtime import Runtime
-from nurture.services import health, launch
+from nurture.services.operations import health
+from nurture.services.settings import launch
 from nurture.settings import Settings
-from nurture.store.database import DatabaseRefused
+from nurture.store.core.database import DatabaseRefused
 
 
 @click.command(cls=Command, epilog="Example:  nurture tick --status --json")
@@ -49,13 +50,13 @@ def _text(value: object) -> str:
 
 def _once(rt: Runtime) -> tuple[dict[str, Any], bool]:
     """Run what is due, and say what it came to; whether every job ended well."""
-    from nurture import fleet  # here: --status does not wait for all that sends mail
+    from nurture import dispatch  # here: --status does not wait for all that sends mail
     from nurture.delivery.reconcile import ReconcileReport
     from nurture.delivery.safety_checks import record_clean_stop
     from nurture.delivery.tick import TickReport
-    from nurture.services import jobs
+    from nurture.services.operations import jobs
 
-    here = fleet.join(rt)
+    here = dispatch.join(rt)
     try:
         report = jobs.run_due(rt, here.submit, here.finish)
     finally:
@@ -65,10 +66,16 @@ def _once(rt: Runtime) -> tuple[dict[str, Any], bool]:
     ticked = claims if isinstance(claims, TickReport) else TickReport(0, 0)
     reconciled = settled if isinstance(settled, ReconcileReport) else ReconcileReport()
     found = {
-        "claimed": ticked.claimed, "batches": ticked.batches, "released": reconciled.released, "unknown": reconciled.unknown,
-        "resent": reconciled.resent, "held": reconciled.held, "planned": report.results.get("plan", 0),
-        "jobs": list(report.results), "failed": list(report.failed),
-    }  # fmt: skip
+        "claimed": ticked.claimed,
+        "batches": ticked.batches,
+        "released": reconciled.released,
+        "unknown": reconciled.unknown,
+        "resent": reconciled.resent,
+        "held": reconciled.held,
+        "planned": report.results.get("plan", 0),
+        "jobs": list(report.results),
+        "failed": list(report.failed),
+    }
     return found, not report.failed
 
 

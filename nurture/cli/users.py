@@ -9,8 +9,8 @@ from nurture import settings as configuration
 from nurture.cli.text import Command, Group
 from nurture.domain.user import Role
 from nurture.runtime import Runtime
-from nurture.services import access, accounts
-from nurture.services.accounts import Account, AccountRefused
+from nurture.services.accounts import accounts, login
+from nurture.services.accounts.accounts import Account, AccountRefused
 from nurture.services.addresses import parse_address
 
 _role = click.Choice([role.value for role in Role])
@@ -40,7 +40,7 @@ def add(email: str, name: str, role: str) -> None:
     """Give somebody access; prints a link with which they choose a password."""
     rt = runtime.build(configuration.load())
     who = accounts.add(rt, parse_address(email, test_names=True), name[: accounts.MOST_NAME], Role(role))
-    _tell_link(access.login_link(rt, who, access.INVITATION_WORKS), "three days")
+    _tell_link(login.login_link(rt, who, login.INVITATION_WORKS), "three days")
     rt.close()
 
 
@@ -52,11 +52,23 @@ def list_(as_json: bool) -> None:
     people = accounts.everyone(rt)
     rt.close()
     if as_json:
-        click.echo(json.dumps([
-            {"id": one.id, "email": one.email, "name": one.name, "role": one.role, "protected": one.protected,
-             "app": one.has_app, "passkeys": one.has_passkeys, "seen": one.seen.isoformat() if one.seen else None}
-            for one in people
-        ]))  # fmt: skip
+        click.echo(
+            json.dumps(
+                [
+                    {
+                        "id": one.id,
+                        "email": one.email,
+                        "name": one.name,
+                        "role": one.role,
+                        "protected": one.protected,
+                        "app": one.has_app,
+                        "passkeys": one.has_passkeys,
+                        "seen": one.seen.isoformat() if one.seen else None,
+                    }
+                    for one in people
+                ]
+            )
+        )
         return
     for one in people:
         ways = ("password and app" if one.has_app else "", "passkey" if one.has_passkeys else "")
@@ -74,7 +86,7 @@ def login_link(email: str | None, first: bool) -> None:
     if first == (email is not None):
         raise click.UsageError("Name an EMAIL, or say --first.")
     rt = runtime.build(configuration.load())
-    _tell_link(access.login_link(rt) if email is None else access.login_link(rt, _known(rt, email).id), "ten minutes")
+    _tell_link(login.login_link(rt) if email is None else login.login_link(rt, _known(rt, email).id), "ten minutes")
     rt.close()
 
 
@@ -88,7 +100,7 @@ def reset(email: str) -> None:
     rt = runtime.build(configuration.load())
     who = _known(rt, email).id
     accounts.reset(rt, who)
-    _tell_link(access.login_link(rt, who, access.INVITATION_WORKS), "three days")
+    _tell_link(login.login_link(rt, who, login.INVITATION_WORKS), "three days")
     rt.close()
 
 

@@ -1,4 +1,6 @@
-"""Who left since a backup was made: the journal of departures (store.departures) replayed into a restored database."""
+"""Replays the journal of departures (store.subscribers.departures), which says who left since a backup was made, into a
+restored database.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,11 +10,11 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from nurture import log
-from nurture.delivery.stop import stop
+from nurture.delivery.suppress import stop
 from nurture.domain.subscriber import SubscriberState, Suppression, outweighs
 from nurture.runtime import Runtime
-from nurture.store import subscribers
-from nurture.store.departures import ERASURES, Departure, DepartureJournal, DepartureKind, JournalRefused
+from nurture.store.subscribers import subscribers
+from nurture.store.subscribers.departures import ERASURES, Departure, DepartureJournal, DepartureKind, JournalRefused
 
 _log = log.get(__name__)
 
@@ -28,7 +30,7 @@ class ReplayReport:
     stopped: int = 0
     """People and addresses that had left since and are suppressed now, those erased included."""
     erased: int = 0
-    """How many of them had asked to be erased; `services.erasure.finish` takes their values away."""
+    """How many of them had asked to be erased; `services.subscribers.personal_data.finish` takes their values away."""
     returned: int = 0
     """People who came back after the backup was made. They stay off the list: only they can say so again."""
     unreadable: int = 0
@@ -72,7 +74,8 @@ def read_journals(paths: Iterable[Path], fingerprint: str) -> tuple[dict[bytes, 
 
 def replay(rt: Runtime, db: Connection, journals: Iterable[Path] = ()) -> ReplayReport:
     """Suppress, in a restored database, everybody who left since by `journals` and this instance's own, and mark as erased who
-    was. Doing it twice is fine. Whoever came back since stays off the list. Must be followed by `services.erasure.finish`.
+    was. Doing it twice is fine. Whoever came back since stays off the list. Must be followed by
+    `services.subscribers.personal_data.finish`.
     """
     own = [rt.database.departures.path] if rt.database.departures is not None else []
     last, report = read_journals(dict.fromkeys([*own, *journals]), rt.sealer.fingerprint())

@@ -9,18 +9,20 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from nurture import crash, log
+from nurture import failpoints, log
 from nurture.domain.delivery import Kind
 from nurture.domain.sequence import Step, following, read_step
 from nurture.domain.timeline import NeverOpens, Rules, next_anchor, next_due
+from nurture.ids import DeliveryId, EnrollmentId, ScheduleId, SequenceId, StepKey
 from nurture.letters.source import read_sequence
-from nurture.store import doubts, instance, ledger, returns, schedules, sequences
-from nurture.store.database import process_name
-from nurture.store.history import Settled
-from nurture.store.ledger import NewDelivery
-from nurture.store.schedules import Timing
-from nurture.store.sequences import Advance, Enrolled
-from nurture.words import DeliveryId, EnrollmentId, ScheduleId, SequenceId, StepKey
+from nurture.store.core.database import process_name
+from nurture.store.deliveries import in_doubt, ledger, rescheduling
+from nurture.store.deliveries.ledger import NewDelivery
+from nurture.store.deliveries.transitions import Settled
+from nurture.store.sequences import schedules, sequences
+from nurture.store.sequences.schedules import Timing
+from nurture.store.sequences.sequences import Advance, Enrolled
+from nurture.store.state import app_state
 
 _log = log.get(__name__)
 _HEAL_AT_ONCE = 500
@@ -126,7 +128,7 @@ def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, wall: 
         if new is not None:
             following_rows[row.id] = new
     sequences.advance(db, advances)
-    crash.point("T3.between")
+    failpoints.point("T3.between")
     ledger.plan_next(db, following_rows, now)
     if any(due <= now for _, due in following_rows.values()):
         _doubt_promises(db, wall)
@@ -134,16 +136,16 @@ def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, wall: 
 
 def _doubt_promises(db: Connection, wall: datetime) -> None:
     """A promise that lies in the time the database has forgotten (delivery.safety_checks) may have been kept then."""
-    until = instance.get(db, SET_BACK)
+    until = app_state.get(db, SET_BACK)
     if until:
-        doubts.set_back(db, process_name(), datetime.fromisoformat(until), wall)
+        in_doubt.set_back(db, process_name(), datetime.fromisoformat(until), wall)
 
 
 def plan_asked(db: Connection, new: NewDelivery, asked: datetime, now: datetime, wall: datetime) -> None:
     """Plan a mail that somebody asked for at `asked` (timeline). It is in doubt if the database has forgotten what came after
     that: it may have been sent then.
     """
-    until = instance.get(db, SET_BACK)
+    until = app_state.get(db, SET_BACK)
     forgotten = until is not None and asked <= datetime.fromisoformat(until)
     ledger.plan(db, [replace(new, due=asked) if forgotten else new], now)
     if forgotten:
@@ -152,7 +154,7 @@ def plan_asked(db: Connection, new: NewDelivery, asked: datetime, now: datetime,
 
 def heal(db: Connection, now: datetime) -> int:
     """Write rows for active readers who have none to come: a sequence whose rules never opened has been put right, say."""
-    from_store = doubts.stalled(db, _HEAL_AT_ONCE)
+    from_store = in_doubt.stalled(db, _HEAL_AT_ONCE)
     places = sequences.enrolled(db, [enrollment for enrollment, _, _ in from_store])
     ways = Plans(db).ways({place.id: place.sequence for place in places.values()})
     rows = list[NewDelivery]()
@@ -170,7 +172,7 @@ def plan_first(db: Connection, enrollment: EnrollmentId, email_bidx: bytes, now:
     place = sequences.enrolled(db, [enrollment])[enrollment]
     first = _next(Plans(db).of(place.sequence), place.last_step, place.anchor, place.time_zone)
     ledger.plan(db, [_row(place, email_bidx, *first)] if first else [], now)
-    crash.point("T0.before_commit")
+    failpoints.point("T0.before_commit")
 
 
 Moment = Callable[[datetime, Rules, ZoneInfo], datetime]
@@ -182,7 +184,7 @@ def go_on(db: Connection, place: Enrolled, email_bidx: bytes, when: Moment, by: 
 
     Whose last letter is still under way gets the next planned when that is out. Raises NeverOpens.
     """
-    if returns.has_open(db, place.id):
+    if rescheduling.has_open(db, place.id):
         return
     way = Plans(db).ways({place.id: place.sequence})[place.id]
     step = way.after(place.last_step)
@@ -190,9 +192,9 @@ def go_on(db: Connection, place: Enrolled, email_bidx: bytes, when: Moment, by: 
         sequences.complete(db, [place.id], now)
         return
     zone = ZoneInfo(place.time_zone)
-    promised = returns.stopped_promise(db, place.id, step.key) or next_due(place.anchor, step, way.rules, zone)
+    promised = rescheduling.stopped_promise(db, place.id, step.key) or next_due(place.anchor, step, way.rules, zone)
     due = when(promised, way.rules, zone)
-    if not returns.restore_cancelled(db, place.id, step.key, due, by, wall):
+    if not rescheduling.restore_cancelled(db, place.id, step.key, due, by, wall):
         ledger.plan(db, [_row(place, email_bidx, step.key, due)], now)
 
 

@@ -3,18 +3,19 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from nurture import crash, log
-from nurture.delivery.evidence import settle_noted
+from nurture import failpoints, log
+from nurture.delivery.outcomes import doubt_state
 from nurture.delivery.plan import heal
+from nurture.delivery.provider_events import settle_noted
 from nurture.delivery.safety_checks import check
-from nurture.delivery.settle import doubt_state
 from nurture.domain.delivery import InDoubt, Kind, State, policy, verdict
+from nurture.ids import DeliveryId
 from nurture.letters.source import read_sequence
 from nurture.runtime import Runtime
-from nurture.store import doubts, heartbeats
-from nurture.store.database import process_name
-from nurture.store.doubts import Doubt
-from nurture.words import DeliveryId
+from nurture.store.core.database import process_name
+from nurture.store.deliveries import in_doubt
+from nurture.store.deliveries.in_doubt import Doubt
+from nurture.store.state import heartbeats
 
 _log = log.get(__name__)
 _AT_ONCE = 10_000
@@ -41,11 +42,11 @@ def reconcile(rt: Runtime) -> ReconcileReport:
     with rt.database.begin() as db:
         wall, by = rt.clock.wall(), process_name()
         silent = State.SCHEDULED if rt.mailer.repeats_safely else doubt_state(rt)
-        again, doubtful = doubts.reclaim(db, by, wall), doubts.doubt(db, by, wall, silent)
+        again, doubtful = in_doubt.reclaim(db, by, wall), in_doubt.doubt(db, by, wall, silent)
         if silent is State.SCHEDULED:
             again, doubtful = again + doubtful, 0
-        crash.point("T4.before_commit")
-    crash.point("T4.after_commit")
+        failpoints.point("T4.before_commit")
+    failpoints.point("T4.after_commit")
     settle_noted(rt, _AT_ONCE)
     resent, held = _decide(rt)
     report = ReconcileReport(again, doubtful, resent, held)
@@ -71,7 +72,7 @@ def _decide(rt: Runtime) -> tuple[int, int]:
     While reports are turned away, and for as long again as any may take, that none has come of a mail means nothing.
     """
     with rt.database.read() as db:
-        unknown = doubts.in_doubt(db, State.UNKNOWN, _AT_ONCE)
+        unknown = in_doubt.in_doubt(db, State.UNKNOWN, _AT_ONCE)
         reported = heartbeats.last_beat(db, heartbeats.EVIDENCE)
         turned_away = heartbeats.last_beat(db, heartbeats.TURNED_AWAY)
     boot, wall = rt.clock.boot_seconds(), rt.clock.wall()
@@ -91,10 +92,10 @@ def _decide(rt: Runtime) -> tuple[int, int]:
         return 0, 0
     with rt.database.begin() as db:
         by = process_name()
-        resent = doubts.decide(db, ends[State.SCHEDULED], State.SCHEDULED, by, wall, "no evidence of it, only of later ones")
-        held = doubts.decide(db, ends[State.HELD], State.HELD, by, wall, "no evidence came: a person decides")
-        crash.point("T6.before_commit")
-    crash.point("T6.after_commit")
+        resent = in_doubt.decide(db, ends[State.SCHEDULED], State.SCHEDULED, by, wall, "no evidence of it, only of later ones")
+        held = in_doubt.decide(db, ends[State.HELD], State.HELD, by, wall, "no evidence came: a person decides")
+        failpoints.point("T6.before_commit")
+    failpoints.point("T6.after_commit")
     return resent, held
 
 

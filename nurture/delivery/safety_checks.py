@@ -17,11 +17,12 @@ from nurture.delivery.plan import SET_BACK
 from nurture.domain.clock_jump import is_jump, wall_clock_change
 from nurture.domain.restore_evidence import DatabaseRecord, Position, RestoreEvidence, Surroundings, find_evidence
 from nurture.runtime import Runtime, Seen, keep_up
-from nurture.store import database_record, doubts, facts, gates, generation_file, heartbeats, instance
-from nurture.store.database import process_name
-from nurture.store.database_identity import read_file_identity, read_identity
-from nurture.store.gates import Gate
-from nurture.store.generation_file import GenerationFiles
+from nurture.store.core.database import process_name
+from nurture.store.deliveries import in_doubt, send_blocks
+from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.state import app_state, database_record, generation_file, heartbeats, setting_overrides
+from nurture.store.state.database_identity import read_file_identity, read_identity
+from nurture.store.state.generation_file import GenerationFiles
 
 _log = log.get(__name__)
 
@@ -53,8 +54,8 @@ def check(rt: Runtime) -> bool:
         with rt.database.begin() as db:
             seen = _check_clock(rt, db, before)
             seen = _check_database(rt, db, seen, witnesses)
-            shut = {gate.gate for gate in gates.shut_gates(db)}
-            changed = facts.version(db) != rt.version
+            shut = {gate.gate for gate in send_blocks.shut_gates(db)}
+            changed = setting_overrides.version(db) != rt.version
         rt.memory.seen = seen  # not before the commit: what the database never got, it cannot have forgotten
         if seen.counted != before.counted:
             rt.memory.witnessed = record_generation(rt, seen.position)
@@ -67,7 +68,7 @@ def _check_clock(rt: Runtime, db: Connection, seen: Seen) -> Seen:
     wall, boot = rt.clock.wall(), rt.clock.boot_seconds()
     if seen.wall is not None and not seen.alarmed and not is_jump(wall_clock_change(seen.wall, seen.boot, wall, boot)):
         return replace(seen, wall=wall, boot=boot)
-    shut = next((gate for gate in gates.shut_gates(db) if gate.gate is Gate.CLOCK), None)
+    shut = next((gate for gate in send_blocks.shut_gates(db) if gate.gate is Gate.CLOCK), None)
     if seen.wall is None:  # this process has just begun: all it can compare with is another's last tick
         last, since = max(wall, heartbeats.last_beat(db, heartbeats.TICK) or wall), boot
     elif seen.alarmed and shut is None:  # a person has looked, and trusts this clock
@@ -77,12 +78,12 @@ def _check_clock(rt: Runtime, db: Connection, seen: Seen) -> Seen:
     by = wall_clock_change(last, since, wall, boot)
     if not is_jump(by):
         if seen.alarmed and shut is not None and shut.by == process_name():
-            gates.open_(db, Gate.CLOCK)  # it was put right
+            send_blocks.open_(db, Gate.CLOCK)  # it was put right
         return replace(seen, wall=wall, boot=boot, alarmed=False)
     if not seen.alarmed:
         if shut is None:
             minutes = round(by.total_seconds() / 60)
-            gates.shut(db, Gate.CLOCK, f"the clock of this machine jumped by {minutes:+d} minutes", process_name(), wall)
+            send_blocks.shut(db, Gate.CLOCK, f"the clock of this machine jumped by {minutes:+d} minutes", process_name(), wall)
         _log.error("clock_jumped", seconds=round(by.total_seconds()))
     return replace(seen, wall=last, boot=since, alarmed=True)  # the last good check stays what later ones are compared with
 
@@ -120,14 +121,14 @@ def _check_database(rt: Runtime, db: Connection, seen: Seen, witnesses: _Witness
 def _stop_restored(rt: Runtime, db: Connection, record: DatabaseRecord, evidence: RestoreEvidence) -> None:
     """Stop sending, and put what was due since the copy was made in doubt."""
     now, wall = rt.clock.now(), rt.clock.wall()
-    replay = departures.replay(rt, db)  # services.privacy finishes those who had asked to be erased
-    if Gate.DATABASE_RESTORED not in {gate.gate for gate in gates.shut_gates(db)}:
+    replay = departures.replay(rt, db)  # services.operations.retention finishes those who had asked to be erased
+    if Gate.DATABASE_RESTORED not in {gate.gate for gate in send_blocks.shut_gates(db)}:
         why = f"the database is a restored copy ({evidence}): what was due since may have been sent"
         if replay.is_lost((record.last_tick or wall) - _JOURNAL_DELAY):
             why += "; who left since is unknown: no journal of departures"
-        gates.shut(db, Gate.DATABASE_RESTORED, why, process_name(), wall)
-    instance.put(db, SET_BACK, now.isoformat())
-    count = doubts.set_back(db, process_name(), now, wall)
+        send_blocks.shut(db, Gate.DATABASE_RESTORED, why, process_name(), wall)
+    app_state.put(db, SET_BACK, now.isoformat())
+    count = in_doubt.set_back(db, process_name(), now, wall)
     _log.error("database_restored", reason=evidence.value, unknown=count)
 
 
@@ -156,7 +157,7 @@ def record_generation(rt: Runtime, position: Position) -> bool:
 
 
 def record_mark(rt: Runtime, number: int) -> None:
-    """Record that a transaction which marked mail has committed (`store.marks`), before that mail leaves."""
+    """Record that a transaction which marked mail has committed (`store.deliveries.marks`), before that mail leaves."""
     position = replace(rt.memory.seen.position, mark=number)
     if rt.memory.marked.is_behind(position):
         rt.memory.marked = position

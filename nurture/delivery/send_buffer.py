@@ -5,18 +5,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
-from nurture import crash, log
-from nurture.delivery import album
-from nurture.delivery.fill import UNFIT, mail_of, page_of, with_subject
-from nurture.delivery.late import sort_out
-from nurture.delivery.settle import Request
+from nurture import failpoints, log
+from nurture.characters import storable
+from nurture.delivery import image_cache
+from nurture.delivery.lateness import sort_out
+from nurture.delivery.outcomes import Request
+from nurture.delivery.render import UNFIT, mail_of, page_of, with_subject
 from nurture.domain.delivery import Kind
+from nurture.ids import BatchId, DeliveryId, EditionId, PictureId, RequestId, SubscriberId, new_id
 from nurture.mailers.base import Mail, Picture, Prepared, headers
 from nurture.runtime import Runtime
-from nurture.store import claims, sequences, subjects
-from nurture.store.claims import Claimed
-from nurture.store.sequences import StoredEdition
-from nurture.words import BatchId, DeliveryId, EditionId, PictureId, RequestId, SubscriberId, new_id, storable
+from nurture.store.deliveries import claims, subjects
+from nurture.store.deliveries.claims import Claimed
+from nurture.store.sequences import sequences
+from nurture.store.sequences.sequences import StoredEdition
 
 _log = log.get(__name__)
 
@@ -56,7 +58,7 @@ def load_batch(rt: Runtime, batch: BatchId) -> Batch:
         editions = sequences.read_editions(db, {row.edition for row in rows if row.edition})
         found = subjects.find(db, {row.about for row in rows if row.about}, rt.clock.wall())
         pages = [*(one.html for one in editions.values()), *(page_of(rt, one) for one in found.tests.values())]
-        pictures = album.shown(rt, db, pages)
+        pictures = image_cache.shown(rt, db, pages)
     rows = [with_subject(row, found) for row in rows]
     left = (lease - rt.clock.wall()) if lease else rt.patience.lease
     leased = rt.clock.boot_seconds() - (rt.patience.lease - left).total_seconds()
@@ -116,7 +118,7 @@ class SendBuffer:
                 continue
             rows.append(row)
             people |= {row.subscriber} if row.subscriber else set()
-            crash.point("render")
+            failpoints.point("render")
         if rows:
             self._filled.append(Request(request, batch.id, tuple(rows), tuple(mails)))
 
@@ -128,10 +130,18 @@ class SendBuffer:
         try:
             self._rt.mailer.prepare(
                 Mail(
-                    nobody, RequestId(nobody), Kind.NOTICE, "nobody@example.org", "-", "<p>-</p>", "-", sender,
-                    headers(sender, Kind.NOTICE, nobody, None), self._rt.clock.wall(),
+                    nobody,
+                    RequestId(nobody),
+                    Kind.NOTICE,
+                    "nobody@example.org",
+                    "-",
+                    "<p>-</p>",
+                    "-",
+                    sender,
+                    headers(sender, Kind.NOTICE, nobody, None),
+                    self._rt.clock.wall(),
                 )
-            )  # fmt: skip
+            )
         except Exception as error:
             return f"no mail can be built with this sender's name and address ({type(error).__name__})"
         return None

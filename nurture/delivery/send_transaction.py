@@ -7,21 +7,22 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from nurture import crash, log
-from nurture.delivery.late import space_out
+from nurture import failpoints, log
+from nurture.delivery.lateness import space_out
+from nurture.delivery.outcomes import Request, keep, settle
 from nurture.delivery.safety_checks import record_mark
 from nurture.delivery.send_buffer import Batch, SendWindow
-from nurture.delivery.settle import Request, keep, settle
 from nurture.domain.circuit_breaker import RUN_WAIT
 from nurture.domain.delivery import Outcome, Refused
 from nurture.domain.send_cycle import Decision, SendCycle, Situation
+from nurture.ids import DeliveryId, RequestId, SubscriberId
 from nurture.runtime import Runtime
-from nurture.store import claims, gates, ledger, live, marks, pace
-from nurture.store.claims import Claimed
-from nurture.store.database import process_name
-from nurture.store.gates import Gate, Shut
-from nurture.store.ledger import Offered
-from nurture.words import DeliveryId, RequestId, SubscriberId
+from nurture.store.core.database import process_name
+from nurture.store.deliveries import claims, ledger, marks, rate_limit, send_blocks
+from nurture.store.deliveries.claims import Claimed
+from nurture.store.deliveries.ledger import Offered
+from nurture.store.deliveries.send_blocks import Gate, Shut
+from nurture.store.state import launch
 
 _log = log.get(__name__)
 
@@ -72,28 +73,34 @@ def commit(rt: Runtime, begun: Begun) -> Committed:
     by, window = process_name(), begun.window
     with rt.database.begin() as db:
         ledger.lock_readers(db, _people(window.requests) | _people(request for request, _ in begun.answers))
-        transaction = gates.hold_open(db)
+        transaction = send_blocks.hold_open(db)
         now, wall = rt.clock.now(), rt.clock.wall()
-        blocks = gates.shut_gates(db)
+        blocks = send_blocks.shut_gates(db)
         half_open = _half_open(blocks, wall)
         cycle, answers = begun.cycle.judge(begun.answers, half_open.why if half_open else None)
         refused = any(isinstance(outcome, Refused) and outcome.everyone for _, outcome in answers)
         smaller = settle(rt, db, answers, half_open is not None and not refused)  # SETTLE
-        crash.point("T3.before_commit")
+        failpoints.point("T3.before_commit")
         if begun.lost:
             ledger.refused(db, begun.lost, now, by, wall, "never left: the database failed")
         for batch, whys in window.unfit.items():
             claims.unfit(db, batch, whys, by, wall)
-        if window.sender_fault is not None and gates.shut(db, Gate.PROVIDER, window.sender_fault, by, wall, wall + RUN_WAIT):
+        if window.sender_fault is not None and send_blocks.shut(
+            db, Gate.PROVIDER, window.sender_fault, by, wall, wall + RUN_WAIT
+        ):
             _log.error("sending_stopped", reason=window.sender_fault, seconds=RUN_WAIT.total_seconds())
         if half_open or refused or window.sender_fault is not None:
-            blocks = gates.shut_gates(db)
+            blocks = send_blocks.shut_gates(db)
             half_open = _half_open(blocks, wall)
-        may_write = begun.may_write_to_readers or live.since(db) is not None
+        may_write = begun.may_write_to_readers or launch.since(db) is not None
         found = Situation(
-            len(window.requests), begun.under_way, begun.now, _blocked(blocks, wall, may_write, window.requests),
-            half_open is not None, begun.stopping,
-        )  # fmt: skip
+            len(window.requests),
+            begun.under_way,
+            begun.now,
+            _blocked(blocks, wall, may_write, window.requests),
+            half_open is not None,
+            begun.stopping,
+        )
         cycle, decision = _decide(rt, db, cycle, found, wall)
         if decision.release is None:
             _extend(rt, db, begun.batches, begun.began)
@@ -101,13 +108,13 @@ def commit(rt: Runtime, begun: Begun) -> Committed:
             claims.release(db, each.id, by, wall, decision.release or "")
         leave = smaller + _mark(rt, db, window.requests[: decision.mark])  # MARK
         number = marks.raise_number(db, transaction) if leave else None
-        crash.point("T2.before_commit")
+        failpoints.point("T2.before_commit")
     if number is not None:
         record_mark(rt, number)
     if begun.answers:
-        crash.point("T3.after_commit")
+        failpoints.point("T3.after_commit")
     if leave:
-        crash.point("T2.after_commit")
+        failpoints.point("T2.after_commit")
     if decision.probe:
         _log.info("provider_probed", deliveries=decision.mark)
     wait = window.requests[decision.mark :] if decision.release is None else []
@@ -123,7 +130,7 @@ def _blocked(blocks: Sequence[Shut], wall: datetime, may_write: bool, requests: 
     """Why nothing may be sent. Also when some of the requests are for readers, and nobody at the desk has said yet that mail
     may leave: a claim leaves such rows alone, but these were claimed when there was another mailer.
     """
-    stopped = gates.stopped(blocks, wall)
+    stopped = send_blocks.stopped(blocks, wall)
     return stopped.why if stopped else NOT_LIVE if not may_write and _people(requests) else None
 
 
@@ -131,7 +138,7 @@ def _decide(rt: Runtime, db: Connection, cycle: SendCycle, found: Situation, wal
     """The cycle's decision, with slots of the fleet's rate reserved where it wants some."""
     decision, rate = cycle.decide(found), rt.settings.max_sends_per_second
     if decision.reserve and rate is not None:
-        begin = pace.reserve(db, decision.reserve, rate, wall)
+        begin = rate_limit.reserve(db, decision.reserve, rate, wall)
         cycle = cycle.reserved(decision.reserve, found.now + max(0.0, (begin - wall).total_seconds()))
         decision = cycle.decide(found)
     return cycle, decision

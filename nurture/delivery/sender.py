@@ -18,14 +18,15 @@ from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from nurture import crash, log
+from nurture import failpoints, log
+from nurture.characters import storable
+from nurture.delivery.outcomes import Request
 from nurture.delivery.send_buffer import Batch, SendBuffer, SendWindow, load_batch
 from nurture.delivery.send_transaction import Answer, Begun, commit
-from nurture.delivery.settle import Request
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused
 from nurture.domain.send_cycle import SendCycle
+from nurture.ids import BatchId, DeliveryId, RequestId
 from nurture.runtime import Runtime
-from nurture.words import BatchId, DeliveryId, RequestId, storable
 
 _log = log.get(__name__)
 
@@ -161,8 +162,14 @@ class Sender:
 
     @property
     def _nothing_left(self) -> bool:
-        return not (self._buffer.batches or self._answers or self._under_way or self._cycle.must_release or self._loading
-                    or self._waiting)  # fmt: skip
+        return not (
+            self._buffer.batches
+            or self._answers
+            or self._under_way
+            or self._cycle.must_release
+            or self._loading
+            or self._waiting
+        )
 
     @property
     def _must_give_up(self) -> bool:
@@ -224,7 +231,7 @@ class Sender:
             self._awake.set()
 
     async def _post(self, request: Request, began: float) -> Outcome:
-        crash.point("post.before")
+        failpoints.point("post.before")
         if self._rt.clock.boot_seconds() - began > SEND_WITHIN_SECONDS:
             return Refused("too late after marking: this process was held up", wait=None, everyone=False)
         if self._cycle.refusal:
@@ -234,7 +241,7 @@ class Sender:
         except Exception as error:  # a mailer must not raise; that it did says nothing of where the mail is
             _log.error("mailer_raised", exc_info=error)
             return Ambiguous(f"the mailer failed ({type(error).__name__})")
-        crash.point("post.after")
+        failpoints.point("post.after")
         return _storable(outcome)
 
     async def _run_cycle(self) -> None:
@@ -243,9 +250,17 @@ class Sender:
         window = SendWindow() if self._stopping else self._buffer.window(room)
         answers, self._answers = self._answers, []
         begun = Begun(
-            self._cycle, answers, window, [*self._buffer.batches.values()], self._under_way, self._loop.time(),
-            self._rt.clock.boot_seconds(), self._lost, self._may_write_to_readers, self._stopping,
-        )  # fmt: skip
+            self._cycle,
+            answers,
+            window,
+            [*self._buffer.batches.values()],
+            self._under_way,
+            self._loop.time(),
+            self._rt.clock.boot_seconds(),
+            self._lost,
+            self._may_write_to_readers,
+            self._stopping,
+        )
         writing = self._loop.run_in_executor(self._ledger, commit, self._rt, begun)
         self._buffer.fill(0 if self._stopping else self._workers)  # while the database works
         try:

@@ -1,17 +1,18 @@
 """One look at the clock: claim what is due, hand it over, count. Safe at the same instant in any number of processes.
 
-What is due is a row whose `due_at` has passed (store.ledger); when that is, domain.timeline decided.
+What is due is a row whose `due_at` has passed (store.deliveries.ledger); when that is, domain.timeline decided.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nurture import crash, log
+from nurture import failpoints, log
 from nurture.delivery.safety_checks import check
+from nurture.ids import BatchId, new_id
 from nurture.runtime import Runtime
-from nurture.store import gates, heartbeats, ledger, live
-from nurture.store.database import process_name
-from nurture.words import BatchId, new_id
+from nurture.store.core.database import process_name
+from nurture.store.deliveries import ledger, send_blocks
+from nurture.store.state import heartbeats, launch
 
 _log = log.get(__name__)
 
@@ -51,11 +52,11 @@ def _claim(rt: Runtime, batch: BatchId) -> int:
     now, wall = rt.clock.now(), rt.clock.wall()
     with rt.database.begin(lasting=False) as db:  # a claim that is forgotten was not marked either: it is due again
         heartbeats.beat(db, heartbeats.TICK, wall)
-        if gates.stopped(gates.shut_gates(db), wall):
+        if send_blocks.stopped(send_blocks.shut_gates(db), wall):
             return 0
         lease, most = wall + rt.patience.lease, rt.settings.batch_size
-        readers_too = not rt.needs_live or live.since(db) is not None
+        readers_too = not rt.needs_live or launch.since(db) is not None
         taken = len(ledger.claim(db, batch, process_name(), now, wall, lease, most, readers_too))
-        crash.point("T1.before_commit")
-    crash.point("T1.after_commit")
+        failpoints.point("T1.before_commit")
+    failpoints.point("T1.after_commit")
     return taken

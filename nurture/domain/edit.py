@@ -19,7 +19,8 @@ from zoneinfo import ZoneInfo
 
 from nurture.domain.sequence import Step, following
 from nurture.domain.timeline import NeverOpens, Rules, first_opening, next_due
-from nurture.words import EnrollmentId, NurtureError, StepKey
+from nurture.errors import NurtureError
+from nurture.ids import EnrollmentId, StepKey
 
 
 class EditRefused(NurtureError):
@@ -204,9 +205,16 @@ class Edit:
         if moved and after is not None and planned is not None and after.step == planned.step:
             days = (after.due.astimezone(reader.zone).date() - planned.due.astimezone(reader.zone).date()).days
         return Move(
-            reader.enrollment, planned, after, days=days, at_once=moved and after is not None and after.due <= now,
-            never=course.never, more=course.more, held=moved and self.choice is Choice.HOLD, at=course.at,
-        )  # fmt: skip
+            reader.enrollment,
+            planned,
+            after,
+            days=days,
+            at_once=moved and after is not None and after.due <= now,
+            never=course.never,
+            more=course.more,
+            held=moved and self.choice is Choice.HOLD,
+            at=course.at,
+        )
 
     def _course(self, reader: Reader) -> _Course:
         before, coming = still_to_come(self.old.steps, reader), to_come_after(self.old, self.new, reader)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from nurture.domain.delivery import State
 from nurture.domain.subscriber import Suppression
-from nurture.words import DeliveryId, RequestId
+from nurture.ids import DeliveryId, RequestId
 
 
 class EventKind(StrEnum):

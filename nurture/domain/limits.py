@@ -1,5 +1,5 @@
-"""How often something may happen, and when confirmations have to wait for a person. Values and decisions; nurture.store.limits
-counts.
+"""How often something may happen, and when confirmations have to wait for a person. Values and decisions;
+nurture.store.state.limits counts.
 """
 
 from dataclasses import dataclass

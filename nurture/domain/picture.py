@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nurture.words import PictureId
+from nurture.ids import PictureId
 
 SCHEME = "picture:"
 """How a letter begins to name one: `![A drawing of a synapse](picture:synapse.png)`."""

@@ -208,9 +208,8 @@ def sendgrid_rule(status: int, errors: Iterable[tuple[str, str]]) -> SendGridRul
     With several errors the sender's counts before all others, and the recipient's only where there is no other.
     """
     found = [
-        next(rule for rule in SENDGRID_RULES if rule.fits(status, field, words))
-        for field, words in [*errors] or [("", "")]
-    ]  # fmt: skip
+        next(rule for rule in SENDGRID_RULES if rule.fits(status, field, words)) for field, words in [*errors] or [("", "")]
+    ]
     rank = [Concern.SENDER, Concern.NOBODY, Concern.MAIL, Concern.RECIPIENT]
     return min(found, key=lambda rule: rank.index(rule.concerns))
 

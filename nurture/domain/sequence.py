@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from nurture.words import NurtureError, StepKey
+from nurture.errors import NurtureError
+from nurture.ids import StepKey
 
 _PART = re.compile(r"(\d{1,3}) (day|hour)s?")
 

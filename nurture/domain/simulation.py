@@ -22,7 +22,8 @@ from nurture.domain.timeline import (
     spaced_out,
     wait_after_pause,
 )
-from nurture.words import NurtureError, StepKey
+from nurture.errors import NurtureError
+from nurture.ids import StepKey
 
 _FULL_DAY = 24 * 60
 

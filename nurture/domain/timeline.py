@@ -10,7 +10,7 @@ from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from nurture.domain.sequence import Step, Wait
-from nurture.words import NurtureError
+from nurture.errors import NurtureError
 
 ON_TIME = timedelta(minutes=15)
 """A letter sent within this of its promise was on time; a later one, after an outage, counts as late."""

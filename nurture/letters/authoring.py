@@ -61,8 +61,11 @@ def composed(file_name: str, text: str, parts: Parts) -> str:
 
 def _written_anew(file_name: str, text: str, parts: Parts) -> str:
     """A file for `parts` in the place of one that cannot be read; the lines of its front matter that can be read stay."""
-    head = [f"{name}: {as_yaml(_shown(file_name, name, line))}\n" for name, line in
-            (("subject", _one_line(parts.subject)), ("preheader", _one_line(parts.preheader))) if line]  # fmt: skip
+    head = [
+        f"{name}: {as_yaml(_shown(file_name, name, line))}\n"
+        for name, line in (("subject", _one_line(parts.subject)), ("preheader", _one_line(parts.preheader)))
+        if line
+    ]
     body = _kept(file_name, parts.body.replace("\r\n", "\n"))
     body += "\n" if body and not body.endswith("\n") else ""
     written = "".join(["---\n", *head, *readable_lines(file_name, text), "---\n", body])

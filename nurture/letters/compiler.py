@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from nurture.domain.delivery import Kind
 from nurture.domain.picture import Pictures
-from nurture.letters import dialect, layout, pictures
+from nurture.letters import dialect, image_rules, layout
 from nurture.letters.source import Letter, LetterRefused, no_source
 
 NO_PICTURES: Pictures = MappingProxyType({})
@@ -200,9 +200,9 @@ def _parsed(body: str, tokens: _Tokens, letter: Letter, known: Pictures) -> list
 def _check_pictures(parsed: list[Token], tokens: _Tokens, letter: Letter, known: Pictures) -> None:
     """Each picture must be one of ours, with words that stand for it, and on a line of its own."""
     for block in tokens.blocks.values():
-        if isinstance(block, layout.Aside) and any(pictures.placed(layout.parse(block.markdown))):  # raises TooDeep, too
+        if isinstance(block, layout.Aside) and any(image_rules.placed(layout.parse(block.markdown))):  # raises TooDeep, too
             raise PictureMisplaced(letter.file_name, "A box cannot hold a picture. Put it on a line of its own.")
-    for wrong in pictures.troubles(pictures.placed(parsed), known):
+    for wrong in image_rules.troubles(image_rules.placed(parsed), known):
         words = tokens.as_written(wrong.words)
         at = letter.body.find(words)
         line = f", line {letter.body_line + letter.body.count(chr(10), 0, at)}" if at >= 0 else ""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from jinja2 import TemplateError
 
+from nurture.errors import NurtureError
 from nurture.letters import dialect
 from nurture.letters.compiler import Edition
-from nurture.words import NurtureError
 
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 

@@ -5,7 +5,7 @@ neither sent nor left out without a word.
 import re
 from pathlib import Path
 
-from nurture.words import NurtureError
+from nurture.errors import NurtureError
 
 _LETTER = re.compile(r"[0-9]+-[^\s()\[\]{}~#%&*?\"'<>|;:\\]+\.md")
 _PREFIX = r"(?:copy of |copy \(\d+\) of |kopie von |copie de |copia de |[.~#]+(?:lock\.)?)*"

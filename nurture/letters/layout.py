@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from nurture import resources
 from nurture.domain.picture import SCHEME, Pictures, content_id
-from nurture.letters import pictures
+from nurture.letters import image_rules
 from nurture.letters.bounded_yaml import read_yaml
 
 MOST_OCTETS = 900
@@ -29,8 +29,11 @@ def _frames() -> Environment:
     return Environment(
         loader=FileSystemLoader(resources.TEMPLATES / "mail"),
         autoescape=lambda name: str(name).endswith(".html"),  # noqa: S701 - the text part is no HTML; trusted templates
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
 @cache
@@ -121,15 +124,15 @@ def with_pictures(tokens: list[Token], known: Pictures) -> list[Token]:
     """The tokens with each paragraph that is nothing but a known picture as a block that shows it."""
     put: list[Token] = []
     for at, token in enumerate(tokens):
-        image = pictures.alone(tokens, at - 1) if token.type == "paragraph_close" else None
+        image = image_rules.alone(tokens, at - 1) if token.type == "paragraph_close" else None
         name = str(image.attrs["src"]).removeprefix(SCHEME) if image else ""
         if image is None or name not in known:
             put.append(token)
             continue
-        found, alt = known[name], pictures.words_of(image)
+        found, alt = known[name], image_rules.words_of(image)
         width = min(found.width, WIDTH)
         height = max(1, round(found.height * width / found.width))
-        block = Shown(content_id(found.id), "" if pictures.is_decorative(alt) else alt, width, height)
+        block = Shown(content_id(found.id), "" if image_rules.is_decorative(alt) else alt, width, height)
         put[-2:] = [Token(BLOCK, "", 0, map=put[-2].map, block=True, meta={"block": block})]
     return put
 

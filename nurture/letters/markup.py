@@ -261,9 +261,11 @@ def _contrast(tree: _Tree, rules: _Rules, scheme: str) -> Iterator[Finding]:
             if ratio < contrast.ENOUGH:
                 words = " ".join(node.words.split())[:60]
                 yield _found(
-                    "H09", words, f"In the {scheme} it is too faint to read ({ink} on {ground}, {ratio:.1f} to 1).",
+                    "H09",
+                    words,
+                    f"In the {scheme} it is too faint to read ({ink} on {ground}, {ratio:.1f} to 1).",
                     f"Choose colours with at least {contrast.ENOUGH} to 1.",
-                )  # fmt: skip
+                )
         for child in node.children:
             yield from walk(child, ink, ground)
 

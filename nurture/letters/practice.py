@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from nurture.errors import NurtureError
 from nurture.letters import contrast
-from nurture.words import NurtureError
 
 COLOUR = "#1f5f5b"
 _PAPER = "#f1eee4"

@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 from nurture import resources
+from nurture.errors import NurtureError
 from nurture.letters.bounded_yaml import YamlRefused, read_yaml
-from nurture.words import NurtureError
 
 SOURCES = resources.TEMPLATES / "letters" / "sources.yaml"
 

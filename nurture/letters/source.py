@@ -14,11 +14,11 @@ from nurture.characters import code_point, unusable_character
 from nurture.domain.delivery import InDoubt
 from nurture.domain.sequence import Step, WaitRefused, parse_late, parse_wait, read_step
 from nurture.domain.timeline import Quiet, Rules, Window
+from nurture.ids import StepKey
 from nurture.letters import registry
 from nurture.letters.bounded_yaml import YamlRefused, read_yaml
 from nurture.letters.folder import LetterRefused as LetterRefused
 from nurture.letters.folder import parts_of
-from nurture.words import StepKey
 
 SEQUENCE_FILE = "sequence.yaml"
 REVIEW_EVERY = timedelta(days=180)
@@ -153,9 +153,20 @@ def read_letter(file_name: str, text: str) -> Letter:
         raise LetterRefused(file_name, "`review-by` is a date such as 2027-05-22, without quotes.")
     sources, unknown = _sources(found, body, file_name)
     return Letter(
-        file_name, text, subject, _words(found, "preheader", file_name), wait, if_late, sources, body,
-        head.count("\n") + 3, _words(found, "reviewed-by", file_name), review_by, _waivers(found, file_name), unknown,
-    )  # fmt: skip
+        file_name,
+        text,
+        subject,
+        _words(found, "preheader", file_name),
+        wait,
+        if_late,
+        sources,
+        body,
+        head.count("\n") + 3,
+        _words(found, "reviewed-by", file_name),
+        review_by,
+        _waivers(found, file_name),
+        unknown,
+    )
 
 
 def read_stored(file_name: str, text: str) -> Letter:
@@ -167,9 +178,17 @@ def read_stored(file_name: str, text: str) -> Letter:
         subject = next((line.partition(":")[2] for line in head.split("\n") if line.startswith("subject:")), "")
         said = f"{refused.where.removeprefix(file_name).removeprefix(', ').capitalize()}: {refused.advice}".removeprefix(": ")
         return Letter(
-            file_name, text, " ".join(subject.strip().strip("\"'").split()) or "(no subject)", "", "at once", "", (), body,
-            head.count("\n") + 3 if head else 1, unreadable=said,
-        )  # fmt: skip
+            file_name,
+            text,
+            " ".join(subject.strip().strip("\"'").split()) or "(no subject)",
+            "",
+            "at once",
+            "",
+            (),
+            body,
+            head.count("\n") + 3 if head else 1,
+            unreadable=said,
+        )
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from nurture.characters import BREAKS_HEADERS, code_point
 from nurture.domain.delivery import Kind, Outcome
+from nurture.errors import NurtureError
+from nurture.ids import DeliveryId, RequestId
 from nurture.mailers import mime
-from nurture.words import DeliveryId, NurtureError, RequestId
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
@@ -231,9 +232,13 @@ def check_bytes(raw: bytes, mail: Mail) -> None:
     except ValueError as error:
         raise MailRefused(f"The finished mail holds {error}.") from None
     exact = {
-        "To": mail.to, "Reply-To": mail.sender.reply_to, "Date": format_datetime(mail.at), **mail.headers,
-        "X-Nurture-Delivery": mail.delivery, "MIME-Version": "1.0",
-    }  # fmt: skip
+        "To": mail.to,
+        "Reply-To": mail.sender.reply_to,
+        "Date": format_datetime(mail.at),
+        **mail.headers,
+        "X-Nurture-Delivery": mail.delivery,
+        "MIME-Version": "1.0",
+    }
     meant = ["Content-Type", "From", "Subject", *exact]
     if sorted(name for name, _ in fields) != sorted(meant):
         raise MailRefused("The finished mail has other header fields than it should.")

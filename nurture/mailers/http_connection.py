@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from nurture import crash
+from nurture import failpoints
 
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 """A connection idle for longer is not used for a request: were it closed meanwhile, nobody could say what got through."""
 _MOST_BYTES = 65536
-_POST_HALF: crash.Point = "post.half"
+_POST_HALF: failpoints.Point = "post.half"
 
 
 class NotConnected(Exception):
@@ -62,10 +62,10 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._waiting = self._loop.create_future()
         self._watch(until)
-        if crash.chosen(_POST_HALF):
+        if failpoints.chosen(_POST_HALF):
             half = len(data) // 2
             self.transport.write(data[:half])
-            crash.point(_POST_HALF)
+            failpoints.point(_POST_HALF)
             data = data[half:]
         self.transport.write(data)
         return self._waiting

@@ -107,24 +107,28 @@ def _q(character: str) -> str:
 def text_part(text: str, subtype: str) -> bytes:
     """A text part in quoted-printable (RFC 2045 section 6.7). Any line end of `text` becomes CRLF."""
     plain = text.replace("\r\n", "\n").replace("\r", "\n").encode()
-    return b"".join((
-        field("Content-Type", f"text/{subtype};", 'charset="utf-8"'),
-        field("Content-Transfer-Encoding", "quoted-printable"),
-        b"\r\n",
-        b2a_qp(plain, istext=True).replace(b"\n", b"\r\n"),
-    ))  # fmt: skip
+    return b"".join(
+        (
+            field("Content-Type", f"text/{subtype};", 'charset="utf-8"'),
+            field("Content-Transfer-Encoding", "quoted-printable"),
+            b"\r\n",
+            b2a_qp(plain, istext=True).replace(b"\n", b"\r\n"),
+        )
+    )
 
 
 def picture_part(content: bytes, subtype: str, cid: str, file_name: str) -> bytes:
     """A picture that the HTML part shows by its Content-ID (RFC 2392)."""
-    return b"".join((
-        field("Content-Type", f"image/{subtype}"),
-        field("Content-Transfer-Encoding", "base64"),
-        field("Content-Disposition", "inline;", f'filename="{file_name}"'),
-        field("Content-ID", f"<{cid}>"),
-        b"\r\n",
-        encodebytes(content).replace(b"\n", b"\r\n"),
-    ))  # fmt: skip
+    return b"".join(
+        (
+            field("Content-Type", f"image/{subtype}"),
+            field("Content-Transfer-Encoding", "base64"),
+            field("Content-Disposition", "inline;", f'filename="{file_name}"'),
+            field("Content-ID", f"<{cid}>"),
+            b"\r\n",
+            encodebytes(content).replace(b"\n", b"\r\n"),
+        )
+    )
 
 
 def multipart(kind: str, boundary: str, parts: Sequence[bytes]) -> bytes:
@@ -134,12 +138,14 @@ def multipart(kind: str, boundary: str, parts: Sequence[bytes]) -> bytes:
     """
     words = ["multipart/related;", 'type="text/html";'] if kind == "related" else [f"multipart/{kind};"]
     begin = f"--{boundary}\r\n".encode()
-    return b"".join((
-        field("Content-Type", *words, f'boundary="{boundary}"'),
-        b"\r\n",
-        *(begin + part + b"\r\n" for part in parts),
-        f"--{boundary}--\r\n".encode(),
-    ))  # fmt: skip
+    return b"".join(
+        (
+            field("Content-Type", *words, f'boundary="{boundary}"'),
+            b"\r\n",
+            *(begin + part + b"\r\n" for part in parts),
+            f"--{boundary}--\r\n".encode(),
+        )
+    )
 
 
 def id_domain(host: str) -> str:

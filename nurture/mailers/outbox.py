@@ -13,8 +13,8 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from nurture.domain.delivery import Accepted, Outcome, Refused
+from nurture.ids import DeliveryId
 from nurture.mailers.base import Mail, Prepared, Sender, as_bytes
-from nurture.words import DeliveryId
 
 _SHOWN = re.compile(r'src="cid:([^"]+)"')
 

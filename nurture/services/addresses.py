@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from zoneinfo import available_timezones
 
 from nurture.characters import normalize
-from nurture.words import NurtureError
+from nurture.errors import NurtureError
 
 MOST_TYPED = 400
 """Characters of an address, with what comes along when it is copied: RFC 5321 allows 254 octets (section 4.5.3.1.3)."""
@@ -59,9 +59,13 @@ def parse_address(typed: str, test_names: bool = False) -> Address:
         raise InputRefused(_NO_ADDRESS)
     try:
         found = validate_email(
-            text, check_deliverability=False, allow_quoted_local=False, allow_domain_literal=False, allow_smtputf8=False,
+            text,
+            check_deliverability=False,
+            allow_quoted_local=False,
+            allow_domain_literal=False,
+            allow_smtputf8=False,
             test_environment=test_names,
-        )  # fmt: skip
+        )
     except EmailNotValidError:
         raise InputRefused(_NO_ADDRESS) from None
     if _mixes_scripts(found.domain):

@@ -9,7 +9,7 @@ from nurture.domain.limits import CONSULTATION, CONSULTATION_ALL, CONSULTATION_N
 from nurture.domain.mailbox import mailbox_of
 from nurture.runtime import Runtime
 from nurture.services.addresses import Address
-from nurture.store import limits
+from nurture.store.state import limits
 
 EVERYBODY = "everybody"
 """For whom a limit of the whole installation is counted."""

@@ -112,17 +112,19 @@ def _in_field(name: str) -> str:
 
 def _holds_control(character: str, where: str) -> Refusal:
     return Refusal(
-        400, "A character could not be read",
+        400,
+        "A character could not be read",
         f"There is an invisible control character (U+{ord(character):04X}){where}. It can come along when text is copied. "
         "Please go back, delete that line and type it again. Nothing was stored.",
-    )  # fmt: skip
+    )
 
 
 def _too_long(where: str, most: int) -> Refusal:
     return Refusal(
-        413, "That was too much text",
+        413,
+        "That was too much text",
         f"There are more than {most:,} characters{where}. Please go back and shorten it. Nothing was stored.",
-    )  # fmt: skip
+    )
 
 
 _TOO_MANY_FIELDS = "There are more fields in this form than it has. Please open the page again. Nothing was stored."

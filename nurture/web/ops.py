@@ -7,7 +7,7 @@ from flask import Blueprint, Response, abort, jsonify, make_response, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from nurture.mailers.outbox import Outbox, Stored
-from nurture.services import health
+from nurture.services.operations import health
 from nurture.settings import is_loopback
 from nurture.web.front_door import FRAMED_CSP, MAIL_CSP, OpenTo, open_to
 from nurture.web.pages import page, rt
@@ -62,9 +62,12 @@ def _summary(mail: Stored) -> dict[str, object]:
     message = mail.message
     kind = str(message["Feedback-ID"] or "notice:").split(":")[0].replace("-", " ")
     return {
-        "id": mail.id, "received": f"{message['Date'].datetime:%Y-%m-%d %H:%M} UTC", "to": str(message["To"]),
-        "subject": str(message["Subject"]), "kind": kind,
-    }  # fmt: skip
+        "id": mail.id,
+        "received": f"{message['Date'].datetime:%Y-%m-%d %H:%M} UTC",
+        "to": str(message["To"]),
+        "subject": str(message["Subject"]),
+        "kind": kind,
+    }
 
 
 @pages.get("/outbox")
@@ -86,9 +89,11 @@ def outbox_mail(delivery: str) -> Response:
     """One captured mail: HTML, text, headers, source."""
     mail = _stored(delivery)
     shown = _summary(mail) | {
-        "from": str(mail.message["From"]), "headers": [[name, str(value)] for name, value in mail.message.items()],
-        "text": mail.part("plain"), "source": _PICTURE.sub("[a picture, left out here]\n", mail.source),
-    }  # fmt: skip
+        "from": str(mail.message["From"]),
+        "headers": [[name, str(value)] for name, value in mail.message.items()],
+        "text": mail.part("plain"),
+        "source": _PICTURE.sub("[a picture, left out here]\n", mail.source),
+    }
     response = page("outbox/mail.html", mail=shown)
     response.headers["Content-Security-Policy"] = FRAMED_CSP
     return response

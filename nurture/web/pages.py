@@ -148,6 +148,11 @@ def prepare(app: Flask) -> None:
     @app.context_processor
     def everywhere() -> dict[str, Any]:
         return {
-            "practice_name": rt().settings.from_name, "crisis_lines": crisis_lines(), "version": __version__,
-            "me": g.get("me"), "csrf": g.get("csrf", ""), "tab": "", "desk_sections": DESK_SECTIONS,
-        }  # fmt: skip
+            "practice_name": rt().settings.from_name,
+            "crisis_lines": crisis_lines(),
+            "version": __version__,
+            "me": g.get("me"),
+            "csrf": g.get("csrf", ""),
+            "tab": "",
+            "desk_sections": DESK_SECTIONS,
+        }

@@ -3,9 +3,10 @@
 from flask import Blueprint, Response, redirect, request, url_for
 
 from nurture.mailers.outbox import Outbox
-from nurture.services import call_requests, goals, launch, sign_up_queue, signup, wordings
 from nurture.services.addresses import InputRefused, parse_address, parse_time_zone
-from nurture.services.form_values import clean_first_name, tidy_address
+from nurture.services.settings import consent_texts, launch
+from nurture.services.subscribers import consultation_links, consultations, sign_up_queue, signup
+from nurture.services.subscribers.form_values import clean_first_name, tidy_address
 from nurture.web import form_stamp
 from nurture.web.clients import client_network
 from nurture.web.front_door import OpenTo, open_to
@@ -31,12 +32,18 @@ def _home(status: int = 200, form: dict[str, object] | None = None, errors: dict
     if not launch.is_open(rt()):
         return page("public/not_open.html", 503 if request.method == "POST" else 200)
     with rt().database.read() as db:
-        wording = wordings.shown(rt(), db, str((form or {}).get("wording", "")))
+        wording = consent_texts.shown(rt(), db, str((form or {}).get("wording", "")))
     senders = [rt().sender.name, rt().plain_sender.name] if rt().sender.name else []
     return page(
-        "public/home.html", status, form=form or empty, errors=errors or {}, wording=wording, senders=senders,
-        stamp=form_stamp.stamp(), confirmations_wait=sign_up_queue.do_wait(rt()),
-    )  # fmt: skip
+        "public/home.html",
+        status,
+        form=form or empty,
+        errors=errors or {},
+        wording=wording,
+        senders=senders,
+        stamp=form_stamp.stamp(),
+        confirmations_wait=sign_up_queue.do_wait(rt()),
+    )
 
 
 def _ticked(name: str) -> bool:
@@ -86,9 +93,10 @@ def check_your_inbox() -> Response:
     """What to do next; the same for everybody."""
     local = isinstance(rt().mailer, Outbox)
     return page(
-        "public/check_your_inbox.html", outbox_url=url_for("ops.outbox") if local else "",
+        "public/check_your_inbox.html",
+        outbox_url=url_for("ops.outbox") if local else "",
         confirmations_wait=sign_up_queue.do_wait(rt()),
-    )  # fmt: skip
+    )
 
 
 @pages.get("/consultation")
@@ -97,10 +105,16 @@ def consultation() -> Response:
     """The form to ask for a call. The link in a letter says who asks, masked: the letter may have been forwarded."""
     token = request.args.get("t", "")
     form = {
-        "name": "", "email": "", "region": "", "contact_way": "email", "contact_detail": "", "voicemail_ok": False,
-        "times": "", "token": token,
-    }  # fmt: skip
-    return page("public/consultation.html", form=form, errors={}, reader=call_requests.reader_of(rt(), token))
+        "name": "",
+        "email": "",
+        "region": "",
+        "contact_way": "email",
+        "contact_detail": "",
+        "voicemail_ok": False,
+        "times": "",
+        "token": token,
+    }
+    return page("public/consultation.html", form=form, errors={}, reader=consultation_links.reader_of(rt(), token))
 
 
 @pages.post("/consultation")
@@ -111,7 +125,7 @@ def request_consultation() -> Response:
     typed: dict[str, str] = {name: " ".join(request.form.get(name, "").split()) for name in fields}
     voicemail = _ticked("voicemail_ok")
     token = request.form.get("t") or request.args.get("t", "")
-    reader = call_requests.reader_of(rt(), token)  # a damaged link must not keep anybody from asking for a call
+    reader = consultation_links.reader_of(rt(), token)  # a damaged link must not keep anybody from asking for a call
     given = typed | ({"name": typed["name"] or reader.name, "email": typed["email"] or reader.email} if reader else {})
     errors: dict[str, str] = {}
     for name, most, ask in (
@@ -134,16 +148,16 @@ def request_consultation() -> Response:
     if errors or address is None:
         form = {**typed, "voicemail_ok": voicemail, "token": token}
         return page("public/consultation.html", 422, form=form, errors=errors, reader=reader)
-    if reader is None and not goals.may_ask_by_form(rt(), address, client_network()):
+    if reader is None and not consultations.may_ask_by_form(rt(), address, client_network()):
         form = {**typed, "voicemail_ok": voicemail, "token": token}
         answer = page("public/consultation.html", 429, form=form, errors={"email": _TOO_MANY_REQUESTS}, reader=None)
         answer.headers["Retry-After"] = "86400"
         return answer
     detail = typed["contact_detail"] if typed["contact_way"] == "phone" else ""
-    asked = goals.Request(
+    asked = consultations.Request(
         given["name"], address.send_to, typed["region"], typed["contact_way"], detail, voicemail, typed["times"]
     )
-    goals.request_consultation(rt(), asked, address, reader.id if reader else None)
+    consultations.request_consultation(rt(), asked, address, reader.id if reader else None)
     return redirect(url_for("public.consultation_sent"), 303)  # type: ignore[return-value]
 
 

@@ -21,7 +21,7 @@ from nurture.mailers.sendgrid.events import (
     read_keys,
     verify,
 )
-from nurture.services.reports import take_reports
+from nurture.services.subscribers.provider_reports import take_reports
 from nurture.web.front_door import OpenTo, open_to
 from nurture.web.pages import rt
 
@@ -68,7 +68,11 @@ def sendgrid_events() -> Response:
         said = getattr(error, "orig", None) or error
         return _refused(503, "The database does not answer. Nothing was stored; please repeat it.", type(said).__name__)
     _log.info(
-        "events_received", count=len(bundle.events), fresh=taken.fresh, orphans=taken.orphans, settled=taken.settled,
+        "events_received",
+        count=len(bundle.events),
+        fresh=taken.fresh,
+        orphans=taken.orphans,
+        settled=taken.settled,
         unreadable=bundle.unreadable,
-    )  # fmt: skip
+    )
     return make_response("", 204)

@@ -25,8 +25,8 @@ import psycopg
 import pysqlite3 as sqlite3
 from sqlalchemy import make_url, text
 
-from nurture.store.database import Database
-from nurture.words import new_id
+from nurture.ids import new_id
+from nurture.store.core.database import Database
 from tests.benchmarks.letter import HTML, SUBJECT, TEXT, WARM_UP
 from tests.benchmarks.sign_ups import CLIENTS, sign_ups
 from tests.benchmarks.sizes import counting

@@ -17,10 +17,10 @@ from sqlalchemy import func, select, update
 
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import State
+from nurture.ids import BatchId, new_id
 from nurture.runtime import Runtime
-from nurture.store import ledger
-from nurture.store.schema import deliveries
-from nurture.words import BatchId, new_id
+from nurture.store.core.schema import deliveries
+from nurture.store.deliveries import ledger
 from tests.benchmarks.ledgers import fill, settled
 from tests.benchmarks.ours import build, crowd
 

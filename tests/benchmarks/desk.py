@@ -19,13 +19,13 @@ from nurture import log, runtime
 from nurture.app import create_app
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
+from nurture.ids import SubscriberId, new_id
 from nurture.runtime import Runtime
-from nurture.services import publishing
-from nurture.store import subscribers as people
-from nurture.store.columns import Instant
-from nurture.store.desk_schema import tags
-from nurture.store.schema import enrollments, sequences, steps, subscribers
-from nurture.words import SubscriberId, new_id
+from nurture.services.letters import publishing
+from nurture.store.core.columns import Instant
+from nurture.store.core.desk_schema import tags
+from nurture.store.core.schema import enrollments, sequences, steps, subscribers
+from nurture.store.subscribers import subscribers as people
 from tests.benchmarks.ledgers import settled
 from tests.conftest import settings_for
 from tests.desk import csrf, enter

@@ -22,14 +22,15 @@ from nurture.domain.edit import Choice
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
 from nurture.domain.timeline import next_due
+from nurture.ids import DeliveryId, EnrollmentId, SubscriberId, UserId, new_id
 from nurture.runtime import Runtime
-from nurture.services import moving, publishing, schedule
-from nurture.services.enrollments import BY_DESK
-from nurture.services.schedule import Edited
-from nurture.store import sequences
-from nurture.store import subscribers as people
-from nurture.store.schema import deliveries, enrollments, subscribers
-from nurture.words import DeliveryId, EnrollmentId, SubscriberId, UserId, new_id
+from nurture.services.letters import publishing
+from nurture.services.sequences import schedule, schedule_migration
+from nurture.services.sequences.enrollments import BY_DESK
+from nurture.services.sequences.schedule import Edited
+from nurture.store.core.schema import deliveries, enrollments, subscribers
+from nurture.store.sequences import sequences
+from nurture.store.subscribers import subscribers as people
 from tests.benchmarks.ledgers import settled
 
 KEY = "ketamine-and-talk-therapy"
@@ -47,7 +48,7 @@ def fill(rt: Runtime, count: int) -> None:
     with rt.database.read() as db:
         stored = sequences.load(db, KEY)
     assert stored
-    version = moving.version_of(moving.schedule_of(stored))
+    version = schedule_migration.version_of(schedule_migration.schedule_of(stored))
     sealed = rt.sealer.seal("reader@example.org", people.email_place(SubscriberId("")))
     for start in range(0, count, _AT_ONCE):
         persons, places, rows = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()

@@ -18,9 +18,9 @@ from sqlalchemy import delete
 from nurture import log, runtime
 from nurture.app import create_app
 from nurture.runtime import Runtime
-from nurture.services import publishing
-from nurture.store.desk_schema import login_attempts
-from nurture.store.schema import limit_counters
+from nurture.services.letters import publishing
+from nurture.store.core.desk_schema import login_attempts
+from nurture.store.core.schema import limit_counters
 from nurture.web.front_door import FORM_BYTES, MOST_CHARACTERS, OpenTo, policy_of
 from tests.conftest import settings_for
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, func, select, text
 
 from nurture.runtime import Runtime
-from nurture.store.columns import Id, Instant
-from nurture.store.schema import sequences, steps
+from nurture.store.core.columns import Id, Instant
+from nurture.store.core.schema import sequences, steps
 
 
 @dataclass(frozen=True)

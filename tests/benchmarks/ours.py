@@ -15,11 +15,11 @@ from nurture import log, runtime
 from nurture.domain.delivery import Kind, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
+from nurture.ids import SubscriberId, new_id
 from nurture.runtime import Runtime
-from nurture.services import publishing
-from nurture.store import subscribers as people
-from nurture.store.schema import deliveries, editions, enrollments, sequences, subscribers
-from nurture.words import SubscriberId, new_id
+from nurture.services.letters import publishing
+from nurture.store.core.schema import deliveries, editions, enrollments, sequences, subscribers
+from nurture.store.subscribers import subscribers as people
 from tests.benchmarks.letter import HTML, SUBJECT, TEXT, WARM_UP
 from tests.conftest import settings_for
 from tests.people import run_tick

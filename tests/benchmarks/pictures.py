@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.letters.test_picture_memory import ACCEPTED, measured, written
+from tests.letters.test_image_memory import ACCEPTED, measured, written
 
 
 def main(folder: Path) -> dict[str, tuple[float, float]]:

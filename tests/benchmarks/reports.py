@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlalchemy import func, select, update
 
 from nurture.domain.delivery import State
-from nurture.store.schema import deliveries
-from nurture.words import new_id
+from nurture.ids import new_id
+from nurture.store.core.schema import deliveries
 from tests.benchmarks.ours import analyze, build, crowd
 from tests.processes import NURTURE, environment, free_port, running
 from tests.servers.sendgrid_events import Signer, entry, send_events

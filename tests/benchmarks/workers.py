@@ -7,7 +7,7 @@ from typing import Any
 
 from nurture import runtime
 from nurture.clock import SystemClock
-from nurture.services import publishing
+from nurture.services.letters import publishing
 from tests.benchmarks.ours import analyze, crowd
 from tests.conftest import settings_for
 from tests.processes import NURTURE, environment, running

@@ -16,15 +16,17 @@ from sqlalchemy import select
 from nurture import runtime
 from nurture.cli.main import cli
 from nurture.domain.delivery import State
+from nurture.ids import new_id
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
-from nurture.services import deliveries as service
-from nurture.services import departures, preferences, publishing, switch
-from nurture.services.preferences import Exit
+from nurture.services.letters import publishing
+from nurture.services.operations import deliveries as service
+from nurture.services.operations import send_blocks
+from nurture.services.subscribers import departures, unsubscribe
+from nurture.services.subscribers.unsubscribe import Exit
 from nurture.settings import load
-from nurture.store.departures import JOURNAL_FILE
-from nurture.store.schema import deliveries
-from nurture.words import new_id
+from nurture.store.core.schema import deliveries
+from nurture.store.subscribers.departures import JOURNAL_FILE
 from tests.conftest import settings_for
 from tests.people import Reader, a_subscriber, inbox, run_tick, sign_up
 from tests.processes import NURTURE, ROOT, environment, running
@@ -67,7 +69,7 @@ def test_a_backup_taken_while_mail_goes_out_loses_none_and_sends_none_again(
             rows = json.loads(made.communicate()[0])["rows"]
         readers += [sign_up(rt) for _ in range(5)]
         _until(rt, lambda: len(sent(rt)) >= len(readers))
-        preferences.unsubscribe(rt, readers[0].id, Exit.PAGE)
+        unsubscribe.unsubscribe(rt, readers[0].id, Exit.PAGE)
         departures.complete(rt)
     assert sorted(sent(rt)) == sorted(reader.email for reader in readers), "lost 0, doubled 0"
     assert 20 <= rows["subscribers"] <= len(readers) - 5
@@ -83,7 +85,7 @@ def test_a_backup_taken_while_mail_goes_out_loses_none_and_sends_none_again(
     assert run_tick(after).claimed == 0
     for row in service.list_doubts(after, State.UNKNOWN) + service.list_doubts(after, State.HELD):
         service.resolve(after, row.id, sent=True, who="dana")
-    (stopped,) = switch.start_sending(after)
+    (stopped,) = send_blocks.start_sending(after)
     assert stopped.why.startswith("restored from the backup of")
     late = sign_up(after)
     run_tick(after)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from nurture import runtime
-from nurture.services import facts
+from nurture.ids import UserId, new_id
+from nurture.services.settings import desk_settings
 from nurture.settings import DEFINITIONS, load
-from nurture.words import UserId, new_id
 from tests.cli.outside import call, files, run
 
 SECRETS = {
@@ -36,7 +36,7 @@ def test_each_value_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytest
     (tmp_path / ".env").write_text("# mine\nNURTURE_BATCH_SIZE=10\nNURTURE_FROM_NAME=Dana\nNURTURE_REPLY_TO=a@oak.example\n")
     monkeypatch.chdir(tmp_path)
     rt = runtime.build(load(), migrate=True)
-    facts.save(rt, {"from_name": "Dana from Oak Street", "practice_fee": "free"}, UserId(new_id()))
+    desk_settings.save(rt, {"from_name": "Dana from Oak Street", "practice_fee": "free"}, UserId(new_id()))
     rt.close()
     found = printed(monkeypatch, tmp_path, lease_seconds=90)
     assert set(found) == {name.upper() for name in DEFINITIONS}
@@ -71,8 +71,8 @@ def test_secrets_are_set_or_not_set_and_a_database_that_is_away_is_said(tmp_path
 def test_a_secret_of_the_desk_is_shown_as_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rt = runtime.build(load(), migrate=True)
-    facts.save(rt, {"from_email": "dana@oak.example", "postal_address": "PO Box 12", "from_name": "Dana"}, None)
-    facts.save_mailer(rt, {"mailer": "smtp", "smtp_url": SECRETS["smtp_url"]}, UserId(new_id()))
+    desk_settings.save(rt, {"from_email": "dana@oak.example", "postal_address": "PO Box 12", "from_name": "Dana"}, None)
+    desk_settings.save_mailer(rt, {"mailer": "smtp", "smtp_url": SECRETS["smtp_url"]}, UserId(new_id()))
     rt.close()
     found = printed(monkeypatch, tmp_path)
     assert found["SMTP_URL"] == ("set", "desk")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from nurture import runtime
-from nurture.store.database import Database
-from nurture.words import new_id
+from nurture.ids import new_id
+from nurture.store.core.database import Database
 from tests.cli.outside import call, run
 from tests.conftest import SECRET as KEY
 from tests.conftest import settings_for

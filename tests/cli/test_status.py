@@ -15,7 +15,7 @@ from sqlalchemy import update
 
 from nurture import runtime
 from nurture.runtime import Runtime
-from nurture.store.schema import deliveries
+from nurture.store.core.schema import deliveries
 from tests.conftest import settings_for
 from tests.people import sign_up
 from tests.processes import NURTURE, environment, free_port, nurture, running
@@ -123,7 +123,7 @@ def test_pages_on_a_full_disk_are_not_ready(rt: Runtime, tmp_path: Path) -> None
 
 
 def test_a_process_that_is_asked_to_end_records_a_clean_stop(rt: Runtime, tmp_path: Path) -> None:
-    from nurture.store import database_record
+    from nurture.store.state import database_record
 
     port = free_port()
     env = environment(tmp_path, listen=f"127.0.0.1:{port}", base_url=f"http://127.0.0.1:{port}", tick_seconds="0.1")
@@ -144,7 +144,7 @@ def test_a_process_that_is_asked_to_end_records_a_clean_stop(rt: Runtime, tmp_pa
 
 
 def wait_for_a_tick(rt: Runtime, began: datetime) -> None:
-    from nurture.store import heartbeats
+    from nurture.store.state import heartbeats
 
     until = os.times().elapsed + 60
     while os.times().elapsed < until:

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from nurture import runtime
 from nurture.app import create_app
+from nurture.characters import storable
 from nurture.cli.main import cli
 from nurture.cli.text import Command
+from nurture.ids import new_id
 from nurture.letters.source import LetterRefused, read_folder
 from nurture.runtime import Runtime
-from nurture.services import switch
-from nurture.words import new_id, storable
+from nurture.services.operations import send_blocks
 from tests.conftest import settings_for
 from tests.desk import csrf, enter
 from tests.house.test_rules import commands
@@ -60,8 +61,8 @@ def test_storable_text_is_text_that_every_encoding_takes_and_other_text_stays(te
 
 @pytest.mark.parametrize("text", ["\udcfcM\0", "\ud800", "a" * 199 + "\ud83d\ude00", "\0" * 300])
 def test_the_stop_switch_takes_any_reason_and_any_name(rt: Runtime, text: str) -> None:
-    switch.stop_sending(rt, text, text)
-    assert [gate.gate for gate in switch.what_stops(rt)] == ["stop"]
+    send_blocks.stop_sending(rt, text, text)
+    assert [gate.gate for gate in send_blocks.what_stops(rt)] == ["stop"]
 
 
 @pytest.mark.parametrize(

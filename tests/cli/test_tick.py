@@ -12,8 +12,9 @@ from sqlalchemy import func, select, update
 
 from nurture import runtime
 from nurture.runtime import Runtime
-from nurture.services import jobs, publishing
-from nurture.store.schema import heartbeats, subscribers
+from nurture.services.letters import publishing
+from nurture.services.operations import jobs
+from nurture.store.core.schema import heartbeats, subscribers
 from tests.conftest import settings_for
 from tests.people import sign_up
 from tests.processes import environment, nurture

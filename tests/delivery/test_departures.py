@@ -12,18 +12,19 @@ from structlog.testing import capture_logs
 
 from nurture import runtime
 from nurture.delivery import departures as replaying
-from nurture.delivery import evidence
+from nurture.delivery import provider_events
 from nurture.domain.event import Event, EventKind
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.runtime import Runtime
-from nurture.services import departures, erasure, preferences
-from nurture.services.preferences import Exit
-from nurture.services.privacy import retain
-from nurture.store import gates, subscribers
-from nurture.store.departures import JOURNAL_FILE, Departure, DepartureJournal, DepartureKind, JournalContent
-from nurture.store.gates import Gate
-from nurture.store.schema import subscribers as people
-from nurture.store.schema import suppressions
+from nurture.services.operations.retention import retain
+from nurture.services.subscribers import departures, personal_data, unsubscribe
+from nurture.services.subscribers.unsubscribe import Exit
+from nurture.store.core.schema import subscribers as people
+from nurture.store.core.schema import suppressions
+from nurture.store.deliveries import send_blocks
+from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.subscribers import subscribers
+from nurture.store.subscribers.departures import JOURNAL_FILE, Departure, DepartureJournal, DepartureKind, JournalContent
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
 from tests.people import Reader, a_subscriber, confirm, inbox, run_tick, sign_up, undo_unsubscribe
@@ -47,12 +48,12 @@ def complaint(reader: Reader) -> Event:
 
 def test_whoever_leaves_is_in_the_journal_when_the_page_has_answered_and_no_address_is(rt: Runtime, clock: ManualClock) -> None:
     left, back, erased, complained = (a_subscriber(rt) for _ in range(4))
-    preferences.unsubscribe(rt, left.id, Exit.ONE_CLICK)
-    preferences.unsubscribe(rt, left.id, Exit.PAGE)
-    preferences.unsubscribe(rt, back.id, Exit.PAGE)
+    unsubscribe.unsubscribe(rt, left.id, Exit.ONE_CLICK)
+    unsubscribe.unsubscribe(rt, left.id, Exit.PAGE)
+    unsubscribe.unsubscribe(rt, back.id, Exit.PAGE)
     undo_unsubscribe(rt, back.id)
-    erasure.erase(rt, erased.id)
-    evidence.take(rt, [complaint(complained)])
+    personal_data.erase(rt, erased.id)
+    provider_events.take(rt, [complaint(complained)])
     assert words(rt) == [
         ("unsubscribed", index(rt, left)),
         ("unsubscribed", index(rt, back)),
@@ -81,15 +82,15 @@ def test_what_is_rolled_back_is_not_in_the_journal(rt: Runtime) -> None:
 def test_a_journal_that_missed_something_is_completed_and_twice_is_fine(rt: Runtime, clock: ManualClock) -> None:
     """The process died after the commit, or another machine's process took the departure."""
     left, back, again = (a_subscriber(rt) for _ in range(3))
-    preferences.unsubscribe(rt, back.id, Exit.PAGE)
-    preferences.unsubscribe(rt, again.id, Exit.PAGE)
+    unsubscribe.unsubscribe(rt, back.id, Exit.PAGE)
+    unsubscribe.unsubscribe(rt, again.id, Exit.PAGE)
     journal, rt.database.departures = rt.database.departures, None
     clock.advance(minutes=1)
-    preferences.unsubscribe(rt, left.id, Exit.PAGE)
+    unsubscribe.unsubscribe(rt, left.id, Exit.PAGE)
     undo_unsubscribe(rt, back.id)
     undo_unsubscribe(rt, again.id)
     clock.advance(minutes=1)
-    preferences.unsubscribe(rt, again.id, Exit.PAGE)
+    unsubscribe.unsubscribe(rt, again.id, Exit.PAGE)
     rt.database.departures = journal
     assert departures.complete(rt) == 3
     assert departures.complete(rt) == 0
@@ -103,7 +104,7 @@ def test_a_journal_that_missed_something_is_completed_and_twice_is_fine(rt: Runt
 
 def test_a_lost_journal_is_written_anew(rt: Runtime) -> None:
     left = a_subscriber(rt)
-    preferences.unsubscribe(rt, left.id, Exit.PAGE)
+    unsubscribe.unsubscribe(rt, left.id, Exit.PAGE)
     (rt.settings.instance_dir / JOURNAL_FILE).unlink()
     assert departures.complete(rt) == 1
     assert words(rt) == [("unsubscribed", index(rt, left))]
@@ -118,7 +119,7 @@ def test_an_erasure_that_was_announced_by_a_process_that_died_is_looked_up(rt: R
     journal.append([Departure(DepartureKind.ERASING, bidx, rt.clock.now())])
     if committed:
         rt.database.departures = None
-        erasure.erase(rt, reader.id)
+        personal_data.erase(rt, reader.id)
         rt.database.departures = journal
     departures.complete(rt)
     assert journal.read().last[bidx].kind == ("erased" if committed else "returned")
@@ -126,12 +127,12 @@ def test_an_erasure_that_was_announced_by_a_process_that_died_is_looked_up(rt: R
 
 def test_a_database_that_was_set_back_takes_nothing_out_of_the_journal(rt: Runtime) -> None:
     left = a_subscriber(rt)
-    preferences.unsubscribe(rt, left.id, Exit.PAGE)
+    unsubscribe.unsubscribe(rt, left.id, Exit.PAGE)
     with rt.database.begin() as db:  # as it was before
         db.execute(delete(suppressions))
     assert departures.complete(rt) == 0
     with rt.database.begin() as db:
-        gates.shut(db, Gate.DATABASE_RESTORED, "it was set back", "a test", rt.clock.wall())
+        send_blocks.shut(db, Gate.DATABASE_RESTORED, "it was set back", "a test", rt.clock.wall())
         subscribers.suppress(db, bytes(32), Suppression.BOUNCED, AT)
     before = words(rt)
     assert departures.complete(rt) == 0
@@ -143,8 +144,8 @@ def test_a_full_disk_keeps_nobody_from_leaving(rt: Runtime) -> None:
     assert rt.database.departures is not None
     rt.database.departures.path = Path("/dev/full/nowhere")
     with capture_logs() as logged:
-        preferences.unsubscribe(rt, left.id, Exit.PAGE)
-        erasure.erase(rt, erased.id)
+        unsubscribe.unsubscribe(rt, left.id, Exit.PAGE)
+        personal_data.erase(rt, erased.id)
     rt.database.departures.path = rt.settings.instance_dir / JOURNAL_FILE
     assert "departure_not_journaled" in [each["event"] for each in logged]
     assert departures.complete(rt) == 2
@@ -164,9 +165,9 @@ def test_a_restored_database_learns_who_left_and_was_erased(rt: Runtime, clock: 
         state: dict[str, object] = {row.id: row for row in db.execute(select(people))}
     clock.advance(hours=1)
     for reader in (left, back):
-        preferences.unsubscribe(rt, reader.id, Exit.PAGE)
-    erasure.erase(rt, erased.id)
-    evidence.take(rt, [complaint(bounced)])
+        unsubscribe.unsubscribe(rt, reader.id, Exit.PAGE)
+    personal_data.erase(rt, erased.id)
+    provider_events.take(rt, [complaint(bounced)])
     clock.advance(hours=1)
     undo_unsubscribe(rt, back.id)
     departures.complete(rt)
@@ -200,7 +201,7 @@ def test_a_restored_database_learns_who_left_and_was_erased(rt: Runtime, clock: 
 
 def test_a_reader_who_came_back_before_the_backup_is_not_taken_off_by_an_old_word(rt: Runtime, clock: ManualClock) -> None:
     reader = a_subscriber(rt)
-    preferences.unsubscribe(rt, reader.id, Exit.PAGE)
+    unsubscribe.unsubscribe(rt, reader.id, Exit.PAGE)
     rt.database.departures, journal = None, rt.database.departures
     clock.advance(hours=1)
     undo_unsubscribe(rt, reader.id)
@@ -316,7 +317,7 @@ def test_a_journal_of_another_installation_is_put_aside(rt: Runtime) -> None:
     path = rt.settings.instance_dir / JOURNAL_FILE
     DepartureJournal(path, "of another").append([Departure(DepartureKind.BOUNCED, bytes(32), AT)])
     reader = a_subscriber(rt)
-    preferences.unsubscribe(rt, reader.id, Exit.PAGE)
+    unsubscribe.unsubscribe(rt, reader.id, Exit.PAGE)
     departures.complete(rt)
     assert words(rt) == [("unsubscribed", index(rt, reader))]
     assert "of another" in path.with_name(JOURNAL_FILE + ".of-another-key").read_text("ascii")

@@ -10,20 +10,20 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import select, update
 
-from nurture import fleet
+from nurture import dispatch
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.delivery.sender import Sender, send_batch
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected, State
 from nurture.domain.sequence import EnrollmentState
+from nurture.ids import BatchId
 from nurture.mailers.base import Mail, Prepared
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
-from nurture.services import preferences
-from nurture.services.preferences import Exit
-from nurture.store import pace
-from nurture.store.schema import deliveries, editions, enrollments, sequences
-from nurture.words import BatchId
+from nurture.services.subscribers import unsubscribe
+from nurture.services.subscribers.unsubscribe import Exit
+from nurture.store.core.schema import deliveries, editions, enrollments, sequences
+from nurture.store.deliveries import rate_limit
 from tests.clocks import ManualClock
 from tests.people import a_subscriber, due, inbox, rows, run_tick, sign_up, subjects
 from tests.scripted import Answering
@@ -306,7 +306,7 @@ def test_after_a_fault_of_ours_the_next_batch_goes_out_all_the_same(rt: Runtime,
     batches: list[BatchId] = []
     tick(rt, batches.append)
     rt.mailer = Faulty(lambda _: Accepted("m"))  # type: ignore[assignment]
-    here = fleet.join(rt)
+    here = dispatch.join(rt)
     try:
         here.submit(batches[0])
         with pytest.raises(ZeroDivisionError):
@@ -350,7 +350,7 @@ def test_leaving_while_a_batch_is_under_way_stops_what_is_not_yet_marked(rt: Run
     def others_leave(mail: Mail) -> Outcome:
         for reader in readers:
             if not last and reader.email != mail.to:
-                preferences.unsubscribe(rt, reader.id, Exit.ONE_CLICK)
+                unsubscribe.unsubscribe(rt, reader.id, Exit.ONE_CLICK)
         last.append(mail.to)
         return Accepted("m")
 
@@ -391,7 +391,7 @@ def test_mail_is_limited_over_all_processes(rt: Runtime, clock: ManualClock) -> 
     rt.settings = rt.settings.model_copy(update={"max_sends_per_second": 1000.0})
     run_tick(rt)
     with rt.database.begin() as db:
-        assert pace.reserve(db, 1, 1000.0, clock.wall()) == clock.wall() + timedelta(milliseconds=8)
+        assert rate_limit.reserve(db, 1, 1000.0, clock.wall()) == clock.wall() + timedelta(milliseconds=8)
     assert len(inbox(rt)) == 8
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 
 from nurture import runtime
 from nurture.domain.delivery import Kind, State
-from nurture.store.schema import deliveries
+from nurture.store.core.schema import deliveries
 from tests.conftest import settings_for
 from tests.people import a_subscriber
 from tests.processes import environment, free_port, running

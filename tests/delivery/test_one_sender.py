@@ -19,16 +19,17 @@ from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
 from nurture.domain.circuit_breaker import RUN_OF_REJECTIONS
 from nurture.domain.delivery import Accepted, Ambiguous, Concern, Kind, Outcome, Refused, Rejected, State
+from nurture.ids import BatchId
 from nurture.mailers.base import Mail, Mailer
 from nurture.mailers.outbox import Outbox
 from nurture.mailers.sendgrid.mailer import SendGrid
 from nurture.mailers.smtp import Smtp
 from nurture.runtime import Runtime
-from nurture.store import gates, instance
-from nurture.store.gates import Gate
-from nurture.store.schema import deliveries, steps, subscribers
-from nurture.store.subscribers import email_place
-from nurture.words import BatchId
+from nurture.store.core.schema import deliveries, steps, subscribers
+from nurture.store.deliveries import send_blocks
+from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.state import app_state
+from nurture.store.subscribers.subscribers import email_place
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
 from tests.faults.points import meeting
@@ -67,7 +68,7 @@ def send(rt: Runtime, sender: Sender) -> None:
 
 def block_of(rt: Runtime) -> str | None:
     with rt.database.read() as db:
-        return next((block.why for block in gates.shut_gates(db) if block.gate is Gate.PROVIDER), None)
+        return next((block.why for block in send_blocks.shut_gates(db) if block.gate is Gate.PROVIDER), None)
 
 
 def states(rt: Runtime) -> Counter[State]:
@@ -80,7 +81,7 @@ def states(rt: Runtime) -> Counter[State]:
 def test_after_a_probe_with_nothing_waiting_it_goes_on_and_ends_when_told(rt: Runtime, clock: ManualClock) -> None:
     with rt.database.begin() as db:  # everything was refused a while ago; the wait is over
         wall = clock.wall()
-        gates.shut(db, Gate.PROVIDER, "429", "a test", wall - timedelta(minutes=2), wall - timedelta(minutes=1))
+        send_blocks.shut(db, Gate.PROVIDER, "429", "a test", wall - timedelta(minutes=2), wall - timedelta(minutes=1))
     with a_sender(rt) as sender:
         sign_up(rt)
         send(rt, sender)
@@ -407,7 +408,7 @@ def test_a_doubt_that_settling_finds_has_begun_in_real_time(rt: Runtime, clock: 
     """A fast clock's timeline runs ahead of real time; how long a doubt lasts is counted in real time."""
     a_subscriber(rt)
     with rt.database.begin() as db:
-        instance.put(db, SET_BACK, (clock.now() + timedelta(days=400)).isoformat())
+        app_state.put(db, SET_BACK, (clock.now() + timedelta(days=400)).isoformat())
         db.execute(update(steps).values(wait="at once"))
     rt.clock = Ahead(clock.at)
     run_tick(rt)

@@ -15,11 +15,11 @@ from nurture.domain.delivery import Kind, State
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.mailers.smtp import Smtp
 from nurture.runtime import Runtime
-from nurture.services import deliveries as service
-from nurture.services import switch
-from nurture.store import figures
-from nurture.store.gates import Gate
-from nurture.store.schema import deliveries, subscribers, suppressions
+from nurture.services.operations import deliveries as service
+from nurture.services.operations import send_blocks
+from nurture.store.core.schema import deliveries, subscribers, suppressions
+from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.operations import statistics
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
 from tests.desk import log_in
@@ -73,7 +73,7 @@ def test_after_a_start_by_hand_what_was_refused_leaves_at_once(by_smtp: Runtime,
     run_tick(by_smtp)
     assert states(by_smtp) == [State.SCHEDULED] * 3
     server.answer("MAIL")
-    switch.start_sending(by_smtp)
+    send_blocks.start_sending(by_smtp)
     run_tick(by_smtp)
     assert states(by_smtp) == [State.ACCEPTED] * 3
 
@@ -88,7 +88,7 @@ def test_a_refusal_of_the_sender_stops_the_fleet_in_the_servers_words_and_loses_
     run_tick(by_smtp)
     taken = len(server.mails)
     assert states(by_smtp) == sorted([State.ACCEPTED] * taken + [State.SCHEDULED] * (8 - taken))
-    (stop,) = switch.what_stops(by_smtp)
+    (stop,) = send_blocks.what_stops(by_smtp)
     assert (stop.gate, stop.stops(clock.wall())) == (Gate.PROVIDER, True)
     assert words in stop.why
     assert not any(reader.email in stop.why for reader in readers)
@@ -106,7 +106,7 @@ def test_a_refusal_of_the_sender_stops_the_fleet_in_the_servers_words_and_loses_
     run_tick(by_smtp)
     tried = mails_tried(server) - before[0] if stage != "CONNECT" else server.connections - before[1]
     assert tried == 1, "one mail tries whether it is over"
-    (again,) = switch.what_stops(by_smtp)
+    (again,) = send_blocks.what_stops(by_smtp)
     assert (again.since, again.stops(clock.wall())) == (stop.since, True)
 
     server.answer(stage)
@@ -114,7 +114,7 @@ def test_a_refusal_of_the_sender_stops_the_fleet_in_the_servers_words_and_loses_
         clock.advance(minutes=31)
         run_tick(by_smtp)
     assert states(by_smtp) == [State.ACCEPTED] * 8
-    assert switch.what_stops(by_smtp) == []
+    assert send_blocks.what_stops(by_smtp) == []
     assert sorted(mail.recipients[0] for mail in server.mails) == sorted(reader.email for reader in readers)
 
 
@@ -163,11 +163,11 @@ def test_a_refusal_of_the_recipient_suppresses_like_a_bounce(
     assert reasons == [Suppression.BOUNCED]
     assert service.list_doubts(by_smtp, State.FAILED) == [], "no person is needed"
     with by_smtp.database.read() as db:
-        assert figures.returned(db, (clock.now() - timedelta(days=1), clock.now() + timedelta(days=1))) == {State.BOUNCED: 1}
+        assert statistics.returned(db, (clock.now() - timedelta(days=1), clock.now() + timedelta(days=1))) == {State.BOUNCED: 1}
     clock.advance(days=400)
     run_tick(by_smtp)
     assert len(rows(by_smtp, gone)) == 1, "no later letter"
-    assert (standing(by_smtp, other), switch.what_stops(by_smtp)) == (SubscriberState.ACTIVE, [])
+    assert (standing(by_smtp, other), send_blocks.what_stops(by_smtp)) == (SubscriberState.ACTIVE, [])
     assert {mail.recipients[0] for mail in server.mails} == {other.email}
 
 
@@ -189,15 +189,15 @@ def test_a_probe_that_the_recipient_refuses_neither_ends_the_stop_nor_prolongs_i
     readers = [sign_up(by_smtp, f"probe{number}@example.org") for number in range(3)]
     run_tick(by_smtp)
     clock.advance(minutes=6)
-    (stop,) = switch.what_stops(by_smtp)
+    (stop,) = send_blocks.what_stops(by_smtp)
     server.answer("MAIL")
     for reader in readers:
         server.answer(f"RCPT:{reader.email}", Answer("550 5.1.1 User unknown"))
     run_tick(by_smtp)
-    assert switch.what_stops(by_smtp) == [stop], "it was not taken, so nothing is proved; nor was the sender refused"
+    assert send_blocks.what_stops(by_smtp) == [stop], "it was not taken, so nothing is proved; nor was the sender refused"
     sign_up(by_smtp)
     run_tick(by_smtp)
-    assert switch.what_stops(by_smtp) == []
+    assert send_blocks.what_stops(by_smtp) == []
     assert len(server.mails) == 1
 
 
@@ -208,7 +208,7 @@ def test_a_mail_that_is_refused_itself_has_failed_and_the_others_go_on(by_smtp: 
     (failed,) = service.list_doubts(by_smtp, State.FAILED)
     assert failed.why == "SMTP 554 5.6.0 at end of data: ‹address›: cannot read part #"
     assert states(by_smtp) == sorted([State.FAILED, State.ACCEPTED])
-    assert switch.what_stops(by_smtp) == []
+    assert send_blocks.what_stops(by_smtp) == []
 
 
 def test_greylisting_delays_one_mail_and_stops_nothing(by_smtp: Runtime, server: RawSmtp, clock: ManualClock) -> None:
@@ -216,7 +216,7 @@ def test_greylisting_delays_one_mail_and_stops_nothing(by_smtp: Runtime, server:
     server.answer(f"RCPT:{first.email}", Answer("450 4.2.0 Greylisted", times=1))
     run_tick(by_smtp)
     assert states(by_smtp) == sorted([State.SCHEDULED, State.ACCEPTED])
-    assert switch.what_stops(by_smtp) == []
+    assert send_blocks.what_stops(by_smtp) == []
     clock.advance(minutes=1)
     run_tick(by_smtp)
     assert states(by_smtp) == [State.ACCEPTED] * 2

@@ -18,13 +18,16 @@ from nurture import runtime
 from nurture.delivery.reconcile import reconcile
 from nurture.delivery.safety_checks import check, record_clean_stop
 from nurture.domain.delivery import State
+from nurture.ids import new_id
 from nurture.runtime import Runtime
-from nurture.services import deliveries as service
-from nurture.services import departures, preferences, publishing, switch
-from nurture.services.preferences import Exit
-from nurture.store import instance, subscribers
-from nurture.store.schema import instance as facts
-from nurture.words import new_id
+from nurture.services.letters import publishing
+from nurture.services.operations import deliveries as service
+from nurture.services.operations import send_blocks
+from nurture.services.subscribers import departures, unsubscribe
+from nurture.services.subscribers.unsubscribe import Exit
+from nurture.store.core.schema import instance as facts
+from nurture.store.state import app_state
+from nurture.store.subscribers import subscribers
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
 from tests.people import a_subscriber, run_tick
@@ -116,7 +119,7 @@ def live(world: World, site: Site, make_copy: Callable[[], None]) -> None:
 
 
 def what_stops(rt: Runtime) -> list[str]:
-    return [shut.why for shut in switch.what_stops(rt)]
+    return [shut.why for shut in send_blocks.what_stops(rt)]
 
 
 def check_restored(world: World, site: Site, reason: str) -> None:
@@ -134,7 +137,7 @@ def check_restored(world: World, site: Site, reason: str) -> None:
         assert world.arrived == before
         for row in service.list_doubts(rt, State.UNKNOWN):
             service.resolve(rt, row.id, True, "dana")
-        switch.start_sending(rt)
+        send_blocks.start_sending(rt)
         work(rt)
     world.clock.advance(minutes=5)
     with world.start(site) as rt:
@@ -264,7 +267,7 @@ def test_who_left_since_is_off_the_list_or_that_nobody_knows_it_is_said(
         world.clock.advance(seconds=11)
         work(rt)
         copy_file(sqlite_site.file, copy / "nurture.db")
-        preferences.unsubscribe(rt, reader.id, Exit.PAGE)
+        unsubscribe.unsubscribe(rt, reader.id, Exit.PAGE)
         departures.complete(rt)
         world.clock.advance(seconds=11)
         work(rt)
@@ -456,7 +459,7 @@ def test_a_weekend_after_a_loss_of_power_asks(world: World, site: Site) -> None:
     with world.start(site) as rt:
         work(rt)
         assert "no clean stop is recorded" in what_stops(rt)[0]
-        switch.start_sending(rt)
+        send_blocks.start_sending(rt)
         for row in service.list_doubts(rt, State.UNKNOWN):
             service.resolve(rt, row.id, False, "dana")
     world.clock.advance(hours=3)
@@ -506,7 +509,7 @@ def test_a_folder_that_is_renamed_stops_nothing(world: World, sqlite_site: Site)
 def make_older(world: World, site: Site) -> None:
     """As version 0.1.0 of October 2026 left it: it counted, and kept a file of another name."""
     with world.start(site) as rt, rt.database.begin() as db:
-        database, generation = instance.get(db, "database_id"), instance.get(db, "generation")
+        database, generation = app_state.get(db, "database_id"), app_state.get(db, "generation")
         older = ("database_id", "generation", "key_fingerprint")
         db.execute(delete(facts).where(facts.c.key.not_in(older)))
     shutil.rmtree(site.state, ignore_errors=True)

@@ -13,11 +13,11 @@ from nurture.delivery.reconcile import reconcile
 from nurture.delivery.safety_checks import check
 from nurture.domain.delivery import Accepted, Kind, State
 from nurture.runtime import Memory, Runtime
-from nurture.services import deliveries as service
-from nurture.services import switch
-from nurture.services.privacy import retain
-from nurture.store import gates
-from nurture.store.gates import Gate
+from nurture.services.operations import deliveries as service
+from nurture.services.operations import send_blocks
+from nurture.services.operations.retention import retain
+from nurture.store.deliveries import send_blocks as gates
+from nurture.store.deliveries.send_blocks import Gate
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
 from tests.people import a_subscriber, due, inbox, rows, run_tick, sign_up
@@ -170,7 +170,7 @@ def test_a_restored_backup_sends_nothing_again(rt: Runtime, clock: ManualClock, 
     assert len(unknown) == 5
     for row in unknown:
         service.resolve(rt, row.id, True, "dana")
-    assert [gate.gate for gate in switch.start_sending(rt)] == [Gate.DATABASE_RESTORED]
+    assert [gate.gate for gate in send_blocks.start_sending(rt)] == [Gate.DATABASE_RESTORED]
     reconcile(rt)
     run_tick(rt)
     assert len(mailer.given) == len(sent)

@@ -10,17 +10,18 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from nurture.delivery.evidence import Taken, settle_noted
+from nurture.delivery.provider_events import Taken, settle_noted
 from nurture.delivery.reconcile import reconcile
 from nurture.domain.delivery import Accepted, State
 from nurture.domain.event import EventKind
 from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
-from nurture.services import deliveries as service
-from nurture.store import doubts, gates, ledger, schedules
-from nurture.store.database import process_name
+from nurture.services.operations import deliveries as service
+from nurture.store.core.database import process_name
+from nurture.store.deliveries import in_doubt, ledger, send_blocks
+from nurture.store.sequences import schedules
 from tests.clocks import ManualClock
-from tests.delivery.test_evidence import a_doubt, report, someone_elses_mail_is_reported, take, wait
+from tests.delivery.test_provider_events import a_doubt, report, someone_elses_mail_is_reported, take, wait
 from tests.people import Reader, due, rows
 
 Hold = Callable[[Runtime, Connection, Reader, Mail], None]
@@ -30,7 +31,7 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 def a_turn(rt: Runtime, db: Connection, reader: Reader, mail: Mail) -> None:
     """A worker has written down what came back, and has not committed."""
     ledger.lock_readers(db, {reader.id})
-    gates.hold_open(db)
+    send_blocks.hold_open(db)
     now, wall = rt.clock.now(), rt.clock.wall()
     assert ledger.accepted(db, {mail.delivery: (mail.request, "m")}, process_name(), now, wall)
     schedules.hold(db)
@@ -43,7 +44,7 @@ def only_the_reader(rt: Runtime, db: Connection, reader: Reader, mail: Mail) -> 
 
 def a_reclaim(rt: Runtime, db: Connection, reader: Reader, mail: Mail) -> None:
     """Whoever reconciles has locked the row."""
-    doubts.decide(db, [mail.delivery], State.HELD, process_name(), rt.clock.wall(), "never committed")
+    in_doubt.decide(db, [mail.delivery], State.HELD, process_name(), rt.clock.wall(), "never committed")
 
 
 def an_edit(rt: Runtime, db: Connection, reader: Reader, mail: Mail) -> None:

@@ -10,19 +10,24 @@ from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Kind, Refused, State
 from nurture.domain.user import AccountChange, Role
+from nurture.ids import BatchId, RequestId, new_id
 from nurture.letters.filling import Content
 from nurture.runtime import Runtime
-from nurture.services import access, account_changes, accounts, call_requests, goals, privacy, samples
-from nurture.services.accounts import Account
+from nurture.services.accounts import account_changes, accounts, login
+from nurture.services.accounts.accounts import Account
 from nurture.services.addresses import parse_address
-from nurture.store import claims, gates, ledger, users
-from nurture.store.desk_schema import account_changes as account_change_rows
-from nurture.store.desk_schema import login_links, trials
-from nurture.store.gates import Gate
-from nurture.store.ledger import Offered
-from nurture.store.schema import consultations, deliveries
-from nurture.store.subjects import GONE
-from nurture.words import BatchId, RequestId, new_id
+from nurture.services.letters import previews
+from nurture.services.operations import retention
+from nurture.services.subscribers import consultation_links
+from nurture.services.subscribers import consultations as goals
+from nurture.store.accounts import users
+from nurture.store.core.desk_schema import account_changes as account_change_rows
+from nurture.store.core.desk_schema import login_links, trials
+from nurture.store.core.schema import consultations, deliveries
+from nurture.store.deliveries import claims, ledger, send_blocks
+from nurture.store.deliveries.ledger import Offered
+from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.subjects import GONE
 from tests.clocks import ManualClock
 from tests.people import a_subscriber, inbox, run_tick
 from tests.scripted import Answering
@@ -37,11 +42,11 @@ def a_colleague(rt: Runtime) -> Account:
 
 def a_login_link(rt: Runtime) -> None:
     a_colleague(rt)
-    access.mail_link(rt, parse_address(COLLEAGUE))
+    login.mail_link(rt, parse_address(COLLEAGUE))
 
 
 def a_test_email(rt: Runtime) -> None:
-    samples.plan_trials(rt, a_colleague(rt), [(Content("A letter to try", "<p>x</p>", "x"), None)])
+    previews.plan_trials(rt, a_colleague(rt), [(Content("A letter to try", "<p>x</p>", "x"), None)])
 
 
 def a_request_for_a_call(rt: Runtime) -> None:
@@ -57,7 +62,7 @@ def account_removed(rt: Runtime) -> None:
 
 def link_expired_and_deleted(rt: Runtime) -> None:
     rt.clock.sleep(11 * 60)
-    privacy.retain(rt)
+    retention.retain(rt)
 
 
 def link_expired(rt: Runtime) -> None:
@@ -114,11 +119,11 @@ def state_and_reason(rt: Runtime) -> tuple[State, str | None]:
 @pytest.mark.parametrize(("planned", "goes"), GOING)
 def test_what_is_gone_before_the_claim_is_cancelled(rt: Runtime, planned: Act, goes: Act) -> None:
     with rt.database.begin() as db:
-        gates.shut(db, Gate.STOP, "stopped at the desk", "dana", rt.clock.wall())
+        send_blocks.shut(db, Gate.STOP, "stopped at the desk", "dana", rt.clock.wall())
     planned(rt)
     goes(rt)
     with rt.database.begin() as db:
-        gates.open_(db, Gate.STOP)
+        send_blocks.open_(db, Gate.STOP)
     run_tick(rt)
     assert inbox(rt) == []
     assert state_and_reason(rt) == (State.CANCELLED, GONE)
@@ -193,7 +198,7 @@ def test_a_question_about_a_call_is_cancelled_when_it_would_be_marked_and_its_re
     a_subscriber(rt, "robin@example.org")
     run_tick(rt)
     a_request_for_a_call(rt)
-    assert call_requests.ask_readers(rt) == 1
+    assert consultation_links.ask_readers(rt) == 1
     claimed: list[BatchId] = []
     tick(rt, claimed.append)
     with rt.database.begin() as db:

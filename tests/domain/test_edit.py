@@ -27,7 +27,7 @@ from nurture.domain.edit import (
 )
 from nurture.domain.sequence import Step, Wait
 from nurture.domain.timeline import NeverOpens, Rules, next_anchor, next_due
-from nurture.words import EnrollmentId, StepKey
+from nurture.ids import EnrollmentId, StepKey
 from tests.domain.test_timeline import ALWAYS, BERLIN, DAY, HOUR, NEW_YORK, at, may_go, window
 
 START = datetime(2026, 10, 20, 8, 30, tzinfo=UTC)

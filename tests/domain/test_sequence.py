@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nurture.domain.sequence import Step, Wait, WaitRefused, following, parse_wait
-from nurture.words import StepKey
+from nurture.ids import StepKey
 
 A, B, C = (Step(StepKey(key), Wait(days=3)) for key in "abc")
 waits = st.builds(Wait, st.integers(0, 999), st.integers(0, 999))

@@ -1,4 +1,4 @@
-"""The walk through a sequence. That it is what the engine does: tests/services/test_simulation.py."""
+"""The walk through a sequence. That it is what the engine does: tests/services/sequences/test_simulation.py."""
 
 from datetime import UTC, date, timedelta
 from itertools import pairwise
@@ -11,7 +11,7 @@ from nurture.domain.delivery import Guards
 from nurture.domain.sequence import Step, Wait
 from nurture.domain.simulation import Pause, PauseRefused, Simulated, simulate
 from nurture.domain.timeline import NeverOpens, Rules, next_due
-from nurture.words import StepKey
+from nurture.ids import StepKey
 from tests.domain.test_timeline import BERLIN, DAY, HOUR, Case, at, cases, may_go, waits, window
 
 FREE = Guards(gap=timedelta(0), letters=1000)

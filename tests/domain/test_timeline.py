@@ -26,7 +26,7 @@ from nurture.domain.timeline import (
     spaced_out,
     wait_after_pause,
 )
-from nurture.words import StepKey
+from nurture.ids import StepKey
 
 ZONES = sorted(available_timezones())
 NEW_YORK, BERLIN = ZoneInfo("America/New_York"), ZoneInfo("Europe/Berlin")

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from nurture.domain.delivery import IN_DOUBT, OPEN, Kind, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.runtime import Runtime
-from nurture.store.schema import deliveries, delivery_history, enrollments, sequences, steps, subscribers
+from nurture.store.core.schema import deliveries, delivery_history, enrollments, sequences, steps, subscribers
 from tests.faults.model import PROVEN
 from tests.faults.worker import Life, live
 from tests.people import Reader, a_subscriber

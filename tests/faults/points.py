@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from nurture import crash
-from nurture.crash import Desk, Point
+from nurture import failpoints
+from nurture.failpoints import Desk, Point
 
 
 class Killed(BaseException):
@@ -33,9 +33,9 @@ def meeting(point: Point | Desk | None, act: Callable[[], None] = die, nth: int 
             met.append(True)
             act()
 
-    before = crash._chosen, crash._meet
-    crash._chosen, crash._meet = point or "", meet
+    before = failpoints._chosen, failpoints._meet
+    failpoints._chosen, failpoints._meet = point or "", meet
     try:
         yield met
     finally:
-        crash._chosen, crash._meet = before
+        failpoints._chosen, failpoints._meet = before

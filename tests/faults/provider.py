@@ -11,8 +11,8 @@ from enum import Enum
 from nurture.clock import Clock
 from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected
 from nurture.domain.event import Event, EventKind
+from nurture.ids import DeliveryId, RequestId
 from nurture.mailers.base import Mail, Prepared, Sender
-from nurture.words import DeliveryId, RequestId
 from tests.faults.points import Killed
 
 

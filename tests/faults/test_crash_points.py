@@ -8,10 +8,10 @@ from pathlib import Path
 
 from sqlalchemy import delete
 
-from nurture.crash import POINTS, Point
 from nurture.domain.delivery import Kind, State
+from nurture.failpoints import POINTS, Point
 from nurture.runtime import Runtime
-from nurture.store.schema import deliveries
+from nurture.store.core.schema import deliveries
 from nurture.tokens import Purpose
 from tests.faults.conftest import Record
 from tests.faults.harness import Fleet, Worker, come, compare, drain, reports_to, stage

@@ -15,14 +15,15 @@ from sqlalchemy.exc import OperationalError
 
 from nurture import runtime
 from nurture.app import create_app
-from nurture.crash import Point
-from nurture.delivery import evidence
+from nurture.delivery import provider_events
 from nurture.domain.delivery import Accepted, Kind, Outcome, State
 from nurture.domain.event import Event, EventKind
+from nurture.failpoints import Point
 from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
-from nurture.services import publishing, sign_up_queue
-from nurture.store import sign_ups
+from nurture.services.letters import publishing
+from nurture.services.subscribers import sign_up_queue
+from nurture.store.subscribers import sign_ups
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
 from tests.faults.conftest import Record
@@ -226,9 +227,9 @@ def test_reports_that_a_full_disk_has_no_room_for_are_taken_when_they_come_again
     ]
     assert len(reports) == CROWD
     with pytest.raises(OperationalError, match="full"):
-        evidence.take(rt, reports)
+        provider_events.take(rt, reports)
     disk.make_room()
-    evidence.take(rt, reports)
+    provider_events.take(rt, reports)
     ticking.join(30)
     assert not ticking.is_alive()
     assert len(mailer.given) == CROWD

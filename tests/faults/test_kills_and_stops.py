@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sqlalchemy import delete
 
-from nurture.crash import Point
+from nurture.failpoints import Point
 from nurture.runtime import Runtime
-from nurture.store.schema import subscribers
+from nurture.store.core.schema import subscribers
 from tests.faults.conftest import Record
 from tests.faults.harness import (
     Fleet,

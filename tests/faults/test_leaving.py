@@ -8,14 +8,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from nurture.crash import POINTS, Point
 from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
 from nurture.domain.delivery import Accepted, Guards, Outcome
+from nurture.failpoints import POINTS, Point
 from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
-from nurture.services import preferences
-from nurture.services.preferences import Exit
+from nurture.services.subscribers import unsubscribe
+from nurture.services.subscribers.unsubscribe import Exit
 from tests.faults.conftest import Record
 from tests.faults.harness import Fleet, come, drain, stage
 from tests.people import Reader
@@ -65,9 +65,9 @@ def test_who_leaves_while_a_process_stands_still_at_any_point_gets_nothing_unann
 
 def _leave(rt: Runtime, readers: list[Reader], left: dict[str, tuple[float, bool]]) -> None:
     for reader in readers:
-        told = preferences.unsubscribe(rt, reader.id, Exit.PAGE)
+        told = unsubscribe.unsubscribe(rt, reader.id, Exit.PAGE)
         left[reader.email] = time.time(), told
-        assert preferences.unsubscribe(rt, reader.id, Exit.ONE_CLICK) in (told, False), "a second time promises no less"
+        assert unsubscribe.unsubscribe(rt, reader.id, Exit.ONE_CLICK) in (told, False), "a second time promises no less"
 
 
 def test_thousands_who_leave_while_letters_go_out_get_nothing_unannounced(
@@ -94,7 +94,7 @@ def test_thousands_who_leave_while_letters_go_out_get_nothing_unannounced(
     sending.start()
     for reader in dice.sample(readers, count):
         time.sleep(dice.uniform(0, 0.01))
-        told = preferences.unsubscribe(ground, reader.id, Exit.PAGE)
+        told = unsubscribe.unsubscribe(ground, reader.id, Exit.PAGE)
         left[reader.email] = time.monotonic(), told
     done.set()
     sending.join()

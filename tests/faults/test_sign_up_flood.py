@@ -20,9 +20,9 @@ from sqlalchemy import func, select
 from nurture.app import create_app
 from nurture.domain.delivery import Kind, State
 from nurture.runtime import Runtime
-from nurture.services import sign_up_queue
+from nurture.services.subscribers import sign_up_queue
 from nurture.settings import DEFINITIONS
-from nurture.store.schema import deliveries, sign_ups, subscribers
+from nurture.store.core.schema import deliveries, sign_ups, subscribers
 from tests import people
 from tests.desk import csrf, enter
 from tests.faults import crowd

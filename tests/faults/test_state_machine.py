@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import Connection, delete, exists, func, not_, select, text, update
 
-from nurture.crash import POINTS, Point
-from nurture.delivery import evidence
+from nurture.delivery import provider_events
 from nurture.delivery.reconcile import reconcile
 from nurture.domain.delivery import IN_DOUBT, MOVES, OPEN, InDoubt, Kind, State, verdict
 from nurture.domain.event import Event, EventKind, outcome
 from nurture.domain.sequence import EnrollmentState
+from nurture.failpoints import POINTS, Point
 from nurture.runtime import Memory, Runtime
-from nurture.services import deliveries as desk
-from nurture.services import preferences
-from nurture.services.preferences import Exit
-from nurture.store import gates
-from nurture.store.gates import Gate
-from nurture.store.schema import deliveries, editions, enrollments, instance, metadata, sequences, steps
-from nurture.store.schema import gates as gates_table
+from nurture.services.operations import deliveries as desk
+from nurture.services.subscribers import unsubscribe
+from nurture.services.subscribers.unsubscribe import Exit
+from nurture.store.core.schema import deliveries, editions, enrollments, instance, metadata, sequences, steps
+from nurture.store.core.schema import gates as gates_table
+from nurture.store.deliveries import send_blocks
+from nurture.store.deliveries.send_blocks import Gate
 from nurture.tokens import TokenRefused
 from tests.clocks import ManualClock
 from tests.faults.conftest import FULL
@@ -174,7 +174,7 @@ class Service(RuleBasedStateMachine):
             assert self._leave(one, how) == bool(one.on_its_way), "the page says whether something may still arrive"
 
     def _leave(self, one: Somebody, how: Exit = Exit.ONE_CLICK) -> bool:
-        arriving = preferences.unsubscribe(self.rt, one.reader.id, how)
+        arriving = unsubscribe.unsubscribe(self.rt, one.reader.id, how)
         with self.rt.database.read() as db:
             mine = select(D.id).where(D.subscriber_id == one.reader.id, D.state.in_(IN_DOUBT))
             one.on_its_way = set(db.scalars(mine))
@@ -244,7 +244,7 @@ class Service(RuleBasedStateMachine):
     def _take(self, bundle: Sequence[Event], dies_at: Point | None = None) -> None:
         try:
             with meeting(dies_at):
-                evidence.take(self.rt, bundle)
+                provider_events.take(self.rt, bundle)
         except Killed:
             return
         self.provider.events = [event for event in self.provider.events if event not in bundle]
@@ -253,9 +253,9 @@ class Service(RuleBasedStateMachine):
     def a_person_throws_the_stop_switch(self, shut: bool) -> None:
         with self.rt.database.begin() as db:
             if shut:
-                gates.shut(db, Gate.STOP, "a test", "a person", self.clock.wall())
+                send_blocks.shut(db, Gate.STOP, "a test", "a person", self.clock.wall())
             else:
-                gates.open_(db, Gate.STOP)
+                send_blocks.open_(db, Gate.STOP)
 
     @rule(who=WHO)
     def a_person_settles_what_is_held(self, who: int) -> None:
@@ -273,7 +273,7 @@ class Service(RuleBasedStateMachine):
             return
         self.provider.script.clear()
         with self.rt.database.begin() as db:
-            gates.open_(db, Gate.STOP)
+            send_blocks.open_(db, Gate.STOP)
         for _ in range(6):
             self.clock.at += timedelta(minutes=16)  # longer than any refusal keeps a mail waiting
             reconcile(self.rt)

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from nurture.delivery.stop import stop
+from nurture.delivery.suppress import stop
 from nurture.domain.subscriber import Suppression
 from nurture.domain.user import Role
 from nurture.runtime import Runtime
-from nurture.services import erasure
-from nurture.services.accounts import add
+from nurture.services.accounts.accounts import add
 from nurture.services.addresses import parse_address
-from nurture.store import subscribers
-from nurture.store.desk_schema import login_attempts
-from nurture.store.schema import limit_counters
+from nurture.services.subscribers import personal_data
+from nurture.store.core.desk_schema import login_attempts
+from nurture.store.core.schema import limit_counters
+from nurture.store.subscribers import subscribers
 from nurture.tokens import Purpose
 from tests.desk import PASSWORD, a_colleague
 from tests.faults.conftest import FULL, Record
@@ -60,7 +60,7 @@ def bounced(rt: Runtime) -> None:
 def erased(rt: Runtime) -> list[Reader]:
     gone = known(rt, "erased")
     for reader in gone:
-        erasure.erase(rt, reader.id)
+        personal_data.erase(rt, reader.id)
     return gone
 
 

@@ -1,8 +1,8 @@
 """A process of the service for the harness to kill: the real runtime and its jobs in a tight loop, its pages if asked.
 
 It is forked from a parent in which the libraries are loaded and our own modules are not (see harness.NURSERY): a thousand can
-be born and killed in minutes, and NURTURE_CRASH_AT is read as anywhere else, when nurture.crash is imported. Hence no import
-of nurture at the top of this file.
+be born and killed in minutes, and NURTURE_CRASH_AT is read as anywhere else, when nurture.failpoints is imported. Hence no
+import of nurture at the top of this file.
 """
 
 import ctypes

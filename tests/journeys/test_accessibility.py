@@ -10,8 +10,9 @@ from playwright.sync_api import Browser
 from nurture.letters.compiler import compile_letter
 from nurture.letters.source import read_folder
 from nurture.runtime import Runtime, shipped
-from nurture.services import access, goals
+from nurture.services.accounts import login
 from nurture.services.addresses import parse_address
+from nurture.services.subscribers import consultations
 from nurture.tokens import Purpose
 from tests.journeys.axe import violations
 from tests.journeys.conftest import serving
@@ -30,8 +31,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Ite
 
 def addresses(rt: Runtime) -> dict[str, str]:
     reader = a_subscriber(rt)
-    asked = goals.Request("Robin Quill", reader.email, "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
-    consultation = goals.request_consultation(rt, asked, parse_address(reader.email), None)
+    asked = consultations.Request("Robin Quill", reader.email, "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
+    consultation = consultations.request_consultation(rt, asked, parse_address(reader.email), None)
     sign_up(rt)
     again = a_subscriber(rt)
     sign_up(rt, again.email)
@@ -59,7 +60,7 @@ def test_every_page_is_accessible_and_fits_a_small_phone(browser: Browser, site:
     rt, url = site
     context = browser.new_context(viewport={"width": 320, "height": 700}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
-    page.goto(url + re.sub(r"^https?://[^/]+", "", access.login_link(rt)))
+    page.goto(url + re.sub(r"^https?://[^/]+", "", login.login_link(rt)))
     page.get_by_role("button").click()
     found = {}
     for name, path in addresses(rt).items():

@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from nurture.runtime import Runtime
-from nurture.services import access, publishing
+from nurture.services.accounts import login
+from nurture.services.letters import publishing
 from tests.clocks import ManualClock
 from tests.journeys.axe import violations
 from tests.journeys.conftest import serving
@@ -34,7 +35,7 @@ def desk(browser: Browser, site: tuple[Runtime, str]) -> Iterator[Page]:
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: None if request.url.startswith((url, "data:")) else errors.append(request.url))
-    page.goto(re.sub(r"^https?://[^/]+", "", access.login_link(rt)))
+    page.goto(re.sub(r"^https?://[^/]+", "", login.login_link(rt)))
     page.get_by_role("button").click()
     page.wait_for_url("**/desk/")
     yield page
@@ -134,7 +135,7 @@ def test_a_session_that_ends_in_mid_edit_keeps_the_text(desk: Page, site: tuple[
     expect(desk.locator("#trouble")).to_contain_text("Your text is safe", timeout=10_000)
     assert cookies
     other = desk.context.new_page()
-    other.goto(re.sub(r"^https?://[^/]+", "", access.login_link(rt)))
+    other.goto(re.sub(r"^https?://[^/]+", "", login.login_link(rt)))
     other.get_by_role("button").click()
     other.wait_for_url("**/desk/")
     desk.locator("#trouble").get_by_role("button", name="Save").click()
@@ -230,7 +231,7 @@ def test_without_a_script_a_letter_is_saved_and_a_conflict_shown(browser: Browse
     rt, url = site
     context = browser.new_context(base_url=url, java_script_enabled=False)
     page = context.new_page()
-    page.goto(re.sub(r"^https?://[^/]+", "", access.login_link(rt)))
+    page.goto(re.sub(r"^https?://[^/]+", "", login.login_link(rt)))
     page.get_by_role("button").click()
     page.goto(HISTORY)
     other = context.new_page()

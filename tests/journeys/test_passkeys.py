@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, CDPSession, Page, expect
 
 from nurture.domain.user import Role
 from nurture.runtime import Runtime
-from nurture.services import access, accounts, own_passkeys
+from nurture.services.accounts import account_passkeys, accounts, login
 from nurture.services.addresses import parse_address
 from tests.clocks import ManualClock
 from tests.desk import PASSWORD, Colleague, a_colleague, path_of
@@ -133,7 +133,7 @@ def test_a_passkey_is_added_and_is_each_kind_of_proof_until_it_is_removed(page: 
     passkeys.get_by_text("Change").click()
     passkeys.get_by_role("button", name="Remove").click()
     expect(page.get_by_role("status")).to_contain_text("The passkey is removed")
-    assert own_passkeys.of_account(site[0], dana.id) == []
+    assert account_passkeys.of_account(site[0], dana.id) == []
     log_out(page)
     page.goto("/desk/login")
     page.get_by_role("button", name="Log in with a passkey").click()
@@ -178,7 +178,7 @@ def test_whoever_is_invited_chooses_a_passkey_instead_of_password_and_app(page: 
     rt = site[0]
     device = Device(page)
     sam = accounts.add(rt, parse_address("sam@example.org"), "Sam", Role.EDITOR)
-    page.goto(path_of(access.login_link(rt, sam)))
+    page.goto(path_of(login.login_link(rt, sam)))
     page.get_by_role("button", name="Log in").click()
     email = page.get_by_label("E-mail address")
     email.fill("sam")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from nurture.ids import UserId, new_id
 from nurture.runtime import Runtime
-from nurture.services import goals, importing, person
 from nurture.services.addresses import parse_address
-from nurture.store import subscribers
-from nurture.words import UserId, new_id
+from nurture.services.subscribers import consultations, csv_import, detail
+from nurture.store.subscribers import subscribers
 from tests.clocks import ManualClock
 from tests.desk import a_session
 from tests.journeys.axe import violations
@@ -126,11 +126,11 @@ def test_people_are_added_from_a_file_with_errors_in_it(page: Page, site: tuple[
 
 def test_a_request_is_answered_and_booked(page: Page, site: tuple[Runtime, str]) -> None:
     rt, url = site
-    asked = goals.Request("Ada Quill", "reader0@example.org", "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
+    asked = consultations.Request("Ada Quill", "reader0@example.org", "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
     with rt.database.read() as db:
         reader = subscribers.find(db, rt.sealer.blind_index(asked.email))
     assert reader is not None
-    goals.request_consultation(rt, asked, parse_address(asked.email), reader.id)
+    consultations.request_consultation(rt, asked, parse_address(asked.email), reader.id)
     enter(page, site)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(f"{url}/desk/requests")
@@ -155,12 +155,12 @@ def test_every_page_is_accessible_and_fits_a_small_phone(browser: Browser, site:
     assert at
     rt.clock.at = at  # type: ignore[attr-defined]
     run_tick(rt)
-    person.add_note(rt, reader.id, "A note.", UserId(new_id()))
-    person.add_tag(rt, reader.id, "spring")
-    asked = goals.Request("Ada Quill", "reader0@example.org", "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
-    consultation = goals.request_consultation(rt, asked, parse_address(asked.email), None)
-    key = importing.keep(rt, b"Name,E-Mail\nKim,kim@example.org\nLee,nonsense\n", UserId(new_id()))
-    mail = next(each.id for each in person.read(rt, reader.id).sent if each.readable)
+    detail.add_note(rt, reader.id, "A note.", UserId(new_id()))
+    detail.add_tag(rt, reader.id, "spring")
+    asked = consultations.Request("Ada Quill", "reader0@example.org", "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
+    consultation = consultations.request_consultation(rt, asked, parse_address(asked.email), None)
+    key = csv_import.keep(rt, b"Name,E-Mail\nKim,kim@example.org\nLee,nonsense\n", UserId(new_id()))
+    mail = next(each.id for each in detail.read(rt, reader.id).sent if each.readable)
     one = f"/desk/people/{reader.id}"
     context = browser.new_context(viewport={"width": 320, "height": 700}, color_scheme=scheme)  # type: ignore[arg-type]
     context.add_cookies([{"name": "desk", "value": a_session(rt), "url": url}])

@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from nurture.runtime import Runtime
-from nurture.services import access, publishing
+from nurture.services.accounts import login
+from nurture.services.letters import publishing
 from tests.journeys.axe import violations
 from tests.journeys.test_letter_page import KEY, saved
 from tests.journeys.test_letter_page import desk as desk
@@ -169,7 +170,7 @@ def test_without_a_script_a_picture_is_put_at_the_end(browser: Browser, site: tu
     rt, url = site
     context = browser.new_context(base_url=url, java_script_enabled=False)
     page = context.new_page()
-    page.goto(re.sub(r"^https?://[^/]+", "", access.login_link(rt)))
+    page.goto(re.sub(r"^https?://[^/]+", "", login.login_link(rt)))
     page.get_by_role("button").click()
     page.goto(WELCOME)
     page.get_by_role("link", name="Put in a picture").click()

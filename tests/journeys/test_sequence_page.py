@@ -8,9 +8,10 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from nurture.domain.edit import Choice
+from nurture.ids import UserId
 from nurture.runtime import Runtime
-from nurture.services import access, schedule
-from nurture.words import UserId
+from nurture.services.accounts import login
+from nurture.services.sequences import schedule
 from tests.clocks import ManualClock
 from tests.journeys.axe import violations
 from tests.journeys.conftest import serving
@@ -27,7 +28,7 @@ def site(tmp_path: Path, sqlite_template: Path) -> Iterator[tuple[Runtime, str]]
 
 def enter(page: Page, site: tuple[Runtime, str]) -> None:
     rt, url = site
-    page.goto(url + re.sub(r"^https?://[^/]+", "", access.login_link(rt)))
+    page.goto(url + re.sub(r"^https?://[^/]+", "", login.login_link(rt)))
     page.get_by_role("button").click()
     page.goto(f"{url}/desk/sequence/")
 

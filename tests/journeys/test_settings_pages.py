@@ -7,12 +7,12 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from nurture.domain.user import Role, Scope
-from nurture.mailers.names import Names
+from nurture.ids import UserId, new_id
+from nurture.mailers.dns_client import Names
 from nurture.runtime import Runtime
-from nurture.services import keys
-from nurture.store import users
-from nurture.store.users import User
-from nurture.words import UserId, new_id
+from nurture.services.accounts import api_keys
+from nurture.store.accounts import users
+from nurture.store.accounts.users import User
 from tests.desk import a_session
 from tests.journeys.axe import violations
 from tests.journeys.conftest import ZONE, serving
@@ -101,13 +101,13 @@ def test_a_key_is_made_copied_and_taken_back(page: Page, site: tuple[Runtime, st
     page.get_by_role("button", name="Copy the key").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     secret = pasted(page)
-    assert keys.who(site[0], secret) is not None
+    assert api_keys.who(site[0], secret) is not None
     page.get_by_role("link", name="I have copied it").click()
     assert secret not in page.content()
     page.get_by_text("Take back").click()
     page.get_by_role("button", name="Take it back for good").click()
     expect(page.get_by_text("Keys taken back")).to_be_visible()
-    assert keys.who(site[0], secret) is None
+    assert api_keys.who(site[0], secret) is None
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -116,8 +116,8 @@ def test_the_pages_are_accessible_and_fit_a_small_phone(browser: Browser, site: 
     who = UserId(new_id())
     with rt.database.begin() as db:
         users.add(db, User(who, Role.OWNER), rt.clock.wall())
-    keys.make(rt, who, "our website, which somebody else looks after", Scope.ALL)
-    keys.revoke(rt, who, keys.make(rt, who, "the old website", Scope.READ).key.id)
+    api_keys.make(rt, who, "our website, which somebody else looks after", Scope.ALL)
+    api_keys.revoke(rt, who, api_keys.make(rt, who, "the old website", Scope.READ).key.id)
     context = browser.new_context(viewport={"width": 320, "height": 700}, color_scheme=scheme, timezone_id=ZONE)  # type: ignore[arg-type]
     entered(context, site)
     page = context.new_page()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from nurture.services import access
+from nurture.services.accounts import login
 from tests.journeys.conftest import serving
 from tests.people import a_subscriber, run_tick
 
@@ -30,7 +30,7 @@ def desk(browser: Browser, tmp_path_factory: pytest.TempPathFactory, sqlite_temp
         run_tick(rt)
         context = browser.new_context(base_url=url)
         page = context.new_page()
-        page.goto(re.sub(r"^https?://[^/]+", "", access.login_link(rt)))
+        page.goto(re.sub(r"^https?://[^/]+", "", login.login_link(rt)))
         page.get_by_role("button").click()
         page.wait_for_url("**/desk/")
         yield page

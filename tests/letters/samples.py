@@ -1,6 +1,6 @@
 """A reader and a practice to fill letters with."""
 
-from nurture.delivery.fill import public_links
+from nurture.delivery.render import public_links
 from nurture.letters.compiler import Edition
 from nurture.letters.filling import Content, fill
 from nurture.letters.practice import Facts, Practice

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nurture.delivery.fill import own_mail
+from nurture.delivery.render import own_mail
 from nurture.domain.delivery import Kind
 from nurture.letters import dialect
 from nurture.letters.compiler import Edition, compile_letter

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nurture.delivery.fill import own_mail
+from nurture.delivery.render import own_mail
 from nurture.domain.delivery import Kind
 from nurture.domain.picture import Picture, picture_id
 from nurture.letters import markup

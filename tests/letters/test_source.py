@@ -7,6 +7,7 @@ import pytest
 
 from nurture.domain.sequence import Step, Wait
 from nurture.domain.timeline import Quiet, Window
+from nurture.ids import StepKey
 from nurture.letters.source import (
     SEQUENCE_FILE,
     Letter,
@@ -18,7 +19,6 @@ from nurture.letters.source import (
     read_letter,
     read_sequence,
 )
-from nurture.words import StepKey
 
 FILE = "02-what-we-know.md"
 LETTER = """---

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from nurture.domain.delivery import Kind
+from nurture.ids import DeliveryId, RequestId, new_id
 from nurture.letters.compiler import compile_letter
 from nurture.letters.source import read_folder
 from nurture.mailers.base import Mail, Sender, as_bytes, headers
 from nurture.runtime import shipped
-from nurture.words import DeliveryId, RequestId, new_id
 from tests.letters.samples import BASE, a_sample
 
 MOST = 1.0

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from nurture.characters import unusable_character
 from nurture.domain.delivery import Kind
+from nurture.ids import DeliveryId, RequestId
 from nurture.mailers.base import Mail, Picture, Sender, headers
-from nurture.words import DeliveryId, RequestId
 
 _LOOKALIKES = st.sampled_from([
     "=?utf-8?q?=0D=0ABcc:_x?=", "=?utf-8?b?QmNjOiB4?=", "=?", "?=", "=?utf-8?q?x", "a =?iso-8859-1?q?=E9?= b",

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from nurture.domain.delivery import Accepted, Kind, Outcome, Refused
+from nurture.ids import DeliveryId, RequestId, new_id
 from nurture.mailers.base import Mail, MailRefused, Picture, Sender, as_bytes, headers
 from nurture.mailers.outbox import Outbox
-from nurture.words import DeliveryId, RequestId, new_id
 from tests.pictures import drawing
 
 SENDER = Sender("dana@example.org", "Dana Ünal", "replies@example.org", "https://letters.example.org")

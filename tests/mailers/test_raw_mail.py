@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nurture.domain.delivery import Accepted, Kind
+from nurture.ids import DeliveryId, new_id
 from nurture.mailers import mime
 from nurture.mailers.base import Mail, MailRefused, Picture, Sender, as_bytes, check_bytes, headers
 from nurture.mailers.outbox import Outbox
@@ -25,7 +26,6 @@ from nurture.mailers.sendgrid.mailer import written
 from nurture.mailers.smtp import Smtp
 from nurture.services.addresses import parse_address
 from nurture.settings import load
-from nurture.words import DeliveryId, new_id
 from tests.mailers import raw_reader, strange
 from tests.mailers.strange import Drawn
 from tests.mailers.test_outbox import SENDER, a_mail

@@ -10,24 +10,15 @@ import pytest
 
 from nurture import runtime
 from nurture.domain.user import AccountChange, Role
+from nurture.ids import StepKey, UserId, new_id
 from nurture.letters.authoring import Parts
 from nurture.runtime import Runtime
-from nurture.services import (
-    access,
-    account_changes,
-    accounts,
-    call_requests,
-    editing,
-    facts,
-    goals,
-    mail_trial,
-    publishing,
-    sign_up_queue,
-    signup,
-)
+from nurture.services.accounts import account_changes, accounts, login
 from nurture.services.addresses import parse_address
-from nurture.store import users
-from nurture.words import StepKey, UserId, new_id
+from nurture.services.letters import drafts, publishing
+from nurture.services.settings import desk_settings, mailer_check
+from nurture.services.subscribers import consultation_links, consultations, sign_up_queue, signup
+from nurture.store.accounts import users
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
 from tests.mailers import raw_reader
@@ -96,13 +87,13 @@ def send_all_kinds(rt: Runtime) -> None:
     """A letter with logo and picture, confirmations, already subscribed, a notice, a log-in link and a test mail."""
     owner = accounts.add(rt, parse_address("owner@example.org"), "Owner", Role.OWNER)
     me = next(one for one in accounts.everyone(rt) if one.id == owner)
-    facts.save_logo(rt, drawing(200, 48), UserId(new_id()))
+    desk_settings.save_logo(rt, drawing(200, 48), UserId(new_id()))
     picture = a_picture(rt)
-    now = editing.open_letter(rt, KEY, WELCOME)
+    now = drafts.open_letter(rt, KEY, WELCOME)
     body = now.letter.body.replace("\n\n", f"\n\n![Two cells](picture:{picture.name})\n\n", 1)
     subject = "Grüße =?utf-8?q?=0D=0ABcc:_x?="
-    saved = editing.save(rt, KEY, WELCOME, Parts(subject, now.letter.preheader, body), now.version, me.id)
-    editing.publish(rt, KEY, WELCOME, saved.version, me)
+    saved = drafts.save(rt, KEY, WELCOME, Parts(subject, now.letter.preheader, body), now.version, me.id)
+    drafts.publish(rt, KEY, WELCOME, saved.version, me)
     publishing.work(rt)
     assert publishing.under_way(rt)[0].troubles == ()
     for email in (LONGEST, "robin+tag@example.org"):
@@ -114,16 +105,16 @@ def send_all_kinds(rt: Runtime) -> None:
     sign_up(rt, "robin+tag@example.org")
     for email in (LONGEST[1:], "robin@example.net"):
         sign_up(rt, email)
-    access.mail_link(rt, parse_address("owner@example.org"))
-    mail_trial.send(rt, me)
+    login.mail_link(rt, parse_address("owner@example.org"))
+    mailer_check.send(rt, me)
     with rt.database.begin() as db:
         before = users.get(db, owner)
         assert before
         for change in AccountChange:
             account_changes.tell(rt, db, before, change)
-    asked = goals.Request("Robin Quill", LONGEST, "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
-    goals.request_consultation(rt, asked, parse_address(LONGEST), None)
-    call_requests.ask_readers(rt)
+    asked = consultations.Request("Robin Quill", LONGEST, "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
+    consultations.request_consultation(rt, asked, parse_address(LONGEST), None)
+    consultation_links.ask_readers(rt)
     run_tick(rt)
 
 

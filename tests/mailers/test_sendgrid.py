@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from nurture.characters import BREAKS_HEADERS
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejected
-from nurture.letters.imaging import develop
+from nurture.ids import DeliveryId, new_id
+from nurture.letters.image_processing import develop
 from nurture.mailers import http_connection
 from nurture.mailers.base import Picture, headers
 from nurture.mailers.sendgrid.mailer import SendGrid, body, rate_limit_wait, written
-from nurture.words import DeliveryId, new_id
 from tests.mailers.posting import Posting
 from tests.mailers.test_outbox import SENDER, a_mail
 from tests.pictures import drawing, photograph

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nurture.domain.sender import Record
+from nurture.domain.email_auth.findings import Record
 from nurture.mailers.sendgrid.domains import SignedDomain, read_domains
 from tests.servers.sendgrid import KEY, Fault, hang, junk_body, refuse_429, reset, status
 from tests.servers.sendgrid_domains import SendGridWithDomains, authenticated

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from nurture.domain.event import EventKind
 from nurture.domain.subscriber import Suppression
+from nurture.ids import new_id
 from nurture.mailers.sendgrid.events import (
     SIGNATURE_HEADER,
     KeyRefused,
@@ -23,7 +24,6 @@ from nurture.mailers.sendgrid.events import (
     read_keys,
     verify,
 )
-from nurture.words import new_id
 from tests.servers.sendgrid_events import Signer, body, entry
 
 DOCUMENTED_KEY = (

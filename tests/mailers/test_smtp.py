@@ -15,7 +15,7 @@ from os import environ
 import pytest
 
 from nurture.domain.delivery import Accepted, Ambiguous, Concern, Outcome, Refused, Rejected
-from nurture.letters.imaging import develop
+from nurture.letters.image_processing import develop
 from nurture.mailers.base import MailRefused, Picture
 from nurture.mailers.smtp import Smtp
 from nurture.setting_values import SmtpAddress, write_smtp_url

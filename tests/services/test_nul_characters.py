@@ -14,12 +14,12 @@ from sqlalchemy import func, select, update
 from nurture import runtime
 from nurture.app import create_app
 from nurture.cli.main import cli
+from nurture.ids import new_id
 from nurture.runtime import Runtime, shipped
-from nurture.services import backup as backups
-from nurture.services import restore as restores
-from nurture.services.archive import Archive
-from nurture.store.schema import editions, events, sequences, subscribers
-from nurture.words import new_id
+from nurture.services.operations import backup as backups
+from nurture.services.operations import restore as restores
+from nurture.services.operations.archive import Archive
+from nurture.store.core.schema import editions, events, sequences, subscribers
 from tests.conftest import SECRET, settings_for
 from tests.desk import csrf, enter
 from tests.people import a_subscriber

@@ -10,10 +10,10 @@ from sqlalchemy import delete, select, update
 
 from nurture.domain.delivery import Kind, State
 from nurture.runtime import Runtime
-from nurture.services import erasure, preferences
-from nurture.services.jobs import JOBS
-from nurture.services.preferences import Exit
-from nurture.store.schema import consultations, instance, metadata
+from nurture.services.operations.jobs import JOBS
+from nurture.services.subscribers import personal_data, unsubscribe
+from nurture.services.subscribers.unsubscribe import Exit
+from nurture.store.core.schema import consultations, instance, metadata
 from nurture.tokens import Purpose
 from tests.clocks import ManualClock
 from tests.desk import enter, post
@@ -58,7 +58,7 @@ def a_reader_with_the_last_letter(rt: Runtime, clock: ManualClock) -> Reader:
 
 def start_again(rt: Runtime, reader: Reader) -> None:
     """They leave, think better of it, and sign up and confirm anew: the series runs from its beginning."""
-    preferences.unsubscribe(rt, reader.id, Exit.PAGE)
+    unsubscribe.unsubscribe(rt, reader.id, Exit.PAGE)
     sign_up(rt, reader.email, "Zoë")
     confirm(rt, reader)
 
@@ -218,8 +218,8 @@ def test_an_erased_persons_button_is_dead_and_their_requests_are_gone(client: Fl
     client.post("/consultation", data=CALL)
     work(rt)
     path = link(rt, reader, "/consultation/confirm/")
-    assert [each["came_by"] for each in erasure.export(rt, reader.id)["requests_for_a_call"]] == ["form"]
-    erasure.erase(rt, reader.id)
+    assert [each["came_by"] for each in personal_data.export(rt, reader.id)["requests_for_a_call"]] == ["form"]
+    personal_data.erase(rt, reader.id)
     assert client.get(path).status_code == client.post(path).status_code == 404
     with rt.database.read() as db:
         assert db.execute(select(consultations)).all() == []

@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 from nurture import runtime
 from nurture.app import create_app
 from nurture.runtime import Runtime
-from nurture.store.schema import metadata, sign_ups
+from nurture.store.core.schema import metadata, sign_ups
 from nurture.tokens import Purpose
 from nurture.web.front_door import FORM_BYTES, MOST_CHARACTERS, MOST_FIELDS, read_fields
 from tests.conftest import settings_for

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markupsafe import escape
 
+from nurture.ids import StepKey
 from nurture.runtime import Runtime
-from nurture.services import editing
-from nurture.words import StepKey
+from nurture.services.letters import drafts
 from tests.desk import csrf, enter
 
 KEY, STEP = "ketamine-and-talk-therapy", StepKey("history")
@@ -44,11 +44,11 @@ def desk(client: FlaskClient, rt: Runtime) -> FlaskClient:
 
 def typed(desk: FlaskClient, rt: Runtime, token: str, live: bool = False, **parts: str) -> int:
     """Save as the page does; what was not kept must still be in the page."""
-    now = editing.open_letter(rt, KEY, STEP)
+    now = drafts.open_letter(rt, KEY, STEP)
     form = {"subject": now.letter.subject, "preheader": now.letter.preheader, "body": now.letter.body, **parts}
     headers = {"HX-Request": "true"} if live else {}
     answer = desk.post(HISTORY, data={"csrf": token, "version": str(now.version), **form}, headers=headers)
-    kept = editing.open_letter(rt, KEY, STEP)
+    kept = drafts.open_letter(rt, KEY, STEP)
     if CONTROL.search("".join(parts.values())):
         assert answer.status_code == 400
         assert kept == now

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from nurture.letters.imaging import develop
+from nurture.letters.image_processing import develop
 from nurture.mailers.base import Picture
 from nurture.mailers.outbox import Outbox
 from nurture.mailers.smtp import Smtp
 from nurture.runtime import Runtime
-from nurture.services import switch
+from nurture.services.operations import send_blocks
 from tests.clocks import ManualClock
 from tests.mailers.test_outbox import a_mail, post
 from tests.people import a_subscriber, inbox, run_tick
@@ -37,7 +37,7 @@ def test_pages_are_ready_whatever_sending_does(client: FlaskClient, rt: Runtime,
 
 def test_stopped_sending_is_named_without_what_a_person_typed(client: FlaskClient, rt: Runtime) -> None:
     run_tick(rt)
-    switch.stop_sending(rt, "robin@example.org complained", "dana@example.org")
+    send_blocks.stop_sending(rt, "robin@example.org complained", "dana@example.org")
     found = client.get("/readyz")
     assert found.status_code == 200
     assert found.json and found.json["sending"] == "stopped: by a person"

@@ -12,14 +12,15 @@ from werkzeug.test import TestResponse
 from nurture.app import create_app
 from nurture.domain.delivery import Kind, State
 from nurture.domain.limits import Suspicion
+from nurture.ids import SubscriberId
 from nurture.runtime import Runtime
-from nurture.services import sign_up_queue, wordings
-from nurture.services.home import Trouble
-from nurture.services.home import look as look_home
-from nurture.store.schema import consultations, deliveries, sign_ups, subscribers
-from nurture.store.subscribers import first_name_place
+from nurture.services.operations.dashboard import Trouble
+from nurture.services.operations.dashboard import look as look_home
+from nurture.services.settings import consent_texts
+from nurture.services.subscribers import sign_up_queue
+from nurture.store.core.schema import consultations, deliveries, sign_ups, subscribers
+from nurture.store.subscribers.subscribers import first_name_place
 from nurture.tokens import Purpose
-from nurture.words import SubscriberId
 from tests.desk import log_in
 from tests.desk import post as post_at_desk
 from tests.people import Reader, a_subscriber, confirm, inbox, rows, run_tick
@@ -39,8 +40,8 @@ def people(rt: Runtime) -> int:
 
 def test_the_first_page_shows_the_form_with_an_unticked_box_and_the_recorded_wording(client: FlaskClient, rt: Runtime) -> None:
     page = unescape(client.get("/").text)
-    assert "I ask Dana from Oak Street to e-mail me" in wordings.history(rt)[0].text
-    assert wordings.history(rt)[0].text in page
+    assert "I ask Dana from Oak Street to e-mail me" in consent_texts.history(rt)[0].text
+    assert consent_texts.history(rt)[0].text in page
     box = next(part for part in page.split("<input") if 'name="consent"' in part).split(">")[0]
     assert "checked" not in box
     assert "required" in box

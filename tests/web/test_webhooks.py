@@ -15,11 +15,11 @@ from nurture import runtime
 from nurture.app import create_app
 from nurture.clock import SystemClock
 from nurture.domain.delivery import Accepted, Kind, State
+from nurture.ids import new_id
 from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
 from nurture.settings import SettingRefused
-from nurture.store.schema import events
-from nurture.words import new_id
+from nurture.store.core.schema import events
 from tests.conftest import settings_for
 from tests.people import a_subscriber, rows, run_tick
 from tests.scripted import Answering

@@ -149,14 +149,24 @@ def _waive(letter: Letter, findings: list[Finding]) -> Iterator[Finding]:
         said = f"{waiver.rule}: {waiver.words}"
         if any(finding.stops for finding in meets):
             yield structure.found(
-                "T17", Severity.ERROR, line, said, "An error cannot be waived.",
-                "Change the sentence, and take the waiver out.", "waiver",
-            )  # fmt: skip
+                "T17",
+                Severity.ERROR,
+                line,
+                said,
+                "An error cannot be waived.",
+                "Change the sentence, and take the waiver out.",
+                "waiver",
+            )
         elif not meets:
             yield structure.found(
-                "T18", Severity.WARNING, line, said, "There is no such warning in this letter (any more).",
-                "Take the waiver out.", "waiver",
-            )  # fmt: skip
+                "T18",
+                Severity.WARNING,
+                line,
+                said,
+                "There is no such warning in this letter (any more).",
+                "Take the waiver out.",
+                "waiver",
+            )
 
 
 def _meets(waiver: Waiver, finding: Finding) -> bool:

@@ -152,19 +152,30 @@ def read_rules(text: str) -> Rules:
 
 def _rule(entry: Mapping[str, Any]) -> Rule:
     return Rule(
-        entry["id"], Severity(entry["severity"]), Where(entry.get("where", "everywhere")),
-        Within(entry.get("within", "sentence")), _pattern(entry["pattern"]),
-        _pattern(entry["unless"]) if "unless" in entry else None, entry["why"], entry["instead"],
-        tuple(entry["fails"]), tuple(entry["passes"]),
-    )  # fmt: skip
+        entry["id"],
+        Severity(entry["severity"]),
+        Where(entry.get("where", "everywhere")),
+        Within(entry.get("within", "sentence")),
+        _pattern(entry["pattern"]),
+        _pattern(entry["unless"]) if "unless" in entry else None,
+        entry["why"],
+        entry["instead"],
+        tuple(entry["fails"]),
+        tuple(entry["passes"]),
+    )
 
 
 def _required(entry: Mapping[str, Any]) -> Required:
     return Required(
-        entry["id"], frozenset(entry.get("letters", ())), frozenset(entry.get("besides", ())),
-        tuple(_pattern(when) for when in entry.get("when", ())), entry.get("without", ""),
-        {name: _pattern(pattern) for name, pattern in entry["words"].items()}, entry["why"], entry["instead"],
-    )  # fmt: skip
+        entry["id"],
+        frozenset(entry.get("letters", ())),
+        frozenset(entry.get("besides", ())),
+        tuple(_pattern(when) for when in entry.get("when", ())),
+        entry.get("without", ""),
+        {name: _pattern(pattern) for name, pattern in entry["words"].items()},
+        entry["why"],
+        entry["instead"],
+    )
 
 
 def _pattern(source: str) -> re.Pattern[str]:

@@ -10,7 +10,7 @@ from nurture.letters import reading, registry
 from nurture.letters.dialect import cited, holes_of
 from nurture.letters.gate.rules import Finding, Rules, Severity
 from nurture.letters.gate.text import HELP, Reading, plain
-from nurture.letters.pictures import troubles
+from nurture.letters.image_rules import troubles
 from nurture.letters.reading import Measure
 from nurture.letters.source import REVIEW_EVERY, Letter, Source, no_source
 
@@ -44,17 +44,27 @@ def inbox(letter: Letter, subject: Reading, preheader: Reading) -> Iterator[Find
     shown = subject.blocks[0].text
     if len(shown) > LONGEST_SUBJECT:
         yield found(
-            "T03", Severity.ERROR, letter.head_line("subject"), f"{len(shown)} characters",
-            "A phone cuts a long subject off.", f"At most {LONGEST_SUBJECT} characters.", "subject",
-        )  # fmt: skip
+            "T03",
+            Severity.ERROR,
+            letter.head_line("subject"),
+            f"{len(shown)} characters",
+            "A phone cuts a long subject off.",
+            f"At most {LONGEST_SUBJECT} characters.",
+            "subject",
+        )
     shown = preheader.blocks[0].text
     if len(shown) not in PREHEADER:
         long = len(shown) >= PREHEADER.stop
         why = "It is cut off." if long else "An inbox fills a short preheader up with the first words of the letter."
         yield found(
-            "T04", Severity.ERROR if long else Severity.WARNING, letter.head_line("preheader"), f"{len(shown)} characters",
-            why, f"{PREHEADER.start} to {PREHEADER.stop - 1} neutral characters.", "preheader",
-        )  # fmt: skip
+            "T04",
+            Severity.ERROR if long else Severity.WARNING,
+            letter.head_line("preheader"),
+            f"{len(shown)} characters",
+            why,
+            f"{PREHEADER.start} to {PREHEADER.stop - 1} neutral characters.",
+            "preheader",
+        )
 
 
 def build(letter: Letter, body: Reading, rules: Rules) -> Iterator[Finding]:
@@ -62,24 +72,35 @@ def build(letter: Letter, body: Reading, rules: Rules) -> Iterator[Finding]:
     if len(body.buttons) != 1:
         how_many = f"{len(body.buttons)} buttons" if body.buttons else "no button"
         yield found(
-            "T02", Severity.ERROR, body.buttons[1] if body.buttons else None, how_many,
+            "T02",
+            Severity.ERROR,
+            body.buttons[1] if body.buttons else None,
+            how_many,
             "A letter asks for one thing, and says plainly what.",
             'Exactly one, such as {{ button("Ask for a call", links.consultation) }}.',
-        )  # fmt: skip
+        )
     titles = [block for block in body.blocks if block.kind == "h1"]
     if len(titles) != 1:
         yield found(
-            "T14", Severity.ERROR, titles[1].line(0) if titles else letter.body_line, f"{len(titles)} titles",
-            "People who listen to a letter find their way by its one title.", "One line that begins with a single #.",
-        )  # fmt: skip
+            "T14",
+            Severity.ERROR,
+            titles[1].line(0) if titles else letter.body_line,
+            f"{len(titles)} titles",
+            "People who listen to a letter find their way by its one title.",
+            "One line that begins with a single #.",
+        )
     glance = rules["S01"]
     first = body.blocks[0] if body.blocks else None
     if first and (hit := glance.pattern.search(first.text)):
         yield found(
-            "T15", Severity.ERROR, first.line(hit.start()), hit[0],
+            "T15",
+            Severity.ERROR,
+            first.line(hit.start()),
+            hit[0],
             "The first line shows in previews and over a shoulder, and gives away something about the reader's health.",
-            'A neutral first line, such as "Letter 2 of 5".', "line",
-        )  # fmt: skip
+            'A neutral first line, such as "Letter 2 of 5".',
+            "line",
+        )
 
 
 def length(letter: Letter, body: Reading) -> Iterator[Finding]:
@@ -90,15 +111,23 @@ def length(letter: Letter, body: Reading) -> Iterator[Finding]:
         begin = f' Begin with: "{sentence}"' if sentence else ""
         severity = Severity.ERROR if taken.grade > TOO_HARD else Severity.WARNING
         hard = found(
-            "T05", severity, line, f"grade {taken.grade}",
-            f"Tired or unwell readers manage grade {HARD} or lower.", f"Shorter sentences and plainer words.{begin}",
-        )  # fmt: skip
+            "T05",
+            severity,
+            line,
+            f"grade {taken.grade}",
+            f"Tired or unwell readers manage grade {HARD} or lower.",
+            f"Shorter sentences and plainer words.{begin}",
+        )
         yield replace(hard, sentence=sentence)
     if taken.words not in WORDS:
         yield found(
-            "T09", Severity.WARNING, None, f"{taken.words} words", "A letter should take two or three minutes.",
+            "T09",
+            Severity.WARNING,
+            None,
+            f"{taken.words} words",
+            "A letter should take two or three minutes.",
             f"{WORDS.start} to {WORDS.stop - 1} words.",
-        )  # fmt: skip
+        )
 
 
 def _sentences(body: Reading) -> Iterator[tuple[int, str]]:
@@ -120,20 +149,35 @@ def sources(letter: Letter, bodies: Iterable[Reading], rules: Rules) -> Iterator
     for number, at in pointed.items():
         if number and number not in range(1, len(letter.sources) + 1):
             yield found(
-                "T07", Severity.ERROR, at, f"[{number}]", "This points to a source that the letter does not list.",
-                f"A number from 1 to {len(letter.sources)}, or one more entry under `sources`.", "line",
-            )  # fmt: skip
+                "T07",
+                Severity.ERROR,
+                at,
+                f"[{number}]",
+                "This points to a source that the letter does not list.",
+                f"A number from 1 to {len(letter.sources)}, or one more entry under `sources`.",
+                "line",
+            )
     for source in letter.sources:
         if not _can_be_found(source, rules):
             yield found(
-                "T06", Severity.ERROR, line, f"[{source.number}] {source.text}", "A reader cannot look this source up.",
-                "Give its DOI, its PubMed number (PMID), or the agency that published it.", "source",
-            )  # fmt: skip
+                "T06",
+                Severity.ERROR,
+                line,
+                f"[{source.number}] {source.text}",
+                "A reader cannot look this source up.",
+                "Give its DOI, its PubMed number (PMID), or the agency that published it.",
+                "source",
+            )
         if source.number not in pointed:
             yield found(
-                "T08", Severity.WARNING, line, f"[{source.number}] {source.text}",
-                "The letter lists it and never points to it.", "Cite it where it belongs, or take it off the list.", "source",
-            )  # fmt: skip
+                "T08",
+                Severity.WARNING,
+                line,
+                f"[{source.number}] {source.text}",
+                "The letter lists it and never points to it.",
+                "Cite it where it belongs, or take it off the list.",
+                "source",
+            )
 
 
 def unknown_sources(letter: Letter) -> Iterator[Finding]:
@@ -144,9 +188,14 @@ def unknown_sources(letter: Letter) -> Iterator[Finding]:
     named += [(name, letter.body_line + at - 1) for name, at in cited(letter.body) if name not in own]
     for name, at in named:
         yield found(
-            "T20", Severity.ERROR, at, name[:80], no_source(name[:80]),
-            "Choose a source from the list, or take this one out.", "line",
-        )  # fmt: skip
+            "T20",
+            Severity.ERROR,
+            at,
+            name[:80],
+            no_source(name[:80]),
+            "Choose a source from the list, or take this one out.",
+            "line",
+        )
 
 
 def _can_be_found(source: Source, rules: Rules) -> bool:
@@ -170,21 +219,32 @@ def review(letter: Letter, today: date) -> Iterator[Finding]:
     due = letter.review_by
     if due is None:
         yield found(
-            "T12", Severity.ERROR, line, "no review-by", "Nobody would notice when its facts grow old.",
+            "T12",
+            Severity.ERROR,
+            line,
+            "no review-by",
+            "Nobody would notice when its facts grow old.",
             f"`review-by:` with the day {REVIEW_EVERY.days} days after its facts were last looked at.",
-        )  # fmt: skip
+        )
     elif today > due - WARN_BEFORE:
         late = today > due
         yield found(
-            "T12", Severity.ERROR if late else Severity.WARNING, line, f"review-by {due}",
+            "T12",
+            Severity.ERROR if late else Severity.WARNING,
+            line,
+            f"review-by {due}",
             "Its facts were to be looked at again by then." if late else f"Its facts must be looked at again by {due}.",
             f"Look at each source again, then set the day {REVIEW_EVERY.days} days ahead.",
-        )  # fmt: skip
+        )
     elif due > today + REVIEW_EVERY + timedelta(days=1):  # a day: where it was written, it may be tomorrow already
         yield found(
-            "T12", Severity.WARNING, line, f"review-by {due}", "Facts are looked at every half year; this is further off.",
+            "T12",
+            Severity.WARNING,
+            line,
+            f"review-by {due}",
+            "Facts are looked at every half year; this is further off.",
             f"At most {REVIEW_EVERY.days} days after they were.",
-        )  # fmt: skip
+        )
 
 
 def pictures(body: Reading, known: Pictures) -> Iterator[Finding]:
@@ -198,7 +258,11 @@ def facts_in_use(letter: Letter, facts: Mapping[str, str]) -> Iterator[Finding]:
     for hole in holes_of(letter, {"practice": facts}):
         called = hole.name.replace("_", " ")
         yield found(
-            "T16", Severity.ERROR, hole.line, f"practice.{hole.name}",
+            "T16",
+            Severity.ERROR,
+            hole.line,
+            f"practice.{hole.name}",
             f"This letter uses the {called}, and it is empty: the sentence would have a hole.",
-            f"Fill in the {called}, or put the sentence into {{% if practice.{hole.name} %}} … {{% endif %}}.", hole.part,
-        )  # fmt: skip
+            f"Fill in the {called}, or put the sentence into {{% if practice.{hole.name} %}} … {{% endif %}}.",
+            hole.part,
+        )

@@ -17,9 +17,10 @@ from jinja2 import TemplateSyntaxError, nodes
 from markdown_it.token import Token
 
 from nurture.characters import normalize
-from nurture.letters import layout, pictures
+from nurture.letters import image_rules as pictures
+from nurture.letters import layout
 from nurture.letters.dialect import parse, replaces_empty, truth
-from nurture.letters.pictures import Placed
+from nurture.letters.image_rules import Placed
 from nurture.letters.source import Letter
 
 SOMEBODY = "Sam"
@@ -293,11 +294,13 @@ def _show(texts: list[_Text], first_line: int) -> Reading:
                 hosts += [(host, line) for host in _hosts(token)]
     shown = tuple(
         replace(
-            picture, place=page.lines[min(picture.place, len(page.lines) - 1)], alt=filled(picture.alt),
+            picture,
+            place=page.lines[min(picture.place, len(page.lines) - 1)],
+            alt=filled(picture.alt),
             source=filled(unquote(picture.source)),
         )
         for picture in pictures.placed(tokens)
-    )  # fmt: skip
+    )
     return Reading(tuple(block for block in blocks if block.text), tuple(buttons), tuple(hosts), shown)
 
 

@@ -47,9 +47,14 @@ class WireClient(Client):  # type: ignore[misc]
 
     def _build_client(self, name: str | None = None) -> "WireClient":
         return WireClient(
-            self._wire, self._runner, self._within, host=self.host, version=self._version,
-            request_headers=dict(self.request_headers), url_path=[*self._url_path, name] if name else self._url_path,
-        )  # fmt: skip
+            self._wire,
+            self._runner,
+            self._within,
+            host=self.host,
+            version=self._version,
+            request_headers=dict(self.request_headers),
+            url_path=[*self._url_path, name] if name else self._url_path,
+        )
 
     def _make_request(self, opener: object, request: urllib.request.Request, timeout: float | None = None) -> _Reply:
         body = request.data if isinstance(request.data, bytes) else b""

@@ -12,8 +12,8 @@ from typing import Any
 from python_http_client.exceptions import HTTPError
 from sendgrid import SendGridAPIClient
 
-from nurture.domain.names import Kind
-from nurture.domain.sender import Record
+from nurture.domain.dns import Kind
+from nurture.domain.email_auth.findings import Record
 from nurture.mailers.http_connection import Lost, NotConnected, Wire
 from nurture.mailers.sendgrid.client import WireClient
 

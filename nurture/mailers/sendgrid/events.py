@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from nurture.domain.event import Event, EventKind
 from nurture.domain.subscriber import Suppression
-from nurture.words import DeliveryId, NurtureError, RequestId
+from nurture.errors import NurtureError
+from nurture.ids import DeliveryId, RequestId
 
 SIGNATURE_HEADER = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP_HEADER = "X-Twilio-Email-Event-Webhook-Timestamp"

@@ -17,10 +17,10 @@ from urllib.parse import quote
 from python_http_client.exceptions import HTTPError
 from sendgrid import SendGridAPIClient
 
+from nurture.errors import NurtureError
 from nurture.mailers.http_connection import Lost, NotConnected, Wire
 from nurture.mailers.sendgrid.client import WireClient
 from nurture.mailers.sendgrid.mailer import rate_limit_wait
-from nurture.words import NurtureError
 
 PAGE = 500
 """Most entries of one page (SendGrid's OpenAPI description, tsg_suppressions_v3)."""
@@ -87,9 +87,13 @@ class Lists:
     """A conversation about the lists, over one kept connection, for one thread: `with Lists(…) as lists`."""
 
     def __init__(
-        self, api_key: str, host: str, now: Callable[[], datetime], pause: Callable[[float], bool],
+        self,
+        api_key: str,
+        host: str,
+        now: Callable[[], datetime],
+        pause: Callable[[float], bool],
         within: float = _REQUEST_SECONDS,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`host`: origin of the API; `now`: real time, for `X-RateLimit-Reset`; `pause`: waits for real seconds, and is True
         if the wait was broken off; `within`: most seconds of one request in all.
         """

@@ -41,11 +41,11 @@ from sendgrid.helpers.mail import Mail as Body
 from nurture.domain.delivery import Accepted, Ambiguous, Concern, Kind, Outcome, Refused, Rejected
 from nurture.domain.refusals import outcome_of, sendgrid_rule
 from nurture.domain.server_words import masked, private_parts
+from nurture.ids import DeliveryId, RequestId
 from nurture.mailers.base import Mail, MailRefused, Picture, Prepared, Sender
 from nurture.mailers.http_connection import Lost, NotConnected, Wire
 from nurture.setting_values import ValueRefused, header_value, http_authority
 from nurture.settings import SettingRefused
-from nurture.words import DeliveryId, RequestId
 
 _ACCEPTED = (200, 202)
 _ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -133,10 +133,18 @@ def _frame(
     names = ["to", "subject", "text", "html", "delivery", "request", *header_names]
     stand_in = {name: f"{mark}_{number}_" for number, name in enumerate(names)}
     sample = Mail(
-        DeliveryId(stand_in["delivery"]), RequestId(stand_in["request"]), kind, "to@example.org", stand_in["subject"],
-        stand_in["html"], stand_in["text"], replace(sender, logo=None), {name: stand_in[name] for name in header_names},
-        _ANY_TIME, enclosed,
-    )  # fmt: skip
+        DeliveryId(stand_in["delivery"]),
+        RequestId(stand_in["request"]),
+        kind,
+        "to@example.org",
+        stand_in["subject"],
+        stand_in["html"],
+        stand_in["text"],
+        replace(sender, logo=None),
+        {name: stand_in[name] for name in header_names},
+        _ANY_TIME,
+        enclosed,
+    )
     written = json.dumps(body(sample).get()).replace('"to@example.org"', f'"{stand_in["to"]}"')
     pieces = re.split(rf'"{mark}_(\d+)_"', written)
     return tuple(piece.encode() for piece in pieces), tuple(names[int(number)] for number in pieces[1::2])
@@ -147,9 +155,14 @@ def pieces_of(mail: Mail) -> tuple[bytes, ...]:
     half a surrogate pair, which is no text.
     """
     values = {
-        "to": mail.to, "subject": mail.subject, "text": mail.text, "html": mail.html, "delivery": mail.delivery,
-        "request": mail.request, **mail.headers,
-    }  # fmt: skip
+        "to": mail.to,
+        "subject": mail.subject,
+        "text": mail.text,
+        "html": mail.html,
+        "delivery": mail.delivery,
+        "request": mail.request,
+        **mail.headers,
+    }
     frame, names = _frame(mail.sender, mail.kind, tuple(mail.headers), mail.enclosed)
     pieces = list(frame)
     pieces[1::2] = [orjson.dumps(values[name]) for name in names]

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from nurture.store.schema import metadata
+from nurture.store.core.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

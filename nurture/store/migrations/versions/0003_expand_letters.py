@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.columns import Instant
+from nurture.store.core.columns import Instant
 
 revision = "0003"
 down_revision = "0002"

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.columns import Id, Instant, SealedColumn
+from nurture.store.core.columns import Id, Instant, SealedColumn
 
 revision = "0006"
 down_revision = "0005"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.columns import Id, Instant, SealedColumn
+from nurture.store.core.columns import Id, Instant, SealedColumn
 
 revision = "0008"
 down_revision = "0007"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.columns import Id, Instant
+from nurture.store.core.columns import Id, Instant
 
 revision = "0009"
 down_revision = "0008"

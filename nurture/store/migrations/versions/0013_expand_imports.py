@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.columns import SealedColumn
+from nurture.store.core.columns import SealedColumn
 
 revision = "0013"
 down_revision = "0012"

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from nurture.clock import SystemClock
-from nurture.store.columns import Instant
+from nurture.store.core.columns import Instant
 
 revision = "0016"
 down_revision = "0015"

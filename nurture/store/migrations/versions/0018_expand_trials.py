@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.columns import Id, SealedColumn
+from nurture.store.core.columns import Id, SealedColumn
 
 revision = "0018"
 down_revision = "0017"

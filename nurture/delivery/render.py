@@ -1,0 +1,189 @@
+"""One reader's finished mail, from the row and the edition: everything personal is opened here and nowhere before."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime
+from functools import cache, lru_cache
+from zoneinfo import ZoneInfo
+
+from nurture.domain.consultation import LETTER_LINK_LASTS, QUESTION_LASTS
+from nurture.domain.delivery import Kind, Subject
+from nurture.domain.picture import shown_in
+from nurture.domain.subscriber import CONFIRM_WITHIN
+from nurture.domain.timeline import ON_TIME, next_anchor
+from nurture.encryption import Sealed, Unreadable
+from nurture.ids import EditionId, PictureId, RequestId, SubscriberId
+from nurture.letters.compiler import Edition, compile_letter
+from nurture.letters.filling import Content, Unfillable, Values, fill
+from nurture.letters.source import read_letter
+from nurture.mailers.base import Mail, MailRefused, Picture, headers
+from nurture.runtime import Runtime, shipped
+from nurture.store.accounts import account_changes, users
+from nurture.store.deliveries.claims import Claimed
+from nurture.store.deliveries.subjects import GONE, Found
+from nurture.store.letters.drafts import Trial, trial_place
+from nurture.store.sequences.sequences import StoredEdition
+from nurture.store.subscribers import subscribers
+from nurture.tokens import Purpose
+
+UNFIT = (Unfillable, Unreadable, MailRefused, LookupError)
+"""What makes one mail impossible, and no other."""
+
+
+@cache
+def own_mail(kind: Kind, name: str = "") -> Edition:
+    """The edition of a mail that is no letter: templates/mail/<name or kind>.md, compiled like one."""
+    name = f"{name or kind.value.replace('_', '-')}.md"
+    return compile_letter(read_letter(name, (shipped("mail") / name).read_text("utf-8")), kind)
+
+
+def own_name(kind: Kind, about: Subject | None) -> str:
+    """The name of a mail that is no letter, where its kind does not say it."""
+    if about is Subject.LOGIN_LINK:
+        return "login-link"
+    return "consultation-question" if kind is Kind.ALREADY_SUBSCRIBED and about is Subject.CONSULTATION else ""
+
+
+def mail_of(
+    rt: Runtime,
+    row: Claimed,
+    editions: Mapping[EditionId, StoredEdition],
+    pictures: Mapping[PictureId, Picture],
+    request: RequestId,
+) -> Mail:
+    """The mail of a claimed row, to go in `request`, with the pictures that this reader's text shows. Raises one of UNFIT."""
+    if row.kind is Kind.LETTER:
+        if row.edition is None:
+            raise LookupError("the letter of this step is gone")
+        stored = editions[row.edition]
+        edition = Edition(stored.subject, stored.html, stored.text)
+    else:
+        edition = own_mail(row.kind, _own_name(row))
+    _check_subject(rt, row)
+    unsubscribe = None
+    if row.subscriber is not None:
+        unsubscribe = f"{rt.settings.base_url}/unsubscribe/{rt.tokens.mint(Purpose.UNSUBSCRIBE, row.subscriber)}"
+    content = _content_of(rt, row.trial) if row.trial is not None else fill(edition, values(rt, row, unsubscribe or ""))
+    to = _recipient(rt, row)
+    sender = rt.plain_sender if row.plain_sender else rt.sender
+    return Mail(
+        row.id,
+        request,
+        row.kind,
+        to,
+        content.subject,
+        content.html,
+        content.text,
+        sender,
+        headers(sender, row.kind, row.id, unsubscribe),
+        next_anchor(row.planned, rt.clock.now(), rt.clock.stretch(ON_TIME)),
+        tuple(pictures[picture] for picture in shown_in(content.html)) if pictures else (),
+    )
+
+
+def _own_name(row: Claimed) -> str:
+    if row.change is not None:
+        return f"account-{row.change.what}"
+    return own_name(row.kind, row.about_kind)
+
+
+def _content_of(rt: Runtime, trial: Trial) -> Content:
+    """What a test mail says. Raises Unreadable."""
+    if trial.content is None:  # an older version left it as it was
+        return Content(*trial.plain)
+    return Content(**json.loads(rt.sealer.open(trial.content, trial_place(trial.id))))
+
+
+def page_of(rt: Runtime, trial: Trial) -> str:
+    """The HTML of a test mail, to see which pictures it shows; empty if it cannot be opened, which `mail_of` says."""
+    try:
+        return _content_of(rt, trial).html
+    except Unreadable:
+        return ""
+
+
+def with_subject(row: Claimed, found: Found) -> Claimed:
+    """The row with what it is about, if that is still there."""
+    if row.about is None:
+        return row
+    kind = found.kind_of(row.about, row.about_kind)
+    login = found.links.get(row.about) if kind is Subject.LOGIN_LINK else None
+    trial = found.tests.get(row.about) if kind is Subject.TEST_EMAIL else None
+    change = found.changes.get(row.about) if kind is Subject.ACCOUNT_CHANGE else None
+    return replace(row, about_kind=kind, login=login, trial=trial, change=change)
+
+
+def _check_subject(rt: Runtime, row: Claimed) -> None:
+    """Raises LookupError(GONE) for a notice whose subject is gone, or a login link that has expired meanwhile."""
+    is_gone = row.about is not None and row.about_kind is None
+    if is_gone or (row.login is not None and row.login.expires <= rt.clock.wall()):
+        raise LookupError(GONE)
+
+
+def _recipient(rt: Runtime, row: Claimed) -> str:
+    """Who gets a mail, by what the row says it is. A test email of an account without an address goes where notices go."""
+    if row.subscriber is not None:
+        if row.email is None:
+            raise LookupError("the reader is gone")
+        return rt.sealer.open(row.email, subscribers.email_place(row.subscriber))
+    if row.login is not None:
+        return rt.sealer.open(row.login.email, users.place("email", row.login.user))
+    if row.trial is not None and row.trial.email is not None:
+        return rt.sealer.open(row.trial.email, users.place("email", row.trial.user))
+    if row.change is not None and row.about is not None:
+        return rt.sealer.open(row.change.email, account_changes.email_place(row.about))
+    return rt.settings.notices_to
+
+
+def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
+    """Everything a letter may ask for, as `dialect.NAMES` lists it, for the reader of one row."""
+    base = rt.settings.base_url
+    links = public_links(base) | {"unsubscribe": unsubscribe, "confirm": "", "desk": ""}
+    reader = {"first_name": "", "signed_up_on": ""}
+    if row.subscriber is not None:
+        expires = rt.clock.wall() + LETTER_LINK_LASTS
+        links["consultation"] += "?t=" + rt.tokens.mint(Purpose.LETTER_CONSULTATION, row.id, expires)
+        name = row.first_name
+        if row.kind is Kind.CONFIRMATION:
+            name = None
+            links["confirm"] = f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.id, rt.clock.wall() + CONFIRM_WITHIN)}"
+        reader = about_reader(rt, row.subscriber, name, row.confirmed, row.time_zone)
+    if row.login is not None and row.about is not None:
+        links["desk"] = f"{base}/desk/login/{rt.tokens.mint(Purpose.DESK_LOGIN, row.about, row.login.expires)}"
+    elif row.change is not None:
+        links["desk"] = f"{base}/desk/login"
+    elif row.about is not None and row.subscriber is not None:
+        token = rt.tokens.mint(Purpose.CONFIRM_CONSULTATION, row.about, rt.clock.wall() + QUESTION_LASTS)
+        links["confirm"] = f"{base}/consultation/confirm/{token}"
+    elif row.about is not None:
+        links["desk"] = f"{base}/desk/consultations/{row.about}"
+    return {**rt.constant, "reader": reader, "links": links}
+
+
+def about_reader(
+    rt: Runtime, who: SubscriberId, first_name: Sealed | None, confirmed: datetime | None, time_zone: str | None
+) -> dict[str, str]:
+    """What a letter may say of its reader. Raises Unreadable."""
+    day = confirmed.astimezone(ZoneInfo(time_zone or "UTC")) if confirmed is not None else None
+    return {
+        "first_name": rt.sealer.open(first_name, subscribers.first_name_place(who)) if first_name is not None else "",
+        "signed_up_on": f"{day.day} {_month(day.year, day.month)}" if day is not None else "",
+    }
+
+
+@lru_cache(maxsize=64)
+def _month(year: int, month: int) -> str:
+    return f"{date(year, month, 1):%B %Y}"
+
+
+def public_links(base: str) -> dict[str, str]:
+    """The links of a letter that are the same for everybody, and hold nothing about anybody."""
+    return {
+        "home": base,
+        "consultation": f"{base}/consultation",
+        "sources": f"{base}/pages/sources",
+        "picture": f"{base}/pages/picture",
+        "questions": f"{base}/pages/questions",
+        "doctor_list": f"{base}/pages/list",
+    }

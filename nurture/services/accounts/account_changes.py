@@ -1,0 +1,30 @@
+"""Whoever's way to log in is changed is told by mail, at the address they had before: an intruder cannot read it there."""
+
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from nurture.domain.delivery import Kind
+from nurture.domain.user import AccountChange
+from nurture.ids import ConsultationId, new_id
+from nurture.runtime import Runtime
+from nurture.store.accounts import account_changes, users
+from nurture.store.accounts.account_changes import ToldChange
+from nurture.store.accounts.users import User
+from nurture.store.deliveries import ledger
+from nurture.store.deliveries.ledger import NewDelivery
+
+KEPT = timedelta(days=30)
+"""The address of before is needed only until the mail has left, and a stop of sending may last for days."""
+
+
+def tell(rt: Runtime, db: Connection, before: User, what: AccountChange) -> None:
+    """Plan the mail; `before`: the account as it was. Nobody is told who had no address."""
+    if before.email is None:
+        return
+    change, now = new_id(), rt.clock.now()
+    address = rt.sealer.open(before.email, users.place("email", before.id))
+    told = ToldChange(what, rt.sealer.seal(address, account_changes.email_place(change)))
+    account_changes.add(db, change, told, rt.clock.wall())
+    # Not what kind it is about: a process of the version before could not read the word, and stop at every batch with it.
+    ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=ConsultationId(change))], now)

@@ -1,0 +1,47 @@
+"""Where an account is logged in: each session can be ended."""
+
+from dataclasses import dataclass
+
+from nurture.ids import UserId
+from nurture.runtime import Runtime
+from nurture.services.accounts.security_events import note
+from nurture.store.accounts import sessions, users
+from nurture.store.accounts.sessions import OpenSession
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A session on its owner's page. `name`: by which it can be ended; it opens nothing."""
+
+    name: str
+    session: OpenSession
+    is_here: bool
+
+
+def _name(rt: Runtime, session: str) -> str:
+    return rt.sealer.keyed_hash("desk session", session)[:16].hex()
+
+
+def of_account(rt: Runtime, who: UserId, here: str) -> list[Listed]:
+    """The living sessions of an account; `here`: the id of the one in which they are shown."""
+    with rt.database.read() as db:
+        found = sessions.sessions_of(db, who, rt.clock.wall())
+    return [Listed(_name(rt, each.id), each, each.id == here) for each in found]
+
+
+def end(rt: Runtime, who: UserId, name: str) -> bool:
+    """End one session of an account; False if it has none of this name."""
+    with rt.database.begin() as db:
+        for each in sessions.sessions_of(db, who, rt.clock.wall()):
+            if _name(rt, each.id) == name:
+                sessions.close_session(db, each.id)
+                note(rt, db, who, "session_ended")
+                return True
+    return False
+
+
+def end_others(rt: Runtime, who: UserId, here: str) -> None:
+    """Log an account out everywhere but here."""
+    with rt.database.begin() as db:
+        users.end_sessions(db, who, but=here)
+        note(rt, db, who, "other_sessions_ended")

@@ -1,0 +1,1 @@
+"""Drafts, editions and images."""

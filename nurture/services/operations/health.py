@@ -1,0 +1,166 @@
+"""Whether pages can be served, and whether mail goes out: two questions with two answers."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from nurture.delivery.provider_events import DUPLICATES
+from nurture.domain.delivery import State
+from nurture.runtime import Runtime
+from nurture.services.settings import launch
+from nurture.store.deliveries import in_doubt, rescheduling, send_blocks
+from nurture.store.deliveries.in_doubt import Standing
+from nurture.store.deliveries.send_blocks import Gate, Shut
+from nurture.store.state import app_state, heartbeats
+
+_MISSED_TICKS = 6
+_PATIENCE = timedelta(seconds=60)
+OVERDUE = timedelta(minutes=15)
+"""Mail may wait so long for its turn; afterwards something must have left lately, or sending is overdue."""
+_OVERDUE_IN_ANY_CASE = timedelta(hours=1)
+_WRITE_EVERY_SECONDS = 10.0
+_WRITABLE = "writable"
+
+
+def readiness(rt: Runtime) -> dict[str, str]:
+    """`ok`, or what is wrong, for what pages need: the database, its schema, and that it takes a write."""
+    try:
+        with rt.database.read() as db:
+            now, head = rt.database.revision(db)
+    except SQLAlchemyError:
+        return {"database": "does not answer"}
+    checks = {"database": "ok", "schema": "ok", "writes": "ok"}
+    if now != head:
+        checks["schema"] = f"revision {now}, needs {head}: run `nurture init`"
+    elif not _takes_a_write(rt):
+        checks["writes"] = "the database takes no write: is its disk full, or read-only?"
+    return checks
+
+
+def _takes_a_write(rt: Runtime) -> bool:
+    """Whether a commit succeeds. Anybody may ask, so a good answer is given again for some seconds."""
+    boot = rt.clock.boot_seconds()
+    if 0 <= boot - rt.memory.written < _WRITE_EVERY_SECONDS:
+        return True
+    try:
+        with rt.database.begin() as db:
+            heartbeats.beat(db, _WRITABLE, rt.clock.wall())
+    except SQLAlchemyError:
+        return False
+    rt.memory.written = boot
+    return True
+
+
+def silent_for(rt: Runtime, last_tick: datetime | None) -> timedelta | None:
+    """How long no scheduler has ticked, if that is longer than it may be; `timedelta.max`: none ever has."""
+    silent = timedelta.max if last_tick is None else rt.clock.wall() - last_tick
+    return silent if silent > max(_PATIENCE, timedelta(seconds=rt.settings.tick_seconds * _MISSED_TICKS)) else None
+
+
+def is_scheduler_silent(rt: Runtime) -> bool:
+    """Whether no process has looked for due mail lately."""
+    with rt.database.read() as db:
+        last = heartbeats.last_beat(db, heartbeats.TICK)
+    return silent_for(rt, last) is not None
+
+
+STATES = tuple(state.value for state in State)
+
+
+@dataclass(frozen=True)
+class LedgerStanding:
+    """How the ledger stands now, when a scheduler last looked at it, and what stops it."""
+
+    rows: Standing
+    last_tick: datetime | None
+    shut: list[Shut]
+    duplicates_confirmed: int
+    abandoned: int
+    """Mails whose sender fell silent so long ago that somebody should have seen to them."""
+    sent_lately: bool
+    refused_waiting: bool
+    """Whether something stops mail, or has just done so, and mail that could not be sent waits for its next try."""
+
+
+def ledger_standing(rt: Runtime) -> LedgerStanding:
+    """Read all of it in one look."""
+    now, wall = rt.clock.now(), rt.clock.wall()
+    with rt.database.read() as db:
+        shut = send_blocks.shut_gates(db)
+        return LedgerStanding(
+            in_doubt.standing(db, now),
+            heartbeats.last_beat(db, heartbeats.TICK),
+            shut,
+            int(app_state.get(db, DUPLICATES) or 0),
+            in_doubt.abandoned(db, wall - OVERDUE),
+            in_doubt.accepted_since(db, now - rt.clock.stretch(OVERDUE)),
+            bool(shut) and rescheduling.is_tried_waiting(db),
+        )
+
+
+@dataclass(frozen=True)
+class SendingProblem:
+    """Why mail does not go out."""
+
+    summary: str
+    """For everybody: nothing that a person typed or a server said."""
+    detail: str
+    """For whoever runs the service."""
+
+
+_SUMMARIES = {
+    Gate.STOP: "stopped: by a person",
+    Gate.PROVIDER: "stopped: the mail service refuses all mail",
+    Gate.CLOCK: "stopped: a clock jumped",
+    Gate.DATABASE_RESTORED: "stopped: the database is a restored copy",
+}
+
+
+def sending_problems(rt: Runtime, standing: LedgerStanding) -> list[SendingProblem]:
+    """What keeps mail from going out; empty while sending is healthy.
+
+    A provider that refused everything does so until it takes a mail again, however often it is asked meanwhile.
+    """
+    wall = rt.clock.wall()
+    found = [
+        SendingProblem(_SUMMARIES[each.gate], f"stopped since {each.since:%Y-%m-%d %H:%M} UTC: {each.why} (by {each.by})")
+        for each in standing.shut
+        if each.stops(wall) or standing.rows.due or standing.refused_waiting
+    ]
+    if not launch.is_open(rt):
+        waits = "mail to readers waits for the first run at the desk (/desk/start/)"
+        found.append(SendingProblem("stopped: the first run is not done", waits))
+    return found or _overdue(rt, standing)
+
+
+def _overdue(rt: Runtime, standing: LedgerStanding) -> list[SendingProblem]:
+    waited = timedelta(seconds=standing.rows.oldest_due_seconds)
+    late = waited > rt.clock.stretch(OVERDUE) and not standing.sent_lately
+    if not (late or waited > rt.clock.stretch(_OVERDUE_IN_ANY_CASE) or standing.abandoned):
+        return []
+    minutes = int(waited.total_seconds() / 60)
+    count = standing.rows.due + standing.abandoned
+    silent = silent_for(rt, standing.last_tick)
+    if silent is None:
+        why = "a scheduler is at work: the log says what fails (job_failed, request_not_accepted)"
+    elif silent == timedelta.max:
+        why = "no scheduler has ever looked: start `nurture worker`, or `nurture serve` with its scheduler"
+    else:
+        why = f"no scheduler has looked for {int(silent.total_seconds() / 60)} minutes: is `nurture worker` running?"
+    text = f"overdue: {count} {'mail' if count == 1 else 'mails'}, the oldest due {minutes} minutes ago"
+    return [SendingProblem(f"overdue: mail is due for {minutes} minutes", f"{text}; {why}")]
+
+
+def sending_summary(rt: Runtime) -> str:
+    """`ok`, or in a few words why mail does not go out, or that nobody looks for it. Raises SQLAlchemyError."""
+    standing = ledger_standing(rt)
+    problems = sending_problems(rt, standing)
+    if problems:
+        return "; ".join(problem.summary for problem in problems)
+    silent = silent_for(rt, standing.last_tick)
+    if silent is None:
+        return "ok"
+    if silent == timedelta.max:
+        return "no tick yet: start `nurture worker`, or `nurture serve` with its scheduler"
+    return f"the last tick was {int(silent.total_seconds())} s ago: is a scheduler running?"

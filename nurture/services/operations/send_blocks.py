@@ -1,0 +1,45 @@
+"""The stop switch, and the other gates a person may open."""
+
+from datetime import timedelta
+
+from nurture import log
+from nurture.delivery import safety_checks
+from nurture.runtime import Runtime
+from nurture.store.deliveries import rescheduling, send_blocks
+from nurture.store.deliveries.send_blocks import Gate, Shut
+
+_log = log.get(__name__)
+
+_LONGEST_WAIT = timedelta(hours=1)
+"""A refusal makes mail wait for so long at most, in real time."""
+
+
+def stop_sending(rt: Runtime, why: str, who: str) -> None:
+    """Stop all sending of the whole fleet: after this nothing is handed to the provider until `start_sending`."""
+    with rt.database.begin() as db:
+        send_blocks.shut(db, Gate.STOP, why, who, rt.clock.wall())
+    _log.warning("sending_stopped", reason="stop switch")
+
+
+def start_sending(rt: Runtime, only: Gate | None = None) -> list[Shut]:
+    """Open every gate, whoever shut it, or `only` one; returns those that were shut. What is unknown or held stays so.
+
+    Mail that the provider refused is due at once: whoever starts has put the cause right.
+    """
+    with rt.database.begin() as db:
+        shut = [each for each in send_blocks.shut_gates(db) if only in (None, each.gate)]
+        for each in shut:
+            send_blocks.open_(db, each.gate)
+            if each.gate is Gate.PROVIDER:
+                now = rt.clock.now()
+                rescheduling.bring_forward(db, now, now + rt.clock.stretch(_LONGEST_WAIT))
+            if each.gate is Gate.DATABASE_RESTORED:
+                safety_checks.accept_restored(db, rt.clock.wall())
+    _log.info("sending_started", count=len(shut))
+    return shut
+
+
+def what_stops(rt: Runtime) -> list[Shut]:
+    """Gates that are shut, or on trial."""
+    with rt.database.read() as db:
+        return send_blocks.shut_gates(db)

@@ -1,0 +1,1 @@
+"""Settings of the desk, and the first run."""

@@ -1,0 +1,326 @@
+"""The desk's settings: what the practice is, who letters come from, how they look, what carries them. Saved here, used by
+every process within seconds (runtime.keep_up).
+"""
+
+import re
+import unicodedata
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from zoneinfo import available_timezones
+
+from nurture import log
+from nurture.characters import normalize
+from nurture.config import LOGO_FACT
+from nurture.encryption import Sealed
+from nurture.errors import NurtureError
+from nurture.ids import UserId
+from nurture.letters import dialect, gate
+from nurture.letters.image_processing import AS_A_LOGO, PictureRefused, develop
+from nurture.letters.practice import PracticeRefused, check_colour
+from nurture.letters.source import read_stored
+from nurture.mailers.sendgrid.events import KeyRefused, read_keys
+from nurture.runtime import Runtime, keep_up
+from nurture.services.accounts.security_events import note
+from nurture.services.addresses import InputRefused, parse_address
+from nurture.setting_values import (
+    SmtpAddress,
+    ValueRefused,
+    header_value,
+    parse_smtp_url,
+    smtp_credential,
+    write_smtp_url,
+)
+from nurture.settings import (
+    DEFINITIONS,
+    MAIL_AT_THE_DESK,
+    SettingRefused,
+    Settings,
+    check_value,
+    chooses_mailer,
+    with_facts,
+)
+from nurture.store.deliveries import send_blocks
+from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.sequences import sequences
+from nurture.store.state import setting_overrides
+
+_log = log.get(__name__)
+
+PRACTICE = tuple(name for name, each in DEFINITIONS.items() if each.page == "practice")
+SENDER = tuple(name for name, each in DEFINITIONS.items() if each.page == "sender")
+_LONGEST = 400
+_MOST_TYPED = 2_000
+"""Characters of a value with what is taken off it."""
+"""Characters of what is typed for a setting whose type bounds it."""
+_SECRETS = frozenset(name for name, each in DEFINITIONS.items() if each.is_secret)
+_IN_LETTERS = {name: each.letters for name, each in DEFINITIONS.items() if each.letters}
+"""By which name letters ask for a setting."""
+
+
+class FactsRefused(NurtureError):
+    """Settings that cannot be taken; `errors`: what is wrong and what to do, by field."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        """`errors`: at least one."""
+        super().__init__(" ".join(errors.values()))
+        self.errors = dict(errors)
+
+
+def save(rt: Runtime, typed: Mapping[str, str], by: UserId | None, test_names: bool = False) -> bool:
+    """Check and keep settings; returns whether any changed. `test_names`: whether addresses under .test are taken.
+
+    What is typed as it was stays as it was: a setting nobody changed at the desk goes on following the environment.
+    Raises FactsRefused; then nothing is kept.
+    """
+    read, errors = _read(typed, test_names)
+    now = rt.settings
+    changes = {name: value for name, value in read.items() if name not in errors and value != _text(getattr(now, name))}
+    for name, letter in _missed(rt, {name for name, value in changes.items() if not value}).items():
+        errors[name] = f"“{letter}” says this. Take it out of that letter first, or leave it here."
+    if errors:
+        raise FactsRefused(errors)
+    return _keep(rt, changes, by)
+
+
+def save_logo(rt: Runtime, content: bytes | None, by: UserId | None) -> None:
+    """Another logo, made as small as letters want it, or none. Raises FactsRefused."""
+    try:
+        picture = b64encode(develop(content, AS_A_LOGO).content).decode() if content is not None else ""
+    except PictureRefused as refused:
+        raise FactsRefused({"logo": f"This file {refused}. Please choose a picture that ends in .png or .jpg."}) from None
+    _keep(rt, {LOGO_FACT: picture}, by)
+
+
+def save_mailer(rt: Runtime, chosen: Mapping[str, str], by: UserId) -> None:
+    """What carries mail from now on. Raises FactsRefused: also where whoever hosts the service has chosen already."""
+    if chooses_mailer(rt.given):
+        raise FactsRefused({"mailer": "Whoever hosts this service has chosen what carries mail, so it cannot be changed here."})
+    changes = {name: value for name, value in chosen.items() if name in MAIL_AT_THE_DESK}
+    carried_by(rt, changes)
+    _keep(rt, changes, by, "mail_settings_changed")
+    with rt.database.begin() as db:
+        send_blocks.open_(db, Gate.PROVIDER)  # whoever refused mail until now is not asked any more
+
+
+def carried_by(rt: Runtime, changes: Mapping[str, str]) -> Settings:
+    """The settings as they would be with another mailer. Raises FactsRefused unless mail could be carried like that."""
+    if changes.get("sendgrid_webhook_key"):
+        try:
+            read_keys(changes["sendgrid_webhook_key"])
+        except KeyRefused:
+            raise FactsRefused({"sendgrid_webhook_key": "This is not the key SendGrid shows. Copy all of it."}) from None
+    if changes.get("sendgrid_api_key"):
+        try:
+            header_value(changes["sendgrid_api_key"])
+        except ValueRefused:
+            wrong = "A key has no spaces, line breaks or accented letters. Please copy all of it, and nothing else."
+            raise FactsRefused({"sendgrid_api_key": wrong}) from None
+    with rt.database.read() as db:
+        said = {name: fact.value for name, fact in setting_overrides.everything(db).items() if name not in MAIL_AT_THE_DESK}
+    now = {name: _text(getattr(rt.settings, name)) for name in MAIL_AT_THE_DESK}
+    try:
+        return with_facts(rt.given, {**said, **now, **changes})
+    except SettingRefused as refused:
+        raise FactsRefused(_in_plain_words(refused)) from None
+
+
+def _in_plain_words(refused: SettingRefused) -> dict[str, str]:
+    """What the settings have against a mailer, by field, for somebody who knows no variables."""
+    if refused.names & {"from_email", "postal_address"}:
+        said = "A mail service needs the address letters come from, and your postal address. Fill in the page “Sender” first."
+    elif "base_url" in refused.names:
+        said = (
+            "Links in letters would lead to an address that is not protected (https). Ask whoever hosts this service to give "
+            "it one first."
+        )
+    elif refused.reason and "sendgrid_api_key" in refused.names:
+        wrong = "A key has no spaces, line breaks or accented letters. Please copy all of it, and nothing else."
+        return {"sendgrid_api_key": wrong}
+    else:
+        said = "Something is missing. Please fill in every field."
+    return {"mailer": said}
+
+
+def smtp_url(host: str, port: str, user: str, password: str, at_once: bool) -> str:
+    """The address of a mail server as one setting. `at_once`: encrypted from the first byte (port 465). Raises FactsRefused."""
+    errors = {}
+    if not re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]", host):
+        errors["smtp_host"] = "Please type the name of the mail server, such as smtp.example.org."
+    if not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536:
+        errors["smtp_port"] = "Please type a port: 587 for most services, or 465."
+    for name, value, what in (("smtp_user", user, "user name"), ("smtp_password", password, "password")):
+        try:
+            smtp_credential(value, what)
+        except ValueRefused:
+            errors[name] = f"A {what} cannot hold a line break. Please type it again."
+    if errors:
+        raise FactsRefused(errors)
+    return write_smtp_url(SmtpAddress(host.strip("[]"), int(port), user, password, at_once))
+
+
+def smtp_parts(rt: Runtime) -> dict[str, str]:
+    """The mail server as a form shows it; never its password."""
+    address = _smtp_address(rt)
+    if address is None:
+        return {"smtp_host": "", "smtp_port": "587", "smtp_user": "", "smtp_secure": ""}
+    return {
+        "smtp_host": address.host,
+        "smtp_port": str(address.port),
+        "smtp_user": address.user,
+        "smtp_secure": "at once" if address.encrypted else "",
+    }
+
+
+def smtp_password(rt: Runtime) -> str:
+    """The password that is kept, for a form that leaves it as it is."""
+    address = _smtp_address(rt)
+    return address.password if address is not None else ""
+
+
+def _smtp_address(rt: Runtime) -> SmtpAddress | None:
+    url = _text(rt.settings.smtp_url)
+    return parse_smtp_url(url) if url else None
+
+
+def said_at_the_desk(rt: Runtime) -> frozenset[str]:
+    """The names of all settings that the desk has a say in."""
+    with rt.database.read() as db:
+        return frozenset(setting_overrides.everything(db))
+
+
+def current(rt: Runtime, *names: str) -> dict[str, str]:
+    """Settings as a form shows them."""
+    return {name: _text(getattr(rt.settings, name)) for name in names}
+
+
+def _text(value: object) -> str:
+    reveal = getattr(value, "get_secret_value", None)
+    return "" if value is None else str(reveal() if reveal else value)
+
+
+def _keep(rt: Runtime, changes: Mapping[str, str], by: UserId | None, kind: str = "settings_changed") -> bool:
+    if not changes:
+        return False
+    written: dict[str, str | Sealed] = {
+        name: rt.sealer.seal(value, setting_overrides.place(name)) if value and name in _SECRETS else value
+        for name, value in changes.items()
+    }
+    with rt.database.begin() as db:
+        setting_overrides.put(db, written, by, rt.clock.wall())
+        note(rt, db, by, kind)
+    keep_up(rt)
+    _log.info("settings_changed", count=len(changes), version=rt.version)
+    return True
+
+
+def _missed(rt: Runtime, cleared: set[str]) -> dict[str, str]:
+    """Settings among `cleared` without which a letter that goes out now would have a hole, with that letter's subject."""
+    asked = {_IN_LETTERS[name]: name for name in cleared & _IN_LETTERS.keys()}
+    found: dict[str, str] = {}
+    if not asked:
+        return found
+    without = {"practice": {**rt.constant["practice"], **dict.fromkeys(asked, "")}}
+    with rt.database.read() as db:
+        stored = [sequences.load(db, key) for key in sequences.all_keys(db)]
+    for step in (step for one in stored if one is not None for step in one.steps):
+        letter = read_stored(step.file_name, step.source)
+        for hole in [] if letter.unreadable else dialect.holes_of(letter, without):
+            if hole.name in asked:
+                found.setdefault(asked[hole.name], letter.subject)
+    return found
+
+
+def _read(typed: Mapping[str, str], test_names: bool) -> tuple[dict[str, str], dict[str, str]]:
+    read: dict[str, str] = {}
+    errors: dict[str, str] = {}
+    for name, value in typed.items():
+        try:
+            text = _READERS.get(name, _line)(_tidy(value, name), test_names)
+            read[name] = _text(check_value(name, text)) if text else ""
+        except SettingRefused as refused:
+            errors[name] = f"What you typed {refused.reason}. Please change it."
+        except InputRefused as refused:
+            errors[name] = str(refused)
+    return read, errors
+
+
+def _tidy(value: str, name: str) -> str:
+    """One line without control characters; the lines of a postal address become its parts."""
+    most = DEFINITIONS[name].max_length or _LONGEST
+    if len(value) > _MOST_TYPED:
+        raise InputRefused(f"Please use at most {most} characters.")
+    lines = [line for line in map(str.strip, re.split(r"[\r\n]", normalize("NFC", value))) if line]
+    text = (", " if name == "postal_address" else " ").join(lines)
+    text = " ".join("".join(mark for mark in text if unicodedata.category(mark) != "Cc").split())
+    if len(text) > most:
+        raise InputRefused(f"Please use at most {most} characters.")
+    return text
+
+
+def _line(text: str, test_names: bool) -> str:
+    return text
+
+
+def _wanted(said: str) -> Callable[[str, bool], str]:
+    def read(text: str, test_names: bool) -> str:
+        if not text:
+            raise InputRefused(said)
+        return text
+
+    return read
+
+
+def _discreet(said: str) -> Callable[[str, bool], str]:
+    """A name that an inbox shows to whoever looks over a shoulder."""
+
+    def read(text: str, test_names: bool) -> str:
+        found = [each for each in gate.check_text(_wanted(said)(text, test_names), "from-name") if each.stops]
+        if found:
+            raise InputRefused(
+                f"Whoever sees a reader’s inbox would see “{found[0].words}”. Being on this list is private: choose a name "
+                "that says nothing about it."
+            )
+        return text
+
+    return read
+
+
+def _address(text: str, test_names: bool) -> str:
+    return parse_address(text, test_names).send_to if text else ""
+
+
+def _wanted_address(text: str, test_names: bool) -> str:
+    return parse_address(text, test_names).send_to
+
+
+def _days(text: str, test_names: bool) -> str:
+    if text and not re.fullmatch(r"0?[1-9]|[1-5][0-9]|60", text):
+        raise InputRefused("Please type a number of working days from 1 to 60, or leave it empty.")
+    return str(int(text)) if text else ""
+
+
+def _colour(text: str, test_names: bool) -> str:
+    try:
+        check_colour(text)
+    except PracticeRefused as refused:
+        raise InputRefused(f"This colour {refused}. Please choose a darker one.") from None
+    return text.lower()
+
+
+def _zone(text: str, test_names: bool) -> str:
+    if text not in available_timezones():
+        raise InputRefused("Please choose a place from the list, such as America/New_York.")
+    return text
+
+
+_READERS: dict[str, Callable[[str, bool], str]] = {
+    "practice_name": _wanted("Please type your full name: readers must know who writes to them."),
+    "from_name": _discreet("Please type the name that inboxes show."),
+    "plain_from_name": _discreet("Please type a plainer name, such as “Letters”."),
+    "from_email": _wanted_address,
+    "reply_to": _address,
+    "postal_address": _wanted("Please type a postal address: the law wants it in every mail. A PO box is fine."),
+    "reply_days": _days,
+    "colour": _colour,
+    "time_zone": _zone,
+}

@@ -1,0 +1,154 @@
+"""What ends a sequence well: a request for a consultation."""
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from nurture import log
+from nurture.domain.consultation import RequestOrigin, RequestState
+from nurture.domain.delivery import Kind, Subject
+from nurture.encryption import Place
+from nurture.errors import NurtureError
+from nurture.ids import ConsultationId, SubscriberId, new_id
+from nurture.runtime import Runtime
+from nurture.services import limits
+from nurture.services.addresses import Address
+from nurture.store.deliveries import ledger
+from nurture.store.deliveries.ledger import NewDelivery
+from nurture.store.sequences import sequences
+from nurture.store.subscribers import consultations, subscribers
+
+_log = log.get(__name__)
+
+CONSULTATION, BOOKED = "consultation", "booked"
+"""Why a reader's letters ended: they asked for a call; it has led to a booking."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked request for a call. Nothing about health is asked."""
+
+    name: str
+    email: str
+    region: str
+    contact_way: str
+    contact_detail: str
+    voicemail_ok: bool
+    times: str
+
+    def __repr__(self) -> str:
+        """Never the details: they may end up in an error or a log."""
+        return "Request(‹sealed›)"
+
+
+@dataclass(frozen=True)
+class Received:
+    """A stored request, opened."""
+
+    id: ConsultationId
+    received: datetime
+    state: RequestState
+    details: Request
+    who: SubscriberId | None = None
+    """The person on the list who made it, where that is proven."""
+    origin: RequestOrigin | None = None
+    """None: a version that did not note it stored the request."""
+    listed: SubscriberId | None = None
+    """The person on the list who has the address that was typed."""
+    is_asked: bool = False
+    """Whether that person is asked by mail if it was theirs; only of a request that was read alone."""
+
+
+def details_place(consultation: str) -> Place:
+    """Where the details of a request are sealed."""
+    return Place("consultations", "details", consultation)
+
+
+def request_consultation(rt: Runtime, request: Request, address: Address, who: SubscriberId | None) -> ConsultationId:
+    """Store a request for a call, and plan a notice to the therapist that holds only a link.
+
+    `who`: the reader whose letter's link it came by; their letters end. Without one it changes no reader, whoever's `address`
+    was typed (see services.subscribers.consultation_links).
+    """
+    consultation = ConsultationId(new_id())
+    details = rt.sealer.seal(json.dumps(asdict(request)), details_place(consultation))
+    typed = rt.sealer.blind_index(address.canonical)
+    with rt.database.begin() as db:
+        now = rt.clock.now()
+        person = subscribers.get(db, who) if who else None
+        origin = RequestOrigin.LETTER if person else RequestOrigin.FORM
+        consultations.add(db, consultation, person.id if person else None, details, now, origin, typed)
+        if person:
+            end_letters(rt, db, person.id, CONSULTATION)
+        ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=consultation, about_kind=Subject.CONSULTATION)], now)
+    _log.info("consultation_requested", request=consultation, kind=origin.value)
+    return consultation
+
+
+def may_ask_by_form(rt: Runtime, address: Address, network: str | None) -> bool:
+    """Count a request by the open form, from `network` if that is known. False: too many came, and this one is not taken."""
+    with rt.database.begin() as db:
+        return limits.take_consultation(rt, db, address, network)
+
+
+def end_letters(rt: Runtime, db: Connection, who: SubscriberId, why: str) -> None:
+    """End every sequence that runs for a person."""
+    for place in sequences.enrollments_of(db, who):
+        if place.state in sequences.RUNNING:
+            sequences.end(db, place.id, why, rt.clock.now())
+            ledger.cancel_open(db, why, who, rt.clock.wall(), place.id)
+
+
+def list_requests(rt: Runtime, most: int = 200, states: Collection[RequestState] = ()) -> list[Received]:
+    """Requests for a call of some states, or of all, newest first."""
+    with rt.database.read() as db:
+        return [_open(rt, row) for row in consultations.newest(db, most, states)]
+
+
+def count_requests(rt: Runtime) -> dict[RequestState, int]:
+    """How many requests for a call there are of each state."""
+    with rt.database.read() as db:
+        return consultations.counts(db)
+
+
+class MovedSince(NurtureError):
+    """A request is somewhere else by now than whoever takes a move back saw it. The message says so."""
+
+
+def move_request(
+    rt: Runtime, consultation: ConsultationId, to: RequestState, only_from: RequestState | None = None
+) -> RequestState | None:
+    """Note how far a request has come; returns where it was, or None if it is gone.
+
+    A booking is the goal: the letters of its reader then ended because of it, and no longer only because they asked.
+    `only_from`: where it has to be, for a move that takes another back. Raises MovedSince if it is not there any more.
+    """
+    with rt.database.begin() as db:
+        row = consultations.get(db, consultation, lock=True)
+        if row is None:
+            return None
+        if only_from is not None and row.state is not only_from:
+            raise MovedSince("Somebody has moved this request since. It stays where it is now.")
+        if row.state is not to:
+            consultations.set_state(db, consultation, to, rt.clock.wall())
+            if row.who and RequestState.BOOKED in (row.state, to):
+                was, now = (CONSULTATION, BOOKED) if to is RequestState.BOOKED else (BOOKED, CONSULTATION)
+                consultations.change_why(db, row.who, was, now)
+    _log.info("consultation_moved", request=consultation, status=to.value)
+    return row.state
+
+
+def read_request(rt: Runtime, consultation: ConsultationId) -> Received | None:
+    """One request for a call."""
+    with rt.database.read() as db:
+        row = consultations.get(db, consultation)
+        is_asked = row is not None and consultations.is_asked(db, consultation)
+    return _open(rt, row, is_asked) if row else None
+
+
+def _open(rt: Runtime, row: consultations.Row, is_asked: bool = False) -> Received:
+    details = Request(**json.loads(rt.sealer.open(row.details, details_place(row.id))))
+    return Received(row.id, row.created, row.state, details, row.who, row.origin, row.listed, is_asked)

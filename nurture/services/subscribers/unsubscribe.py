@@ -1,0 +1,114 @@
+"""Leaving, and coming back: what a reader does by a link in a letter."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import Connection
+
+from nurture import log
+from nurture.delivery.plan import Moment, go_on
+from nurture.delivery.suppress import stop
+from nurture.domain.sequence import EnrollmentState
+from nurture.domain.subscriber import SubscriberState, Suppression
+from nurture.domain.timeline import first_opening
+from nurture.ids import ConsentId, SubscriberId
+from nurture.runtime import Runtime
+from nurture.services.subscribers import suppressions
+from nurture.store.deliveries import ledger
+from nurture.store.sequences import schedules, sequences
+from nurture.store.subscribers import subscribers
+from nurture.store.subscribers.subscribers import Person
+
+_log = log.get(__name__)
+
+
+class Exit(StrEnum):
+    """How a reader left."""
+
+    ONE_CLICK = "one-click"
+    PAGE = "page"
+
+
+_GONE = (SubscriberState.UNSUBSCRIBED, SubscriberState.BOUNCED, SubscriberState.COMPLAINED, SubscriberState.ERASED)
+
+
+UNDO_WITHIN = timedelta(hours=1)
+"""For how long after a reader has left it can be taken back, in real time."""
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A reader's unsubscribe that can still be taken back, until `until` (real time, UTC)."""
+
+    id: ConsentId
+    until: datetime
+
+
+def unsubscribe(rt: Runtime, who: SubscriberId, how: Exit) -> bool:
+    """Take a reader off the list at once. Doing it twice is fine. Returns whether something may still be on its way.
+
+    After this commit nothing of theirs passes the ledger's `mark`: the suppression and the stop of every scheduled and
+    claimed row are one transaction.
+    """
+    with rt.database.begin() as db:
+        person = subscribers.get(db, who)
+        if person is None:
+            return False
+        if person.state not in _GONE:
+            stop(rt, db, person, Suppression.UNSUBSCRIBED)
+            suppressions.tell_left(rt, db, who)
+            left = subscribers.left_at(db, who) or rt.clock.now()
+            subscribers.record_consent(db, who, "withdrawn", *subscribers.agreed_to(db, who), f"/unsubscribe ({how})", left)
+            _log.info("unsubscribed", reason=how.value)
+        return ledger.may_still_arrive(db, who)
+
+
+def find_leaving(rt: Runtime, who: SubscriberId) -> Leaving | None:
+    """The unsubscribe by which a reader left within the last hour; None for anybody else. Leaving again is no new leaving."""
+    with rt.database.read() as db:
+        person, left = subscribers.peek(db, who), subscribers.left_at(db, who)
+        if person is None or left is None or person.state is not SubscriberState.UNSUBSCRIBED:
+            return None
+        found = subscribers.withdrawal_at(db, who, left)
+    passed = (rt.clock.now() - left) / rt.clock.stretch(UNDO_WITHIN)
+    return Leaving(found, rt.clock.wall() + UNDO_WITHIN * (1 - passed)) if found and passed <= 1 else None
+
+
+def undo_unsubscribe(rt: Runtime, leaving: ConsentId) -> bool:
+    """Put a reader who left by mistake back where they were; letters already read are not sent again.
+
+    Returns False, and changes nothing, for anything but a reader's last unsubscribe, within an hour of it.
+    """
+    with rt.database.begin() as db:
+        found = subscribers.withdrawal(db, leaving)
+        person = subscribers.get(db, found[0]) if found else None
+        if found is None or person is None:
+            return False
+        who, left = found
+        now = rt.clock.now()
+        if subscribers.left_at(db, who) != left or now - left > rt.clock.stretch(UNDO_WITHIN):
+            return False
+        if person.state is not SubscriberState.UNSUBSCRIBED:
+            return person.state is SubscriberState.ACTIVE
+        if subscribers.suppression(db, person.email_bidx) not in (None, Suppression.UNSUBSCRIBED):
+            return False
+        subscribers.lift_suppression(db, person.email_bidx, now)
+        back = SubscriberState.ACTIVE if person.confirmed else SubscriberState.PENDING
+        subscribers.set_state(db, who, back)
+        subscribers.record_consent(db, who, "restored", *subscribers.agreed_to(db, who), "/unsubscribe (undo)", now)
+        _resume(rt, db, person, suppressions.tell_back(rt, db, who))
+    _log.info("unsubscribe_undone")
+    return True
+
+
+def _resume(rt: Runtime, db: Connection, person: Person, since: datetime) -> None:
+    """`since`: when mail may reach them again, on the timeline."""
+    schedules.hold(db)  # before any enrollment is locked: whoever changes a schedule locks them all
+    for place in sequences.ended_by_leaving(db, person.id):
+        if sequences.resume(db, place.id, Suppression.UNSUBSCRIBED.value) is EnrollmentState.ACTIVE:
+            go_on(db, place, person.email_bidx, _not_before(since), "reader", rt.clock.now(), rt.clock.wall())
+
+
+def _not_before(since: datetime) -> Moment:
+    return lambda promised, rules, zone: promised if promised > since else first_opening(since, rules, zone)

@@ -1,0 +1,1 @@
+"""Accounts of the desk and their sessions."""

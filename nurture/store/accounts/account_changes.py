@@ -1,0 +1,43 @@
+"""Changes of how somebody logs in, each told by mail at the address they had before."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select
+
+from nurture.domain.user import AccountChange
+from nurture.encryption import Place, Sealed
+from nurture.ids import ConsultationId
+from nurture.store.core.desk_schema import account_changes
+
+C = account_changes.c
+
+
+@dataclass(frozen=True)
+class ToldChange:
+    """A change, and the address at which it is told, still sealed."""
+
+    what: AccountChange
+    email: Sealed
+
+
+def email_place(change: str) -> Place:
+    """Where the address of a change is sealed."""
+    return Place("account_changes", "email", change)
+
+
+def add(db: Connection, change: str, told: ToldChange, wall: datetime) -> None:
+    """Write a change down."""
+    db.execute(insert(account_changes).values(id=change, what=told.what, email_sealed=told.email, made_at=wall))
+
+
+def find(db: Connection, ids: Collection[ConsultationId]) -> dict[str, ToldChange]:
+    """Those of `ids` that are changes."""
+    rows = db.execute(select(C.id, C.what, C.email_sealed).where(C.id.in_(ids)))
+    return {row[0]: ToldChange(row[1], row[2]) for row in rows}
+
+
+def forget(db: Connection, before: datetime) -> None:
+    """Delete changes made before then."""
+    db.execute(delete(account_changes).where(C.made_at < before))

@@ -1,0 +1,157 @@
+"""One-time login links and sessions of the desk."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
+
+from nurture.encryption import Sealed
+from nurture.ids import ConsultationId, UserId, new_id
+from nurture.store.core.desk_schema import desk_sessions, login_links, users
+from nurture.store.core.sign_up_schema import link_requests
+
+IDLE = timedelta(minutes=30)
+LONGEST = timedelta(hours=12)
+"""OWASP ASVS 5.0, V7.3: a session ends after 30 idle minutes, and after 12 hours in any case."""
+
+L, S = login_links.c, desk_sessions.c
+
+
+@dataclass(frozen=True)
+class Session:
+    """A living session. `half`: the second factor is still to come; `proved`: when they last showed who they are (UTC)."""
+
+    id: str
+    user: UserId
+    half: bool
+    proved: datetime | None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A login link that still works; no `user`: the first owner's."""
+
+    expires: datetime
+    user: UserId | None
+
+
+def add_link(db: Connection, expires: datetime, user: UserId | None) -> str:
+    """Make a link that works once until `expires` (real time); returns its id."""
+    link = new_id()
+    db.execute(insert(login_links).values(id=link, expires_at=expires, user_id=user))
+    return link
+
+
+def link(db: Connection, link: str, wall: datetime) -> Link | None:
+    """A link that still works."""
+    row = db.execute(select(L.expires_at, L.user_id).where(L.id == link, L.used_at.is_(None), L.expires_at > wall)).first()
+    return Link(row[0], row[1]) if row else None
+
+
+@dataclass(frozen=True)
+class Addressed:
+    """A login link that goes out by mail: to whom, and until when it works."""
+
+    user: UserId
+    email: Sealed
+    expires: datetime
+
+
+def addressed(db: Connection, links: Collection[ConsultationId], wall: datetime) -> dict[str, Addressed]:
+    """Those of `links` that are login links of somebody with an address, and still work at `wall` (real time)."""
+    theirs = select(L.id, L.user_id, users.c.email_sealed, L.expires_at).join(users, users.c.id == L.user_id)
+    living = (L.used_at.is_(None), L.expires_at > wall)
+    rows = db.execute(theirs.where(L.id.in_(links), users.c.email_sealed.is_not(None), *living))
+    return {row[0]: Addressed(row[1], row[2], row[3]) for row in rows}
+
+
+def add_request(db: Connection, email_bidx: bytes, wall: datetime) -> None:
+    """Store that somebody asked for a link by mail."""
+    db.execute(insert(link_requests).values(id=new_id(), email_bidx=email_bidx, at=wall))
+
+
+def has_requests(db: Connection) -> bool:
+    """Whether anybody waits for a link."""
+    return db.execute(select(link_requests.c.id).limit(1)).first() is not None
+
+
+def take_requests(db: Connection, since: datetime) -> list[bytes]:
+    """For which addresses somebody asked, oldest first; each is taken once. Those from before `since` are dropped: whoever
+    asked so long ago has given up.
+    """
+    taken = delete(link_requests).returning(link_requests.c.email_bidx, link_requests.c.at)
+    return [row[0] for row in sorted(db.execute(taken), key=lambda row: row[1]) if row[1] >= since]
+
+
+def living_links(db: Connection, who: UserId, wall: datetime) -> int:
+    """How many links of an account still work."""
+    living = (L.user_id == who, L.used_at.is_(None), L.expires_at > wall)
+    return db.execute(select(func.count()).select_from(login_links).where(*living)).scalar_one()
+
+
+def use_link(db: Connection, link: str, wall: datetime) -> bool:
+    """Use a link up; False if it was used, has expired or never existed."""
+    fresh = (L.id == link, L.used_at.is_(None), L.expires_at > wall)
+    return bool(db.execute(update(login_links).where(*fresh).values(used_at=wall)).rowcount)
+
+
+def end_links(db: Connection, who: UserId, wall: datetime) -> None:
+    """Let no link of an account work any more that has not been used."""
+    db.execute(update(login_links).where(L.user_id == who, L.used_at.is_(None)).values(used_at=wall))
+
+
+def open_session(db: Connection, user: UserId, wall: datetime, half: bool, device: str = "") -> str:
+    """Start a session; returns its id. A whole one begins with a proof of who they are. `device`: browser and system in
+    words.
+    """
+    session = new_id()
+    values = {"id": session, "user_id": user, "created_at": wall, "seen_at": wall, "half": half, "device": device or None}
+    db.execute(insert(desk_sessions).values(values | {"proved_at": None if half else wall}))
+    return session
+
+
+def touch_session(db: Connection, session: str, wall: datetime) -> Session | None:
+    """A session, if it is alive; it has just been seen."""
+    alive = (S.id == session, S.user_id.is_not(None), S.seen_at > wall - IDLE, S.created_at > wall - LONGEST)
+    seen = update(desk_sessions).where(*alive).values(seen_at=wall).returning(S.id, S.user_id, S.half, S.proved_at)
+    row = db.execute(seen).first()
+    return Session(*row) if row else None
+
+
+@dataclass(frozen=True)
+class OpenSession:
+    """A living session as its owner sees it: on which device, since when, and when it was last used (UTC)."""
+
+    id: str
+    device: str
+    began: datetime
+    seen: datetime
+
+
+def sessions_of(db: Connection, who: UserId, wall: datetime) -> list[OpenSession]:
+    """The living, whole sessions of an account, the last used first."""
+    alive = (S.user_id == who, S.half.is_(False), S.seen_at > wall - IDLE, S.created_at > wall - LONGEST)
+    rows = db.execute(select(S.id, S.device, S.created_at, S.seen_at).where(*alive).order_by(S.seen_at.desc(), S.id))
+    return [OpenSession(row[0], row[1] or "", row[2], row[3]) for row in rows]
+
+
+def is_proved(db: Connection, session: str, since: datetime) -> bool:
+    """Whether a whole session is there whose owner has shown who they are since then (UTC)."""
+    return db.execute(select(S.id).where(S.id == session, S.half.is_(False), S.proved_at > since)).first() is not None
+
+
+def prove(db: Connection, session: str, wall: datetime) -> None:
+    """Note that whoever has this session has just shown who they are."""
+    db.execute(update(desk_sessions).where(S.id == session).values(proved_at=wall))
+
+
+def close_session(db: Connection, session: str) -> None:
+    """End a session."""
+    db.execute(delete(desk_sessions).where(S.id == session))
+
+
+def forget(db: Connection, wall: datetime) -> None:
+    """Delete ended sessions and links that no longer work."""
+    db.execute(delete(desk_sessions).where(or_(S.seen_at < wall - IDLE, S.created_at < wall - LONGEST)))
+    db.execute(delete(login_links).where(L.expires_at < wall))

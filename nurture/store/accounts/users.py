@@ -1,0 +1,138 @@
+"""Accounts of the desk: who may use it, and their second factors."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
+
+from nurture.domain.user import Role
+from nurture.encryption import Place, Sealed
+from nurture.ids import UserId
+from nurture.store.core.desk_schema import desk_sessions, passkeys, recovery_codes, users
+
+U, R = users.c, recovery_codes.c
+
+
+@dataclass(frozen=True)
+class User:
+    """An account as stored; address, name and the app's secret are still sealed."""
+
+    id: UserId
+    role: Role
+    email: Sealed | None = None
+    name: Sealed | None = None
+    password: str | None = None
+    totp: Sealed | None = None
+    totp_step: int | None = None
+    seen: datetime | None = None
+    email_bidx: bytes | None = None
+    has_passkeys: bool = False
+
+    @property
+    def has_app(self) -> bool:
+        """Whether it has a password and an app, which come and go together."""
+        return bool(self.password and self.totp)
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether it has more to prove itself with than a link."""
+        return self.has_app or self.has_passkeys
+
+
+_COLUMNS = (
+    U.id, U.role, U.email_sealed, U.name_sealed, U.password, U.totp_sealed, U.totp_step, U.seen_at, U.email_bidx,
+    exists().where(passkeys.c.user_id == U.id),
+)  # fmt: skip
+
+
+def place(column: str, who: str) -> Place:
+    """Where a personal value of an account is sealed."""
+    return Place("users", column, who)
+
+
+def add(db: Connection, user: User, wall: datetime) -> None:
+    """Write a new account. The address must be nobody else's."""
+    db.execute(
+        insert(users).values(
+            id=user.id, role=user.role, email_bidx=user.email_bidx, email_sealed=user.email, name_sealed=user.name,
+            created_at=wall,
+        )
+    )  # fmt: skip
+
+
+def get(db: Connection, who: UserId) -> User | None:
+    """An account by id."""
+    row = db.execute(select(*_COLUMNS).where(U.id == who)).first()
+    return User(*row) if row else None
+
+
+def by_email(db: Connection, email_bidx: bytes) -> User | None:
+    """The account with that address."""
+    row = db.execute(select(*_COLUMNS).where(U.email_bidx == email_bidx)).first()
+    return User(*row) if row else None
+
+
+def everyone(db: Connection) -> list[User]:
+    """All accounts, oldest first."""
+    return [User(*row) for row in db.execute(select(*_COLUMNS).order_by(U.created_at, U.id))]
+
+
+_ACCOUNTS = 0x6E75727475726523
+"""Advisory lock on PostgreSQL, taken by whoever decides on accounts by looking at all of them."""
+
+
+def hold(db: Connection) -> None:
+    """From here to the end of the transaction nobody else adds or removes an account, or changes its role. Take it before
+    anything is read. SQLite has one writer anyway.
+    """
+    if db.dialect.name == "postgresql":
+        db.execute(select(func.pg_advisory_xact_lock(_ACCOUNTS)))
+
+
+def owners(db: Connection) -> int:
+    """How many owners there are; whoever acts on it holds the accounts (`hold`)."""
+    return db.execute(select(func.count()).select_from(users).where(U.role == Role.OWNER)).scalar_one()
+
+
+def change(db: Connection, who: UserId, **values: Any) -> None:
+    """Set columns of an account."""
+    db.execute(update(users).where(U.id == who).values(**values))
+
+
+def remove(db: Connection, who: UserId) -> None:
+    """Delete an account, its sessions, second factors and passkeys."""
+    db.execute(delete(users).where(U.id == who))
+
+
+def take_step(db: Connection, who: UserId, step: int) -> bool:
+    """Note that the code of these 30 seconds has been used; False if it, or a later one, was before."""
+    fresh = (U.id == who, or_(U.totp_step.is_(None), U.totp_step < step))
+    return bool(db.execute(update(users).where(*fresh).values(totp_step=step)).rowcount)
+
+
+def put_codes(db: Connection, who: UserId, codes: Iterable[bytes]) -> None:
+    """Replace the recovery codes of an account by new ones, as hashes."""
+    db.execute(delete(recovery_codes).where(R.user_id == who))
+    rows = [{"user_id": who, "code": code} for code in codes]
+    if rows:
+        db.execute(insert(recovery_codes), rows)
+
+
+def use_code(db: Connection, who: UserId, code: bytes, wall: datetime) -> bool:
+    """Use a recovery code up; False if it was used or never existed."""
+    fresh = (R.user_id == who, R.code == code, R.used_at.is_(None))
+    return bool(db.execute(update(recovery_codes).where(*fresh).values(used_at=wall)).rowcount)
+
+
+def codes_left(db: Connection, who: UserId) -> int:
+    """How many recovery codes still work."""
+    left = (R.user_id == who, R.used_at.is_(None))
+    return db.execute(select(func.count()).select_from(recovery_codes).where(*left)).scalar_one()
+
+
+def end_sessions(db: Connection, who: UserId, but: str | None = None) -> None:
+    """End the sessions of an account, all or all but one."""
+    theirs = desk_sessions.c.user_id == who
+    db.execute(delete(desk_sessions).where(theirs if but is None else theirs & (desk_sessions.c.id != but)))

@@ -1,0 +1,112 @@
+"""What the owner of a claim does with it: read it, keep it for longer, or put rows it does not send where they belong."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, bindparam, func, select, update
+
+from nurture.domain.delivery import Kind, State, Subject
+from nurture.encryption import Sealed
+from nurture.ids import BatchId, ConsultationId, DeliveryId, EditionId, EnrollmentId, SequenceId, StepKey, SubscriberId
+from nurture.store.accounts.account_changes import ToldChange
+from nurture.store.accounts.sessions import Addressed
+from nurture.store.core.schema import deliveries, enrollments, steps, subscribers
+from nurture.store.deliveries import subjects, transitions
+from nurture.store.deliveries.transitions import Settled, is_in
+from nurture.store.letters.drafts import Trial
+
+D, E, S = deliveries.c, enrollments.c, subscribers.c
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A claimed row with all that rendering needs. Personal values are still sealed."""
+
+    id: DeliveryId
+    kind: Kind
+    attempt: int
+    planned: datetime
+    subscriber: SubscriberId | None
+    email: Sealed | None
+    first_name: Sealed | None
+    time_zone: str | None
+    plain_sender: bool | None
+    """Whether the reader chose the plainer sender's name."""
+    confirmed: datetime | None
+    enrollment: EnrollmentId | None
+    sequence: SequenceId | None
+    step: StepKey | None
+    edition: EditionId | None
+    about: ConsultationId | None
+    about_kind: Subject | None
+    login: Addressed | None = None
+    """Of a notice that brings a log-in link: to whom."""
+    trial: Trial | None = None
+    """Of a notice that is a letter somebody tries out."""
+    change: ToldChange | None = None
+    """Of a notice that tells of a change of an account."""
+
+
+_READ_BATCH = (
+    select(
+        D.id, D.kind, D.attempt, D.planned_at, D.subscriber_id, S.email_sealed, S.first_name_sealed, S.time_zone,
+        S.plain_sender, S.confirmed_at, D.enrollment_id, E.sequence_id, D.step_key, D.edition_id, D.about_id, D.about_kind,
+    )
+    .select_from(deliveries)
+    .outerjoin(subscribers, S.id == D.subscriber_id)
+    .outerjoin(enrollments, E.id == D.enrollment_id)
+    .outerjoin(steps, and_(steps.c.sequence_id == E.sequence_id, steps.c.key == D.step_key))
+    .where(D.batch_id == bindparam("batch"), is_in(State.CLAIMED))
+    .order_by(D.due_at, D.planned_at, steps.c.position, E.started_at, D.id)
+)  # fmt: skip
+
+
+def read_batch(db: Connection, batch: BatchId) -> list[Claimed]:
+    """What is claimed under `batch`, joined with reader and place in the sequence: what has been due for longest first, then
+    the oldest promise, then the letter that stands first in its sequence, then the series that began first.
+
+    So what was refused comes after what was not tried: while one mail at a time probes the provider, none stands in the way.
+    """
+    return [Claimed(*tuple(row)) for row in db.execute(_READ_BATCH, {"batch": batch})]
+
+
+def lease_of(db: Connection, batch: BatchId) -> datetime | None:
+    """Until when, in real time, a batch is its owner's; None if nothing is claimed under it."""
+    found: datetime | None = db.scalar(select(func.min(D.lease_until)).where(D.batch_id == batch, is_in(State.CLAIMED)))
+    return found
+
+
+def unfit(db: Connection, batch: BatchId, whys: Mapping[DeliveryId, str], by: str, wall: datetime) -> None:
+    """These can never go out as they are, each for its own reason; the others of the batch can. One whose subject is gone is
+    cancelled, the others have failed.
+    """
+    for delivery, why in whys.items():
+        mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
+        to = State.CANCELLED if why == subjects.GONE else State.FAILED
+        transitions.move(db, to, by, wall, why, *mine, lease_until=None)
+
+
+def postponed(db: Connection, batch: BatchId, delivery: DeliveryId, to: datetime, by: str, wall: datetime, why: str) -> None:
+    """A claimed row whose moment is not now: a new promise, at `to` (timeline)."""
+    mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
+    transitions.move(db, State.SCHEDULED, by, wall, why, *mine, batch_id=None, lease_until=None, due_at=to, planned_at=to)
+
+
+def put_aside(
+    db: Connection, batch: BatchId, delivery: DeliveryId, to: State, by: str, wall: datetime, why: str
+) -> list[Settled]:
+    """A claimed row that came far too late: CANCELLED, or HELD for a person. Returns it if it moved."""
+    mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
+    return transitions.move(db, to, by, wall, why, *mine, lease_until=None)
+
+
+def release(db: Connection, batch: BatchId, by: str, wall: datetime, why: str) -> int:
+    """Give back what is still claimed under `batch`: provably unsent."""
+    mine = (D.batch_id == batch, is_in(State.CLAIMED))
+    return len(transitions.move(db, State.SCHEDULED, by, wall, why, *mine, batch_id=None, lease_until=None))
+
+
+def extend(db: Connection, batch: BatchId, lease_until: datetime) -> None:
+    """Its owner is alive and still at it."""
+    db.execute(update(deliveries).where(D.batch_id == batch, is_in(State.CLAIMED)).values(lease_until=lease_until))

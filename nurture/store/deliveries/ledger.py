@@ -1,0 +1,393 @@
+"""The ledger's way forward: plan, claim, mark, settle. The protocol's steps T0–T3 are marked; T4–T6 are in
+store.deliveries.in_doubt.
+
+What keeps it right with any number of processes and machines:
+- a row is written once per enrollment and step (`uq_deliveries_step`), so planning twice changes nothing;
+- `batch_id` is a fresh random fence for each claim, `request_id` for each request: a later write names it, and touches
+  nothing once another holds the row;
+- `sending` is committed before the request leaves, and nothing goes from there to `scheduled` without a definite refusal.
+
+Statements of the hot path are built once per database and get their rows as one parameter (store.core.bulk_params).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Integer,
+    Subquery,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    not_,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nurture.domain.delivery import IN_DOUBT, OPEN, Guards, Kind, State, Subject, before
+from nurture.domain.sequence import EnrollmentState
+from nurture.domain.subscriber import SubscriberState, Suppression
+from nurture.ids import BatchId, ConsultationId, DeliveryId, EnrollmentId, RequestId, StepKey, SubscriberId, new_id
+from nurture.store.core import bulk_params
+from nurture.store.core.columns import Id, Instant
+from nurture.store.core.schema import deliveries, enrollments, steps, subscribers, suppressions
+from nurture.store.deliveries import subjects, transitions
+from nurture.store.deliveries.transitions import is_in, is_still
+
+D, E, S = deliveries.c, enrollments.c, subscribers.c
+
+
+@dataclass(frozen=True)
+class NewDelivery:
+    """A mail to be: everything T0 writes."""
+
+    kind: Kind
+    due: datetime
+    subscriber: SubscriberId | None = None
+    email_bidx: bytes | None = None
+    enrollment: EnrollmentId | None = None
+    step: StepKey | None = None
+    about: ConsultationId | None = None
+    about_kind: Subject | None = None
+    id: DeliveryId | None = None
+
+
+_PLAN = {
+    name: dialect.insert(deliveries).on_conflict_do_nothing()
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
+}
+
+
+def plan(db: Connection, rows: Sequence[NewDelivery], now: datetime) -> None:
+    """T0: write rows to come; a (enrollment, step) that has one already keeps it."""
+    if not rows:
+        return
+    values = [
+        {
+            "id": row.id or new_id(), "kind": row.kind, "state": State.SCHEDULED, "subscriber_id": row.subscriber,
+            "email_bidx": row.email_bidx, "enrollment_id": row.enrollment, "step_key": row.step, "about_id": row.about,
+            "about_kind": row.about_kind, "planned_at": row.due, "due_at": row.due, "created_at": now,
+        }
+        for row in rows
+    ]  # fmt: skip
+    db.execute(_PLAN[db.dialect.name], values)
+
+
+@cache
+def _plan_next(dialect: str) -> Executable:
+    following = bulk_params.table(dialect, "following", fresh=Id, step=Text, due=Instant)
+    columns = {
+        "id": following.c.fresh, "kind": D.kind, "state": literal_column(f"'{State.SCHEDULED}'"),
+        "subscriber_id": D.subscriber_id, "email_bidx": D.email_bidx, "enrollment_id": D.enrollment_id,
+        "step_key": following.c.step, "planned_at": following.c.due, "due_at": following.c.due,
+        "created_at": bindparam("now", type_=Instant),
+    }  # fmt: skip
+    rows = select(*columns.values()).where(D.id == following.c.id, E.id == D.enrollment_id, E.state == EnrollmentState.ACTIVE)
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return insert(deliveries).from_select(list(columns), rows).on_conflict_do_nothing()
+
+
+def plan_next(db: Connection, following: Mapping[DeliveryId, tuple[StepKey, datetime]], now: datetime) -> None:
+    """T0 for readers who have just been sent a letter: by that letter's delivery, the step that follows and when it is due.
+
+    Whoever has left or paused meanwhile gets none.
+    """
+    if following:
+        rows = {sent: (new_id(), step, due) for sent, (step, due) in following.items()}
+        db.execute(_plan_next(db.dialect.name), {"following": bulk_params.pack(db, rows), "now": now})
+
+
+@cache
+def _claim(dialect: str, readers_too: bool) -> Executable:
+    edition = (
+        select(steps.c.edition_id)
+        .join(enrollments, E.sequence_id == steps.c.sequence_id)
+        .where(E.id == D.enrollment_id, steps.c.key == D.step_key)
+        .scalar_subquery()
+    )
+    key: ColumnElement[Any] = D.id
+    if dialect == "sqlite":
+        # The due index holds it: no look-up by id for each row (sqlite.org/rowidtable).
+        key = literal_column("deliveries.rowid")
+    due = select(key).where(is_in(State.SCHEDULED), D.due_at <= bindparam("now")).order_by(D.due_at, D.id)
+    if not readers_too:
+        due = due.where(D.kind == Kind.NOTICE)
+    due = due.limit(bindparam("most"))
+    if dialect == "postgresql":
+        # SKIP LOCKED: another claimer's rows are not waited for. MATERIALIZED: LIMIT holds, the sub-query runs once.
+        chosen = due.with_for_update(skip_locked=True).cte("due").prefix_with("MATERIALIZED")
+        due = select(chosen.c.id)
+    return (
+        update(deliveries)
+        .where(key.in_(due), is_in(State.SCHEDULED))
+        .values(
+            state=State.CLAIMED, batch_id=bindparam("batch"), owner=bindparam("by"), attempt=D.attempt + 1,
+            claimed_at=bindparam("wall"), lease_until=bindparam("lease"), edition_id=edition, reason=null(),
+        )
+        .returning(D.id)
+    )  # fmt: skip
+
+
+def claim(
+    db: Connection,
+    batch: BatchId,
+    owner: str,
+    now: datetime,
+    wall: datetime,
+    lease_until: datetime,
+    limit: int,
+    readers_too: bool = True,
+) -> list[DeliveryId]:
+    """T1: take up to `limit` rows due by `now` (timeline) for `batch`, oldest first, until `lease_until` (real, as `wall`).
+
+    The edition that goes out is fixed here, so that a letter published a moment later cannot mix with it. `readers_too`:
+    otherwise only notices to whoever runs the service.
+    """
+    values = {"now": now, "most": limit, "batch": batch, "by": owner, "wall": wall, "lease": lease_until}
+    return [DeliveryId(row) for row in db.scalars(_claim(db.dialect.name, readers_too), values)]
+
+
+_LIFTED = (Suppression.UNSUBSCRIBED, Suppression.ERASED)
+"""What a person's own new sign-up lifts."""
+
+
+def _may_be_sent() -> ColumnElement[bool]:
+    """`domain.subscriber.hindrance` in SQL: the guard of T2. A notice has a guard of its own, `store.deliveries.subjects`."""
+    reader = exists().where(
+        S.id == D.subscriber_id,
+        S.state == case((D.kind == Kind.CONFIRMATION, SubscriberState.PENDING), else_=SubscriberState.ACTIVE),
+    )
+    lifted = and_(D.kind == Kind.CONFIRMATION, suppressions.c.reason.in_(_LIFTED))
+    suppressed = exists().where(suppressions.c.email_bidx == D.email_bidx, not_(lifted))
+    enrolled = exists().where(E.id == D.enrollment_id, E.state == EnrollmentState.ACTIVE)
+    return or_(D.kind == Kind.NOTICE, and_(reader, not_(suppressed), or_(D.kind != Kind.LETTER, enrolled)))
+
+
+def _hindered_not(kind: Kind) -> list[ColumnElement[bool]]:
+    """`_may_be_sent` for rows known to be of one kind: what the database has to look at, and no more."""
+    if kind is Kind.NOTICE:
+        return [subjects.is_there(bindparam("wall", type_=Instant))]
+    wanted = SubscriberState.PENDING if kind is Kind.CONFIRMATION else SubscriberState.ACTIVE
+    weighs = suppressions.c.email_bidx == D.email_bidx
+    if kind is Kind.CONFIRMATION:
+        weighs = and_(weighs, suppressions.c.reason.not_in(_LIFTED))
+    found = [exists().where(S.id == D.subscriber_id, S.state == wanted), not_(exists().where(weighs))]
+    if kind is Kind.LETTER:
+        found.append(exists().where(E.id == D.enrollment_id, E.state == EnrollmentState.ACTIVE))
+    if kind is Kind.ALREADY_SUBSCRIBED:
+        found.append(subjects.is_there(bindparam("wall", type_=Instant)))
+    return found
+
+
+def _in_time(kind: Kind, offered: Subquery) -> list[ColumnElement[bool]]:
+    """The guards of `domain.delivery.Guards` in SQL: how lately, and how often today, something went to this person."""
+    if kind is Kind.NOTICE:
+        return []
+    other = deliveries.alias("other")
+    o, letter = other.c, kind is Kind.LETTER
+    today = func.count().filter(o.sent_at >= offered.c.day) < bindparam("most", type_=Integer)
+    lately = func.count().filter(o.sent_at > bindparam("gap_since", type_=Instant)) == 0
+    same = (o.kind == Kind.LETTER) if letter else (o.kind != Kind.LETTER)
+    theirs = (o.subscriber_id == D.subscriber_id, o.id != D.id, o.sent_at.is_not(None), same)
+    return [select(and_(today, lately) if letter else today).where(*theirs).correlate(deliveries, offered).scalar_subquery()]
+
+
+@cache
+def _mark(dialect: str, kind: Kind) -> Update:
+    offered = bulk_params.table(dialect, "offered", request=Id, day=Instant)
+    return (
+        update(deliveries)
+        .where(
+            D.id == offered.c.id, D.batch_id == bindparam("batch"), is_still(State.CLAIMED), D.kind == kind,
+            *_hindered_not(kind), *_in_time(kind, offered),
+        )
+        .values(
+            state=State.SENDING, request_id=offered.c.request, owner=bindparam("by"), sending_at=bindparam("wall"),
+            sent_at=bindparam("now"),
+        )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A claimed row about to enter a request."""
+
+    kind: Kind
+    request: RequestId
+    day: datetime
+    """When the day began on which it would go out, by the reader's own clock (UTC)."""
+
+
+def mark(
+    db: Connection,
+    batch: BatchId,
+    offered: Mapping[DeliveryId, Offered],
+    guards: Guards,
+    owner: str,
+    now: datetime,
+    wall: datetime,
+) -> set[DeliveryId]:
+    """T2, the point of no return: move rows of `batch` to `sending`, each under the request it will enter.
+
+    Only the rows returned may enter a request. Consent, suppression, pause, goal and the guards on one person are checked
+    in the same statement, `offered` holding at most one row of a person; `lock_readers` comes before, so that nobody
+    else's change to a person can slip between. The caller must commit before it sends, and say `turned_away` of the rest.
+    """
+    marked: set[DeliveryId] = set()
+    for kind in {each.kind for each in offered.values()}:
+        mine = {row: (each.request, each.day) for row, each in offered.items() if each.kind is kind}
+        values: dict[str, Any] = {"offered": bulk_params.pack(db, mine), "batch": batch, "by": owner, "now": now, "wall": wall}
+        if kind is Kind.LETTER:
+            values |= {"most": guards.letters, "gap_since": now - guards.gap}
+        elif kind is not Kind.NOTICE:
+            values |= {"most": guards.others}
+        if db.execute(_mark(db.dialect.name, kind), values).rowcount == len(mine):
+            marked |= mine.keys()  # nearly always; asking for each costs as much as marking it
+        else:
+            requests = {request for request, _ in mine.values()}
+            marked |= set(db.scalars(select(D.id).where(D.request_id.in_(requests), is_in(State.SENDING))))
+    return marked
+
+
+_LOCK_READERS = (
+    select(S.id).where(bulk_params.among("postgresql", S.id, "people")).order_by(S.id).with_for_update(key_share=True)
+)
+
+
+def lock_readers(db: Connection, people: Collection[SubscriberId]) -> None:
+    """Lock people until the transaction ends, always in the same order: their leaving and our sending come one after the
+    other. SQLite has one writer at a time anyway.
+    """
+    if people and db.dialect.name == "postgresql":
+        db.execute(_LOCK_READERS, {"people": bulk_params.ids(db, people)}).all()
+
+
+def turned_away(
+    db: Connection, batch: BatchId, ids: Collection[DeliveryId], by: str, wall: datetime
+) -> list[tuple[DeliveryId, SubscriberId, str]]:
+    """Rows that T2 left claimed: those that may not be mailed are cancelled; the others came too soon after another mail.
+
+    Returns the latter, with whom they are for and that person's zone.
+    """
+    mine = (D.batch_id == batch, is_in(State.CLAIMED), D.id.in_(ids))
+    transitions.move(db, State.CANCELLED, by, wall, subjects.GONE, *mine, subjects.is_gone(wall), lease_until=None)
+    transitions.move(db, State.CANCELLED, by, wall, "may not be mailed", *mine, not_(_may_be_sent()), lease_until=None)
+    rows = db.execute(select(D.id, S.id, S.time_zone).join(subscribers, S.id == D.subscriber_id).where(*mine))
+    return [(DeliveryId(row[0]), SubscriberId(row[1]), row[2]) for row in rows]
+
+
+def last_sent(db: Connection, who: SubscriberId, letters: bool) -> datetime | None:
+    """When something last went to a person, on the timeline: a letter, or another mail."""
+    kind = D.kind == Kind.LETTER if letters else D.kind != Kind.LETTER
+    found: datetime | None = db.scalar(select(func.max(D.sent_at)).where(D.subscriber_id == who, kind))
+    return found
+
+
+@cache
+def _accepted(dialect: str, straight: bool) -> Executable:
+    answered = bulk_params.table(dialect, "answered", request=Id, message=Text)
+    moving = (
+        update(deliveries)
+        .where(
+            D.id == answered.c.id, D.request_id == answered.c.request,
+            is_still(State.SENDING) if straight else is_in(*before(State.ACCEPTED)),
+        )
+        .values(
+            state=State.ACCEPTED, accepted_at=bindparam("now"), provider_message=answered.c.message, lease_until=null(),
+            reason=null(),
+        )
+    )  # fmt: skip
+    return moving if straight else moving.returning(D.id, D.subscriber_id, D.attempt, D.request_id, D.unknown_since)
+
+
+def accepted(
+    db: Connection, answered: Mapping[DeliveryId, tuple[RequestId, str | None]], by: str, now: datetime, wall: datetime
+) -> Collection[DeliveryId]:
+    """T3: the provider took these; each with its request and the provider's id. Returns the rows that really moved."""
+    values = {"answered": bulk_params.pack(db, answered), "now": now}
+    if db.dialect.name == "sqlite":  # where each row it tells of gives the interpreter away once more
+        with db.begin_nested() as attempt:
+            if db.execute(_accepted("sqlite", straight=True), values).rowcount == len(answered):
+                return answered.keys()  # nearly always
+            attempt.rollback()
+    rows = db.execute(_accepted(db.dialect.name, straight=False), values).all()
+    late = [row for row in rows if row.unknown_since is not None]
+    if late:  # in doubt before: the row's columns alone do not tell that story
+        transitions.note(db, late, State.ACCEPTED, by, wall, "the provider's answer came late")
+    return {DeliveryId(row.id) for row in rows}
+
+
+def _of(db: Connection, requests: Mapping[DeliveryId, RequestId], *states: State) -> list[ColumnElement[bool]]:
+    """Rows of these requests, and of no other they may be in by now."""
+    mine = bulk_params.among(db.dialect.name, D.id, "mine", bulk_params.ids(db, requests))
+    return [mine, D.request_id.in_(set(requests.values())), is_in(*states)]
+
+
+def refused(db: Connection, requests: Mapping[DeliveryId, RequestId], due: datetime, by: str, wall: datetime, why: str) -> None:
+    """T3: nothing of these left the house; look at them again at `due` (timeline)."""
+    mine = _of(db, requests, State.SENDING, State.UNKNOWN)
+    transitions.move(
+        db, State.SCHEDULED, by, wall, why, *mine,
+        batch_id=None, lease_until=None, sent_at=None, unknown_since=None, due_at=due,
+    )  # fmt: skip
+
+
+def failed(
+    db: Connection, requests: Mapping[DeliveryId, RequestId], by: str, wall: datetime, why: str, to: State = State.FAILED
+) -> None:
+    """T3: the provider will never take these as they are; `to` is BOUNCED where that is because of the recipient."""
+    mine = _of(db, requests, State.SENDING, State.UNKNOWN)
+    transitions.move(db, to, by, wall, why, *mine, lease_until=None, sent_at=None)
+
+
+def in_doubt(db: Connection, requests: Mapping[DeliveryId, RequestId], to: State, by: str, wall: datetime, why: str) -> None:
+    """T3: these may have left; `to` is UNKNOWN where evidence can come, HELD where it cannot."""
+    mine = _of(db, requests, State.SENDING)
+    transitions.move(db, to, by, wall, why, *mine, unknown_since=wall, lease_until=None)
+
+
+def split(
+    db: Connection, request: RequestId, parts: Mapping[DeliveryId, RequestId], by: str, wall: datetime, lease_until: datetime
+) -> set[DeliveryId]:
+    """T2 once more for a request refused as a whole: its rows go on in smaller ones. Only those returned may."""
+    moved: set[DeliveryId] = set()
+    for part in set(parts.values()):
+        ids = [row for row, its in parts.items() if its == part]
+        mine = (D.request_id == request, is_in(State.SENDING), D.id.in_(ids), _may_be_sent())
+        values = {"request_id": part, "sending_at": wall, "lease_until": lease_until}
+        moved |= {DeliveryId(row) for row in db.scalars(update(deliveries).where(*mine).values(values).returning(D.id))}
+    left = (D.request_id == request, is_in(State.SENDING))
+    transitions.move(db, State.CANCELLED, by, wall, "may not be mailed", *left, lease_until=None, sent_at=None)
+    return moved
+
+
+def cancel_open(
+    db: Connection,
+    reason: str,
+    subscriber: SubscriberId,
+    wall: datetime,
+    enrollment: EnrollmentId | None = None,
+    by: str = "reader",
+) -> int:
+    """Stop what has not been handed to a mailer, of a person or one enrollment. Returns how many rows were stopped."""
+    whose = D.enrollment_id == enrollment if enrollment else D.subscriber_id == subscriber
+    return len(transitions.move(db, State.CANCELLED, by, wall, reason, whose, is_in(*OPEN), lease_until=None, batch_id=None))
+
+
+def may_still_arrive(db: Connection, subscriber: SubscriberId) -> bool:
+    """Whether something of this person is in a request, or in doubt, right now."""
+    return bool(db.scalar(select(exists().where(D.subscriber_id == subscriber, is_in(*IN_DOUBT)))))

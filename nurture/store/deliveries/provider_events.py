@@ -1,0 +1,93 @@
+"""What the provider reported, once each."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+
+from sqlalchemy import Connection, Executable, Text, delete, func, select, true
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nurture.domain.delivery import State
+from nurture.domain.event import Event
+from nurture.ids import DeliveryId, RequestId, SubscriberId
+from nurture.store.core import bulk_params
+from nurture.store.core.columns import Id, Instant
+from nurture.store.core.schema import deliveries, events
+from nurture.store.deliveries import transitions
+
+D, V = deliveries.c, events.c
+
+_COLUMNS = ("twin", "provider_id", "kind", "delivery_id", "request_id", "subscriber_id", "at", "received_at", "detail")
+
+
+@cache
+def _add(dialect: str) -> Executable:
+    found = bulk_params.table_of_bytes(
+        dialect,
+        "found",
+        provider=Text,
+        kind=Text,
+        delivery=Id,
+        request=Id,
+        subscriber=Id,
+        at=Instant,
+        received=Instant,
+        detail=Text,
+    )
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    rows = select(*found.c).where(true())  # SQLite wants a WHERE between SELECT and ON CONFLICT
+    return insert(events).from_select(_COLUMNS, rows).on_conflict_do_nothing().returning(V.twin)
+
+
+def add(
+    db: Connection, found: Sequence[Event], whose: Mapping[DeliveryId, SubscriberId | None], received: datetime
+) -> set[bytes]:
+    """Note events; returns the twins of those not known before, under this id or another. `whose`: the deliveries we know."""
+    rows = {
+        event.twin.hex(): (
+            event.provider_id, event.kind, event.delivery, event.request, whose.get(event.delivery) if event.delivery else None,
+            event.at, received, event.detail,
+        )
+        for event in found
+    }  # fmt: skip
+    return set(db.scalars(_add(db.dialect.name), {"found": bulk_params.pack(db, rows)})) if rows else set()
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A delivery that events speak of."""
+
+    id: DeliveryId
+    state: State
+    request: RequestId | None
+    subscriber: SubscriberId | None
+    sending: datetime | None
+    """When it was marked for that request, real time."""
+
+
+_REPORTED = {
+    dialect: select(D.id, D.state, D.request_id, D.subscriber_id, D.sending_at).where(bulk_params.among(dialect, D.id, "ids"))
+    for dialect in ("sqlite", "postgresql")
+}
+
+
+def reported(db: Connection, ids: Collection[DeliveryId]) -> dict[DeliveryId, Reported]:
+    """The deliveries among `ids` that this database knows."""
+    return {row[0]: Reported(*tuple(row)) for row in db.execute(_REPORTED[db.dialect.name], {"ids": bulk_params.ids(db, ids)})}
+
+
+_DOUBLED = "went out twice"
+
+
+def is_newly_doubled(db: Connection, delivery: DeliveryId, wall: datetime) -> bool:
+    """Whether the provider has by now reported a delivery under two requests; true once, and noted in its history."""
+    requests = select(func.count(func.distinct(V.request_id))).where(V.delivery_id == delivery)
+    if db.execute(requests).scalar_one() < 2:
+        return False
+    return transitions.note_once(db, delivery, _DOUBLED, wall)
+
+
+def forget(db: Connection, before: datetime) -> None:
+    """Delete events received before an instant."""
+    db.execute(delete(events).where(V.received_at < before))

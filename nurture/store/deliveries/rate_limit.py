@@ -1,0 +1,18 @@
+"""The rate of the whole fleet: the database hands out sending slots (NURTURE_MAX_SENDS_PER_SECOND)."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nurture.store.core.schema import pace
+
+
+def reserve(db: Connection, count: int, per_second: float, wall: datetime) -> datetime:
+    """Take the fleet's next `count` sending slots at `per_second`; returns the real instant at which they begin."""
+    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
+    db.execute(dialect.insert(pace).values(name="sends", next_at=wall).on_conflict_do_nothing())
+    free: datetime = db.execute(select(pace.c.next_at).where(pace.c.name == "sends").with_for_update()).scalar_one()
+    begin = max(free, wall)
+    db.execute(update(pace).where(pace.c.name == "sends").values(next_at=begin + timedelta(seconds=count / per_second)))
+    return begin

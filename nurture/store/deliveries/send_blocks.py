@@ -1,0 +1,90 @@
+"""What stops all sending of the whole fleet. Nothing is claimed or marked while a gate is shut."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, Connection, Text, cast, func, select, update
+
+from nurture.characters import storable
+from nurture.store.core.schema import gates
+
+G = gates.c
+
+
+class Gate(StrEnum):
+    """Who shuts it, and so who may open it."""
+
+    STOP = "stop"
+    """A person, by the stop switch."""
+    PROVIDER = "provider"
+    """A refusal that concerns every mail: opens by itself, and the first mails after it are a trial."""
+    CLOCK = "clock"
+    """The clock jumped: a person looks at it."""
+    DATABASE_RESTORED = "epoch"
+    """The database is a restored copy: a person looks at it."""
+
+
+@dataclass(frozen=True)
+class Shut:
+    """A gate that is shut, or was until lately and is on trial. Real times."""
+
+    gate: Gate
+    since: datetime
+    until: datetime | None
+    why: str
+    by: str
+
+    def stops(self, wall: datetime) -> bool:
+        """Whether nothing may be sent now; otherwise a few mails may try whether the cause is gone."""
+        return self.until is None or wall < self.until
+
+
+_SHUT = select(G.name, G.shut_at, G.until, G.why, G.by).where(G.shut_at.is_not(None)).order_by(G.shut_at)
+_TURN = 0x6E75727475726521
+"""Advisory lock on PostgreSQL: shared by all who mark mail, taken alone by whoever throws the stop switch."""
+_SHARED = select(func.pg_advisory_xact_lock_shared(_TURN), cast(cast(func.pg_current_xact_id(), Text), BigInteger))
+_ALONE = select(func.pg_advisory_xact_lock(_TURN))
+
+
+def hold_open(db: Connection) -> int | None:
+    """From here to the end of the transaction nobody throws the stop switch. SQLite has one writer at a time anyway.
+
+    Returns the transaction's id on PostgreSQL, for `store.deliveries.marks`, at no further round trip.
+    """
+    if db.dialect.name != "postgresql":
+        return None
+    transaction: int = db.execute(_SHARED).one()[1]
+    return transaction
+
+
+def shut_gates(db: Connection) -> list[Shut]:
+    """Gates that are shut, or on trial, longest first."""
+    return [Shut(Gate(row[0]), *row[1:]) for row in db.execute(_SHUT)]
+
+
+def stopped(shut: Sequence[Shut], wall: datetime) -> Shut | None:
+    """The gate that stops everything now, if one does."""
+    return next((gate for gate in shut if gate.stops(wall)), None)
+
+
+def shut(db: Connection, gate: Gate, why: str, by: str, wall: datetime, until: datetime | None = None) -> bool:
+    """Shut a gate until `until`, or until a person opens it. Returns whether it stood open.
+
+    The stop switch waits for those who are marking mail: after its commit nothing passes. A provider that refuses again and
+    again has done so since the first time.
+    """
+    if gate is Gate.STOP and db.dialect.name == "postgresql":
+        db.execute(_ALONE)
+    stood = db.execute(select(G.shut_at).where(G.name == gate).with_for_update()).scalar_one() is None
+    since = wall if stood or gate is not Gate.PROVIDER else G.shut_at
+    text = {"why": storable(why)[:200], "by": storable(by)[:120]}
+    db.execute(update(gates).where(G.name == gate).values(shut_at=since, until=until, **text))
+    return stood
+
+
+def open_(db: Connection, gate: Gate) -> bool:
+    """Open a gate. Returns whether it was shut."""
+    was = update(gates).where(G.name == gate, G.shut_at.is_not(None))
+    return bool(db.execute(was.values(shut_at=None, until=None, why=None, by=None)).rowcount)

@@ -1,0 +1,176 @@
+"""Letters somebody works on, what was published before, and mails by which somebody tries them out."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from nurture.domain.delivery import State
+from nurture.encryption import Place, Sealed
+from nurture.ids import ConsultationId, EditionId, SequenceId, StepKey, SubscriberId, UserId
+from nurture.store.core.desk_schema import trials, users
+from nurture.store.core.schema import deliveries, drafts, editions
+
+R, E, T, D = drafts.c, editions.c, trials.c, deliveries.c
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A letter as a file, on its way. `version` counts its saves."""
+
+    step: StepKey
+    version: int
+    text: str
+    saved: datetime
+    by: UserId | None
+
+
+_COLUMNS = (R.step_key, R.version, R.text, R.saved_at, R.saved_by)
+
+
+def get(db: Connection, sequence: SequenceId, step: StepKey) -> Draft | None:
+    """The draft of a letter."""
+    row = db.execute(select(*_COLUMNS).where(R.sequence_id == sequence, R.step_key == step)).first()
+    return Draft(*row) if row else None
+
+
+def of_sequence(db: Connection, sequence: SequenceId) -> dict[StepKey, Draft]:
+    """All drafts of a sequence."""
+    rows = db.execute(select(*_COLUMNS).where(R.sequence_id == sequence))
+    return {row[0]: Draft(*row) for row in rows}
+
+
+def save(db: Connection, sequence: SequenceId, draft: Draft) -> bool:
+    """Write a draft's next `version`; False, and nothing written, if it is not at the one before any more."""
+    mine = (R.sequence_id == sequence, R.step_key == draft.step, R.version == draft.version - 1)
+    values = {"version": draft.version, "text": draft.text, "saved_at": draft.saved, "saved_by": draft.by}
+    if db.execute(update(drafts).where(*mine).values(values)).rowcount:
+        return True
+    if draft.version > 1:
+        return False
+    try:
+        with db.begin_nested():
+            db.execute(insert(drafts).values(sequence_id=sequence, step_key=draft.step, **values))
+    except IntegrityError:  # somebody else began one this moment
+        return False
+    return True
+
+
+def drop(db: Connection, sequence: SequenceId, step: StepKey, version: int) -> bool:
+    """Forget a draft that is still at `version`: it is published, or thrown away."""
+    mine = (R.sequence_id == sequence, R.step_key == step, R.version == version)
+    return bool(db.execute(delete(drafts).where(*mine)).rowcount)
+
+
+@dataclass(frozen=True)
+class Past:
+    """An edition as it was published. `source`: the letter's file; empty in editions older than the desk."""
+
+    id: EditionId
+    published: datetime
+    by: str
+    source: str
+    html: str
+    text: str
+
+
+def editions_of(db: Connection, sequence: SequenceId, step: StepKey, limit: int = 100) -> list[Past]:
+    """What was published of a letter, newest first."""
+    columns = (E.id, E.published_at, E.published_by, E.source, E.html, E.text)
+    query = select(*columns).where(E.sequence_id == sequence, E.step_key == step)
+    rows = db.execute(query.order_by(E.number.desc().nulls_first(), E.published_at.desc()).limit(limit))
+    return [Past(row[0], row[1], row[2] or "", row[3] or "", row[4], row[5]) for row in rows]
+
+
+@dataclass(frozen=True)
+class Released:
+    """When (timeline) an edition was published, and by whom: `user` and an account's id, or who typed a command."""
+
+    at: datetime
+    by: str
+
+
+def released(db: Connection, ids: Collection[EditionId]) -> dict[EditionId, Released]:
+    """Of editions."""
+    rows = db.execute(select(E.id, E.published_at, E.published_by).where(E.id.in_(ids)))
+    return {row[0]: Released(row[1], row[2] or "") for row in rows}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A letter as one person at the desk tries it out in their own inbox."""
+
+    id: ConsultationId
+    user: UserId
+    content: Sealed | None
+    """Subject, HTML and text as JSON; None: an older version kept them as `plain`."""
+    plain: tuple[str, str, str] = ("", "", "")
+    email: Sealed | None = None
+
+
+def trial_place(trial: str) -> Place:
+    """Where the content of a trial mail is bound to."""
+    return Place("trials", "content", trial)
+
+
+def add_trial(
+    db: Connection,
+    trial: Trial,
+    mailer: str,
+    wall: datetime,
+    edition: EditionId | None = None,
+    imitated: SubscriberId | None = None,
+) -> None:
+    """Keep what a trial mail will say. `mailer`: what carries mail now; `edition`: which published one it shows; `imitated`:
+    whose name it holds.
+    """
+    db.execute(
+        insert(trials).values(
+            id=trial.id, user_id=trial.user, subject="", html="", text="", content_sealed=trial.content, made_at=wall,
+            mailer=mailer, edition_id=edition, subscriber_id=imitated,
+        )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of a trial mail. Times are real."""
+
+    id: ConsultationId
+    edition: EditionId | None
+    mailer: str
+    made: datetime
+    state: State
+    why: str
+    """What the provider or the ledger has against it."""
+
+
+def tried(db: Connection) -> list[Tried]:
+    """Every trial mail that is still kept, newest first."""
+    columns = (T.id, T.edition_id, T.mailer, T.made_at, D.state, D.reason)
+    rows = db.execute(select(*columns).join(deliveries, D.about_id == T.id).order_by(T.made_at.desc(), D.planned_at.desc()))
+    return [Tried(row[0], row[1], row[2] or "", row[3], row[4], row[5] or "") for row in rows]
+
+
+def trials_of(db: Connection, ids: Collection[ConsultationId]) -> dict[ConsultationId, Trial]:
+    """Those of `ids` that are trials; the others are about something else."""
+    columns = (T.id, T.user_id, T.content_sealed, T.subject, T.html, T.text, users.c.email_sealed)
+    rows = db.execute(select(*columns).join(users, users.c.id == T.user_id).where(T.id.in_(ids)))
+    return {row[0]: Trial(row[0], row[1], row[2], (row[3], row[4], row[5]), row[6]) for row in rows}
+
+
+def trials_that_imitate(db: Connection, who: SubscriberId) -> list[ConsultationId]:
+    """Trial mails that hold a subscriber's name, and those of an older version, of which nobody knows whose they hold."""
+    return list(db.scalars(select(T.id).where(or_(T.subscriber_id == who, T.content_sealed.is_(None)))))
+
+
+def remove_trials(db: Connection, ids: Collection[ConsultationId]) -> None:
+    """Delete trial mails, whether or not they have been sent."""
+    db.execute(delete(trials).where(T.id.in_(ids)))
+
+
+def forget_trials(db: Connection, before: datetime) -> None:
+    """Delete trials made before then: they have been sent."""
+    db.execute(delete(trials).where(T.made_at < before))

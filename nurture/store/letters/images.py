@@ -1,0 +1,72 @@
+"""Pictures of letters, and who still shows them."""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, exists, insert, select, update
+
+from nurture.domain.picture import Picture, shown_in
+from nurture.domain.sequence import PublicationState
+from nurture.ids import EditionId, PictureId
+from nurture.store.core.schema import drafts, edition_pictures, pictures, publications
+
+P, U = pictures.c, edition_pictures.c
+_READ = select(P.id, P.name, P.subtype, P.width, P.height, P.size)
+_TOUCHED_EVERY = timedelta(days=1)
+
+
+def add(db: Connection, picture: Picture, content: bytes, alt: str, by: str, wall: datetime) -> None:
+    """Keep a picture that is not here yet, neither its content nor its name."""
+    db.execute(
+        insert(pictures).values(
+            id=picture.id, name=picture.name, content=content, size=picture.size, subtype=picture.subtype, width=picture.width,
+            height=picture.height, alt=alt, added_at=wall, added_by=by[:120], used_at=wall,
+        )
+    )  # fmt: skip
+
+
+def get(db: Connection, picture: PictureId) -> Picture | None:
+    """One picture."""
+    row = db.execute(_READ.where(P.id == picture)).first()
+    return Picture(*row) if row else None
+
+
+def named(db: Connection, names: Collection[str]) -> dict[str, Picture]:
+    """Those of these names that there are."""
+    if not names:
+        return {}
+    return {row.name: Picture(*row) for row in db.execute(_READ.where(P.name.in_(names)))}
+
+
+def contents(db: Connection, ids: Collection[PictureId]) -> dict[PictureId, tuple[bytes, str]]:
+    """Content and subtype of those of these pictures that there are."""
+    if not ids:
+        return {}
+    rows = db.execute(select(P.id, P.content, P.subtype).where(P.id.in_(ids)))
+    return {row[0]: (bytes(row[1]), row[2]) for row in rows}
+
+
+def shown_by(db: Connection, edition: EditionId, html: str) -> None:
+    """Note which pictures a new edition shows."""
+    rows = [{"edition_id": edition, "picture_id": picture} for picture in shown_in(html)]
+    if rows:
+        db.execute(insert(edition_pictures), rows)
+
+
+def texts_under_way(db: Connection) -> list[str]:
+    """Everything that may name a picture and is no edition yet: drafts, and letters that are being tried on readers."""
+    asked = select(publications.c.files).where(publications.c.state == PublicationState.CHECKING)
+    return [*db.scalars(select(drafts.c.text)), *db.scalars(asked)]
+
+
+def touch(db: Connection, names: Iterable[str], wall: datetime) -> None:
+    """Note that pictures of these names, and all that editions show, are in use."""
+    stale = P.used_at < wall - _TOUCHED_EVERY
+    for which in (P.name.in_(list(names)), exists().where(U.picture_id == P.id)):
+        db.execute(update(pictures).where(stale, which).values(used_at=wall))
+
+
+def forget(db: Connection, before: datetime) -> int:
+    """Delete pictures that nothing has used since then, and say how many."""
+    unused = (P.used_at < before, ~exists().where(U.picture_id == P.id))
+    return db.execute(delete(pictures).where(*unused)).rowcount

@@ -1,0 +1,28 @@
+"""Which editions somebody at the desk has read before the first go out."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nurture.ids import EditionId, UserId
+from nurture.store.core.desk_schema import readings
+
+R = readings.c
+
+
+def read(db: Connection, among: Collection[EditionId]) -> set[EditionId]:
+    """Those of `among` that have been read."""
+    return set(db.scalars(select(R.edition_id).where(R.edition_id.in_(among))))
+
+
+def note(db: Connection, edition: EditionId, by: UserId, wall: datetime) -> None:
+    """Somebody has read it."""
+    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
+    db.execute(dialect.insert(readings).values(edition_id=edition, read_at=wall, read_by=by).on_conflict_do_nothing())
+
+
+def take_back(db: Connection, edition: EditionId) -> None:
+    """It was not read after all."""
+    db.execute(delete(readings).where(R.edition_id == edition))

@@ -1,0 +1,49 @@
+"""Facts about this installation that every process must agree on."""
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nurture.store.core.schema import instance
+
+_GET = select(instance.c.value).where(instance.c.key == bindparam("of"))
+
+
+def get(db: Connection, key: str) -> str | None:
+    """The stored value of `key`, if there is one."""
+    found: str | None = db.scalar(_GET, {"of": key})
+    return found
+
+
+def agree(db: Connection, key: str, value: str, lock: bool = False) -> str:
+    """The stored value of `key`; `value` becomes it when there is none. The first process decides.
+
+    `lock`: nobody else changes it before this transaction ends.
+    """
+    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
+    db.execute(dialect.insert(instance).values(key=key, value=value).on_conflict_do_nothing())
+    query = select(instance.c.value).where(instance.c.key == key)
+    stored: str = db.execute(query.with_for_update() if lock else query).scalar_one()
+    return stored
+
+
+def put(db: Connection, key: str, value: str) -> None:
+    """Set a fact, whether or not there is one."""
+    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
+    fresh = dialect.insert(instance).values(key=key, value=value)
+    db.execute(fresh.on_conflict_do_update(index_elements=[instance.c.key], set_={"value": value}))
+
+
+def count(db: Connection, key: str) -> None:
+    """Count something that has happened."""
+    number = int(agree(db, key, "0", lock=True))
+    replace(db, key, str(number + 1))
+
+
+def replace(db: Connection, key: str, value: str) -> None:
+    """Set a fact that exists."""
+    db.execute(update(instance).where(instance.c.key == key).values(value=value))
+
+
+def remove(db: Connection, key: str) -> None:
+    """Set a fact to nothing."""
+    db.execute(delete(instance).where(instance.c.key == key))

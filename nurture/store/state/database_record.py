@@ -1,0 +1,68 @@
+"""What a database says about itself, in the table of facts: a `domain.restore_evidence.DatabaseRecord`."""
+
+import json
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from nurture.domain.restore_evidence import DatabaseRecord, Position
+from nurture.ids import new_id
+from nurture.store.core.schema import instance as facts
+from nurture.store.deliveries import marks
+from nurture.store.state import app_state, heartbeats
+
+_ID, _GENERATION, _RESTORES, _IDENTITY = "database_id", "generation", "restores", "identity"
+_WITNESSED, _STOPPED, _REVIEWED = "generation_witnessed", "stopped_cleanly_at", "restore_reviewed_at"
+_KEYS = (_ID, marks.KEY, _GENERATION, _RESTORES, _IDENTITY, _WITNESSED, _STOPPED, _REVIEWED)
+
+
+def create_id(db: Connection) -> str:
+    """Give the database its random id; returns the one that another process was quicker to give."""
+    return app_state.agree(db, _ID, new_id())
+
+
+def lock(db: Connection) -> None:
+    """Let nobody else write the record before this transaction ends."""
+    app_state.agree(db, _GENERATION, "0", lock=True)
+
+
+def read(db: Connection) -> DatabaseRecord:
+    """The record as it stands."""
+    found = {row[0]: row[1] for row in db.execute(select(facts.c.key, facts.c.value).where(facts.c.key.in_(_KEYS)))}
+    mark = marks.last_transaction(db) if db.dialect.name == "postgresql" else int(found.get(marks.KEY, 0))
+    return DatabaseRecord(
+        Position(int(found.get(_RESTORES, 0)), int(found.get(_GENERATION, 0)), mark),
+        found.get(_ID, ""),
+        json.loads(found[_IDENTITY]) if _IDENTITY in found else None,
+        _WITNESSED in found,
+        heartbeats.last_beat(db, heartbeats.TICK),
+        _instant(found.get(_STOPPED)),
+        _instant(found.get(_REVIEWED)),
+    )
+
+
+def write(db: Connection, before: DatabaseRecord, record: DatabaseRecord) -> None:
+    """Write what has changed of it. Locked since `before` was read; the mark's number is not written here."""
+    app_state.put(db, _GENERATION, str(record.position.generation))
+    if record.position.restores != before.position.restores:
+        app_state.put(db, _RESTORES, str(record.position.restores))
+    if record.identity != before.identity:
+        app_state.put(db, _IDENTITY, json.dumps(record.identity))
+    if record.witnessed and not before.witnessed:
+        app_state.put(db, _WITNESSED, "1")
+
+
+def write_stop(db: Connection, wall: datetime) -> None:
+    """Record a clean stop; not before the last tick, which another machine's clock may have dated."""
+    last = heartbeats.last_beat(db, heartbeats.TICK)
+    app_state.put(db, _STOPPED, max(wall, last or wall).isoformat())
+
+
+def write_review(db: Connection, wall: datetime) -> None:
+    """Record that a person has started sending after a restore."""
+    last = heartbeats.last_beat(db, heartbeats.TICK)
+    app_state.put(db, _REVIEWED, max(wall, last or wall).isoformat())
+
+
+def _instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

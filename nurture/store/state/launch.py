@@ -1,0 +1,19 @@
+"""Whether mail may leave for readers. It becomes so once, by somebody's word at the desk, and stays so."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from nurture.store.state import app_state
+
+_KEY = "live"
+
+
+def since(db: Connection) -> str | None:
+    """Since when (ISO 8601, real time), or in words for an installation older than this; None: not yet."""
+    return app_state.get(db, _KEY)
+
+
+def begin(db: Connection, wall: datetime) -> None:
+    """From now on; a second time changes nothing."""
+    app_state.agree(db, _KEY, wall.isoformat())

@@ -1,0 +1,52 @@
+"""What the desk's settings say, over what the environment says; and how often that changed, so that processes keep up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nurture.encryption import Place, Sealed
+from nurture.ids import UserId
+from nurture.store.core.desk_schema import facts
+from nurture.store.state import app_state
+
+F = facts.c
+_VERSION = "facts_version"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One setting as the desk says. A secret is sealed, and its `value` empty."""
+
+    value: str
+    sealed: Sealed | None
+    set_at: datetime
+    set_by: UserId | None
+
+
+def place(name: str) -> Place:
+    """Where a secret setting is sealed to."""
+    return Place("facts", "sealed", name)
+
+
+def everything(db: Connection) -> dict[str, Fact]:
+    """All settings that the desk has a say in, by name."""
+    return {row[0]: Fact(*row[1:]) for row in db.execute(select(F.name, F.value, F.sealed, F.set_at, F.set_by))}
+
+
+def version(db: Connection) -> int:
+    """How often settings have changed."""
+    return int(app_state.get(db, _VERSION) or 0)
+
+
+def put(db: Connection, changes: Mapping[str, str | Sealed], by: UserId | None, wall: datetime) -> None:
+    """Set facts, and count it as one change. A sealed value is a secret."""
+    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
+    for name, value in changes.items():
+        is_secret = isinstance(value, Sealed)
+        row = {"value": "" if is_secret else value, "sealed": value if is_secret else None, "set_at": wall, "set_by": by}
+        written = dialect.insert(facts).values(name=name, **row)
+        db.execute(written.on_conflict_do_update(index_elements=["name"], set_=row))
+    app_state.count(db, _VERSION)

@@ -1,0 +1,132 @@
+"""What is done to many people at once: whom it changes, and a record of exactly whom it did, to take it back."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, func, insert, not_, select, update
+
+from nurture.domain.sequence import EnrollmentState
+from nurture.domain.subscriber import SubscriberState
+from nurture.ids import SubscriberId, UserId
+from nurture.store.core import bulk_params
+from nurture.store.core.desk_schema import act_people, acts, tags
+from nurture.store.core.schema import enrollments, subscribers
+from nurture.store.subscribers import listing as people
+from nurture.store.subscribers.listing import Filter
+
+S, E, T, A, P = subscribers.c, enrollments.c, tags.c, acts.c, act_people.c
+
+
+class Act(StrEnum):
+    """What can be done to many at once."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+    TAG = "tag"
+    UNTAG = "untag"
+
+
+_FROM = {
+    Act.PAUSE: (EnrollmentState.ACTIVE,),
+    Act.RESUME: (EnrollmentState.PAUSED,),
+    Act.STOP: (EnrollmentState.ACTIVE, EnrollmentState.PAUSED),
+}
+ABOUT_TAGS = (Act.TAG, Act.UNTAG)
+
+Chosen = Filter | tuple[SubscriberId, ...]
+"""Everybody a filter finds, or these people."""
+
+
+def _targets(db: Connection, chosen: Chosen, act: Act, tag: str) -> Select[Any]:
+    """Whom the act would change: enrollments, or subscribers where it is about a tag."""
+    if isinstance(chosen, Filter):
+        who = people.conditions(chosen)
+    else:
+        who = [
+            bulk_params.among(db.dialect.name, S.id, "chosen", bulk_params.ids(db, chosen)),
+            S.state != SubscriberState.ERASED,
+        ]
+    if act in ABOUT_TAGS:
+        have = S.id.in_(select(T.subscriber_id).where(T.tag == tag))
+        return select(S.id).where(*who, not_(have) if act is Act.TAG else have)
+    there = (S.state == SubscriberState.ACTIVE, E.state.in_(_FROM[act]))
+    return select(E.id).join(subscribers, S.id == E.subscriber_id).where(*who, *there)
+
+
+def count(db: Connection, chosen: Chosen, act: Act, tag: str) -> int:
+    """How many the act would change."""
+    return db.execute(select(func.count()).select_from(_targets(db, chosen, act, tag).subquery())).scalar_one()
+
+
+def targets(db: Connection, chosen: Chosen, act: Act, tag: str, most: int) -> list[str]:
+    """The first `most` whom the act would change."""
+    return list(db.scalars(_targets(db, chosen, act, tag).limit(most)))
+
+
+@dataclass(frozen=True)
+class Done:
+    """One thing done to many. Real time."""
+
+    act: Act
+    tag: str
+    people: int
+    at: datetime
+    undone: datetime | None
+    """Since when it is being undone, or is."""
+    left: int = 0
+    """Of how many it can still be taken back."""
+
+
+def begin(db: Connection, key: str, act: Act, tag: str, by: UserId, wall: datetime) -> None:
+    """Note that something is done to many; whom it changed is added with `add`."""
+    db.execute(insert(acts).values(id=key, act=act.value, detail=tag, people=0, done_at=wall, done_by=by))
+
+
+def add(db: Connection, key: str, changed: Collection[str]) -> bool:
+    """Note whom it changes, in the transaction that changes them. False, and nothing noted, once it is being undone."""
+    if not changed:
+        return True
+    going_on = (A.id == key, A.undone_at.is_(None))
+    if not db.execute(update(acts).where(*going_on).values(people=A.people + len(changed))).rowcount:
+        return False
+    db.execute(insert(act_people), [{"act_id": key, "target_id": target} for target in changed])
+    return True
+
+
+_LEFT = select(func.count()).select_from(act_people).where(P.act_id == A.id).scalar_subquery()
+_DONE = select(A.id, A.act, A.detail, A.people, A.done_at, A.undone_at, _LEFT)
+
+
+def read(db: Connection, key: str) -> Done | None:
+    """One thing done to many."""
+    row = db.execute(_DONE.where(A.id == key)).first()
+    return Done(Act(row[1]), *row[2:]) if row else None
+
+
+def latest(db: Connection, since: datetime, most: int) -> list[tuple[str, Done]]:
+    """What was done since then (real time) and can still be taken back, with its id, newest first."""
+    query = _DONE.where(A.done_at > since, _LEFT > 0).order_by(A.done_at.desc(), A.id.desc()).limit(most)
+    return [(row[0], Done(Act(row[1]), *row[2:])) for row in db.execute(query)]
+
+
+def begin_taking_back(db: Connection, key: str, wall: datetime) -> list[str]:
+    """From here on nobody more is changed; returns whom it has changed and nobody has taken it back of."""
+    db.execute(update(acts).where(A.id == key, A.undone_at.is_(None)).values(undone_at=wall))
+    return list(db.scalars(select(P.target_id).where(P.act_id == key).order_by(P.target_id)))
+
+
+def taken_back(db: Connection, key: str, targets: Collection[str]) -> int:
+    """Note of whom it is taken back, in the transaction that does; returns of how many nobody else had."""
+    mine = bulk_params.among(db.dialect.name, P.target_id, "targets", bulk_params.ids(db, targets))
+    return db.execute(delete(act_people).where(P.act_id == key, mine)).rowcount
+
+
+def forget(db: Connection, before: datetime) -> None:
+    """Delete the records of what was done before then (real time)."""
+    old = select(A.id).where(A.done_at < before)
+    db.execute(delete(act_people).where(P.act_id.in_(old)))
+    db.execute(delete(acts).where(A.done_at < before))

@@ -1,0 +1,172 @@
+"""Everything stored about one person: their consents, their mail, what the therapist noted. Personal values stay sealed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select
+
+from nurture.domain.consultation import RequestOrigin
+from nurture.domain.delivery import Kind, State, Subject
+from nurture.encryption import Place, Sealed
+from nurture.ids import DeliveryId, EditionId, SequenceId, StepKey, SubscriberId, UserId
+from nurture.store.core.desk_schema import notes
+from nurture.store.core.schema import (
+    consents,
+    consultations,
+    deliveries,
+    delivery_history,
+    enrollments,
+    events,
+    sequences,
+    subscribers,
+)
+
+C, D, N, E, V = consents.c, deliveries.c, notes.c, enrollments.c, events.c
+
+
+@dataclass(frozen=True)
+class Consent:
+    """One line of the record: what was shown, what was answered, when, from where."""
+
+    act: str
+    wording: str
+    version: str
+    source: str
+    at: datetime
+    id: str = ""
+    evidence: Sealed | None = None
+    """What a list of another program says of when and from where they agreed; still sealed (`subscribers.evidence_place`)."""
+
+
+_ORDER = ("given", "confirmed", "withdrawn", "restored")
+
+
+def consents_of(db: Connection, who: SubscriberId) -> list[Consent]:
+    """The record of a person's consent, oldest first."""
+    columns = (C.act, C.wording, C.wording_version, C.source, C.at, C.id, C.evidence_sealed)
+    found = [Consent(*row) for row in db.execute(select(*columns).where(C.subscriber_id == who))]
+    return sorted(found, key=lambda each: (each.at, _ORDER.index(each.act)))
+
+
+@dataclass(frozen=True)
+class Mailed:
+    """One mail to a person, as the ledger has it."""
+
+    id: DeliveryId
+    kind: Kind
+    state: State
+    sequence: SequenceId | None
+    step: StepKey | None
+    edition: EditionId | None
+    planned: datetime
+    due: datetime
+    accepted: datetime | None
+    reason: str | None
+    about: Subject | None = None
+    """What kind of thing it is about, if about one."""
+
+
+_MAILED = (
+    D.id, D.kind, D.state, E.sequence_id, D.step_key, D.edition_id, D.planned_at, D.due_at, D.accepted_at, D.reason,
+    D.about_kind,
+)  # fmt: skip
+
+
+def mails_of(db: Connection, who: SubscriberId, most: int = 500) -> list[Mailed]:
+    """The mail of a person, newest promise first."""
+    query = select(*_MAILED).outerjoin(enrollments, E.id == D.enrollment_id).where(D.subscriber_id == who)
+    return [Mailed(*tuple(row)) for row in db.execute(query.order_by(D.planned_at.desc(), D.id.desc()).limit(most))]
+
+
+def mail_of(db: Connection, who: SubscriberId, delivery: DeliveryId) -> Mailed | None:
+    """One mail of a person."""
+    query = select(*_MAILED).outerjoin(enrollments, E.id == D.enrollment_id)
+    row = db.execute(query.where(D.id == delivery, D.subscriber_id == who)).first()
+    return Mailed(*tuple(row)) if row else None
+
+
+@dataclass(frozen=True)
+class Note:
+    """What the therapist wrote down about a person; the text is still sealed."""
+
+    id: str
+    text: Sealed
+    at: datetime
+    by: UserId | None
+    """Their account may be gone."""
+
+
+def note_place(note: str) -> Place:
+    """Where the text of a note is sealed."""
+    return Place("notes", "text", note)
+
+
+def notes_of(db: Connection, who: SubscriberId) -> list[Note]:
+    """The notes about a person, newest first."""
+    query = select(N.id, N.text_sealed, N.written_at, N.written_by).where(N.subscriber_id == who)
+    return [Note(*row) for row in db.execute(query.order_by(N.written_at.desc(), N.id))]
+
+
+def count_notes(db: Connection, who: SubscriberId) -> int:
+    """How many notes there are about a person."""
+    return db.execute(select(func.count()).select_from(notes).where(N.subscriber_id == who)).scalar_one()
+
+
+def add_note(db: Connection, note: str, who: SubscriberId, text: Sealed, by: UserId | None, wall: datetime) -> None:
+    """Write a note."""
+    db.execute(insert(notes).values(id=note, subscriber_id=who, text_sealed=text, written_at=wall, written_by=by))
+
+
+def delete_note(db: Connection, who: SubscriberId, note: str) -> bool:
+    """Delete a note; False if this person has none of that id."""
+    return bool(db.execute(delete(notes).where(N.id == note, N.subscriber_id == who)).rowcount)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request for a call, as a person's page names it."""
+
+    id: str
+    state: str
+    at: datetime
+    details: Sealed
+    origin: RequestOrigin | None
+    """FORM: somebody typed the person's address, and nobody has said so far that it was them."""
+
+
+def requests_of(db: Connection, who: SubscriberId) -> list[Asked]:
+    """The requests for a call of a person, or with their address, newest first."""
+    q = consultations.c
+    address = select(subscribers.c.email_bidx).where(subscribers.c.id == who).scalar_subquery()
+    theirs = or_(q.subscriber_id == who, and_(q.subscriber_id.is_(None), q.email_bidx == address))
+    query = select(q.id, q.state, q.created_at, q.details_sealed, q.origin).where(theirs)
+    return [Asked(*row) for row in db.execute(query.order_by(q.created_at.desc(), q.id))]
+
+
+def everything(db: Connection, who: SubscriberId) -> Mapping[str, list[dict[str, Any]]]:
+    """What the ledger and its reports hold about a person, for them to read: no column that only the machinery needs."""
+    q, h = sequences.c, delivery_history.c
+    theirs = select(D.id).where(D.subscriber_id == who)
+    queries = {
+        "sequences": select(
+            q.title.label("sequence"), E.state, E.why, E.last_step.label("last_letter"), E.started_at, E.ended_at
+        )
+        .join(sequences, q.id == E.sequence_id)
+        .where(E.subscriber_id == who)
+        .order_by(E.started_at),
+        "mails": select(
+            D.id, D.kind, D.step_key.label("letter"), D.state, D.planned_at, D.due_at, D.sent_at, D.accepted_at, D.reason,
+            D.edition_id.label("edition"), D.provider_message.label("provider_number"),
+        )
+        .where(D.subscriber_id == who)
+        .order_by(D.planned_at),
+        "mail_history": select(h.delivery_id.label("mail"), h.state, h.at, h.why)
+        .where(h.delivery_id.in_(theirs))
+        .order_by(h.at, h.id),
+        "reports": select(V.delivery_id.label("mail"), V.kind, V.at, V.detail)
+        .where(V.delivery_id.in_(theirs))
+        .order_by(V.at, V.id),
+    }  # fmt: skip
+    return {name: [dict(row._mapping) for row in db.execute(query)] for name, query in queries.items()}

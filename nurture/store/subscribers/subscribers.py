@@ -1,0 +1,269 @@
+"""People, their consents and suppressions. A person is found by the blind index of their address, never by the address."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Executable, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nurture.domain.subscriber import SubscriberState, Suppression
+from nurture.encryption import Place, Sealed
+from nurture.ids import ConsentId, SubscriberId, new_id
+from nurture.store.core.schema import consents, subscribers, suppressions
+from nurture.store.subscribers import departures
+from nurture.store.subscribers.departures import DepartureKind
+
+S = subscribers.c
+
+
+@dataclass(frozen=True)
+class Person:
+    """A subscriber as stored; personal values are still sealed."""
+
+    id: SubscriberId
+    email_bidx: bytes
+    email: Sealed
+    first_name: Sealed | None
+    time_zone: str
+    state: SubscriberState
+    confirmed: datetime | None = None
+    plain_sender: bool | None = None
+    """Whether they chose the plainer sender's name."""
+
+
+def email_place(who: str) -> Place:
+    """Where the address of `who` is sealed."""
+    return Place("subscribers", "email", who)
+
+
+def first_name_place(who: str) -> Place:
+    """Where the first name of `who` is sealed."""
+    return Place("subscribers", "first_name", who)
+
+
+@cache
+def _add(dialect: str) -> Executable:
+    insert_person = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(subscribers)
+    return insert_person.on_conflict_do_nothing(index_elements=[S.email_bidx]).returning(S.id)
+
+
+def add(db: Connection, person: Person, now: datetime) -> bool:
+    """Write a new person; False, and nothing written, if their address is known."""
+    values = {
+        "id": person.id, "email_bidx": person.email_bidx, "email_sealed": person.email, "first_name_sealed": person.first_name,
+        "time_zone": person.time_zone, "state": person.state, "created_at": now, "plain_sender": person.plain_sender,
+    }  # fmt: skip
+    return db.execute(_add(db.dialect.name), values).first() is not None
+
+
+_PERSON = select(
+    S.id, S.email_bidx, S.email_sealed, S.first_name_sealed, S.time_zone, S.state, S.confirmed_at, S.plain_sender
+)  # fmt: skip
+_BY_ID, _BY_ADDRESS = _PERSON.where(S.id == bindparam("of")), _PERSON.where(S.email_bidx == bindparam("of"))
+_LOCK_BY_ID, _LOCK_BY_ADDRESS = (query.with_for_update(key_share=True) for query in (_BY_ID, _BY_ADDRESS))
+"""With `key_share`: others may still add rows that refer to this person."""
+
+
+def _one(db: Connection, query: Select[Any], of: bytes | str) -> Person | None:
+    row = db.execute(query, {"of": of}).first()
+    return Person(*row) if row else None
+
+
+def find(db: Connection, email_bidx: bytes) -> Person | None:
+    """The person with that address, locked until the transaction ends."""
+    return _one(db, _LOCK_BY_ADDRESS, email_bidx)
+
+
+def get(db: Connection, who: SubscriberId) -> Person | None:
+    """A person by id, locked until the transaction ends."""
+    return _one(db, _LOCK_BY_ID, who)
+
+
+def peek(db: Connection, who: SubscriberId) -> Person | None:
+    """A person by id, for reading."""
+    return _one(db, _BY_ID, who)
+
+
+@dataclass(frozen=True)
+class Living:
+    """What a letter may say of a person who may still get one."""
+
+    id: SubscriberId
+    first_name: Sealed | None
+    time_zone: str
+    confirmed: datetime | None
+
+
+_LIVING = S.state.in_([SubscriberState.PENDING, SubscriberState.ACTIVE, SubscriberState.PAUSED])
+
+
+def count_living(db: Connection) -> int:
+    """How many people may still get letters: on the list, paused, or about to confirm."""
+    return db.execute(select(func.count()).select_from(subscribers).where(_LIVING)).scalar_one()
+
+
+def living(db: Connection, after: SubscriberId | None, limit: int) -> list[Living]:
+    """The next of them, in the order of their ids."""
+    query = select(S.id, S.first_name_sealed, S.time_zone, S.confirmed_at).where(_LIVING).order_by(S.id).limit(limit)
+    return [Living(*row) for row in db.execute(query if after is None else query.where(S.id > after))]
+
+
+def ask_again(db: Connection, who: SubscriberId, plain_sender: bool, now: datetime) -> None:
+    """Somebody has signed up with the address of a person who is not on the list: back to pending. What was typed stays with
+    the sign-up until it is confirmed; only the wish for the plainer sender's name is heeded in the mail that asks.
+    """
+    plainer = {"plain_sender": True} if plain_sender else {}
+    values = {"state": SubscriberState.PENDING, "created_at": now, **plainer}
+    db.execute(update(subscribers).where(S.id == who).values(values))
+
+
+def take_values(db: Connection, who: SubscriberId, first_name: Sealed | None, time_zone: str, plain_sender: bool) -> None:
+    """Give a person what they typed into the form."""
+    values = {"first_name_sealed": first_name, "time_zone": time_zone, "plain_sender": plain_sender or None}
+    db.execute(update(subscribers).where(S.id == who).values(values))
+
+
+def set_state(
+    db: Connection,
+    who: SubscriberId,
+    state: SubscriberState,
+    confirmed: datetime | None = None,
+    left: datetime | None = None,
+) -> None:
+    """Move a person to `state`; `confirmed` and `left` note when (UTC)."""
+    when = {name: at for name, at in (("confirmed_at", confirmed), ("left_at", left)) if at is not None}
+    db.execute(update(subscribers).where(S.id == who).values(state=state, **when))
+
+
+def evidence_place(consent: str) -> Place:
+    """Where the evidence of one line of the consent record is sealed."""
+    return Place("consents", "evidence", consent)
+
+
+_RECORD_CONSENT = insert(consents)
+
+
+def record_consent(
+    db: Connection, who: SubscriberId, act: str, wording: str, wording_version: str, source: str, at: datetime,
+    consent: str = "", evidence: Sealed | None = None,
+) -> None:  # fmt: skip
+    """Append to the consent record. `act`: given, confirmed, withdrawn or restored.
+
+    `consent`: the id of the new line, needed with `evidence`, which is sealed for it (`evidence_place`).
+    """
+    values = {
+        "id": consent or new_id(), "subscriber_id": who, "act": act, "wording": wording, "wording_version": wording_version,
+        "source": source, "at": at, "evidence_sealed": evidence,
+    }  # fmt: skip
+    db.execute(_RECORD_CONSENT, values)
+
+
+def agreed_to(db: Connection, who: SubscriberId) -> tuple[str, str]:
+    """The wording, and its version, of the last yes a person gave; empty if none is on record."""
+    said = select(consents.c.wording, consents.c.wording_version).where(
+        consents.c.subscriber_id == who, consents.c.act == "given"
+    )
+    row = db.execute(said.order_by(consents.c.at.desc(), consents.c.id.desc()).limit(1)).first()
+    return (row[0], row[1]) if row else ("", "")
+
+
+def last_yes(db: Connection, who: SubscriberId) -> datetime | None:
+    """When a person last asked for letters: signed up, confirmed, or took back an unsubscribe (timeline)."""
+    said = consents.c.act.in_(("given", "confirmed", "restored"))
+    found: datetime | None = db.scalar(select(func.max(consents.c.at)).where(consents.c.subscriber_id == who, said))
+    return found
+
+
+def left_at(db: Connection, who: SubscriberId) -> datetime | None:
+    """When a person last left (timeline)."""
+    found: datetime | None = db.scalar(select(S.left_at).where(S.id == who))
+    return found
+
+
+def withdrawal_at(db: Connection, who: SubscriberId, at: datetime) -> ConsentId | None:
+    """The line of the consent record by which a person left at `at` by their own act."""
+    theirs = (consents.c.subscriber_id == who, consents.c.act == "withdrawn", consents.c.at == at)
+    return db.scalar(select(consents.c.id).where(*theirs).limit(1))
+
+
+def withdrawal(db: Connection, consent: ConsentId) -> tuple[SubscriberId, datetime] | None:
+    """Who left by that line of the consent record, and when (timeline)."""
+    mine = (consents.c.id == consent, consents.c.act == "withdrawn")
+    row = db.execute(select(consents.c.subscriber_id, consents.c.at).where(*mine)).first()
+    return (row[0], row[1]) if row else None
+
+
+def suppress(db: Connection, email_bidx: bytes, reason: Suppression, at: datetime) -> None:
+    """Never mail this address again, for `reason`. An earlier bounce or complaint is kept: it weighs more. The journal of
+    departures learns of it when the transaction has committed.
+    """
+    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
+    written = dialect.insert(suppressions).values(email_bidx=email_bidx, reason=reason, at=at)
+    news = {"index_elements": ["email_bidx"], "set_": {"reason": reason, "at": at}}
+    if reason is Suppression.UNSUBSCRIBED:
+        changed = db.execute(written.on_conflict_do_nothing())
+    elif reason is Suppression.ERASED:
+        taken_back_alike = suppressions.c.reason == Suppression.UNSUBSCRIBED
+        changed = db.execute(written.on_conflict_do_update(**news, where=taken_back_alike))
+    else:
+        changed = db.execute(written.on_conflict_do_update(**news))
+    if changed.rowcount or reason is Suppression.ERASED:  # an erasure is news whatever was known of the address
+        departures.note(db, departures.kind_of(reason), email_bidx, at)
+
+
+_SUPPRESSION = select(suppressions.c.reason).where(suppressions.c.email_bidx == bindparam("of"))
+
+
+def suppression(db: Connection, email_bidx: bytes) -> Suppression | None:
+    """Why an address must not be mailed; None if it may."""
+    return db.scalar(_SUPPRESSION, {"of": email_bidx})
+
+
+def lift_suppression(db: Connection, email_bidx: bytes, at: datetime) -> bool:
+    """A reader came back at `at` (timeline) by their own act: lift an unsubscribe or an erasure, never a bounce or a complaint.
+    Returns whether there was one. The journal of departures learns of it when the transaction has committed.
+    """
+    liftable = (Suppression.UNSUBSCRIBED, Suppression.ERASED)
+    theirs = (suppressions.c.email_bidx == email_bidx, suppressions.c.reason.in_(liftable))
+    lifted = bool(db.execute(delete(suppressions).where(*theirs)).rowcount)
+    if lifted:
+        departures.note(db, DepartureKind.RETURNED, email_bidx, at)
+    return lifted
+
+
+def suppressed(db: Connection) -> dict[bytes, tuple[Suppression, datetime]]:
+    """Every address that must not be mailed: why, and since when (timeline)."""
+    rows = db.execute(select(suppressions.c.email_bidx, suppressions.c.reason, suppressions.c.at))
+    return {bytes(row[0]): (row[1], row[2]) for row in rows}
+
+
+def last_return(db: Connection, email_bidx: bytes) -> datetime | None:
+    """When the reader with that address last came onto the list by their own act: confirmed, or took an unsubscribe back."""
+    acts = (consents.c.subscriber_id == S.id, consents.c.act.in_(("confirmed", "restored")))
+    found: datetime | None = db.scalar(select(func.max(consents.c.at)).where(S.email_bidx == email_bidx, *acts))
+    return found
+
+
+def is_on_file(db: Connection, email_bidx: bytes) -> bool:
+    """Whether there is a person with that address. An erased one has none any more."""
+    return db.execute(select(S.id).where(S.email_bidx == email_bidx, S.state != SubscriberState.ERASED)).first() is not None
+
+
+def half_erased(db: Connection) -> list[SubscriberId]:
+    """People whose erasure was replayed from the journal and whose values are still here: their row is marked, and is still
+    found by their address.
+    """
+    still = suppressions.c.email_bidx == S.email_bidx
+    return [row[0] for row in db.execute(select(S.id).where(S.state == SubscriberState.ERASED, still))]
+
+
+def delete_unconfirmed(db: Connection, before: datetime) -> int:
+    """Delete sign-ups made before `before` (UTC) that nobody confirmed, with all that hangs on them.
+
+    One who was on the list earlier and left goes back to having left: the record of their consent is kept.
+    """
+    stale = (S.state == SubscriberState.PENDING, S.created_at < before)
+    db.execute(update(subscribers).where(*stale, S.confirmed_at.is_not(None)).values(state=SubscriberState.UNSUBSCRIBED))
+    return db.execute(delete(subscribers).where(*stale)).rowcount

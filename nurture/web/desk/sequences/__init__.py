@@ -1,0 +1,1 @@
+"""Sequences, their schedules and readers' enrollments."""

@@ -1,0 +1,310 @@
+"""Settings: what the practice is, how letters look and leave, when they go out, and what people agree to."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from zoneinfo import available_timezones
+
+from flask import Blueprint, Response, abort, g, request, url_for
+
+from nurture.domain.user import Need
+from nurture.ids import ConsultationId
+from nurture.letters.image_processing import MOST_READ
+from nurture.services.accounts import accounts
+from nurture.services.letters import previews
+from nurture.services.letters.drafts import all_letters
+from nurture.services.settings import consent_texts, desk_settings, mailer_check, sender_domain
+from nurture.services.settings.consent_texts import WordingRefused
+from nurture.services.settings.desk_settings import FactsRefused
+from nurture.settings import chooses_mailer
+from nurture.web.desk.access_control import needs_login, see
+from nurture.web.desk.formatting import day
+from nurture.web.desk.settings import onboarding_nav
+from nurture.web.desk.upload import takes_a_file
+from nurture.web.front_door import FRAMED_CSP
+from nurture.web.pages import message, page, rt, takes_test_names
+
+pages = Blueprint("settings", __name__, url_prefix="/desk/settings")
+takes_a_file(pages, "save_look", MOST_READ)
+
+_OWN = needs_login(need=Need.OWN)
+_OWN_NOW = needs_login(need=Need.OWN, recent=True)
+CARRIERS = {
+    "outbox": ("Nothing leaves yet", "Every mail stays on this machine, in the outbox, to look at."),
+    "sendgrid": ("SendGrid", "A mail service. It says what became of each letter."),
+    "smtp": ("A mail server", "Any provider that gives you a server, a user name and a password (SMTP)."),
+}
+COLOURS = ("#1f5f5b", "#2d5a87", "#5b4a8a", "#7a3e5d", "#8a4b2a", "#4a6134")
+
+
+def _typed(*names: str) -> dict[str, str]:
+    return {name: request.form.get(name, "") for name in names}
+
+
+def _show(name: str, errors: Mapping[str, str] | None = None, status: int = 0, **values: object) -> Response:
+    wrong = dict(errors or {})
+    code = status or (422 if wrong else 200)
+    saved = request.args.get("said") == "saved"
+    return page(
+        f"desk/settings/{name}.html", code, tab="settings", errors=wrong, saved=saved, step=onboarding_nav.here(), **values
+    )
+
+
+def _saved(endpoint: str) -> Response:
+    """On to the next step of the first run, or back to where one was."""
+    onward = onboarding_nav.after()
+    return see(onward or url_for(endpoint, said="saved"))
+
+
+@pages.get("/")
+@needs_login
+def index() -> Response:
+    """Everything that can be set, and how it is set now."""
+    now = rt().settings
+    return _show(
+        "index",
+        now=now,
+        carriers=CARRIERS,
+        people=len(accounts.everyone(rt())),
+        wording=consent_texts.history(rt())[0],
+        checked=sender_domain.last(rt(), rt().sender.email),
+        zone=now.time_zone.replace("_", " "),
+        logo=rt().practice.logo,
+    )
+
+
+@pages.get("/practice")
+@_OWN
+def practice() -> Response:
+    """Who the letters are from."""
+    return _show("practice", form=desk_settings.current(rt(), *desk_settings.PRACTICE))
+
+
+@pages.post("/practice")
+@_OWN
+def save_practice() -> Response:
+    """Keep it."""
+    typed = _typed(*desk_settings.PRACTICE)
+    try:
+        desk_settings.save(rt(), typed, g.me.id)
+    except FactsRefused as refused:
+        return _show("practice", refused.errors, form=typed)
+    return _saved("settings.practice")
+
+
+@pages.get("/sender")
+@_OWN
+def sender() -> Response:
+    """What inboxes show."""
+    return _show("sender", form=desk_settings.current(rt(), *desk_settings.SENDER))
+
+
+@pages.post("/sender")
+@_OWN
+def save_sender() -> Response:
+    """Keep it."""
+    typed = _typed(*desk_settings.SENDER)
+    try:
+        desk_settings.save(rt(), typed, g.me.id, takes_test_names())
+    except FactsRefused as refused:
+        return _show("sender", refused.errors, form=typed)
+    return _saved("settings.sender")
+
+
+@pages.get("/look")
+@_OWN
+def look() -> Response:
+    """Colour and logo, with a letter that shows them."""
+    return _look(rt().settings.colour)
+
+
+def _look(colour: str, errors: Mapping[str, str] | None = None) -> Response:
+    sequence, letters = all_letters(rt())
+    first = letters[0].letter.key if letters else ""
+    response = _show(
+        "look",
+        errors,
+        form={"colour": colour},
+        logo=rt().practice.logo,
+        colours=COLOURS,
+        sequence=sequence,
+        first=first,
+    )
+    response.headers["Content-Security-Policy"] = FRAMED_CSP
+    return response
+
+
+@pages.errorhandler(413)
+def too_large(_: Exception) -> Response:
+    """A file beyond the limit is not read at all."""
+    said = f"It is larger than {MOST_READ // 1_000_000} MB. Please choose a smaller one. Nothing was stored."
+    return message(413, "This picture is too large", said, "/desk/settings/look", "Back to the look")
+
+
+@pages.post("/look")
+@_OWN
+def save_look() -> Response:
+    """Keep the colour, and the logo if one was chosen."""
+    colour, chosen = request.form.get("colour", "").strip(), request.files.get("logo")
+    try:
+        desk_settings.save(rt(), {"colour": colour}, g.me.id)
+        if request.form.get("act") == "remove":
+            desk_settings.save_logo(rt(), None, g.me.id)
+        elif chosen is not None and chosen.filename:
+            desk_settings.save_logo(rt(), chosen.read(), g.me.id)
+    except FactsRefused as refused:
+        return _look(colour, refused.errors)
+    return see(onboarding_nav.kept("/desk/settings/look?said=saved")) if _stays() else _saved("settings.look")
+
+
+def _stays() -> bool:
+    """Whether somebody wants to see what it looks like before going on."""
+    return request.form.get("act") in ("remove", "try")
+
+
+@pages.get("/hours")
+@_OWN
+def hours() -> Response:
+    """The clock of the practice, and of readers who gave none."""
+    return _hours(rt().settings.time_zone)
+
+
+def _hours(zone: str, errors: Mapping[str, str] | None = None) -> Response:
+    zones = sorted(name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "posix/", "right/")))
+    return _show("hours", errors, form={"time_zone": zone}, zones=["UTC", *zones])
+
+
+@pages.post("/hours")
+@_OWN
+def save_hours() -> Response:
+    """Keep it."""
+    typed = _typed("time_zone")
+    try:
+        desk_settings.save(rt(), typed, g.me.id)
+    except FactsRefused as refused:
+        return _hours(typed["time_zone"], refused.errors)
+    return _saved("settings.hours")
+
+
+@pages.get("/consent")
+@_OWN
+def consent() -> Response:
+    """What people agree to, now and before."""
+    return _consent(consent_texts.history(rt())[0].text)
+
+
+def _consent(text: str, errors: Mapping[str, str] | None = None) -> Response:
+    names = {each.id: each.called for each in accounts.everyone(rt())}
+    past = [(each, _when(each.written), names.get(each.by, "") if each.by else "") for each in consent_texts.history(rt())]
+    return _show("consent", errors, form={"wording": text}, past=past, most=consent_texts.MOST)
+
+
+def _when(at: datetime | None) -> str:
+    return day(at) if at else ""
+
+
+@pages.post("/consent")
+@_OWN
+def save_consent() -> Response:
+    """Show other words from now on."""
+    text = request.form.get("wording", "")
+    try:
+        consent_texts.change(rt(), text, g.me.id)
+    except WordingRefused as refused:
+        return _consent(text, {"wording": str(refused)})
+    return _saved("settings.consent")
+
+
+@pages.get("/mail")
+@_OWN_NOW
+def mail() -> Response:
+    """What carries mail."""
+    return _mail(
+        {
+            "mailer": rt().settings.mailer,
+            **desk_settings.smtp_parts(rt()),
+            **desk_settings.current(rt(), "sendgrid_webhook_key"),
+        }
+    )
+
+
+_MAIL_FIELDS = ("mailer", "sendgrid_api_key", "sendgrid_webhook_key", "smtp_host", "smtp_port", "smtp_user", "smtp_password",
+                "smtp_secure")  # fmt: skip
+
+
+def _mail(form: Mapping[str, str], errors: Mapping[str, str] | None = None, doubt: str = "") -> Response:
+    now = rt().settings
+    return _show(
+        "mail",
+        errors,
+        status=422 if doubt else 0,
+        form={name: form.get(name, "") for name in _MAIL_FIELDS},
+        doubt=doubt,
+        carriers=CARRIERS,
+        fixed=chooses_mailer(rt().given),
+        has_key=bool(now.sendgrid_api_key),
+        has_password=bool(desk_settings.smtp_password(rt())),
+        now=now,
+        webhook=f"{now.base_url}/webhooks/sendgrid/events",
+        to=previews.address_of(rt(), g.me),
+    )
+
+
+@pages.post("/mail")
+@_OWN_NOW
+def save_mail() -> Response:
+    """Try it, and keep it if it works, or if it is wanted all the same."""
+    typed = _typed(*_MAIL_FIELDS)
+    try:
+        chosen = _chosen(typed)
+        trouble = "" if request.form.get("act") == "anyway" else mailer_check.check(rt(), chosen)
+        if trouble:
+            return _mail(typed, doubt=trouble)
+        desk_settings.save_mailer(rt(), chosen, g.me.id)
+    except FactsRefused as refused:
+        return _mail(typed, refused.errors)
+    return see(onboarding_nav.kept("/desk/settings/mail?said=saved"))
+
+
+def _chosen(typed: Mapping[str, str]) -> dict[str, str]:
+    """A form as settings; a secret that is left empty stays what it is. Raises FactsRefused."""
+    match typed["mailer"]:
+        case "sendgrid":
+            key = typed["sendgrid_api_key"].strip()
+            if not key and not rt().settings.sendgrid_api_key:
+                raise FactsRefused({"sendgrid_api_key": "Please paste the key. SendGrid shows it once, when it is made."})
+            secret = {"sendgrid_api_key": key} if key else {}
+            return {"mailer": "sendgrid", "sendgrid_webhook_key": typed["sendgrid_webhook_key"].strip(), **secret}
+        case "smtp":
+            password = typed["smtp_password"] or desk_settings.smtp_password(rt())
+            url = desk_settings.smtp_url(
+                typed["smtp_host"].strip(),
+                typed["smtp_port"].strip(),
+                typed["smtp_user"].strip(),
+                password,
+                typed["smtp_secure"] == "at once",
+            )
+            return {"mailer": "smtp", "smtp_url": url}
+        case "outbox":
+            return {"mailer": "outbox"}
+        case _:
+            raise FactsRefused({"mailer": "Please choose what carries your mail."})
+
+
+@pages.post("/mail/trial")
+@_OWN
+def try_mail() -> Response:
+    """A mail to oneself."""
+    which = mailer_check.send(rt(), g.me)
+    return see(onboarding_nav.kept(url_for("settings.tried", which=which)))
+
+
+@pages.get("/mail/trial/<which>")
+@_OWN
+def tried(which: str) -> Response:
+    """What became of it."""
+    found = mailer_check.what_became(rt(), ConsultationId(which)) if len(which) == 32 and which.isalnum() else None
+    if found is None:
+        abort(404)
+    part = "tried_part" if "HX-Request" in request.headers else "tried"
+    to = previews.address_of(rt(), g.me)
+    return _show(part, found=found, which=which, to=to, is_outbox=rt().settings.mailer == "outbox")

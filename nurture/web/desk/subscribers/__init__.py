@@ -1,0 +1,1 @@
+"""People, their consents and requests."""
