@@ -86,7 +86,7 @@ class Fleet(Here):
         """Connects to nothing yet. `broker`: a URL that may hold a password, so it is in no log line."""
         super().__init__(rt)
         # One installation, one queue: a broker that serves two does not mix them.
-        self._queue = f"nurture.{rt.sealer.fingerprint()}"
+        self._queue = f"nurture.{rt.cipher.fingerprint()}"
         self._app = _app(broker, self._queue)
 
         def send_batch(batch: str) -> None:

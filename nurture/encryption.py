@@ -26,7 +26,7 @@ class Unreadable(NurtureError):
     """A sealed value does not open: another key, another row, or damaged bytes."""
 
 
-class Sealed(bytes):
+class Encrypted(bytes):
     """An encrypted personal value. It prints as ‹sealed›, so that no log or error can show even its bytes."""
 
     def __repr__(self) -> str:
@@ -37,7 +37,7 @@ class Sealed(bytes):
 
 
 @dataclass(frozen=True)
-class Place:
+class FieldRef:
     """Where a sealed value lives. It opens nowhere else."""
 
     table: str
@@ -64,7 +64,7 @@ def links_fingerprint(key: bytes) -> str:
     return hmac.digest(derive(key, "links-fingerprint"), b"fingerprint", "sha256").hex()[:16]
 
 
-class Sealer:
+class FieldCipher:
     """Seals, opens and indexes personal values with a ring of keys, newest first."""
 
     def __init__(self, ring: Sequence[bytes], index_key: bytes | None = None) -> None:
@@ -73,12 +73,12 @@ class Sealer:
         self._newest = next(iter(self._ring))
         self.index_key = index_key or derive_index_key(ring[-1])
 
-    def seal(self, value: str, place: Place) -> Sealed:
+    def encrypt(self, value: str, place: FieldRef) -> Encrypted:
         """Encrypt `value` for one place."""
         nonce = os.urandom(12)
-        return Sealed(_VERSION + self._newest + nonce + self._ring[self._newest].encrypt(nonce, value.encode(), place.bytes()))
+        return Encrypted(_VERSION + self._newest + nonce + self._ring[self._newest].encrypt(nonce, value.encode(), place.bytes()))
 
-    def open(self, sealed: bytes, place: Place) -> str:
+    def decrypt(self, sealed: bytes, place: FieldRef) -> str:
         """Decrypt a value of that place. Raises Unreadable."""
         key = self._ring.get(sealed[1:5])
         if sealed[:1] != _VERSION or key is None:

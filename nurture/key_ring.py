@@ -6,14 +6,14 @@ key (so that old field keys may go), and the ids of all field keys that stored v
 
 from sqlalchemy import Connection
 
-from nurture.encryption import Place, Sealed, Sealer, Unreadable, derive, derive_index_key
+from nurture.encryption import FieldRef, Encrypted, FieldCipher, Unreadable, derive, derive_index_key
 from nurture.setting_checks import split_keys
 from nurture.settings import PREFIX, SettingRefused, Settings
 from nurture.store.state import app_state
 
 SECRET_FILE = "secret.key"  # noqa: S105 - a file name
 _FINGERPRINT, _INDEX_KEY, _IN_USE = "key_fingerprint", "index_key", "field_key_ids"
-_PLACE = Place("instance", "value", _INDEX_KEY)
+_PLACE = FieldRef("instance", "value", _INDEX_KEY)
 _REMEDY = (
     f"Restore the {PREFIX}SECRET_KEY (or {SECRET_FILE} in {PREFIX}INSTANCE_DIR) and the {PREFIX}FIELD_KEYS that it had; keys "
     "that are new go in front of the old ones (docs/operations.md, Keys)."
@@ -33,15 +33,15 @@ def stored_fingerprint(db: Connection) -> str | None:
     return app_state.get(db, _FINGERPRINT)
 
 
-def open_sealer(db: Connection, settings: Settings, secret: bytes) -> Sealer:
+def open_sealer(db: Connection, settings: Settings, secret: bytes) -> FieldCipher:
     """What encrypts, opens and indexes the personal fields of this database. Raises SettingRefused if a key is missing."""
     ring = ring_of(settings, secret)
     given = ring[:-1] or ring
     kept = app_state.get(db, _INDEX_KEY)
-    sealer = Sealer(ring, _kept_index_key(ring, kept) if kept else _first_index_key(ring, given, stored_fingerprint(db)))
+    sealer = FieldCipher(ring, _kept_index_key(ring, kept) if kept else _first_index_key(ring, given, stored_fingerprint(db)))
     if app_state.agree(db, _FINGERPRINT, sealer.fingerprint()) != sealer.fingerprint():
         raise _does_not_fit()
-    ids = app_state.agree(db, _IN_USE, ",".join(Sealer([key]).newest_key_id() for key in given), lock=True).split(",")
+    ids = app_state.agree(db, _IN_USE, ",".join(FieldCipher([key]).newest_key_id() for key in given), lock=True).split(",")
     if not all(map(sealer.knows_key, ids)):
         raise SettingRefused(
             f"The keys of this installation do not fit its database: a field key that stored values are encrypted with is "
@@ -49,20 +49,20 @@ def open_sealer(db: Connection, settings: Settings, secret: bytes) -> Sealer:
             "field_keys",
         )
     if kept is None or bytes.fromhex(kept)[1:5].hex() != sealer.newest_key_id():
-        app_state.put(db, _INDEX_KEY, bytes(sealer.seal(sealer.index_key.hex(), _PLACE)).hex())
+        app_state.put(db, _INDEX_KEY, bytes(sealer.encrypt(sealer.index_key.hex(), _PLACE)).hex())
     if sealer.newest_key_id() not in ids:
         app_state.put(db, _IN_USE, ",".join([*ids, sealer.newest_key_id()]))
     return sealer
 
 
-def note_rotated(db: Connection, sealer: Sealer) -> None:
+def note_rotated(db: Connection, sealer: FieldCipher) -> None:
     """From now on only the newest key is needed."""
     app_state.put(db, _IN_USE, sealer.newest_key_id())
 
 
 def _kept_index_key(ring: list[bytes], kept: str) -> bytes:
     try:
-        return bytes.fromhex(Sealer(ring).open(Sealed(bytes.fromhex(kept)), _PLACE))
+        return bytes.fromhex(FieldCipher(ring).decrypt(Encrypted(bytes.fromhex(kept)), _PLACE))
     except Unreadable:
         raise _does_not_fit() from None
 
@@ -71,7 +71,7 @@ def _first_index_key(ring: list[bytes], given: list[bytes], fingerprint: str | N
     """Of the ring's keys the one that the database was made with; of a new database the oldest that was given."""
     if fingerprint is None:
         return derive_index_key(given[-1])
-    found = [index_key for key in ring if Sealer([key], index_key := derive_index_key(key)).fingerprint() == fingerprint]
+    found = [index_key for key in ring if FieldCipher([key], index_key := derive_index_key(key)).fingerprint() == fingerprint]
     if not found:
         raise _does_not_fit()
     return found[0]

@@ -20,7 +20,7 @@ from nurture.clock import Clock, FastClock, Origin, SystemClock
 from nurture.config import AskSignedDomains, Config, OpenLists, check_webhook_key, create_config, practice_of
 from nurture.domain.delivery import Guards
 from nurture.domain.restore_evidence import Identity, Position
-from nurture.encryption import Sealer, derive, derive_index_key
+from nurture.encryption import FieldCipher, derive, derive_index_key
 from nurture.ids import DeliveryId, PictureId
 from nurture.key_ring import SECRET_FILE as SECRET_FILE
 from nurture.letters.practice import Practice
@@ -128,7 +128,7 @@ class Runtime:
     """Everything that follows the desk's settings. Replaced whole, by one assignment."""
     clock: Clock
     database: Database
-    sealer: Sealer
+    cipher: FieldCipher
     tokens: Tokens
     patience: Patience
     guards: Guards
@@ -274,9 +274,9 @@ def _clock(db: Connection, speed: float) -> Clock:
     return FastClock(origin)
 
 
-def _said_at_the_desk(db: Connection, sealer: Sealer) -> dict[str, str]:
+def _said_at_the_desk(db: Connection, sealer: FieldCipher) -> dict[str, str]:
     return {
-        name: sealer.open(fact.sealed, setting_overrides.place(name)) if fact.sealed is not None else fact.value
+        name: sealer.decrypt(fact.sealed, setting_overrides.place(name)) if fact.sealed is not None else fact.value
         for name, fact in setting_overrides.everything(db).items()
     }
 
@@ -298,7 +298,7 @@ def keep_up(rt: Runtime) -> None:
 def _replace_config(process: Runtime) -> None:
     with process.config_lock:
         with process.database.read() as db:
-            version, said = setting_overrides.version(db), _said_at_the_desk(db, process.sealer)
+            version, said = setting_overrides.version(db), _said_at_the_desk(db, process.cipher)
         if version == process.config.version:
             return
         try:
@@ -336,14 +336,14 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
                 if not has_key:  # another machine has made one in this moment
                     (settings.instance_dir / SECRET_FILE).unlink(missing_ok=True)
                 raise
-    database.departures = DepartureJournal(settings.instance_dir / JOURNAL_FILE, rt.sealer.fingerprint())
+    database.departures = DepartureJournal(settings.instance_dir / JOURNAL_FILE, rt.cipher.fingerprint())
     return rt
 
 
-def sealer_of(settings: Settings, key: bytes) -> Sealer:
+def sealer_of(settings: Settings, key: bytes) -> FieldCipher:
     """What encrypts personal values of a new database, with the keys the settings give. `key`: the secret."""
     ring = key_ring.ring_of(settings, key)
-    return Sealer(ring, derive_index_key((ring[:-1] or ring)[-1]))
+    return FieldCipher(ring, derive_index_key((ring[:-1] or ring)[-1]))
 
 
 def assemble(settings: Settings, key: bytes, database: Database, db: Connection) -> Runtime:
@@ -359,7 +359,7 @@ def assemble(settings: Settings, key: bytes, database: Database, db: Connection)
         config=create_config(settings, said, version, clock, stopping),
         clock=clock,
         database=database,
-        sealer=sealer,
+        cipher=sealer,
         tokens=Tokens({purpose: derive(key, f"token|{purpose.name}") for purpose in Purpose}),
         patience=Patience(timedelta(seconds=settings.lease_seconds)),
         guards=Guards(timedelta(hours=settings.min_gap_hours), settings.max_letters_per_day, settings.max_other_mails_per_day),

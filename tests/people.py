@@ -38,7 +38,7 @@ def sign_up(rt: Runtime, email: str | None = None, first_name: str = "Robin", zo
     email = email or f"reader{next(_numbers)}@example.org"
     address = parse_address(email)
     signup.subscribe(rt, signup.SignUp(address, first_name, zone, "/"))
-    bidx = rt.sealer.blind_index(address.canonical)
+    bidx = rt.cipher.blind_index(address.canonical)
     until = time.monotonic() + 10
     while True:
         sign_up_queue.decide(rt)

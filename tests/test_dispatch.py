@@ -186,7 +186,7 @@ def test_who_only_ticks_publishes_and_sends_nothing(command: str, database_url: 
 
 
 def test_a_message_is_the_id_of_a_batch_and_nothing_else(rt: Runtime, redis: Redis) -> None:
-    queue = f"nurture.{rt.sealer.fingerprint()}"
+    queue = f"nurture.{rt.cipher.fingerprint()}"
     batch = BatchId(new_id())
     with fleet(rt, redis.url) as publisher:
         publisher.submit(batch)
@@ -346,7 +346,7 @@ FORGED: dict[str, dict[str, Any]] = {
 
 
 def test_anything_but_a_batch_is_dropped_and_its_content_stays_out_of_the_log(four: House) -> None:
-    queue = f"nurture.{four.rt.sealer.fingerprint()}"
+    queue = f"nurture.{four.rt.cipher.fingerprint()}"
     with Redis() as aside, fleet(four.rt, aside.url) as publisher:
         publisher.submit(BatchId("0" * 32))
         genuine = json.loads(aside.client.lrange(queue, 0, 0)[0])

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.encryption import Place, Sealed, Sealer, Unreadable, derive
+from nurture.encryption import FieldRef, Encrypted, FieldCipher, Unreadable, derive
 
 KEY, NEWER, STRANGE = b"k" * 32, b"n" * 32, b"s" * 32
-PLACE = Place("subscribers", "email", "0123456789abcdef0123456789abcdef")
+PLACE = FieldRef("subscribers", "email", "0123456789abcdef0123456789abcdef")
 ADDRESS = "robin@example.org"
 
 
@@ -23,79 +23,79 @@ def by_hand(key: bytes, info: bytes) -> bytes:
 
 @given(st.text(max_size=300))
 def test_what_is_sealed_opens_in_its_place(value: str) -> None:
-    sealer = Sealer([KEY])
-    assert sealer.open(sealer.seal(value, PLACE), PLACE) == value
+    sealer = FieldCipher([KEY])
+    assert sealer.decrypt(sealer.encrypt(value, PLACE), PLACE) == value
 
 
 @pytest.mark.parametrize("part", ["table", "column", "row"])
 def test_a_value_moved_to_another_place_does_not_open(part: str) -> None:
-    sealer = Sealer([KEY])
-    sealed = sealer.seal(ADDRESS, PLACE)
+    sealer = FieldCipher([KEY])
+    sealed = sealer.encrypt(ADDRESS, PLACE)
     with pytest.raises(Unreadable, match="belongs to another row"):
-        sealer.open(sealed, replace(PLACE, **{part: "other"}))
+        sealer.decrypt(sealed, replace(PLACE, **{part: "other"}))
 
 
 def test_another_installations_key_does_not_open_and_the_message_says_what_to_do() -> None:
-    sealed = Sealer([KEY]).seal(ADDRESS, PLACE)
+    sealed = FieldCipher([KEY]).encrypt(ADDRESS, PLACE)
     with pytest.raises(Unreadable, match=r"subscribers\.email .* NURTURE_FIELD_KEYS, or restore NURTURE_SECRET_KEY") as refused:
-        Sealer([STRANGE]).open(sealed, PLACE)
+        FieldCipher([STRANGE]).decrypt(sealed, PLACE)
     assert ADDRESS not in str(refused.value)
 
 
 def test_a_key_that_only_claims_to_be_ours_does_not_open() -> None:
-    ours, strange = Sealer([KEY]).seal(ADDRESS, PLACE), Sealer([STRANGE]).seal(ADDRESS, PLACE)
+    ours, strange = FieldCipher([KEY]).encrypt(ADDRESS, PLACE), FieldCipher([STRANGE]).encrypt(ADDRESS, PLACE)
     with pytest.raises(Unreadable):
-        Sealer([KEY]).open(strange[:1] + ours[1:5] + strange[5:], PLACE)
+        FieldCipher([KEY]).decrypt(strange[:1] + ours[1:5] + strange[5:], PLACE)
 
 
 def test_an_old_key_on_the_ring_still_opens() -> None:
-    sealed = Sealer([KEY]).seal(ADDRESS, PLACE)
-    assert Sealer([NEWER, KEY]).open(sealed, PLACE) == ADDRESS
+    sealed = FieldCipher([KEY]).encrypt(ADDRESS, PLACE)
+    assert FieldCipher([NEWER, KEY]).decrypt(sealed, PLACE) == ADDRESS
 
 
 def test_new_values_are_sealed_with_the_newest_key() -> None:
-    sealed = Sealer([NEWER, KEY]).seal(ADDRESS, PLACE)
-    assert Sealer([NEWER]).open(sealed, PLACE) == ADDRESS
+    sealed = FieldCipher([NEWER, KEY]).encrypt(ADDRESS, PLACE)
+    assert FieldCipher([NEWER]).decrypt(sealed, PLACE) == ADDRESS
     with pytest.raises(Unreadable):
-        Sealer([KEY]).open(sealed, PLACE)
+        FieldCipher([KEY]).decrypt(sealed, PLACE)
 
 
 def test_no_bit_can_be_changed() -> None:
-    sealer = Sealer([KEY])
-    sealed = sealer.seal("Zoë", PLACE)
+    sealer = FieldCipher([KEY])
+    sealed = sealer.encrypt("Zoë", PLACE)
     for bit in range(len(sealed) * 8):
         changed = bytearray(sealed)
         changed[bit // 8] ^= 1 << bit % 8
         with pytest.raises(Unreadable):
-            sealer.open(bytes(changed), PLACE)
+            sealer.decrypt(bytes(changed), PLACE)
 
 
 def test_no_byte_can_be_missing_or_added() -> None:
-    sealer = Sealer([KEY])
-    sealed = sealer.seal("Zoë", PLACE)
+    sealer = FieldCipher([KEY])
+    sealed = sealer.encrypt("Zoë", PLACE)
     for length in range(len(sealed)):
         with pytest.raises(Unreadable):
-            sealer.open(sealed[:length], PLACE)
+            sealer.decrypt(sealed[:length], PLACE)
     with pytest.raises(Unreadable):
-        sealer.open(sealed + b"\0", PLACE)
+        sealer.decrypt(sealed + b"\0", PLACE)
 
 
 def test_the_same_value_is_never_sealed_to_the_same_bytes() -> None:
-    sealer = Sealer([KEY])
-    sealed = [sealer.seal(ADDRESS, PLACE) for _ in range(100)]
+    sealer = FieldCipher([KEY])
+    sealed = [sealer.encrypt(ADDRESS, PLACE) for _ in range(100)]
     assert len({one[5:17] for one in sealed}) == 100, "nonces"
     assert len({one[17:] for one in sealed}) == 100
 
 
 def test_a_sealed_value_prints_as_sealed_however_it_is_printed() -> None:
-    sealed = Sealer([KEY]).seal(ADDRESS, PLACE)
+    sealed = FieldCipher([KEY]).encrypt(ADDRESS, PLACE)
     assert {str(sealed), repr(sealed), f"{sealed}", f"{sealed!r}"} == {"‹sealed›"}
     assert repr([sealed]) == "[‹sealed›]"
 
 
 def test_sealed_bytes_hold_neither_value_nor_key() -> None:
-    sealed = Sealer([KEY]).seal(ADDRESS, PLACE)
-    assert isinstance(sealed, Sealed)
+    sealed = FieldCipher([KEY]).encrypt(ADDRESS, PLACE)
+    assert isinstance(sealed, Encrypted)
     assert bytes(sealed)[:1] == b"\x01"
     assert len(sealed) == len(ADDRESS) + 33
     for part in (ADDRESS.encode(), b"robin", KEY[:8]):
@@ -110,18 +110,18 @@ def test_keys_of_two_purposes_have_nothing_in_common() -> None:
 
 def test_the_blind_index_is_keyed_and_stays_as_documented() -> None:
     expected = hmac.digest(by_hand(KEY, b"nurture|index|email|v1"), b"email|v1|robin@example.org", "sha256")
-    assert Sealer([KEY]).blind_index(ADDRESS) == expected
-    assert Sealer([KEY]).blind_index(ADDRESS) != hashlib.sha256(ADDRESS.encode()).digest()
-    assert Sealer([STRANGE]).blind_index(ADDRESS) != expected
-    assert Sealer([KEY]).blind_index("kim@example.org") != expected
+    assert FieldCipher([KEY]).blind_index(ADDRESS) == expected
+    assert FieldCipher([KEY]).blind_index(ADDRESS) != hashlib.sha256(ADDRESS.encode()).digest()
+    assert FieldCipher([STRANGE]).blind_index(ADDRESS) != expected
+    assert FieldCipher([KEY]).blind_index("kim@example.org") != expected
 
 
 def test_the_blind_index_outlives_a_rotation_while_the_oldest_key_stays_last() -> None:
-    assert Sealer([NEWER, KEY]).blind_index(ADDRESS) == Sealer([KEY]).blind_index(ADDRESS)
-    assert Sealer([KEY, NEWER]).blind_index(ADDRESS) != Sealer([KEY]).blind_index(ADDRESS)
+    assert FieldCipher([NEWER, KEY]).blind_index(ADDRESS) == FieldCipher([KEY]).blind_index(ADDRESS)
+    assert FieldCipher([KEY, NEWER]).blind_index(ADDRESS) != FieldCipher([KEY]).blind_index(ADDRESS)
 
 
 def test_the_fingerprint_notices_a_wrong_index_key_and_nothing_else() -> None:
-    assert Sealer([NEWER, KEY]).fingerprint() == Sealer([KEY]).fingerprint()
-    assert Sealer([STRANGE]).fingerprint() != Sealer([KEY]).fingerprint()
-    assert derive(KEY, "index|email|v1").hex()[:16] != Sealer([KEY]).fingerprint()
+    assert FieldCipher([NEWER, KEY]).fingerprint() == FieldCipher([KEY]).fingerprint()
+    assert FieldCipher([STRANGE]).fingerprint() != FieldCipher([KEY]).fingerprint()
+    assert derive(KEY, "index|email|v1").hex()[:16] != FieldCipher([KEY]).fingerprint()

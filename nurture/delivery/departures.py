@@ -78,7 +78,7 @@ def replay(rt: Runtime, db: Connection, journals: Iterable[Path] = ()) -> Replay
     `services.subscribers.personal_data.finish`.
     """
     own = [rt.database.departures.path] if rt.database.departures is not None else []
-    last, report = read_journals(dict.fromkeys([*own, *journals]), rt.sealer.fingerprint())
+    last, report = read_journals(dict.fromkeys([*own, *journals]), rt.cipher.fingerprint())
     known = subscribers.suppressed(db)
     for word in last.values():
         present = known.get(word.email_index)

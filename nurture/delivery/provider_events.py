@@ -167,8 +167,8 @@ def _stop(rt: Runtime, db: Connection, fresh: Iterable[Event], rows: dict[Delive
         if row is not None:
             person = subscribers.get(db, row.subscriber) if row.subscriber else None
         else:
-            person = subscribers.find(db, rt.sealer.blind_index(event.email)) if event.email else None
+            person = subscribers.find(db, rt.cipher.blind_index(event.email)) if event.email else None
         if person is not None:
             stop(rt, db, person, event.suppresses)
         elif row is None and event.email:  # should they sign up later, we know
-            subscribers.suppress(db, rt.sealer.blind_index(event.email), event.suppresses, rt.clock.now())
+            subscribers.suppress(db, rt.cipher.blind_index(event.email), event.suppresses, rt.clock.now())

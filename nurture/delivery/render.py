@@ -12,7 +12,7 @@ from nurture.domain.delivery import Kind, Subject
 from nurture.domain.picture import shown_in
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.domain.timeline import ON_TIME, next_anchor
-from nurture.encryption import Sealed, Unreadable
+from nurture.encryption import Encrypted, Unreadable
 from nurture.ids import EditionId, PictureId, RequestId, SubscriberId
 from nurture.letters.compiler import Edition, compile_letter
 from nurture.letters.filling import Content, Unfillable, Values, fill
@@ -92,7 +92,7 @@ def _content_of(rt: Runtime, trial: Trial) -> Content:
     """What a test mail says. Raises Unreadable."""
     if trial.content is None:  # an older version left it as it was
         return Content(*trial.plain)
-    return Content(**json.loads(rt.sealer.open(trial.content, trial_place(trial.id))))
+    return Content(**json.loads(rt.cipher.decrypt(trial.content, trial_place(trial.id))))
 
 
 def page_of(rt: Runtime, trial: Trial) -> str:
@@ -126,13 +126,13 @@ def _recipient(rt: Runtime, row: Claimed) -> str:
     if row.subscriber is not None:
         if row.email is None:
             raise LookupError("the reader is gone")
-        return rt.sealer.open(row.email, subscribers.email_place(row.subscriber))
+        return rt.cipher.decrypt(row.email, subscribers.email_place(row.subscriber))
     if row.login is not None:
-        return rt.sealer.open(row.login.email, users.place("email", row.login.user))
+        return rt.cipher.decrypt(row.login.email, users.place("email", row.login.user))
     if row.trial is not None and row.trial.email is not None:
-        return rt.sealer.open(row.trial.email, users.place("email", row.trial.user))
+        return rt.cipher.decrypt(row.trial.email, users.place("email", row.trial.user))
     if row.change is not None and row.about is not None:
-        return rt.sealer.open(row.change.email, account_changes.email_place(row.about))
+        return rt.cipher.decrypt(row.change.email, account_changes.email_place(row.about))
     return rt.settings.notices_to
 
 
@@ -162,12 +162,12 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
 
 
 def about_reader(
-    rt: Runtime, who: SubscriberId, first_name: Sealed | None, confirmed: datetime | None, time_zone: str | None
+    rt: Runtime, who: SubscriberId, first_name: Encrypted | None, confirmed: datetime | None, time_zone: str | None
 ) -> dict[str, str]:
     """What a letter may say of its reader. Raises Unreadable."""
     day = confirmed.astimezone(ZoneInfo(time_zone or "UTC")) if confirmed is not None else None
     return {
-        "first_name": rt.sealer.open(first_name, subscribers.first_name_place(who)) if first_name is not None else "",
+        "first_name": rt.cipher.decrypt(first_name, subscribers.first_name_place(who)) if first_name is not None else "",
         "signed_up_on": f"{day.day} {_month(day.year, day.month)}" if day is not None else "",
     }
 

@@ -17,7 +17,7 @@ EVERYBODY = "everybody"
 
 def key_of(rt: Runtime, limit: Limit, whom: str) -> bytes:
     """The keyed hash under which a limit is counted for somebody."""
-    return rt.sealer.keyed_hash(f"limit|{limit.name}", whom)
+    return rt.cipher.keyed_hash(f"limit|{limit.name}", whom)
 
 
 def take(rt: Runtime, db: Connection, wanted: Iterable[tuple[Sequence[Limit], str | None]], at: datetime) -> bool:

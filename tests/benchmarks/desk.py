@@ -57,9 +57,9 @@ def fill(rt: Runtime, count: int) -> str:
             if place is EnrollmentState.COMPLETED:
                 last = len(keys) - 1
             persons.append({
-                "id": who, "email_bidx": rt.sealer.blind_index(email), "state": state, "time_zone": "America/New_York",
-                "email_sealed": rt.sealer.seal(email, people.email_place(who)), "created_at": joined,
-                "first_name_sealed": rt.sealer.seal("Robin", people.first_name_place(who)),
+                "id": who, "email_bidx": rt.cipher.blind_index(email), "state": state, "time_zone": "America/New_York",
+                "email_sealed": rt.cipher.encrypt(email, people.email_place(who)), "created_at": joined,
+                "first_name_sealed": rt.cipher.encrypt("Robin", people.first_name_place(who)),
                 "confirmed_at": None if state is SubscriberState.PENDING else joined,
                 "left_at": joined + timedelta(days=chance.randrange(40)) if gone else None,
             })  # fmt: skip

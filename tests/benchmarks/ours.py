@@ -38,10 +38,10 @@ def crowd(rt: Runtime, count: int, name: str = "reader", at: datetime | None = N
         for number in range(start, min(start + _AT_ONCE, count)):
             who, place = SubscriberId(new_id()), new_id()
             email = f"{name}{number}@example.org"
-            bidx = rt.sealer.blind_index(email)
+            bidx = rt.cipher.blind_index(email)
             persons.append({
-                "id": who, "email_bidx": bidx, "email_sealed": rt.sealer.seal(email, people.email_place(who)),
-                "first_name_sealed": rt.sealer.seal("Robin", people.first_name_place(who)), "time_zone": "America/New_York",
+                "id": who, "email_bidx": bidx, "email_sealed": rt.cipher.encrypt(email, people.email_place(who)),
+                "first_name_sealed": rt.cipher.encrypt("Robin", people.first_name_place(who)), "time_zone": "America/New_York",
                 "state": SubscriberState.ACTIVE, "created_at": due, "confirmed_at": due,
             })  # fmt: skip
             places.append({

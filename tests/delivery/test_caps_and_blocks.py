@@ -26,7 +26,7 @@ def two_letters_at_once(rt: Runtime) -> Reader:
     reader = a_subscriber(rt)
     with rt.database.begin() as db:
         db.execute(deliveries.delete().where(deliveries.c.kind != Kind.LETTER))
-        bidx = rt.sealer.blind_index(reader.email)
+        bidx = rt.cipher.blind_index(reader.email)
         extra = NewDelivery(Kind.LETTER, rt.clock.now(), reader.id, bidx, enrollment_of(rt, reader), StepKey("history"))
         ledger.plan(db, [extra], rt.clock.now())
     return reader
@@ -55,7 +55,7 @@ def test_the_guards_are_the_installations_own(rt: Runtime) -> None:
 def test_no_more_than_five_other_mails_a_day(rt: Runtime, clock: ManualClock) -> None:
     reader = sign_up(rt)
     with rt.database.begin() as db:
-        mails = [NewDelivery(Kind.CONFIRMATION, clock.now(), reader.id, rt.sealer.blind_index(reader.email)) for _ in range(9)]
+        mails = [NewDelivery(Kind.CONFIRMATION, clock.now(), reader.id, rt.cipher.blind_index(reader.email)) for _ in range(9)]
         ledger.plan(db, mails, clock.now())
     run_tick(rt)
     assert len(inbox(rt, reader)) == 5

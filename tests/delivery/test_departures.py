@@ -39,7 +39,7 @@ def words(rt: Runtime) -> list[tuple[str, str]]:
 
 
 def index(rt: Runtime, reader: Reader) -> str:
-    return rt.sealer.blind_index(reader.email).hex()
+    return rt.cipher.blind_index(reader.email).hex()
 
 
 def complaint(reader: Reader) -> Event:
@@ -70,12 +70,12 @@ def test_whoever_leaves_is_in_the_journal_when_the_page_has_answered_and_no_addr
 
 
 def test_what_is_rolled_back_is_not_in_the_journal(rt: Runtime) -> None:
-    bidx = rt.sealer.blind_index("nobody@example.org")
+    bidx = rt.cipher.blind_index("nobody@example.org")
     with pytest.raises(ZeroDivisionError), rt.database.begin() as db:
         subscribers.suppress(db, bidx, Suppression.BOUNCED, AT)
         raise ZeroDivisionError
     with rt.database.begin() as db:
-        subscribers.suppress(db, rt.sealer.blind_index("somebody@example.org"), Suppression.BOUNCED, AT)
+        subscribers.suppress(db, rt.cipher.blind_index("somebody@example.org"), Suppression.BOUNCED, AT)
     assert [kind for kind, _ in words(rt)] == ["bounced"]
 
 
@@ -115,7 +115,7 @@ def test_an_erasure_that_was_announced_by_a_process_that_died_is_looked_up(rt: R
     reader = a_subscriber(rt)
     journal = rt.database.departures
     assert journal is not None
-    bidx = rt.sealer.blind_index(reader.email)
+    bidx = rt.cipher.blind_index(reader.email)
     journal.append([Departure(DepartureKind.ERASING, bidx, rt.clock.now())])
     if committed:
         rt.database.departures = None
@@ -190,10 +190,10 @@ def test_a_restored_database_learns_who_left_and_was_erased(rt: Runtime, clock: 
     ]
     retain(rt)
     with rt.database.read() as db:
-        assert subscribers.find(db, rt.sealer.blind_index(erased.email)) is None
+        assert subscribers.find(db, rt.cipher.blind_index(erased.email)) is None
         gone = subscribers.peek(db, erased.id)
         assert gone is not None
-        assert rt.sealer.open(gone.email, subscribers.email_place(erased.id)) == ""
+        assert rt.cipher.decrypt(gone.email, subscribers.email_place(erased.id)) == ""
     run_tick(rt)
     assert all(not inbox(rt, reader) for reader in (left, erased, bounced))
     assert len(inbox(rt, stays)) == len(inbox(rt, back)) == 1
@@ -213,9 +213,9 @@ def test_a_reader_who_came_back_before_the_backup_is_not_taken_off_by_an_old_wor
 def test_journals_of_several_machines_are_read_together(rt: Runtime, tmp_path: Path) -> None:
     one, two = a_subscriber(rt), a_subscriber(rt)
     files = [tmp_path / "a.journal", tmp_path / "b.journal"]
-    fingerprint = rt.sealer.fingerprint()
+    fingerprint = rt.cipher.fingerprint()
     kinds = DepartureKind.UNSUBSCRIBED, DepartureKind.RETURNED
-    indices = rt.sealer.blind_index(one.email), rt.sealer.blind_index(two.email)
+    indices = rt.cipher.blind_index(one.email), rt.cipher.blind_index(two.email)
     late = rt.clock.now() + timedelta(minutes=5)
     for file, at in zip(files, (late, late + timedelta(minutes=1)), strict=True):
         first, second = kinds if file is files[0] else kinds[::-1]
@@ -305,11 +305,11 @@ def test_the_hashes_outlive_a_rotation_of_the_keys(tmp_path: Path) -> None:
     before = runtime.build(settings_for(tmp_path, field_keys=old), migrate=True)
     path = before.database.departures
     assert path is not None
-    path.append([Departure(DepartureKind.BOUNCED, before.sealer.blind_index("a@example.org"), AT)])
+    path.append([Departure(DepartureKind.BOUNCED, before.cipher.blind_index("a@example.org"), AT)])
     before.close()
     after = runtime.build(settings_for(tmp_path, field_keys=f"{new},{old}"))
     assert after.database.departures is not None
-    assert after.sealer.blind_index("a@example.org") in after.database.departures.read().last
+    assert after.cipher.blind_index("a@example.org") in after.database.departures.read().last
     after.close()
 
 

@@ -293,7 +293,7 @@ def mailers(rt: Runtime) -> Iterator[dict[str, Mailer]]:
 
 def live_at(rt: Runtime, reader: Reader, email: str) -> None:
     """Give somebody another address, past every check."""
-    sealed = rt.sealer.seal(email, email_place(reader.id))
+    sealed = rt.cipher.encrypt(email, email_place(reader.id))
     with rt.database.begin() as db:
         db.execute(update(subscribers).where(subscribers.c.id == reader.id).values(email_sealed=sealed))
 

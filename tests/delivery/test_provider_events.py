@@ -164,7 +164,7 @@ def test_a_bounce_that_names_no_delivery_is_found_by_its_address(rt: Runtime) ->
     assert person(rt, reader) == (SubscriberState.BOUNCED, Suppression.BOUNCED)
     take(rt, report(EventKind.BOUNCED, suppresses=Suppression.BOUNCED, email="nobody@example.org"))
     with rt.database.read() as db:
-        bidx = rt.sealer.blind_index("nobody@example.org")
+        bidx = rt.cipher.blind_index("nobody@example.org")
         assert subscribers.suppression(db, bidx) is Suppression.BOUNCED
 
 

@@ -157,7 +157,7 @@ def test_a_refusal_of_the_recipient_suppresses_like_a_bounce(
     run_tick(by_smtp)
     assert [row[1] for row in rows(by_smtp, gone)] == [State.BOUNCED]
     assert standing(by_smtp, gone) is SubscriberState.BOUNCED
-    bidx = by_smtp.sealer.blind_index(gone.email)
+    bidx = by_smtp.cipher.blind_index(gone.email)
     with by_smtp.database.read() as db:
         reasons = list(db.scalars(select(suppressions.c.reason).where(suppressions.c.email_bidx == bidx)))
     assert reasons == [Suppression.BOUNCED]

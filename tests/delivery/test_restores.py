@@ -277,7 +277,7 @@ def test_who_left_since_is_off_the_list_or_that_nobody_knows_it_is_said(
         (why,) = what_stops(rt)
         assert ("who left since is unknown: no journal of departures" in why) is elsewhere
         with rt.database.read() as db:
-            assert (rt.sealer.blind_index(reader.email) in subscribers.suppressed(db)) is not elsewhere
+            assert (rt.cipher.blind_index(reader.email) in subscribers.suppressed(db)) is not elsewhere
 
 
 # PostgreSQL

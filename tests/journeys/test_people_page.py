@@ -128,7 +128,7 @@ def test_a_request_is_answered_and_booked(page: Page, site: tuple[Runtime, str])
     rt, url = site
     asked = consultations.Request("Ada Quill", "reader0@example.org", "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
     with rt.database.read() as db:
-        reader = subscribers.find(db, rt.sealer.blind_index(asked.email))
+        reader = subscribers.find(db, rt.cipher.blind_index(asked.email))
     assert reader is not None
     consultations.request_consultation(rt, asked, parse_address(asked.email), reader.id)
     enter(page, site)

@@ -106,7 +106,7 @@ def test_a_name_is_kept_as_far_as_it_is_one_and_stops_no_sign_up(
     sign_up_queue.decide(rt)
     with rt.database.read() as db:
         who, sealed = db.execute(select(subscribers.c.id, subscribers.c.first_name_sealed)).one()
-    assert (rt.sealer.open(sealed, first_name_place(who)) if sealed else None) == kept
+    assert (rt.cipher.decrypt(sealed, first_name_place(who)) if sealed else None) == kept
     if kept:
         confirm(rt, Reader(SubscriberId(who), "robin@example.org"))
         run_tick(rt)

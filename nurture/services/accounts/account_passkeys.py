@@ -42,7 +42,7 @@ def of_account(rt: Runtime, who: UserId) -> list[Listed]:
     with rt.database.read() as db:
         found = passkeys.of_account(db, who)
     return [
-        Listed(each.id, rt.sealer.open(each.name, passkeys.name_place(each.id)), each.added, each.used, each.backed_up)
+        Listed(each.id, rt.cipher.decrypt(each.name, passkeys.name_place(each.id)), each.added, each.used, each.backed_up)
         for each in found
     ]
 
@@ -74,7 +74,7 @@ def _made(rt: Runtime, session: str, sent: str) -> NewCredential:
 
 def _sealed(rt: Runtime, who: UserId, made: NewCredential, name: str) -> Passkey:
     passkey = new_id()
-    sealed = rt.sealer.seal(_name(name), passkeys.name_place(passkey))
+    sealed = rt.cipher.encrypt(_name(name), passkeys.name_place(passkey))
     return Passkey(passkey, who, made.id, made.public_key, made.sign_count, made.backed_up, sealed, rt.clock.wall())
 
 
@@ -119,7 +119,7 @@ def protect(rt: Runtime, who: UserId, session: str, name: str, address: Address,
 def rename(rt: Runtime, who: UserId, passkey: str, name: str) -> None:
     """Call a passkey something else. Raises AccountRefused."""
     with rt.database.begin() as db:
-        if not passkeys.rename(db, who, passkey, rt.sealer.seal(_name(name), passkeys.name_place(passkey))):
+        if not passkeys.rename(db, who, passkey, rt.cipher.encrypt(_name(name), passkeys.name_place(passkey))):
             raise AccountRefused("This passkey has been removed already.", "passkey")
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from nurture.domain.client import Client
 from nurture.domain.user import AccountChange, Role
-from nurture.encryption import Place, Unreadable
+from nurture.encryption import FieldRef, Unreadable
 from nurture.errors import NurtureError
 from nurture.ids import UserId, new_id
 from nurture.runtime import Runtime
@@ -63,8 +63,8 @@ class Account:
 
 def opened(rt: Runtime, user: User) -> Account:
     """An account as people read it."""
-    name = rt.sealer.open(user.name, users.place("name", user.id)) if user.name else ""
-    email = rt.sealer.open(user.email, users.place("email", user.id)) if user.email else ""
+    name = rt.cipher.decrypt(user.name, users.place("name", user.id)) if user.name else ""
+    email = rt.cipher.decrypt(user.email, users.place("email", user.id)) if user.email else ""
     return Account(user.id, user.role, name, email, user.is_protected, user.seen, user.has_app, user.has_passkeys)
 
 
@@ -97,20 +97,20 @@ def names(rt: Runtime) -> dict[str, str]:
 def find(rt: Runtime, address: Address) -> Account | None:
     """The account with an address."""
     with rt.database.read() as db:
-        user = users.by_email(db, rt.sealer.blind_index(address.canonical))
+        user = users.by_email(db, rt.cipher.blind_index(address.canonical))
     return opened(rt, user) if user else None
 
 
 def add(rt: Runtime, address: Address, name: str, role: Role) -> UserId:
     """Make an account. Raises AccountRefused if the address has one."""
     who = UserId(new_id())
-    bidx = rt.sealer.blind_index(address.canonical)
+    bidx = rt.cipher.blind_index(address.canonical)
     with rt.database.begin() as db:
         users.hold(db)
         if users.by_email(db, bidx):
             raise AccountRefused("Somebody with this address has access already.", "email")
-        email = rt.sealer.seal(address.send_to, users.place("email", who))
-        sealed = rt.sealer.seal(name, users.place("name", who)) if name else None
+        email = rt.cipher.encrypt(address.send_to, users.place("email", who))
+        sealed = rt.cipher.encrypt(name, users.place("name", who)) if name else None
         users.add(db, User(who, role, email, sealed, email_bidx=bidx), rt.clock.wall())
         note(rt, db, who, "account_added")
     return who
@@ -181,18 +181,18 @@ def end_ways_in(rt: Runtime, db: Connection, who: UserId, but: str | None = None
 def begin_protection(rt: Runtime, who: UserId) -> tuple[str, str]:
     """A new secret for an app, and the same sealed, to be handed back by the form. Nothing is stored yet."""
     secret = new_secret()
-    return secret, b64encode(rt.sealer.seal(secret, _offered(who))).decode()
+    return secret, b64encode(rt.cipher.encrypt(secret, _offered(who))).decode()
 
 
 def offered_secret(rt: Runtime, who: UserId, sealed: str) -> str | None:
     """The secret that was offered to this account; None if the form's value is damaged."""
     try:
-        return rt.sealer.open(b64decode(sealed), _offered(who))
+        return rt.cipher.decrypt(b64decode(sealed), _offered(who))
     except (Unreadable, ValueError):
         return None
 
 
-def _offered(who: UserId) -> Place:
+def _offered(who: UserId) -> FieldRef:
     return users.place("totp_offered", who)
 
 
@@ -225,7 +225,7 @@ def protect(rt: Runtime, who: UserId, session: str, chosen: Protection) -> list[
     step = step_of(chosen.secret, chosen.code, rt.clock.wall())
     if step is None:
         raise AccountRefused(_WRONG_CODE, "code")
-    hashed, sealed = hash_password(chosen.password), rt.sealer.seal(chosen.secret, users.place("totp", who))
+    hashed, sealed = hash_password(chosen.password), rt.cipher.encrypt(chosen.secret, users.place("totp", who))
     with rt.database.begin() as db:
         codes = set_up(rt, db, who, session, chosen.name, chosen.address)
         users.change(db, who, password=hashed, totp_sealed=sealed, totp_step=step)
@@ -242,7 +242,7 @@ def set_up(rt: Runtime, db: Connection, who: UserId, session: str, name: str, ad
     """Write whose an account is, and new recovery codes, which it returns; the proofs come with them in the same transaction.
     Raises AccountRefused, also for an account that has proofs and has not shown them lately in this session.
     """
-    bidx, codes = rt.sealer.blind_index(address.canonical), new_recovery_codes()
+    bidx, codes = rt.cipher.blind_index(address.canonical), new_recovery_codes()
     users.hold(db)
     before = known(db, who)
     if before.is_protected and not sessions.is_proved(db, session, rt.clock.wall() - PROOF_LASTS):
@@ -254,8 +254,8 @@ def set_up(rt: Runtime, db: Connection, who: UserId, session: str, name: str, ad
         db,
         who,
         email_bidx=bidx,
-        email_sealed=rt.sealer.seal(address.send_to, users.place("email", who)),
-        name_sealed=rt.sealer.seal(name, users.place("name", who)) if name else None,
+        email_sealed=rt.cipher.encrypt(address.send_to, users.place("email", who)),
+        name_sealed=rt.cipher.encrypt(name, users.place("name", who)) if name else None,
     )
     users.put_codes(db, who, [recovery_hash(who, code) for code in codes])
     end_ways_in(rt, db, who, but=session)

@@ -62,7 +62,7 @@ def make(rt: Runtime, who: UserId, label: str, scope: Scope) -> Made:
 
 
 def _hash(rt: Runtime, secret: str) -> bytes:
-    return rt.sealer.keyed_hash("api key", secret)
+    return rt.cipher.keyed_hash("api key", secret)
 
 
 def everything(rt: Runtime) -> list[Key]:

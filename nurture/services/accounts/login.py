@@ -72,7 +72,7 @@ def ask_link(rt: Runtime, address: Address, network: str | None = None) -> None:
     """
     with rt.database.begin() as db:
         if limits.take(rt, db, [(LOG_IN_MAIL_NETWORK, network)], rt.clock.wall()):
-            sessions.add_request(db, rt.sealer.blind_index(address.canonical), rt.clock.wall())
+            sessions.add_request(db, rt.cipher.blind_index(address.canonical), rt.clock.wall())
 
 
 def mail_links(rt: Runtime) -> None:
@@ -94,7 +94,7 @@ def mail_links(rt: Runtime) -> None:
 def mail_link(rt: Runtime, address: Address, works: timedelta = LINK_WORKS) -> None:
     """Mail a log-in link to the account with this address, at the wish of somebody who may manage accounts."""
     with rt.database.begin() as db:
-        user = users.by_email(db, rt.sealer.blind_index(address.canonical))
+        user = users.by_email(db, rt.cipher.blind_index(address.canonical))
         if user is not None and sessions.living_links(db, user.id, rt.clock.wall()) < _MOST_LINKS:
             _mail_link(rt, db, user.id, works)
 
@@ -125,7 +125,7 @@ def log_in(rt: Runtime, address: Address, password: str, client: Client) -> Ente
 
     An address nobody has is answered like one somebody has: same words, same time, same waits.
     """
-    bidx = rt.sealer.blind_index(address.canonical)
+    bidx = rt.cipher.blind_index(address.canonical)
     with rt.database.read() as db:
         user = users.by_email(db, bidx)
     counted = login_attempts.count(rt, Check.LOG_IN, bidx.hex(), user.id if user else None, client)
@@ -239,7 +239,7 @@ def _is_right(rt: Runtime, db: Connection, user: User, code: str) -> bool:
         return used
     if user.totp is None:
         return False
-    step = step_of(rt.sealer.open(user.totp, users.place("totp", user.id)), code, rt.clock.wall())
+    step = step_of(rt.cipher.decrypt(user.totp, users.place("totp", user.id)), code, rt.clock.wall())
     return step is not None and users.take_step(db, user.id, step)
 
 

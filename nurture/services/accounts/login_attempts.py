@@ -46,8 +46,8 @@ class Tries:
         self.check, self.who = check, who
         self.is_known = bool(device and who and login_attempts.is_known(db, device, who))
         name = f"{check}|{whose}|{client.device}" if self.is_known else f"{check}|{whose}"
-        self.own = rt.sealer.keyed_hash("tries of device" if self.is_known else "tries of account", name)
-        of_network = rt.sealer.keyed_hash("tries of network", client.network)
+        self.own = rt.cipher.keyed_hash("tries of device" if self.is_known else "tries of account", name)
+        of_network = rt.cipher.keyed_hash("tries of network", client.network)
         self.network = of_network if client.network and not self.is_known else None
 
     @property
@@ -108,7 +108,7 @@ def _in_words(wait: timedelta) -> str:
 
 def device_hash(rt: Runtime, device: str) -> bytes:
     """What is stored instead of a device's id."""
-    return rt.sealer.keyed_hash("desk device", device)
+    return rt.cipher.keyed_hash("desk device", device)
 
 
 def device_of(rt: Runtime, cookie: str) -> str:

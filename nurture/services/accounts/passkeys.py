@@ -42,7 +42,7 @@ def site(rt: Runtime) -> Site | None:
 
 def handle_of(rt: Runtime, who: UserId) -> bytes:
     """By which devices know an account. It says nothing of anybody (WebAuthn section 14.6.1)."""
-    return rt.sealer.keyed_hash("passkey account", who)
+    return rt.cipher.keyed_hash("passkey account", who)
 
 
 def new_challenge(rt: Runtime, db: Connection, holder: str, use: PasskeyUse) -> bytes:

@@ -19,7 +19,7 @@ class Listed:
 
 
 def _name(rt: Runtime, session: str) -> str:
-    return rt.sealer.keyed_hash("desk session", session)[:16].hex()
+    return rt.cipher.keyed_hash("desk session", session)[:16].hex()
 
 
 def of_account(rt: Runtime, who: UserId, here: str) -> list[Listed]:

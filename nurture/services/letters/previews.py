@@ -76,7 +76,7 @@ def inbox(rt: Runtime, letter: Letter, who: str = NAMED) -> Inbox:
 def find_reader(rt: Runtime, address: Address) -> SubscriberId | None:
     """The subscriber with an address, to look at a letter with their eyes."""
     with rt.database.read() as db:
-        person = subscribers.find(db, rt.sealer.blind_index(address.canonical))
+        person = subscribers.find(db, rt.cipher.blind_index(address.canonical))
     return person.id if person else None
 
 
@@ -111,7 +111,7 @@ def plan_trials(
     trials = list[tuple[Trial, EditionId | None]]()
     for content, edition in mails:
         key = ConsultationId(new_id())
-        trials.append((Trial(key, me.id, rt.sealer.seal(json.dumps(asdict(content)), drafts.trial_place(key))), edition))
+        trials.append((Trial(key, me.id, rt.cipher.encrypt(json.dumps(asdict(content)), drafts.trial_place(key))), edition))
     with rt.database.begin() as db:
         for trial, edition in trials:
             drafts.add_trial(db, trial, rt.mailer.name, wall, edition, imitated)

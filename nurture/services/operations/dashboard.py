@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from nurture.domain.consultation import WAITING, RequestState
 from nurture.domain.delivery import State
 from nurture.domain.timeline import ON_TIME
-from nurture.encryption import Sealed
+from nurture.encryption import Encrypted
 from nurture.ids import StepKey, SubscriberId
 from nurture.letters.source import Letter, read_stored
 from nurture.runtime import Runtime
@@ -202,7 +202,7 @@ def _day(rt: Runtime, titles: Mapping[tuple[str, StepKey], str], count: int, row
     return Day(count, first)
 
 
-def _initials(rt: Runtime, who: SubscriberId, name: Sealed | None, email: Sealed) -> str:
+def _initials(rt: Runtime, who: SubscriberId, name: Encrypted | None, email: Encrypted) -> str:
     """So little that somebody who looks over a shoulder knows nobody: `R.`."""
     known = listing.opened(rt, name, subscribers.first_name_place(who)) or listing.opened(
         rt, email, subscribers.email_place(who)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nurture import key_ring, log
-from nurture.encryption import Sealed, Unreadable
+from nurture.encryption import Encrypted, Unreadable
 from nurture.runtime import Runtime
 from nurture.store.core import encrypted_fields
 from nurture.store.core.encrypted_fields import SEALED_FIELDS, SealedField
@@ -39,19 +39,19 @@ def rotate(rt: Runtime, on_progress: Callable[[int], None] = lambda _: None) -> 
             after = keys[-1]
     if not unreadable:
         with rt.database.begin() as db:
-            key_ring.note_rotated(db, rt.sealer)
+            key_ring.note_rotated(db, rt.cipher)
     _log.info("field_keys_rotated", count=rotated, unreadable=unreadable)
     return Rotation(rotated, unreadable)
 
 
 def _rotate_some(rt: Runtime, field: SealedField, after: str | None) -> tuple[list[str], int, int]:
     with rt.database.begin() as db:
-        rows = encrypted_fields.not_sealed_by(db, field, bytes.fromhex(rt.sealer.newest_key_id()), after, _ROWS)
-        changes: list[tuple[str, Sealed, Sealed]] = []
+        rows = encrypted_fields.not_sealed_by(db, field, bytes.fromhex(rt.cipher.newest_key_id()), after, _ROWS)
+        changes: list[tuple[str, Encrypted, Encrypted]] = []
         for key, old in rows:
             try:
                 place = field.place(key)
-                changes.append((key, old, rt.sealer.seal(rt.sealer.open(old, place), place)))
+                changes.append((key, old, rt.cipher.encrypt(rt.cipher.decrypt(old, place), place)))
             except Unreadable:
                 continue
         done = encrypted_fields.replace_sealed(db, field, changes)

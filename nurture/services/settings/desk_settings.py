@@ -11,7 +11,7 @@ from zoneinfo import available_timezones
 from nurture import log
 from nurture.characters import normalize
 from nurture.config import LOGO_FACT
-from nurture.encryption import Sealed
+from nurture.encryption import Encrypted
 from nurture.errors import NurtureError
 from nurture.ids import UserId
 from nurture.letters import dialect, gate
@@ -201,8 +201,8 @@ def _text(value: object) -> str:
 def _keep(rt: Runtime, changes: Mapping[str, str], by: UserId | None, kind: str = "settings_changed") -> bool:
     if not changes:
         return False
-    written: dict[str, str | Sealed] = {
-        name: rt.sealer.seal(value, setting_overrides.place(name)) if value and name in _SECRETS else value
+    written: dict[str, str | Encrypted] = {
+        name: rt.cipher.encrypt(value, setting_overrides.place(name)) if value and name in _SECRETS else value
         for name, value in changes.items()
     }
     with rt.database.begin() as db:

@@ -69,8 +69,8 @@ def reader_of(rt: Runtime, token: str) -> LetterReader | None:
         person = subscribers.peek(db, who)
     if person is None or person.state is SubscriberState.ERASED:
         return None
-    name = rt.sealer.open(person.first_name, subscribers.first_name_place(who)) if person.first_name else ""
-    return LetterReader(who, name, rt.sealer.open(person.email, subscribers.email_place(who)))
+    name = rt.cipher.decrypt(person.first_name, subscribers.first_name_place(who)) if person.first_name else ""
+    return LetterReader(who, name, rt.cipher.decrypt(person.email, subscribers.email_place(who)))
 
 
 def _who(rt: Runtime, token: str) -> SubscriberId | None:
@@ -131,7 +131,7 @@ def _look_up(rt: Runtime, row: Row) -> bool:
 
 
 def _mailbox(rt: Runtime, person: Person) -> str:
-    email = rt.sealer.open(person.email, subscribers.email_place(person.id))
+    email = rt.cipher.decrypt(person.email, subscribers.email_place(person.id))
     return limits.mailbox(parse_address(email, test_names=True))
 
 
@@ -154,7 +154,7 @@ def question_of(rt: Runtime, token: str) -> Question:
         person = subscribers.peek(db, row.listed) if row and row.listed else None
     if row is None or person is None:
         raise TokenRefused("This link is not valid any more.")
-    details = goals.Request(**json.loads(rt.sealer.open(row.details, goals.details_place(row.id))))
+    details = goals.Request(**json.loads(rt.cipher.decrypt(row.details, goals.details_place(row.id))))
     telephone = mask_telephone(details.contact_detail) if details.contact_detail else ""
     return Question(row.created.astimezone(ZoneInfo(person.time_zone)), mask_name(details.name), telephone)
 

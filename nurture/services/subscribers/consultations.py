@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from nurture import log
 from nurture.domain.consultation import RequestOrigin, RequestState
 from nurture.domain.delivery import Kind, Subject
-from nurture.encryption import Place
+from nurture.encryption import FieldRef
 from nurture.errors import NurtureError
 from nurture.ids import ConsultationId, SubscriberId, new_id
 from nurture.runtime import Runtime
@@ -62,9 +62,9 @@ class Received:
     """Whether that person is asked by mail if it was theirs; only of a request that was read alone."""
 
 
-def details_place(consultation: str) -> Place:
+def details_place(consultation: str) -> FieldRef:
     """Where the details of a request are sealed."""
-    return Place("consultations", "details", consultation)
+    return FieldRef("consultations", "details", consultation)
 
 
 def request_consultation(rt: Runtime, request: Request, address: Address, who: SubscriberId | None) -> ConsultationId:
@@ -74,8 +74,8 @@ def request_consultation(rt: Runtime, request: Request, address: Address, who: S
     was typed (see services.subscribers.consultation_links).
     """
     consultation = ConsultationId(new_id())
-    details = rt.sealer.seal(json.dumps(asdict(request)), details_place(consultation))
-    typed = rt.sealer.blind_index(address.canonical)
+    details = rt.cipher.encrypt(json.dumps(asdict(request)), details_place(consultation))
+    typed = rt.cipher.blind_index(address.canonical)
     with rt.database.begin() as db:
         now = rt.clock.now()
         person = subscribers.get(db, who) if who else None
@@ -150,5 +150,5 @@ def read_request(rt: Runtime, consultation: ConsultationId) -> Received | None:
 
 
 def _open(rt: Runtime, row: consultations.Row, is_asked: bool = False) -> Received:
-    details = Request(**json.loads(rt.sealer.open(row.details, details_place(row.id))))
+    details = Request(**json.loads(rt.cipher.decrypt(row.details, details_place(row.id))))
     return Received(row.id, row.created, row.state, details, row.who, row.origin, row.listed, is_asked)

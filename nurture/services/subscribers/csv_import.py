@@ -159,7 +159,7 @@ def keep(rt: Runtime, content: bytes, by: UserId | None) -> str:
     """
     sheet = csv_files.read(content)
     key, wall = new_id(), rt.clock.wall()
-    sealed = rt.sealer.seal(content.decode("utf-8-sig"), csv_imports.content_place(key))
+    sealed = rt.cipher.encrypt(content.decode("utf-8-sig"), csv_imports.content_place(key))
     with rt.database.begin() as db:
         csv_imports.forget(db, wall - KEPT)
         csv_imports.add(db, key, sealed, json.dumps(asdict(_guess(sheet))), by, wall)
@@ -198,7 +198,7 @@ def draft(rt: Runtime, key: str, choices: Choices | None = None) -> Draft:
         if file.counts is not None:
             counts = {Becomes(name): count for name, count in json.loads(file.counts).items()}
             return Draft(None, kept, (), counts, done=True)
-        sheet = csv_files.read(rt.sealer.open(file.content, csv_imports.content_place(key)).encode())
+        sheet = csv_files.read(rt.cipher.decrypt(file.content, csv_imports.content_place(key)).encode())
         columns = find_columns(sheet.columns, sheet.rows, _taken(kept.address, kept.name), kept.status)
         judged = _judge(rt, db, sheet, kept, columns)
     return Draft(sheet, kept, tuple(judged), counted(judged), done=False, columns=columns, stops=_stops(judged))
@@ -240,7 +240,7 @@ def _judge(rt: Runtime, db: Connection, sheet: Sheet, choices: Choices, columns:
             continue
         name, why = _name(row[choices.name]) if choices.name is not None else ("", "")
         judged = Judged(line, typed, Becomes.ADDED, why, address, name, status, columns.evidence_of(row))
-        bidx = rt.sealer.blind_index(address.canonical)
+        bidx = rt.cipher.blind_index(address.canonical)
         if unknown:
             judged = replace(judged, becomes=Becomes.UNKNOWN, why=unknown)
         elif bidx in place_of:
@@ -307,4 +307,4 @@ def report(rt: Runtime, key: str) -> str:
         file = csv_imports.read(db, key)
     if file is None or file.report is None:
         raise NoFile("There is no report of this file: reports are kept for a day.")
-    return rt.sealer.open(file.report, csv_imports.report_place(key))
+    return rt.cipher.decrypt(file.report, csv_imports.report_place(key))

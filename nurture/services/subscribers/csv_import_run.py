@@ -16,7 +16,7 @@ from nurture.domain.delivery import Kind
 from nurture.domain.list_status import Role
 from nurture.domain.subscriber import SubscriberState
 from nurture.domain.timeline import Rules, first_opening
-from nurture.encryption import Sealed
+from nurture.encryption import Encrypted
 from nurture.ids import SequenceId, SubscriberId, new_id
 from nurture.runtime import Runtime
 from nurture.services.addresses import parse_time_zone
@@ -72,8 +72,8 @@ def run(rt: Runtime, key: str, choices: Choices) -> dict[Becomes, int]:
         ]
     )
     with rt.database.begin() as db:
-        sealed = rt.sealer.seal(report, csv_imports.report_place(key))
-        empty = rt.sealer.seal("", csv_imports.content_place(key))
+        sealed = rt.cipher.encrypt(report, csv_imports.report_place(key))
+        empty = rt.cipher.encrypt("", csv_imports.content_place(key))
         csv_imports.finish(db, key, json.dumps(counts), sealed, empty)
     left = sum(counts.get(becomes, 0) for becomes in SUPPRESSED)
     _log.info("people_added", count=counts.get(Becomes.ADDED, 0), entries=len(judged))
@@ -84,7 +84,7 @@ def run(rt: Runtime, key: str, choices: Choices) -> dict[Becomes, int]:
 def _suppress(rt: Runtime, db: Connection, rows: Sequence[Judged], choices: Choices) -> None:
     """Never write to those who left elsewhere, and end the letters of those among them who are on the list."""
     reasons = {
-        rt.sealer.blind_index(row.address.canonical): REASONS[row.becomes]
+        rt.cipher.blind_index(row.address.canonical): REASONS[row.becomes]
         for row in rows
         if row.becomes in REASONS and row.address is not None
     }
@@ -136,10 +136,10 @@ def _add(rt: Runtime, db: Connection, rows: Sequence[Judged], choices: Choices) 
     return told
 
 
-def _evidence(rt: Runtime, found: Mapping[Role, str], consent: str) -> Sealed | None:
+def _evidence(rt: Runtime, found: Mapping[Role, str], consent: str) -> Encrypted | None:
     """What the file says of how somebody agreed, sealed for a line of the consent record; None if it says nothing."""
     kept = {role.value: value for role, value in found.items() if len(value) <= _LONGEST_EVIDENCE and _is_fit(role, value)}
-    return rt.sealer.seal(json.dumps(kept), subscribers.evidence_place(consent)) if kept else None
+    return rt.cipher.encrypt(json.dumps(kept), subscribers.evidence_place(consent)) if kept else None
 
 
 def _is_fit(role: Role, value: str) -> bool:
@@ -155,9 +155,9 @@ def _is_fit(role: Role, value: str) -> bool:
 def _person(rt: Runtime, row: Judged) -> Person:
     assert row.address is not None  # noqa: S101 - only rows with one are added
     who = SubscriberId(new_id())
-    name = rt.sealer.seal(row.first_name, subscribers.first_name_place(who)) if row.first_name else None
-    email = rt.sealer.seal(row.address.send_to, subscribers.email_place(who))
-    bidx = rt.sealer.blind_index(row.address.canonical)
+    name = rt.cipher.encrypt(row.first_name, subscribers.first_name_place(who)) if row.first_name else None
+    email = rt.cipher.encrypt(row.address.send_to, subscribers.email_place(who))
+    bidx = rt.cipher.blind_index(row.address.canonical)
     zone = parse_time_zone(row.evidence.get(Role.ZONE, ""), rt.settings.time_zone)
     return Person(who, bidx, email, name, zone, SubscriberState.PENDING)
 

@@ -223,7 +223,7 @@ def add_note(rt: Runtime, who: SubscriberId, typed: str, by: UserId | None) -> N
         _living(db, who)
         if personal_data.count_notes(db, who) >= MOST_NOTES:
             raise InputRefused(f"There are {MOST_NOTES} notes already. Please delete some first.")
-        personal_data.add_note(db, note, who, rt.sealer.seal(text, personal_data.note_place(note)), by, rt.clock.wall())
+        personal_data.add_note(db, note, who, rt.cipher.encrypt(text, personal_data.note_place(note)), by, rt.clock.wall())
     _log.info("note_added")
 
 

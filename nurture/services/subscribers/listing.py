@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from nurture.domain.delivery import State
 from nurture.domain.subscriber import Suppression
 from nurture.domain.subscriber_status import Standing, standing
-from nurture.encryption import Place as SealedAt
-from nurture.encryption import Sealed, Unreadable
+from nurture.encryption import FieldRef as SealedAt
+from nurture.encryption import Encrypted, Unreadable
 from nurture.ids import EnrollmentId, SequenceId, StepKey, SubscriberId
 from nurture.letters.source import read_stored
 from nurture.runtime import Runtime
@@ -126,12 +126,12 @@ class Choices:
     tags: tuple[str, ...]
 
 
-def opened(rt: Runtime, sealed: Sealed | None, place: SealedAt) -> str:
+def opened(rt: Runtime, sealed: Encrypted | None, place: SealedAt) -> str:
     """A sealed value as text; empty for none, UNREADABLE if it does not open."""
     if sealed is None:
         return ""
     try:
-        return rt.sealer.open(sealed, place)
+        return rt.cipher.decrypt(sealed, place)
     except Unreadable:
         return UNREADABLE
 
@@ -220,6 +220,6 @@ class Known:
 
 def find(rt: Runtime, address: Address) -> Known:
     """Whoever has exactly this address."""
-    bidx = rt.sealer.blind_index(address.canonical)
+    bidx = rt.cipher.blind_index(address.canonical)
     with rt.database.read() as db:
         return Known(people.by_address(db, bidx), subscribers.suppression(db, bidx))

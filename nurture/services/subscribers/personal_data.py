@@ -130,7 +130,7 @@ def _forget(rt: Runtime, db: Connection, who: SubscriberId, email_bidx: bytes) -
     erasure.cancel_notices(db, about, rt.clock.wall())
     drafts.remove_trials(db, trials)
     mails = [mail.id for mail in personal_data.mails_of(db, who, most=100_000)] + erasure.mails_about(db, about)
-    erasure.forget(db, who, rt.sealer.seal("", subscribers.email_place(who)))
+    erasure.forget(db, who, rt.cipher.encrypt("", subscribers.email_place(who)))
     return mails
 
 
@@ -151,8 +151,8 @@ def finish(rt: Runtime, db: Connection) -> int:
 def _is_of(rt: Runtime, row: consultations.Row, email_bidx: bytes) -> bool:
     """Whether a request that nobody on the list made was theirs: made before they signed up, from the same address."""
     try:
-        details = json.loads(rt.sealer.open(row.details, goals.details_place(row.id)))
+        details = json.loads(rt.cipher.decrypt(row.details, goals.details_place(row.id)))
         address = parse_address(str(details["email"]), test_names=True)
     except (Unreadable, ValueError, KeyError, InputRefused):
         return False
-    return rt.sealer.blind_index(address.canonical) == email_bidx
+    return rt.cipher.blind_index(address.canonical) == email_bidx

@@ -88,7 +88,7 @@ def decide(rt: Runtime) -> int:
 def _decide(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) -> str:
     """Raises _Tripped."""
     try:
-        address = parse_address(rt.sealer.open(waiting.email, sign_ups.email_place(waiting.id)), test_names=True)
+        address = parse_address(rt.cipher.decrypt(waiting.email, sign_ups.email_place(waiting.id)), test_names=True)
         fresh = _pending(rt, waiting, address)
     except Unreadable:  # its key is gone
         sign_ups.remove(db, waiting.id)
@@ -117,9 +117,9 @@ def _pending(rt: Runtime, waiting: StoredSignUp, address: Address) -> Person:
     who = SubscriberId(new_id())
     name = None
     if waiting.first_name is not None:
-        opened = rt.sealer.open(waiting.first_name, sign_ups.first_name_place(waiting.id))
-        name = rt.sealer.seal(opened, subscribers.first_name_place(who))
-    email = rt.sealer.seal(address.send_to, subscribers.email_place(who))
+        opened = rt.cipher.decrypt(waiting.first_name, sign_ups.first_name_place(waiting.id))
+        name = rt.cipher.encrypt(opened, subscribers.first_name_place(who))
+    email = rt.cipher.encrypt(address.send_to, subscribers.email_place(who))
     return Person(
         who,
         waiting.email_bidx,

@@ -8,7 +8,7 @@ from nurture import failpoints, log
 from nurture.delivery.plan import plan_first
 from nurture.domain.limits import CONFIRMATION, Suspicion, sign_ups_of_network
 from nurture.domain.subscriber import SubscriberState
-from nurture.encryption import Sealed
+from nurture.encryption import Encrypted
 from nurture.errors import NurtureError
 from nurture.ids import SequenceId, SignUpId, SubscriberId, new_id
 from nurture.runtime import Runtime
@@ -67,7 +67,7 @@ def subscribe(rt: Runtime, request: SignUp) -> bool:
     Returns False, and stores nothing, if too many came from the same network.
     """
     sign_up = SignUpId(new_id())
-    name = rt.sealer.seal(request.first_name, sign_ups.first_name_place(sign_up)) if request.first_name else None
+    name = rt.cipher.encrypt(request.first_name, sign_ups.first_name_place(sign_up)) if request.first_name else None
     network = sign_ups_of_network(rt.settings.sign_ups_per_network_hour, rt.settings.sign_ups_per_network_day)
     with rt.database.begin() as db:
         if not limits.take(rt, db, [(network, request.network)], rt.clock.wall()):
@@ -76,8 +76,8 @@ def subscribe(rt: Runtime, request: SignUp) -> bool:
         said = consent_texts.shown(rt, db, request.wording)
         new = StoredSignUp(
             sign_up,
-            rt.sealer.blind_index(request.address.canonical),
-            rt.sealer.seal(request.address.send_to, sign_ups.email_place(sign_up)),
+            rt.cipher.blind_index(request.address.canonical),
+            rt.cipher.encrypt(request.address.send_to, sign_ups.email_place(sign_up)),
             name,
             request.time_zone,
             request.plain_sender,
@@ -122,19 +122,19 @@ def confirm(rt: Runtime, token: str) -> None:
         begins = suppressions.tell_back(rt, db, who) if lifted else now
         enrollment = sequences.enroll(db, who, first_sequence(db), begins)
         plan_first(db, enrollment, person.email_bidx, now)
-        mailbox = limits.mailbox(parse_address(rt.sealer.open(person.email, subscribers.email_place(who)), test_names=True))
+        mailbox = limits.mailbox(parse_address(rt.cipher.decrypt(person.email, subscribers.email_place(who)), test_names=True))
     failpoints.point("T0.after_commit")
     with rt.database.begin() as db:  # by itself: whoever decides on sign-ups locks these after the reader
         limits.forget(rt, db, CONFIRMATION, mailbox)
     _log.info("confirmed", enrollment=enrollment)
 
 
-def _reseal_name(rt: Runtime, asked: StoredSignUp, who: SubscriberId) -> Sealed | None:
+def _reseal_name(rt: Runtime, asked: StoredSignUp, who: SubscriberId) -> Encrypted | None:
     """The first name of a sign-up, sealed for its reader."""
     if asked.first_name is None:
         return None
-    name = rt.sealer.open(asked.first_name, sign_ups.first_name_place(asked.id))
-    return rt.sealer.seal(name, subscribers.first_name_place(who))
+    name = rt.cipher.decrypt(asked.first_name, sign_ups.first_name_place(asked.id))
+    return rt.cipher.encrypt(name, subscribers.first_name_place(who))
 
 
 def list_sequences(rt: Runtime) -> list[Offer]:

@@ -109,7 +109,7 @@ def _tell(rt: Runtime, lists: Lists, words: Sequence[Push]) -> _Telling:
     found, addresses = _Telling(), dict[str, str]()
     for word in words:
         try:
-            addresses[word.id] = rt.sealer.open(word.email, subscribers.email_place(word.subscriber))
+            addresses[word.id] = rt.cipher.decrypt(word.email, subscribers.email_place(word.subscriber))
         except Unreadable:
             found.untellable.append(word)
     readable = [word for word in words if word.id in addresses]
@@ -235,7 +235,7 @@ def _take(rt: Runtime, entry: Entry, reason: Suppression, reading: _Reading) -> 
     except InputRefused:
         reading.unreadable += 1
         return
-    bidx = rt.sealer.blind_index(address.canonical)
+    bidx = rt.cipher.blind_index(address.canonical)
     with rt.database.begin() as db:
         reading.stopped += _merge(rt, db, bidx, entry.created, reason)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select
 
 from nurture.domain.user import AccountChange
-from nurture.encryption import Place, Sealed
+from nurture.encryption import FieldRef, Encrypted
 from nurture.ids import ConsultationId
 from nurture.store.core.desk_schema import account_changes
 
@@ -19,12 +19,12 @@ class ToldChange:
     """A change, and the address at which it is told, still sealed."""
 
     what: AccountChange
-    email: Sealed
+    email: Encrypted
 
 
-def email_place(change: str) -> Place:
+def email_place(change: str) -> FieldRef:
     """Where the address of a change is sealed."""
-    return Place("account_changes", "email", change)
+    return FieldRef("account_changes", "email", change)
 
 
 def add(db: Connection, change: str, told: ToldChange, wall: datetime) -> None:

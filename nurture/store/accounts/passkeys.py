@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.passkey import PasskeyUse
-from nurture.encryption import Place, Sealed
+from nurture.encryption import FieldRef, Encrypted
 from nurture.ids import UserId
 from nurture.store.core.desk_schema import passkey_challenges, passkeys
 
@@ -24,7 +24,7 @@ class Passkey:
     public_key: bytes
     sign_count: int
     backed_up: bool
-    name: Sealed
+    name: Encrypted
     added: datetime
     used: datetime | None = None
 
@@ -34,9 +34,9 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def name_place(passkey: str) -> Place:
+def name_place(passkey: str) -> FieldRef:
     """Where the name of a passkey is sealed."""
-    return Place("passkeys", "name", passkey)
+    return FieldRef("passkeys", "name", passkey)
 
 
 def add(db: Connection, new: Passkey) -> None:
@@ -69,7 +69,7 @@ def note_use(db: Connection, passkey: str, sign_count: int, backed_up: bool, wal
     return bool(db.execute(used.values(sign_count=sign_count, backed_up=backed_up, used_at=wall)).rowcount)
 
 
-def rename(db: Connection, who: UserId, passkey: str, name: Sealed) -> bool:
+def rename(db: Connection, who: UserId, passkey: str, name: Encrypted) -> bool:
     """Call a passkey of an account something else; False if it has no such passkey."""
     return bool(db.execute(update(passkeys).where(P.id == passkey, P.user_id == who).values(name_sealed=name)).rowcount)
 

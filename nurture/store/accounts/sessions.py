@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
-from nurture.encryption import Sealed
+from nurture.encryption import Encrypted
 from nurture.ids import ConsultationId, UserId, new_id
 from nurture.store.core.desk_schema import desk_sessions, login_links, users
 from nurture.store.core.sign_up_schema import link_requests
@@ -54,7 +54,7 @@ class Addressed:
     """A login link that goes out by mail: to whom, and until when it works."""
 
     user: UserId
-    email: Sealed
+    email: Encrypted
     expires: datetime
 
 

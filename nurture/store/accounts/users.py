@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
 
 from nurture.domain.user import Role
-from nurture.encryption import Place, Sealed
+from nurture.encryption import FieldRef, Encrypted
 from nurture.ids import UserId
 from nurture.store.core.desk_schema import desk_sessions, passkeys, recovery_codes, users
 
@@ -21,10 +21,10 @@ class User:
 
     id: UserId
     role: Role
-    email: Sealed | None = None
-    name: Sealed | None = None
+    email: Encrypted | None = None
+    name: Encrypted | None = None
     password: str | None = None
-    totp: Sealed | None = None
+    totp: Encrypted | None = None
     totp_step: int | None = None
     seen: datetime | None = None
     email_bidx: bytes | None = None
@@ -47,9 +47,9 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def place(column: str, who: str) -> Place:
+def place(column: str, who: str) -> FieldRef:
     """Where a personal value of an account is sealed."""
-    return Place("users", column, who)
+    return FieldRef("users", column, who)
 
 
 def add(db: Connection, user: User, wall: datetime) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Dialect, LargeBinary, String, Uuid
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from nurture.encryption import Sealed
+from nurture.encryption import Encrypted
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -65,15 +65,15 @@ class Instant(TypeDecorator[datetime]):
         return value.astimezone(UTC) if dialect.name == "postgresql" else EPOCH + timedelta(microseconds=value)
 
 
-class SealedColumn(TypeDecorator[Sealed]):
+class SealedColumn(TypeDecorator[Encrypted]):
     """A sealed personal value; see nurture.encryption."""
 
     impl = LargeBinary
     cache_ok = True
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Sealed | None:
+    def process_result_value(self, value: Any, dialect: Dialect) -> Encrypted | None:
         """Bytes that print as ‹sealed›."""
-        return None if value is None else Sealed(value)
+        return None if value is None else Encrypted(value)
 
 
 class Word(TypeDecorator[StrEnum]):

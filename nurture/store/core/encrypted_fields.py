@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Table, func, select, update
 
-from nurture.encryption import Place, Sealed
+from nurture.encryption import FieldRef, Encrypted
 from nurture.store.accounts import account_changes, passkeys, users
 from nurture.store.core import desk_schema, schema
 from nurture.store.letters import drafts
@@ -21,7 +21,7 @@ class SealedField:
 
     column: Column[Any]
     key: Column[Any]
-    place: Callable[[str], Place]
+    place: Callable[[str], FieldRef]
 
     @property
     def table(self) -> Table:
@@ -29,8 +29,8 @@ class SealedField:
         return self.column.table
 
 
-def _consultation(consultation: str) -> Place:
-    return Place("consultations", "details", consultation)
+def _consultation(consultation: str) -> FieldRef:
+    return FieldRef("consultations", "details", consultation)
 
 
 SEALED_FIELDS = (
@@ -54,18 +54,18 @@ SEALED_FIELDS = (
 """A test compares this with the schema: a column that is missing here would be lost when its key goes."""
 
 
-def not_sealed_by(db: Connection, field: SealedField, key_id: bytes, after: str | None, limit: int) -> list[tuple[str, Sealed]]:
+def not_sealed_by(db: Connection, field: SealedField, key_id: bytes, after: str | None, limit: int) -> list[tuple[str, Encrypted]]:
     """Rows whose value another key encrypted, with the value, by their key from `after` on.
 
     `key_id`: bytes 2 to 5 of what the key that is wanted has encrypted.
     """
-    query = select(field.key, field.column).where(func.substr(field.column, 2, 4, type_=field.column.type) != Sealed(key_id))
+    query = select(field.key, field.column).where(func.substr(field.column, 2, 4, type_=field.column.type) != Encrypted(key_id))
     if after is not None:
         query = query.where(field.key > after)
     return [(row[0], row[1]) for row in db.execute(query.order_by(field.key).limit(limit))]
 
 
-def replace_sealed(db: Connection, field: SealedField, changes: Sequence[tuple[str, Sealed, Sealed]]) -> int:
+def replace_sealed(db: Connection, field: SealedField, changes: Sequence[tuple[str, Encrypted, Encrypted]]) -> int:
     """Put new values where the old ones still stand (key, old, new); returns how many did."""
     return sum(
         db.execute(update(field.table).where(field.key == key, field.column == old).values({field.column.name: new})).rowcount

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, bindparam, func, select, update
 
 from nurture.domain.delivery import Kind, State, Subject
-from nurture.encryption import Sealed
+from nurture.encryption import Encrypted
 from nurture.ids import BatchId, ConsultationId, DeliveryId, EditionId, EnrollmentId, SequenceId, StepKey, SubscriberId
 from nurture.store.accounts.account_changes import ToldChange
 from nurture.store.accounts.sessions import Addressed
@@ -28,8 +28,8 @@ class Claimed:
     attempt: int
     planned: datetime
     subscriber: SubscriberId | None
-    email: Sealed | None
-    first_name: Sealed | None
+    email: Encrypted | None
+    first_name: Encrypted | None
     time_zone: str | None
     plain_sender: bool | None
     """Whether the reader chose the plainer sender's name."""

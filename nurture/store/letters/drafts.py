@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from nurture.domain.delivery import State
-from nurture.encryption import Place, Sealed
+from nurture.encryption import FieldRef, Encrypted
 from nurture.ids import ConsultationId, EditionId, SequenceId, StepKey, SubscriberId, UserId
 from nurture.store.core.desk_schema import trials, users
 from nurture.store.core.schema import deliveries, drafts, editions
@@ -104,15 +104,15 @@ class Trial:
 
     id: ConsultationId
     user: UserId
-    content: Sealed | None
+    content: Encrypted | None
     """Subject, HTML and text as JSON; None: an older version kept them as `plain`."""
     plain: tuple[str, str, str] = ("", "", "")
-    email: Sealed | None = None
+    email: Encrypted | None = None
 
 
-def trial_place(trial: str) -> Place:
+def trial_place(trial: str) -> FieldRef:
     """Where the content of a trial mail is bound to."""
-    return Place("trials", "content", trial)
+    return FieldRef("trials", "content", trial)
 
 
 def add_trial(

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from nurture.domain.delivery import Kind, State
-from nurture.encryption import Sealed
+from nurture.encryption import Encrypted
 from nurture.ids import StepKey, SubscriberId
 from nurture.store.core.schema import deliveries, enrollments, sequences, subscribers
 from nurture.store.deliveries.transitions import is_in
@@ -19,8 +19,8 @@ class Coming:
     """A letter that goes out soon, and to whom; name and address are still sealed."""
 
     subscriber: SubscriberId
-    first_name: Sealed | None
-    email: Sealed
+    first_name: Encrypted | None
+    email: Encrypted
     step: StepKey
     due: datetime
     sequence: str
@@ -49,8 +49,8 @@ class Joined:
     """Somebody who came lately; the name is still sealed."""
 
     subscriber: SubscriberId
-    first_name: Sealed | None
-    email: Sealed
+    first_name: Encrypted | None
+    email: Encrypted
     confirmed: datetime | None
 
 

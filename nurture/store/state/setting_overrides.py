@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from nurture.encryption import Place, Sealed
+from nurture.encryption import FieldRef, Encrypted
 from nurture.ids import UserId
 from nurture.store.core.desk_schema import facts
 from nurture.store.state import app_state
@@ -21,14 +21,14 @@ class Fact:
     """One setting as the desk says. A secret is sealed, and its `value` empty."""
 
     value: str
-    sealed: Sealed | None
+    sealed: Encrypted | None
     set_at: datetime
     set_by: UserId | None
 
 
-def place(name: str) -> Place:
+def place(name: str) -> FieldRef:
     """Where a secret setting is sealed to."""
-    return Place("facts", "sealed", name)
+    return FieldRef("facts", "sealed", name)
 
 
 def everything(db: Connection) -> dict[str, Fact]:
@@ -41,11 +41,11 @@ def version(db: Connection) -> int:
     return int(app_state.get(db, _VERSION) or 0)
 
 
-def put(db: Connection, changes: Mapping[str, str | Sealed], by: UserId | None, wall: datetime) -> None:
+def put(db: Connection, changes: Mapping[str, str | Encrypted], by: UserId | None, wall: datetime) -> None:
     """Set facts, and count it as one change. A sealed value is a secret."""
     dialect = sqlite if db.dialect.name == "sqlite" else postgresql
     for name, value in changes.items():
-        is_secret = isinstance(value, Sealed)
+        is_secret = isinstance(value, Encrypted)
         row = {"value": "" if is_secret else value, "sealed": value if is_secret else None, "set_at": wall, "set_by": by}
         written = dialect.insert(facts).values(name=name, **row)
         db.execute(written.on_conflict_do_update(index_elements=["name"], set_=row))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, sele
 from nurture.domain.consultation import RequestOrigin, RequestState
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
-from nurture.encryption import Sealed
+from nurture.encryption import Encrypted
 from nurture.ids import ConsultationId, DeliveryId, SubscriberId
 from nurture.store.core.schema import consultations, deliveries, enrollments, subscribers
 
@@ -24,7 +24,7 @@ class Row:
     id: ConsultationId
     created: datetime
     state: RequestState
-    details: Sealed
+    details: Encrypted
     who: SubscriberId | None = None
     """The person on the list who made it, where that is proven."""
     changed: datetime | None = None
@@ -47,7 +47,7 @@ def _rows() -> Select[Any]:
 
 
 def add(
-    db: Connection, consultation: ConsultationId, who: SubscriberId | None, details: Sealed, now: datetime,
+    db: Connection, consultation: ConsultationId, who: SubscriberId | None, details: Encrypted, now: datetime,
     origin: RequestOrigin | None = None, email_bidx: bytes | None = None,
 ) -> None:  # fmt: skip
     """Write a new request."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select, update
 
 from nurture.domain.subscriber import SubscriberState, Suppression
-from nurture.encryption import Place, Sealed
+from nurture.encryption import FieldRef, Encrypted
 from nurture.ids import SubscriberId, UserId
 from nurture.store.core.desk_schema import imports
 from nurture.store.core.schema import subscribers, suppressions
@@ -19,23 +19,23 @@ F, S = imports.c, subscribers.c
 class File:
     """One file; content and report are still sealed. `counts`: empty until its people were added."""
 
-    content: Sealed
+    content: Encrypted
     choices: str
     counts: str | None
-    report: Sealed | None
+    report: Encrypted | None
 
 
-def content_place(key: str) -> Place:
+def content_place(key: str) -> FieldRef:
     """Where a file's content is sealed."""
-    return Place("imports", "content", key)
+    return FieldRef("imports", "content", key)
 
 
-def report_place(key: str) -> Place:
+def report_place(key: str) -> FieldRef:
     """Where its report is sealed."""
-    return Place("imports", "report", key)
+    return FieldRef("imports", "report", key)
 
 
-def add(db: Connection, key: str, content: Sealed, choices: str, by: UserId | None, wall: datetime) -> None:
+def add(db: Connection, key: str, content: Encrypted, choices: str, by: UserId | None, wall: datetime) -> None:
     """Keep a file. `by`: None for whoever runs the service."""
     db.execute(insert(imports).values(id=key, made_at=wall, made_by=by, content_sealed=content, choices=choices))
 
@@ -58,7 +58,7 @@ def claim(db: Connection, key: str, choices: str, counts: str) -> bool:
     return bool(db.execute(mine).rowcount)
 
 
-def finish(db: Connection, key: str, counts: str, report: Sealed, empty: Sealed) -> None:
+def finish(db: Connection, key: str, counts: str, report: Encrypted, empty: Encrypted) -> None:
     """Its people are added: the content goes, the report stays for a day."""
     db.execute(update(imports).where(F.id == key).values(counts=counts, report_sealed=report, content_sealed=empty))
 

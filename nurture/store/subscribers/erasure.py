@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, select, update
 
 from nurture.domain.delivery import OPEN, Kind, State
-from nurture.encryption import Sealed
+from nurture.encryption import Encrypted
 from nurture.ids import ConsultationId, DeliveryId, SubscriberId
 from nurture.store.core.desk_schema import act_people, imports, notes, tags, trials
 from nurture.store.core.schema import consents, consultations, deliveries, subscribers
@@ -20,7 +20,7 @@ CONCERNED = (subscribers, consents, consultations, deliveries, notes, tags, tria
 """Tables in which erasing somebody leaves rows that nobody sees any more."""
 
 
-def forget(db: Connection, who: SubscriberId, empty: Sealed) -> None:
+def forget(db: Connection, who: SubscriberId, empty: Encrypted) -> None:
     """Take a person's values away; `empty` is sealed in place of their address. Files of people to add go as a whole."""
     db.execute(
         update(subscribers)

@@ -26,7 +26,7 @@ from nurture.domain.delivery import State
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
 from nurture.domain.subscriber_status import GONE, PLACES, Standing
-from nurture.encryption import Sealed
+from nurture.encryption import Encrypted
 from nurture.ids import EnrollmentId, SequenceId, StepKey, SubscriberId
 from nurture.store.core import bulk_params
 from nurture.store.core.columns import Id, Instant
@@ -75,8 +75,8 @@ class Row:
     """One person of the list; personal values are still sealed."""
 
     id: SubscriberId
-    email: Sealed
-    first_name: Sealed | None
+    email: Encrypted
+    first_name: Encrypted | None
     time_zone: str
     state: SubscriberState
     joined: datetime

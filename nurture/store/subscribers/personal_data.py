@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, delete, func, insert, or_, select
 
 from nurture.domain.consultation import RequestOrigin
 from nurture.domain.delivery import Kind, State, Subject
-from nurture.encryption import Place, Sealed
+from nurture.encryption import FieldRef, Encrypted
 from nurture.ids import DeliveryId, EditionId, SequenceId, StepKey, SubscriberId, UserId
 from nurture.store.core.desk_schema import notes
 from nurture.store.core.schema import (
@@ -36,7 +36,7 @@ class Consent:
     source: str
     at: datetime
     id: str = ""
-    evidence: Sealed | None = None
+    evidence: Encrypted | None = None
     """What a list of another program says of when and from where they agreed; still sealed (`subscribers.evidence_place`)."""
 
 
@@ -92,15 +92,15 @@ class Note:
     """What the therapist wrote down about a person; the text is still sealed."""
 
     id: str
-    text: Sealed
+    text: Encrypted
     at: datetime
     by: UserId | None
     """Their account may be gone."""
 
 
-def note_place(note: str) -> Place:
+def note_place(note: str) -> FieldRef:
     """Where the text of a note is sealed."""
-    return Place("notes", "text", note)
+    return FieldRef("notes", "text", note)
 
 
 def notes_of(db: Connection, who: SubscriberId) -> list[Note]:
@@ -114,7 +114,7 @@ def count_notes(db: Connection, who: SubscriberId) -> int:
     return db.execute(select(func.count()).select_from(notes).where(N.subscriber_id == who)).scalar_one()
 
 
-def add_note(db: Connection, note: str, who: SubscriberId, text: Sealed, by: UserId | None, wall: datetime) -> None:
+def add_note(db: Connection, note: str, who: SubscriberId, text: Encrypted, by: UserId | None, wall: datetime) -> None:
     """Write a note."""
     db.execute(insert(notes).values(id=note, subscriber_id=who, text_sealed=text, written_at=wall, written_by=by))
 
@@ -131,7 +131,7 @@ class Asked:
     id: str
     state: str
     at: datetime
-    details: Sealed
+    details: Encrypted
     origin: RequestOrigin | None
     """FORM: somebody typed the person's address, and nobody has said so far that it was them."""
 

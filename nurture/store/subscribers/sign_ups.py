@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, inser
 
 from nurture.domain.delivery import Kind
 from nurture.domain.limits import Suspicion
-from nurture.encryption import Place, Sealed
+from nurture.encryption import FieldRef, Encrypted
 from nurture.ids import SignUpId, SubscriberId
 from nurture.store.core.schema import deliveries, sign_ups
 
@@ -20,8 +20,8 @@ class StoredSignUp:
 
     id: SignUpId
     email_bidx: bytes
-    email: Sealed
-    first_name: Sealed | None
+    email: Encrypted
+    first_name: Encrypted | None
     time_zone: str
     plain_sender: bool
     wording: str
@@ -37,14 +37,14 @@ _STORED = (
 )  # fmt: skip
 
 
-def email_place(sign_up: str) -> Place:
+def email_place(sign_up: str) -> FieldRef:
     """Where the address of a sign-up is sealed."""
-    return Place("sign_ups", "email", sign_up)
+    return FieldRef("sign_ups", "email", sign_up)
 
 
-def first_name_place(sign_up: str) -> Place:
+def first_name_place(sign_up: str) -> FieldRef:
     """Where the first name of a sign-up is sealed."""
-    return Place("sign_ups", "first_name", sign_up)
+    return FieldRef("sign_ups", "first_name", sign_up)
 
 
 _ADD = insert(sign_ups)

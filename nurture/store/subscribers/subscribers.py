@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Executable, Select, bindparam, delete, func, 
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.subscriber import SubscriberState, Suppression
-from nurture.encryption import Place, Sealed
+from nurture.encryption import FieldRef, Encrypted
 from nurture.ids import ConsentId, SubscriberId, new_id
 from nurture.store.core.schema import consents, subscribers, suppressions
 from nurture.store.subscribers import departures
@@ -24,8 +24,8 @@ class Person:
 
     id: SubscriberId
     email_bidx: bytes
-    email: Sealed
-    first_name: Sealed | None
+    email: Encrypted
+    first_name: Encrypted | None
     time_zone: str
     state: SubscriberState
     confirmed: datetime | None = None
@@ -33,14 +33,14 @@ class Person:
     """Whether they chose the plainer sender's name."""
 
 
-def email_place(who: str) -> Place:
+def email_place(who: str) -> FieldRef:
     """Where the address of `who` is sealed."""
-    return Place("subscribers", "email", who)
+    return FieldRef("subscribers", "email", who)
 
 
-def first_name_place(who: str) -> Place:
+def first_name_place(who: str) -> FieldRef:
     """Where the first name of `who` is sealed."""
-    return Place("subscribers", "first_name", who)
+    return FieldRef("subscribers", "first_name", who)
 
 
 @cache
@@ -91,7 +91,7 @@ class Living:
     """What a letter may say of a person who may still get one."""
 
     id: SubscriberId
-    first_name: Sealed | None
+    first_name: Encrypted | None
     time_zone: str
     confirmed: datetime | None
 
@@ -119,7 +119,7 @@ def ask_again(db: Connection, who: SubscriberId, plain_sender: bool, now: dateti
     db.execute(update(subscribers).where(S.id == who).values(values))
 
 
-def take_values(db: Connection, who: SubscriberId, first_name: Sealed | None, time_zone: str, plain_sender: bool) -> None:
+def take_values(db: Connection, who: SubscriberId, first_name: Encrypted | None, time_zone: str, plain_sender: bool) -> None:
     """Give a person what they typed into the form."""
     values = {"first_name_sealed": first_name, "time_zone": time_zone, "plain_sender": plain_sender or None}
     db.execute(update(subscribers).where(S.id == who).values(values))
@@ -137,9 +137,9 @@ def set_state(
     db.execute(update(subscribers).where(S.id == who).values(state=state, **when))
 
 
-def evidence_place(consent: str) -> Place:
+def evidence_place(consent: str) -> FieldRef:
     """Where the evidence of one line of the consent record is sealed."""
-    return Place("consents", "evidence", consent)
+    return FieldRef("consents", "evidence", consent)
 
 
 _RECORD_CONSENT = insert(consents)
@@ -147,7 +147,7 @@ _RECORD_CONSENT = insert(consents)
 
 def record_consent(
     db: Connection, who: SubscriberId, act: str, wording: str, wording_version: str, source: str, at: datetime,
-    consent: str = "", evidence: Sealed | None = None,
+    consent: str = "", evidence: Encrypted | None = None,
 ) -> None:  # fmt: skip
     """Append to the consent record. `act`: given, confirmed, withdrawn or restored.
 

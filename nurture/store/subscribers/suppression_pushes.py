@@ -12,7 +12,7 @@ from functools import cache
 from sqlalchemy import Connection, Executable, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from nurture.encryption import Sealed
+from nurture.encryption import Encrypted
 from nurture.ids import SubscriberId, new_id
 from nurture.store.core.schema import subscribers, suppression_pushes
 
@@ -35,7 +35,7 @@ class Push:
     act: Act
     attempt: int
     """How often it has been taken up, this time included."""
-    email: Sealed
+    email: Encrypted
 
 
 def enqueue(db: Connection, who: SubscriberId, act: Act, now: datetime) -> None:

@@ -51,7 +51,7 @@ def test_nothing_kept_of_tries_names_anybody_and_it_goes(rt: Runtime, clock: Man
         kept = [bytes(bucket) for bucket in db.scalars(select(login_attempts.c.bucket))]
         kept += [bytes(each) for each in db.scalars(select(known_devices.c.device))]
     assert len(kept) == 3
-    for secret in (b"198.51", b"nobody", bytes.fromhex(device), rt.sealer.blind_index("nobody@example.org")):
+    for secret in (b"198.51", b"nobody", bytes.fromhex(device), rt.cipher.blind_index("nobody@example.org")):
         assert all(secret not in each for each in kept)
     clock.advance(days=2)
     retention.retain(rt)

@@ -189,7 +189,7 @@ def test_the_backup_names_nobody_and_is_for_its_owner_only(rt: Runtime, tmp_path
     path = backup(rt, tmp_path / "nurture.backup")
     assert path.stat().st_mode & 0o777 == 0o600
     data = gzip.decompress(path.read_bytes())
-    for private in (b"somebody.special", b"Hieronymus", SECRET.encode(), rt.sealer.blind_index("x")):
+    for private in (b"somebody.special", b"Hieronymus", SECRET.encode(), rt.cipher.blind_index("x")):
         assert private not in data
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
 
@@ -267,7 +267,7 @@ def test_nothing_goes_out_again_after_a_restore(
         person = subscribers.peek(db, erased.id)
         assert person is not None
         assert person.state is SubscriberState.ERASED
-        assert new.sealer.open(person.email, subscribers.email_place(erased.id)) == ""
+        assert new.cipher.decrypt(person.email, subscribers.email_place(erased.id)) == ""
     new.close()
 
 
@@ -350,7 +350,7 @@ def test_keys_travel_in_an_encrypted_backup_and_only_to_where_there_are_none(
     with after.database.read() as db:
         person = subscribers.peek(db, reader.id)
         assert person is not None
-        assert after.sealer.open(person.email, subscribers.email_place(reader.id)) == reader.email
+        assert after.cipher.decrypt(person.email, subscribers.email_place(reader.id)) == reader.email
     after.close()
 
 
@@ -513,7 +513,7 @@ def test_a_backup_of_an_older_schema_is_brought_up(rt: Runtime, clock: ManualClo
                     archive.add_block(shape.name, block)
             archive.add_manifest(
                 Manifest(
-                    clock.wall(), "0.0.1", "0011", db.dialect.name, rt.sealer.fingerprint(), rt.sealer.newest_key_id(),
+                    clock.wall(), "0.0.1", "0011", db.dialect.name, rt.cipher.fingerprint(), rt.cipher.newest_key_id(),
                     links_fingerprint(key), False, shapes, {shape.name: archive.rows[shape.name] for shape in shapes},
                     archive.members,
                 )

@@ -60,13 +60,13 @@ def test_rotation_from_the_default_key_and_the_old_secret_may_go(database_url: s
     addresses = some_data(before)
     before.close()
     rt = opened(tmp_path, database_url, NEW)
-    assert rt.sealer.fingerprint() == before.sealer.fingerprint(), "addresses are found as before"
+    assert rt.cipher.fingerprint() == before.cipher.fingerprint(), "addresses are found as before"
     late = sign_up(rt, "late@oak.example")
     assert len(key_ids(rt)) == 2
     done = key_rotation.rotate(rt)
     assert done.unreadable == 0
     assert done.rotated > len(addresses)
-    assert key_ids(rt) == {rt.sealer.newest_key_id()}
+    assert key_ids(rt) == {rt.cipher.newest_key_id()}
     assert key_rotation.rotate(rt).rotated == 0
     assert late is not None
     rt.close()
@@ -118,7 +118,7 @@ def test_rotation_that_was_cut_short_goes_on(database_url: str, tmp_path: Path, 
     opened(tmp_path, database_url, f"{NEW},{OLD}").close()
     again = opened(tmp_path, database_url, NEW)
     key_rotation.rotate(again)
-    assert key_ids(again) == {again.sealer.newest_key_id()}
+    assert key_ids(again) == {again.cipher.newest_key_id()}
     again.close()
 
 
@@ -129,9 +129,9 @@ def test_what_changes_meanwhile_is_not_overwritten(database_url: str, tmp_path: 
     rt = opened(tmp_path, database_url, NEW)
     field = next(each for each in SEALED_FIELDS if each.column.name == "first_name_sealed")
     with rt.database.read() as db:
-        rows = encrypted_fields.not_sealed_by(db, field, bytes.fromhex(rt.sealer.newest_key_id()), None, 10)
+        rows = encrypted_fields.not_sealed_by(db, field, bytes.fromhex(rt.cipher.newest_key_id()), None, 10)
     with rt.database.begin() as db:
-        changes: list[tuple[str, Any, Any]] = [(key, rt.sealer.seal("other", field.place(key)), old) for key, old in rows]
+        changes: list[tuple[str, Any, Any]] = [(key, rt.cipher.encrypt("other", field.place(key)), old) for key, old in rows]
         assert rows
         assert encrypted_fields.replace_sealed(db, field, changes) == 0
     rt.close()
@@ -170,5 +170,5 @@ def test_sign_ups_go_on_while_keys_are_rotated(database_url: str, tmp_path: Path
     key_rotation.rotate(rt)
     thread.join()
     assert failed == []
-    assert key_ids(rt) == {rt.sealer.newest_key_id()}
+    assert key_ids(rt) == {rt.cipher.newest_key_id()}
     rt.close()

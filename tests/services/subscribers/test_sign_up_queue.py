@@ -117,7 +117,7 @@ def test_each_link_brings_what_was_typed_with_it(rt: Runtime, clock: ManualClock
     signup.confirm(rt, mine)
     with rt.database.read() as db:
         row = db.execute(select(people.c.id, people.c.first_name_sealed, people.c.time_zone, people.c.plain_sender)).one()
-    assert rt.sealer.open(row[1], first_name_place(row[0])) == "Robin"
+    assert rt.cipher.decrypt(row[1], first_name_place(row[0])) == "Robin"
     assert (row[2], row[3]) == (NEW_YORK, None)
     signup.confirm(rt, strangers)  # twice is fine, and changes nothing any more
     with rt.database.read() as db:

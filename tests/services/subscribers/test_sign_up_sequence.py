@@ -57,7 +57,7 @@ def enrolled_too(rt: Runtime, reader: Reader, key: str = OTHER) -> EnrollmentId:
         sequence = db.scalar(select(table.c.id).where(table.c.key == key))
         assert sequence
         enrollment = sequences.enroll(db, reader.id, SequenceId(sequence), rt.clock.now())
-        bidx = rt.sealer.blind_index(reader.email)
+        bidx = rt.cipher.blind_index(reader.email)
         new = NewDelivery(Kind.LETTER, rt.clock.now(), reader.id, bidx, enrollment, StepKey("hello"))
         ledger.plan(db, [new], rt.clock.now())
     return enrollment

@@ -118,14 +118,14 @@ def test_who_left_may_come_back_by_signing_up_and_starts_afresh(rt: Runtime, clo
     assert enrollment_of(rt, reader) != first
     assert len(subjects(rt, reader)) == 3, "welcome, then confirmation, then the welcome again"
     with rt.database.read() as db:
-        assert subscribers.suppression(db, rt.sealer.blind_index(reader.email)) is None
+        assert subscribers.suppression(db, rt.cipher.blind_index(reader.email)) is None
 
 
 @pytest.mark.parametrize("reason", [Suppression.BOUNCED, Suppression.COMPLAINED])
 def test_a_bounced_or_complaining_address_is_left_in_peace(rt: Runtime, reason: Suppression) -> None:
     reader = a_subscriber(rt)
     with rt.database.begin() as db:
-        subscribers.suppress(db, rt.sealer.blind_index(reader.email), reason, rt.clock.now())
+        subscribers.suppress(db, rt.cipher.blind_index(reader.email), reason, rt.clock.now())
         subscribers.set_state(db, reader.id, SubscriberState(reason.value))
     before = len(rows(rt, reader))
     sign_up(rt, reader.email)

@@ -67,7 +67,7 @@ def rt(database_url: str, tmp_path: Path, clock: ManualClock, server: SendGridWi
 def standing(rt: Runtime, reader: Reader) -> tuple[SubscriberState | None, Suppression | None]:
     with rt.database.read() as db:
         person = subscribers.peek(db, reader.id)
-        return person.state if person else None, subscribers.suppression(db, rt.sealer.blind_index(reader.email))
+        return person.state if person else None, subscribers.suppression(db, rt.cipher.blind_index(reader.email))
 
 
 def waiting(rt: Runtime) -> list[tuple[str, datetime, int]]:
@@ -422,7 +422,7 @@ def test_what_sendgrid_holds_for_somebody_who_left_is_dropped(rt: Runtime, serve
     suppressions.push(rt)
     with rt.database.begin() as db:
         subscribers.lift_suppression(
-            db, rt.sealer.blind_index(reader.email), rt.clock.now()
+            db, rt.cipher.blind_index(reader.email), rt.clock.now()
         )  # a bug, or another sender of the account
     sign_up(rt, reader.email)
     run_tick(rt)

@@ -31,7 +31,7 @@ def test_leaving_stops_everything_at_once_and_twice_is_the_same_as_once(rt: Runt
     assert len(inbox(rt, reader)) == 1
     with rt.database.read() as db:
         person = subscribers.peek(db, reader.id)
-        assert subscribers.suppression(db, rt.sealer.blind_index(reader.email)) is Suppression.UNSUBSCRIBED
+        assert subscribers.suppression(db, rt.cipher.blind_index(reader.email)) is Suppression.UNSUBSCRIBED
         assert db.execute(select(enrollments.c.state, enrollments.c.why)).one() == (EnrollmentState.EXITED, "unsubscribed")
         assert list(db.scalars(select(consents.c.act))).count("withdrawn") == 1
     assert person and person.state is SubscriberState.UNSUBSCRIBED
@@ -96,7 +96,7 @@ def test_a_complaint_cannot_be_undone_by_a_link(rt: Runtime) -> None:
     reader = a_subscriber(rt)
     unsubscribe.unsubscribe(rt, reader.id, Exit.PAGE)
     with rt.database.begin() as db:
-        subscribers.suppress(db, rt.sealer.blind_index(reader.email), Suppression.COMPLAINED, rt.clock.now())
+        subscribers.suppress(db, rt.cipher.blind_index(reader.email), Suppression.COMPLAINED, rt.clock.now())
     assert undo_unsubscribe(rt, reader.id) is False
     run_tick(rt)
     assert inbox(rt, reader) == []

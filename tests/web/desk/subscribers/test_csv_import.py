@@ -57,7 +57,7 @@ def test_each_row_comes_to_what_was_said_before(desk: FlaskClient, rt: Runtime) 
     there, waiting, left, bounced = a_subscriber(rt), sign_up(rt), a_subscriber(rt), a_subscriber(rt)
     unsubscribe.unsubscribe(rt, left.id, Exit.PAGE)
     with rt.database.begin() as db:
-        bidx = rt.sealer.blind_index("locked@example.org")
+        bidx = rt.cipher.blind_index("locked@example.org")
         stored.suppress(db, bidx, Suppression.BOUNCED, rt.clock.now())
     run_tick(rt)
     addresses = [
@@ -250,7 +250,7 @@ LISTMONK = (
 
 def locked(rt: Runtime, address: str) -> Suppression | None:
     with rt.database.read() as db:
-        return stored.suppression(db, rt.sealer.blind_index(address))
+        return stored.suppression(db, rt.cipher.blind_index(address))
 
 
 @pytest.mark.parametrize("mode", ["ask", "confirmed"])
