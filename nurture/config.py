@@ -13,17 +13,17 @@ from nurture import log
 from nurture.clock import Clock
 from nurture.letters import practice
 from nurture.letters.practice import Facts, Practice, PracticeRefused
-from nurture.mailers.base import Mailer, Picture, Sender
-from nurture.mailers.sendgrid.events import KeyRefused, read_keys
+from nurture.mailers.base import InlineImage, Mailer, SenderIdentity
+from nurture.mailers.sendgrid.events import WebhookKeyRefused, read_keys
 from nurture.settings import DEFINITIONS, PREFIX, SettingRefused, Settings, check_value, chooses_mailer, is_loopback, with_facts
 
 if TYPE_CHECKING:
     from nurture.mailers.sendgrid.domains import SignedDomain
-    from nurture.mailers.sendgrid.lists import Lists
+    from nurture.mailers.sendgrid.lists import SuppressionApi
 
 _log = log.get(__name__)
 
-OpenLists: TypeAlias = "Callable[[], Lists] | None"
+OpenLists: TypeAlias = "Callable[[], SuppressionApi] | None"
 """Begins a conversation about SendGrid's own suppression lists; None with any other mailer."""
 AskSignedDomains: TypeAlias = "Callable[[], list[SignedDomain] | None] | None"
 """Asks SendGrid for which domains it may sign, which it may not tell; None with any other mailer."""
@@ -40,15 +40,15 @@ class Config:
     version: int
     """How often the desk's settings had changed when this was read."""
     mailer: Mailer
-    sender: Sender
-    plain_sender: Sender
+    sender: SenderIdentity
+    plain_sender: SenderIdentity
     """For readers who chose a plainer name in their inbox."""
     practice: Practice
-    constant: Mapping[str, dict[str, str]]
+    template_globals: Mapping[str, dict[str, str]]
     """What letters are filled with and is the same for every reader."""
-    needs_live: bool
+    requires_launch: bool
     """Whether mail to readers waits until somebody at the desk has said that it may leave (services.settings.onboarding)."""
-    lists: OpenLists
+    suppression_api: OpenLists
     signed_domains: AskSignedDomains
 
 
@@ -56,8 +56,8 @@ def create_config(given: Settings, said: Mapping[str, str], version: int, clock:
     """Build every part from the environment's settings and what the desk `said`. Raises SettingRefused."""
     settings = with_facts(given, _usable(said))
     whose = practice_of(settings, said.get(LOGO_FACT))
-    logo = Picture(whose.logo.content, whose.logo.subtype) if whose.logo else None
-    sender = Sender(settings.sender, settings.from_name, settings.notices_to, settings.base_url, logo)
+    logo = InlineImage(whose.logo.content, whose.logo.subtype) if whose.logo else None
+    sender = SenderIdentity(settings.sender, settings.from_name, settings.notices_to, settings.base_url, logo)
     return Config(
         settings=settings,
         version=version,
@@ -65,9 +65,9 @@ def create_config(given: Settings, said: Mapping[str, str], version: int, clock:
         sender=sender,
         plain_sender=replace(sender, name=settings.plain_from_name),
         practice=whose,
-        constant=whose.values(),
-        needs_live=waits_for_the_desk(given, settings),
-        lists=_lists(settings, clock, stopping),
+        template_globals=whose.values(),
+        requires_launch=waits_for_the_desk(given, settings),
+        suppression_api=_lists(settings, clock, stopping),
         signed_domains=_signed_domains(settings),
     )
 
@@ -107,7 +107,7 @@ def check_webhook_key(settings: Settings) -> None:
     if settings.sendgrid_webhook_key is not None:
         try:
             read_keys(settings.sendgrid_webhook_key)
-        except KeyRefused as refused:
+        except WebhookKeyRefused as refused:
             raise SettingRefused(
                 f"{PREFIX}SENDGRID_WEBHOOK_KEY {refused}. Copy it from SendGrid, Settings, Mail Settings, Event Webhook, "
                 "Signed Event Webhook (docs/reference.md, Environment)."
@@ -160,9 +160,11 @@ def waits_for_the_desk(given: Settings, settings: Settings) -> bool:
 def _lists(settings: Settings, clock: Clock, stopping: threading.Event) -> OpenLists:
     if settings.mailer != "sendgrid" or settings.sendgrid_api_key is None:
         return None
-    from nurture.mailers.sendgrid.lists import Lists
+    from nurture.mailers.sendgrid.lists import SuppressionApi
 
-    return partial(Lists, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, clock.wall, stopping.wait)
+    return partial(
+        SuppressionApi, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, clock.wall, stopping.wait
+    )
 
 
 def _signed_domains(settings: Settings) -> AskSignedDomains:

@@ -32,7 +32,7 @@ _PATIENT_SECONDS = 1.5
 """The same for a worker, whose connection to Redis asks for a message for a second at a time."""
 
 
-class Here:
+class LocalDispatcher:
     """Without a broker: a batch is sent by the process that claims it."""
 
     def __init__(self, rt: Runtime) -> None:
@@ -79,7 +79,7 @@ class Here:
         self._sender.close()
 
 
-class Fleet(Here):
+class CeleryDispatcher(LocalDispatcher):
     """With a broker: a tick's batch is published, and whoever works takes the next one."""
 
     def __init__(self, rt: Runtime, broker: str) -> None:
@@ -246,7 +246,7 @@ def _app(broker: str, queue: str) -> Any:
     return app
 
 
-def join(rt: Runtime) -> Here:
+def create_dispatcher(rt: Runtime) -> LocalDispatcher:
     """The part this process has in the fleet, as NURTURE_BROKER_URL says. To be called after any fork."""
     broker = rt.settings.broker_url
-    return Here(rt) if broker is None else Fleet(rt, broker.get_secret_value())
+    return LocalDispatcher(rt) if broker is None else CeleryDispatcher(rt, broker.get_secret_value())

@@ -22,7 +22,7 @@ from nurture.errors import NurtureError
 _VERSION = b"\x01"
 
 
-class Unreadable(NurtureError):
+class DecryptionFailed(NurtureError):
     """A sealed value does not open: another key, another row, or damaged bytes."""
 
 
@@ -76,20 +76,22 @@ class FieldCipher:
     def encrypt(self, value: str, place: FieldRef) -> Encrypted:
         """Encrypt `value` for one place."""
         nonce = os.urandom(12)
-        return Encrypted(_VERSION + self._newest + nonce + self._ring[self._newest].encrypt(nonce, value.encode(), place.bytes()))
+        return Encrypted(
+            _VERSION + self._newest + nonce + self._ring[self._newest].encrypt(nonce, value.encode(), place.bytes())
+        )
 
     def decrypt(self, sealed: bytes, place: FieldRef) -> str:
         """Decrypt a value of that place. Raises Unreadable."""
         key = self._ring.get(sealed[1:5])
         if sealed[:1] != _VERSION or key is None:
-            raise Unreadable(
+            raise DecryptionFailed(
                 f"A value in {place.table}.{place.column} was sealed with a key this installation does not have. "
                 "Put the old key back behind the newer ones of NURTURE_FIELD_KEYS, or restore NURTURE_SECRET_KEY."
             )
         try:
             return key.decrypt(sealed[5:17], sealed[17:], place.bytes()).decode()
         except (InvalidTag, ValueError):  # ValueError: too short for a nonce
-            raise Unreadable(f"A value in {place.table}.{place.column} is damaged or belongs to another row.") from None
+            raise DecryptionFailed(f"A value in {place.table}.{place.column} is damaged or belongs to another row.") from None
 
     def blind_index(self, canonical: str) -> bytes:
         """The 32 bytes by which an address is found without storing it; equal addresses give equal bytes."""

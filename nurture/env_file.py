@@ -14,7 +14,7 @@ _QUOTE = "Put the whole value between double quotes, and a backslash before each
 
 
 @dataclass(frozen=True)
-class Entry:
+class EnvEntry:
     """One setting of the file. `name` in capitals, with its prefix; `line` counts from 1."""
 
     name: str
@@ -23,27 +23,27 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Problem:
+class EnvProblem:
     """A line that cannot be taken as it is, and what to do. Never quotes a value: it may be a secret."""
 
     line: int
     message: str
 
 
-def parse(content: bytes, prefix: str, environ: Mapping[str, str]) -> tuple[list[Entry], list[Problem]]:
+def parse(content: bytes, prefix: str, environ: Mapping[str, str]) -> tuple[list[EnvEntry], list[EnvProblem]]:
     """The entries whose name begins with `prefix`, and what is wrong, by line. `environ` is what `${NAME}` may refer to.
 
     Other programs' lines are let alone as long as they can be read.
     """
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or content[:400].count(0) * 4 > len(content[:400]):
-        return [], [Problem(1, "The file is UTF-16. Save it as UTF-8.")]
+        return [], [EnvProblem(1, "The file is UTF-16. Save it as UTF-8.")]
     problems = [
-        Problem(number, f"{_named(raw)} {said}")
+        EnvProblem(number, f"{_named(raw)} {said}")
         for number, raw in enumerate(content.split(b"\n"), start=1)
         if (said := _undecodable(raw))
     ]
     text = content.decode("utf-8-sig", errors="replace").replace("\0", "�")
-    entries: dict[str, Entry] = {}
+    entries: dict[str, EnvEntry] = {}
     known = dict(environ)
     for binding in parse_stream(io.StringIO(text)):
         line = binding.original.line + _leading_lines(binding.original.string)
@@ -77,16 +77,16 @@ def _leading_lines(original: str) -> int:
 
 
 def _entry(
-    binding: Binding, line: int, prefix: str, known: dict[str, str], entries: Mapping[str, Entry]
-) -> tuple[Entry | None, Problem | None]:
+    binding: Binding, line: int, prefix: str, known: dict[str, str], entries: Mapping[str, EnvEntry]
+) -> tuple[EnvEntry | None, EnvProblem | None]:
     """What one line sets and what is wrong with it; `known` learns its value."""
     original = binding.original.string.strip()
     if binding.error:
-        return None, Problem(line, f"{_named(original.encode())} cannot be read: {_why_unreadable(original)}")
+        return None, EnvProblem(line, f"{_named(original.encode())} cannot be read: {_why_unreadable(original)}")
     if binding.key is None:
         return None, None
     if binding.value is None:
-        return None, Problem(line, f"{_named(original.encode())} has no “=”. Write NAME=value, or begin the line with “#”.")
+        return None, EnvProblem(line, f"{_named(original.encode())} has no “=”. Write NAME=value, or begin the line with “#”.")
     name = binding.key.upper()
     missing = [atom for atom in parse_variables(binding.value) if not isinstance(atom, Literal) and _is_unset(atom, known)]
     value = "".join(atom.resolve(known) for atom in parse_variables(binding.value))
@@ -103,7 +103,7 @@ def _entry(
         problem = f"{name} runs on over the lines below it, up to their next quote. End its value with the quote it began with."
     elif missing:
         problem = f"{name} holds “${{…}}”, which stands for another variable, and that one is not set."
-    return Entry(name, value, line), Problem(line, problem) if problem else None
+    return EnvEntry(name, value, line), EnvProblem(line, problem) if problem else None
 
 
 def _is_unset(atom: object, known: Mapping[str, str]) -> bool:

@@ -18,7 +18,7 @@ ConsultationId = NewType("ConsultationId", str)
 UserId = NewType("UserId", str)
 KeyId = NewType("KeyId", str)
 ScheduleId = NewType("ScheduleId", str)
-PictureId = NewType("PictureId", str)
+ImageId = NewType("ImageId", str)
 """The first 128 bits of the SHA-256 of its content, as hex digits: another picture has another id."""
 StepKey = NewType("StepKey", str)
 """Stable name of a step inside its sequence: the slug of its letter's file. Its position may change, this may not."""

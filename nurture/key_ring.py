@@ -6,7 +6,7 @@ key (so that old field keys may go), and the ids of all field keys that stored v
 
 from sqlalchemy import Connection
 
-from nurture.encryption import FieldRef, Encrypted, FieldCipher, Unreadable, derive, derive_index_key
+from nurture.encryption import DecryptionFailed, Encrypted, FieldCipher, FieldRef, derive, derive_index_key
 from nurture.setting_checks import split_keys
 from nurture.settings import PREFIX, SettingRefused, Settings
 from nurture.store.state import app_state
@@ -63,7 +63,7 @@ def note_rotated(db: Connection, sealer: FieldCipher) -> None:
 def _kept_index_key(ring: list[bytes], kept: str) -> bytes:
     try:
         return bytes.fromhex(FieldCipher(ring).decrypt(Encrypted(bytes.fromhex(kept)), _PLACE))
-    except Unreadable:
+    except DecryptionFailed:
         raise _does_not_fit() from None
 
 

@@ -18,14 +18,14 @@ from sqlalchemy import Connection, inspect
 from nurture import key_ring, log, resources
 from nurture.clock import Clock, FastClock, Origin, SystemClock
 from nurture.config import AskSignedDomains, Config, OpenLists, check_webhook_key, create_config, practice_of
-from nurture.domain.delivery import Guards
+from nurture.domain.delivery import FrequencyCaps
 from nurture.domain.restore_evidence import Identity, Position
 from nurture.encryption import FieldCipher, derive, derive_index_key
-from nurture.ids import DeliveryId, PictureId
+from nurture.ids import DeliveryId, ImageId
 from nurture.key_ring import SECRET_FILE as SECRET_FILE
 from nurture.letters.practice import Practice
-from nurture.mailers.base import Mailer, Picture, Sender
-from nurture.mailers.dns_client import Names
+from nurture.mailers.base import InlineImage, Mailer, SenderIdentity
+from nurture.mailers.dns_client import DnsClient
 from nurture.settings import PREFIX, SettingRefused, Settings
 from nurture.store.core.database import Database
 from nurture.store.state import app_state, setting_overrides
@@ -37,7 +37,7 @@ _log = log.get(__name__)
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """How long the ledger's protocol waits, in real time."""
 
     lease: timedelta
@@ -49,7 +49,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Seen:
+class LastCheck:
     """What a process saw at its last check of the clock and the database (delivery.safety_checks)."""
 
     wall: datetime | None = None
@@ -67,27 +67,27 @@ class Seen:
 
 
 @dataclass
-class Memory:
+class ProcessState:
     """What one process remembers between two looks, and no other can know for it."""
 
-    seen: Seen = Seen()
-    marked: Position = field(default_factory=Position)
+    last_check: LastCheck = LastCheck()
+    last_mark: Position = field(default_factory=Position)
     """Where the database stood when this process last marked mail in it."""
     generation_files: GenerationFiles | None = None
     """Where that is recorded outside it; None: not checked yet."""
-    witnessed: bool = True
+    generation_recorded: bool = True
     """Whether its position could be recorded outside it when that was last tried."""
-    looking: threading.Lock = field(default_factory=threading.Lock)
+    check_lock: threading.Lock = field(default_factory=threading.Lock)
     """One thread at a time looks, so that what it compares with is what the last one saw."""
-    written: float = -math.inf
+    last_write: float = -math.inf
     """When, in boot seconds, a trial write last succeeded (services.operations.health)."""
-    doubts: dict[DeliveryId, float] = field(default_factory=dict)
+    in_doubt_since: dict[DeliveryId, float] = field(default_factory=dict)
     """Since when, in boot seconds, it has seen each mail in doubt (delivery.reconcile)."""
-    doubts_looked_at: float = -math.inf
+    in_doubt_checked_at: float = -math.inf
     """When, in boot seconds, it last looked at them."""
-    album: OrderedDict[PictureId, Picture] = field(default_factory=OrderedDict)
+    image_cache: OrderedDict[ImageId, InlineImage] = field(default_factory=OrderedDict)
     """Pictures it has sent lately, the last ones at its end (delivery.image_cache)."""
-    leafing: threading.Lock = field(default_factory=threading.Lock)
+    image_cache_lock: threading.Lock = field(default_factory=threading.Lock)
     """One thread at a time looks into the album."""
 
 
@@ -122,7 +122,7 @@ class Runtime:
     That of a process follows the desk's settings (`keep_up`); each act (a request, a job, a sender) works on a `snapshot`.
     """
 
-    given: Settings
+    env_settings: Settings
     """What the environment says."""
     config: Config
     """Everything that follows the desk's settings. Replaced whole, by one assignment."""
@@ -130,11 +130,11 @@ class Runtime:
     database: Database
     cipher: FieldCipher
     tokens: Tokens
-    patience: Patience
-    guards: Guards
-    names: Names
+    timeouts: Timeouts
+    frequency_caps: FrequencyCaps
+    dns: DnsClient
     """The name service, for what the sender's domain says."""
-    memory: Memory = field(default_factory=Memory)
+    process_state: ProcessState = field(default_factory=ProcessState)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is asked to stop: what is in flight is finished, the rest is given back."""
     process: "Runtime | None" = field(default=None, repr=False)
@@ -145,12 +145,12 @@ class Runtime:
     settings = _ConfigPart[Settings]()
     version = _ConfigPart[int]()
     mailer = _ConfigPart[Mailer]()
-    sender = _ConfigPart[Sender]()
-    plain_sender = _ConfigPart[Sender]()
+    sender = _ConfigPart[SenderIdentity]()
+    plain_sender = _ConfigPart[SenderIdentity]()
     practice = _ConfigPart[Practice]()
-    constant = _ConfigPart[Mapping[str, dict[str, str]]]()
-    needs_live = _ConfigPart[bool]()
-    lists = _ConfigPart[OpenLists]()
+    template_globals = _ConfigPart[Mapping[str, dict[str, str]]]()
+    requires_launch = _ConfigPart[bool]()
+    suppression_api = _ConfigPart[OpenLists]()
     signed_domains = _ConfigPart[AskSignedDomains]()
 
     def snapshot(self) -> "Runtime":
@@ -159,8 +159,8 @@ class Runtime:
 
     def close(self) -> None:
         """Give back connections, and close files."""
-        if self.memory.generation_files is not None:
-            self.memory.generation_files.close()
+        if self.process_state.generation_files is not None:
+            self.process_state.generation_files.close()
         self.database.close()
 
 
@@ -302,7 +302,7 @@ def _replace_config(process: Runtime) -> None:
         if version == process.config.version:
             return
         try:
-            process.config = create_config(process.given, said, version, process.clock, process.stopping)
+            process.config = create_config(process.env_settings, said, version, process.clock, process.stopping)
         except SettingRefused as refused:  # saved by a newer version of the service, or beside a changed environment
             _log.error("settings_refused", setting=",".join(sorted(refused.names)))
             process.config = replace(process.config, version=version)
@@ -355,15 +355,17 @@ def assemble(settings: Settings, key: bytes, database: Database, db: Connection)
     said, version = _said_at_the_desk(db, sealer), setting_overrides.version(db)
     stopping = threading.Event()
     return Runtime(
-        given=settings,
+        env_settings=settings,
         config=create_config(settings, said, version, clock, stopping),
         clock=clock,
         database=database,
         cipher=sealer,
         tokens=Tokens({purpose: derive(key, f"token|{purpose.name}") for purpose in Purpose}),
-        patience=Patience(timedelta(seconds=settings.lease_seconds)),
-        guards=Guards(timedelta(hours=settings.min_gap_hours), settings.max_letters_per_day, settings.max_other_mails_per_day),
-        names=Names(),
+        timeouts=Timeouts(timedelta(seconds=settings.lease_seconds)),
+        frequency_caps=FrequencyCaps(
+            timedelta(hours=settings.min_gap_hours), settings.max_letters_per_day, settings.max_other_mails_per_day
+        ),
+        dns=DnsClient(),
         stopping=stopping,
     )
 

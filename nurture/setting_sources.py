@@ -17,7 +17,7 @@ _NO_SETTINGS = frozenset({PREFIX + "CRASH_AT"})
 
 
 @dataclass(frozen=True)
-class Source:
+class SettingSource:
     """A value that was set outside the desk, and where."""
 
     value: str
@@ -39,10 +39,10 @@ class SettingRefused(NurtureError):
         self.reason = reason
 
 
-def read_sources(variables: Collection[str], file: Path | None = ENV_FILE) -> dict[str, Source]:
+def read_sources(variables: Collection[str], file: Path | None = ENV_FILE) -> dict[str, SettingSource]:
     """Each of the `variables` that the environment or `file` sets; an empty value sets nothing. Raises SettingRefused."""
     found = _from_file(variables, file) if file is not None else {}
-    found |= {name.upper(): Source(value) for name, value in os.environ.items() if value.strip()}
+    found |= {name.upper(): SettingSource(value) for name, value in os.environ.items() if value.strip()}
     wrong = [name for name in variables if name in found and _has_surrogates(found[name].value)]
     if wrong:
         raise SettingRefused("\n".join(f"{name} holds a value that is not UTF-8. Set it in UTF-8." for name in wrong))
@@ -63,7 +63,7 @@ def _unknown(name: str, variables: Collection[str]) -> str:
     return f"{name} is not a setting. {f'Did you mean {near[0]}?' if near else f'The names are in {DOCUMENTED}, Environment.'}"
 
 
-def _from_file(variables: Collection[str], file: Path) -> dict[str, Source]:
+def _from_file(variables: Collection[str], file: Path) -> dict[str, SettingSource]:
     path = file.resolve()
     try:
         content = path.read_bytes()
@@ -76,14 +76,14 @@ def _from_file(variables: Collection[str], file: Path) -> dict[str, Source]:
         raise SettingRefused(f"{path} cannot be read ({(error.strerror or 'unknown error').lower()}).") from None
     entries, problems = env_file.parse(content, PREFIX, os.environ)
     problems += [
-        env_file.Problem(each.line, _unknown(each.name, variables))
+        env_file.EnvProblem(each.line, _unknown(each.name, variables))
         for each in entries
         if each.name not in variables and each.name not in _NO_SETTINGS
     ]
     if problems:
         lines = sorted(problems, key=lambda each: each.line)
         raise SettingRefused("\n".join(f"{path}:{each.line}: {each.message}" for each in lines))
-    return {each.name: Source(each.value, str(path), each.line) for each in entries}
+    return {each.name: SettingSource(each.value, str(path), each.line) for each in entries}
 
 
 def _has_surrogates(value: str) -> bool:

@@ -17,7 +17,7 @@ from nurture.setting_sources import DOCUMENTED
 from nurture.setting_sources import ENV_FILE as ENV_FILE
 from nurture.setting_sources import PREFIX as PREFIX
 from nurture.setting_sources import SettingRefused as SettingRefused
-from nurture.setting_sources import Source as Source
+from nurture.setting_sources import SettingSource as SettingSource
 from nurture.setting_sources import state_folder as state_folder
 from nurture.setting_values import parse_smtp_url
 
@@ -334,7 +334,7 @@ MAIL_AT_THE_DESK = frozenset(name for name, each in DEFINITIONS.items() if each.
 """Settings that are the desk's unless whoever hosts the service has chosen a mailer in the environment."""
 
 
-def _refusal(problem: Any, source: Source | None) -> SettingRefused:
+def _refusal(problem: Any, source: SettingSource | None) -> SettingRefused:
     name = str(problem["loc"][0])
     given = "set" if DEFINITIONS[name].is_secret or checks.may_hold_secret(problem["input"]) else repr(problem["input"])
     why = problem["msg"].removeprefix("Value error, ")
@@ -344,7 +344,7 @@ def _refusal(problem: Any, source: Source | None) -> SettingRefused:
     return SettingRefused(told, name, reason=why)
 
 
-def _checked(values: Mapping[str, Any], sources: Mapping[str, Source] | None = None) -> Settings:
+def _checked(values: Mapping[str, Any], sources: Mapping[str, SettingSource] | None = None) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as refused:
@@ -360,7 +360,7 @@ def check_value(name: str, value: str) -> Any:
         raise _refusal(refused.errors()[0], None) from None
 
 
-def read_sources(file: Path | None = ENV_FILE) -> dict[str, Source]:
+def read_sources(file: Path | None = ENV_FILE) -> dict[str, SettingSource]:
     """Where each setting that the environment or `file` sets is set, by name. Raises SettingRefused, one line a fault."""
     found = setting_sources.read_sources(VARIABLES, file)
     return {VARIABLES[name]: source for name, source in found.items()}

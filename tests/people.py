@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from nurture.delivery.sender import Sender
 from nurture.delivery.tick import TickReport, tick
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.ids import ConsentId, EnrollmentId, SubscriberId
 from nurture.mailers.outbox import Outbox, Stored
 from nurture.runtime import Runtime
@@ -61,7 +61,9 @@ def confirm(rt: Runtime, reader: Reader) -> None:
     """Press the button of the latest confirmation mail."""
     d = deliveries.c
     asked = (
-        select(d.id).where(d.subscriber_id == reader.id, d.kind == Kind.CONFIRMATION).order_by(d.planned_at.desc(), d.id.desc())
+        select(d.id)
+        .where(d.subscriber_id == reader.id, d.kind == DeliveryKind.CONFIRMATION)
+        .order_by(d.planned_at.desc(), d.id.desc())
     )
     with rt.database.read() as db:
         named = db.scalar(asked.limit(1))
@@ -141,7 +143,9 @@ def enrollment_of(rt: Runtime, reader: Reader) -> EnrollmentId:
         return EnrollmentId(db.execute(query.order_by(enrollments.c.started_at.desc())).scalars().first() or "")
 
 
-def rows(rt: Runtime, reader: Reader | None = None, kind: Kind | None = None) -> list[tuple[Kind, State, str | None, datetime]]:
+def rows(
+    rt: Runtime, reader: Reader | None = None, kind: DeliveryKind | None = None
+) -> list[tuple[DeliveryKind, State, str | None, datetime]]:
     """Deliveries as (kind, state, step, due), in order of their promise."""
     d = deliveries.c
     query = select(d.kind, d.state, d.step_key, d.due_at).order_by(d.planned_at, d.created_at, d.id)
@@ -155,7 +159,7 @@ def rows(rt: Runtime, reader: Reader | None = None, kind: Kind | None = None) ->
 
 def due(rt: Runtime, reader: Reader) -> datetime | None:
     """When the next letter of a reader is due."""
-    found = [at for kind, state, _, at in rows(rt, reader) if kind is Kind.LETTER and state is State.SCHEDULED]
+    found = [at for kind, state, _, at in rows(rt, reader) if kind is DeliveryKind.LETTER and state is State.SCHEDULED]
     return found[0] if found else None
 
 

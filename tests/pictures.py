@@ -4,7 +4,7 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw
 
-from nurture.domain.picture import Picture
+from nurture.domain.picture import LetterImage
 from nurture.ids import UserId, new_id
 from nurture.runtime import Runtime
 from nurture.services.letters import images
@@ -45,6 +45,6 @@ def _file(shown: Image.Image, kind: str, **how: object) -> bytes:
     return written.getvalue()
 
 
-def a_picture(rt: Runtime, content: bytes | None = None, alt: str = ALT) -> Picture:
+def a_picture(rt: Runtime, content: bytes | None = None, alt: str = ALT) -> LetterImage:
     """One that is here."""
     return images.add(rt, drawing() if content is None else content, alt, UserId(new_id()))

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from nurture.domain.delivery import Accepted, Outcome
-from nurture.mailers.base import Mail, Prepared, Sender
+from nurture.mailers.base import Mail, PreparedMail, SenderIdentity
 
 
 class Answering:
@@ -17,16 +17,16 @@ class Answering:
         self.answer, self.gives_evidence = answer, gives_evidence
         self.given: list[Mail] = []
 
-    def prepare(self, mail: Mail) -> Prepared:
-        return Prepared(mail, ())
+    def prepare(self, mail: Mail) -> PreparedMail:
+        return PreparedMail(mail, ())
 
-    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
+    async def post(self, mails: Sequence[PreparedMail], within: float) -> Outcome:
         self.given += (each.mail for each in mails)
         found = self.answer(mails[0].mail)
         return await found if isinstance(found, Awaitable) else found
 
-    async def check(self, sender: Sender, within: float) -> Outcome:
+    async def check(self, sender: SenderIdentity, within: float) -> Outcome:
         return Accepted()
 
-    async def rest(self) -> None:
+    async def aclose(self) -> None:
         pass

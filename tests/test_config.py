@@ -10,7 +10,7 @@ import pytest
 
 from nurture import runtime, scheduler
 from nurture.app import create_app
-from nurture.dispatch import Here
+from nurture.dispatch import LocalDispatcher
 from nurture.ids import UserId, new_id
 from nurture.runtime import Runtime, keep_up
 from nurture.services.operations.jobs import Job
@@ -38,7 +38,7 @@ def names(rt: Runtime) -> set[str]:
 def test_a_sender_that_is_opened_in_the_middle_of_a_change_holds_all_of_it_or_nothing(
     rt: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, seen = Here(rt), []
+    here, seen = LocalDispatcher(rt), []
     assign = Runtime.__setattr__
 
     def look_after_each_assignment(self: Runtime, name: str, value: Any) -> None:

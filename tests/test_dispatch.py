@@ -26,7 +26,7 @@ from nurture import runtime
 from nurture.clock import SystemClock
 from nurture.delivery.reconcile import reconcile
 from nurture.delivery.tick import tick
-from nurture.dispatch import Fleet
+from nurture.dispatch import CeleryDispatcher
 from nurture.domain.delivery import State
 from nurture.ids import BatchId, new_id
 from nurture.runtime import Runtime
@@ -126,7 +126,7 @@ def workers(here: House, count: int) -> Iterator[list[Process]]:
         yield [stack.enter_context(running(command, here.env, here.folder / f"worker{n}")) for n in range(count)]
 
 
-def all_take_part(here: House, publisher: Fleet) -> set[str]:
+def all_take_part(here: House, publisher: CeleryDispatcher) -> set[str]:
     """Wait until every worker has taken one more batch; the ids published for that, which hold nothing."""
     published: set[str] = set()
     before = [len(here.batches("batch_taken", n)) for n in range(WORKERS)]
@@ -140,9 +140,9 @@ def all_take_part(here: House, publisher: Fleet) -> set[str]:
 
 
 @contextmanager
-def fleet(rt: Runtime, url: str) -> Iterator[Fleet]:
+def fleet(rt: Runtime, url: str) -> Iterator[CeleryDispatcher]:
     """A part in the fleet that publishes."""
-    made = Fleet(rt, url)
+    made = CeleryDispatcher(rt, url)
     yield made
     made.finish()
     made.close()

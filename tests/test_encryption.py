@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.encryption import FieldRef, Encrypted, FieldCipher, Unreadable, derive
+from nurture.encryption import DecryptionFailed, Encrypted, FieldCipher, FieldRef, derive
 
 KEY, NEWER, STRANGE = b"k" * 32, b"n" * 32, b"s" * 32
 PLACE = FieldRef("subscribers", "email", "0123456789abcdef0123456789abcdef")
@@ -31,20 +31,22 @@ def test_what_is_sealed_opens_in_its_place(value: str) -> None:
 def test_a_value_moved_to_another_place_does_not_open(part: str) -> None:
     sealer = FieldCipher([KEY])
     sealed = sealer.encrypt(ADDRESS, PLACE)
-    with pytest.raises(Unreadable, match="belongs to another row"):
+    with pytest.raises(DecryptionFailed, match="belongs to another row"):
         sealer.decrypt(sealed, replace(PLACE, **{part: "other"}))
 
 
 def test_another_installations_key_does_not_open_and_the_message_says_what_to_do() -> None:
     sealed = FieldCipher([KEY]).encrypt(ADDRESS, PLACE)
-    with pytest.raises(Unreadable, match=r"subscribers\.email .* NURTURE_FIELD_KEYS, or restore NURTURE_SECRET_KEY") as refused:
+    with pytest.raises(
+        DecryptionFailed, match=r"subscribers\.email .* NURTURE_FIELD_KEYS, or restore NURTURE_SECRET_KEY"
+    ) as refused:
         FieldCipher([STRANGE]).decrypt(sealed, PLACE)
     assert ADDRESS not in str(refused.value)
 
 
 def test_a_key_that_only_claims_to_be_ours_does_not_open() -> None:
     ours, strange = FieldCipher([KEY]).encrypt(ADDRESS, PLACE), FieldCipher([STRANGE]).encrypt(ADDRESS, PLACE)
-    with pytest.raises(Unreadable):
+    with pytest.raises(DecryptionFailed):
         FieldCipher([KEY]).decrypt(strange[:1] + ours[1:5] + strange[5:], PLACE)
 
 
@@ -56,7 +58,7 @@ def test_an_old_key_on_the_ring_still_opens() -> None:
 def test_new_values_are_sealed_with_the_newest_key() -> None:
     sealed = FieldCipher([NEWER, KEY]).encrypt(ADDRESS, PLACE)
     assert FieldCipher([NEWER]).decrypt(sealed, PLACE) == ADDRESS
-    with pytest.raises(Unreadable):
+    with pytest.raises(DecryptionFailed):
         FieldCipher([KEY]).decrypt(sealed, PLACE)
 
 
@@ -66,7 +68,7 @@ def test_no_bit_can_be_changed() -> None:
     for bit in range(len(sealed) * 8):
         changed = bytearray(sealed)
         changed[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(Unreadable):
+        with pytest.raises(DecryptionFailed):
             sealer.decrypt(bytes(changed), PLACE)
 
 
@@ -74,9 +76,9 @@ def test_no_byte_can_be_missing_or_added() -> None:
     sealer = FieldCipher([KEY])
     sealed = sealer.encrypt("Zoë", PLACE)
     for length in range(len(sealed)):
-        with pytest.raises(Unreadable):
+        with pytest.raises(DecryptionFailed):
             sealer.decrypt(sealed[:length], PLACE)
-    with pytest.raises(Unreadable):
+    with pytest.raises(DecryptionFailed):
         sealer.decrypt(sealed + b"\0", PLACE)
 
 

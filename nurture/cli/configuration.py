@@ -10,7 +10,7 @@ from nurture import settings as configuration
 from nurture.cli.text import Command
 from nurture.config import LOGO_FACT
 from nurture.services.settings import desk_settings
-from nurture.settings import DEFINITIONS, SettingRefused, Settings, Source, of_the_desk, variable
+from nurture.settings import DEFINITIONS, SettingRefused, Settings, SettingSource, of_the_desk, variable
 from nurture.store.core.database import DatabaseRefused
 
 
@@ -68,7 +68,7 @@ def _at_the_desk(given: Settings) -> tuple[Settings, frozenset[str], str]:
     return rt.settings, names & (of_the_desk(given) | {LOGO_FACT}), ""
 
 
-def _shown(name: str, settings: Settings, source: Source | None, is_desk: bool) -> _Shown:
+def _shown(name: str, settings: Settings, source: SettingSource | None, is_desk: bool) -> _Shown:
     value = getattr(settings, name)
     is_set = value is not None and value != ""
     if name == "instance_dir":

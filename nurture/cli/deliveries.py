@@ -147,7 +147,7 @@ def _id(text: str) -> str:
 def history(delivery: str, as_json: bool) -> None:
     """Print everything that happened to one DELIVERY: when, what, by whom and why."""
     with _runtime() as rt:
-        lines = service.story(rt, DeliveryId(_id(delivery)))
+        lines = service.history(rt, DeliveryId(_id(delivery)))
     if not lines:
         raise click.UsageError(f"There is no delivery {delivery}.")
     if as_json:
@@ -208,7 +208,7 @@ def status(as_json: bool) -> None:
         wall, waits = rt.clock.wall(), not launch.is_open(rt)
     found: list[dict[str, Any]] = [
         {
-            "gate": gate.gate,
+            "gate": gate.kind,
             "why": gate.why,
             "by": gate.by,
             "since": gate.since.isoformat(),
@@ -225,7 +225,7 @@ def status(as_json: bool) -> None:
     for gate in shut:
         until = f"until {_at(gate.until)}" if gate.until else "until `nurture sending start`"
         state = f"stopped {until}" if gate.stops(wall) else "on trial: the next mails show whether it works again"
-        click.echo(f"{gate.gate.value:<9} {state}: {gate.why} (by {gate.by}, since {_at(gate.since)})")
+        click.echo(f"{gate.kind.value:<9} {state}: {gate.why} (by {gate.by}, since {_at(gate.since)})")
     if waits:
         click.echo("first run mail to readers waits until the first run at the desk (/desk/start/) is done")
     if not found:

@@ -53,7 +53,7 @@ def run(speed: float) -> None:
     server = make_server("127.0.0.1", 0, create_app(rt), threaded=True)
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
-    here = dispatch.join(rt)
+    here = dispatch.create_dispatcher(rt)
     ticking = scheduler.start(rt, here.submit)
     try:
         _walk(rt, f"http://127.0.0.1:{server.server_port}", speed)

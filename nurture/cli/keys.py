@@ -26,7 +26,7 @@ def rotate(ctx: click.Context) -> None:
     """
     rt = runtime.build(configuration.load())
     try:
-        if rt.given.field_keys is None:
+        if rt.env_settings.field_keys is None:
             raise SettingRefused(
                 "NURTURE_FIELD_KEYS is not set, so there is no newer key. Set it to a new one, for example from `openssl rand "
                 "-hex 32`, restart every process of this installation, and run `nurture keys rotate` again. The key in use now "

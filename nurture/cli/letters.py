@@ -16,7 +16,7 @@ from nurture.cli.deliveries import who
 from nurture.cli.text import Group
 from nurture.clock import SystemClock
 from nurture.config import practice_of
-from nurture.domain.picture import Pictures
+from nurture.domain.picture import LetterImages
 from nurture.letters import dialect, gate, markup
 from nurture.letters.gate import Finding
 from nurture.letters.reading import Measure
@@ -175,7 +175,7 @@ def _count(number: int, name: str) -> str:
     return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
-def _letters(settings: Settings, folders: tuple[Path, ...]) -> Iterator[tuple[str, Letter, Pictures]]:
+def _letters(settings: Settings, folders: tuple[Path, ...]) -> Iterator[tuple[str, Letter, LetterImages]]:
     """Each letter that is to be checked, where it is (its folder, or the key of its sequence in the database), and the pictures
     that are there.
     """

@@ -14,7 +14,7 @@ from gunicorn.glogging import Logger
 from nurture import dispatch, log, runtime, scheduler
 from nurture.app import create_app
 from nurture.delivery.safety_checks import record_clean_stop
-from nurture.dispatch import Here
+from nurture.dispatch import LocalDispatcher
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
 from nurture.services.accounts import login
@@ -51,7 +51,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def __init__(self, settings: Settings, options: dict[str, Any], ticking: bool) -> None:
         self._settings, self._options, self._ticking = settings, options, ticking
         self._rt: Runtime | None = None
-        self._here: Here | None = None
+        self._here: LocalDispatcher | None = None
         self._scheduler: Any = None
         super().__init__()
 
@@ -64,7 +64,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Runs in each worker process, after the fork: connections and threads are its own."""
         self._rt = runtime.build(self._settings)
         if self._ticking:
-            self._here = dispatch.join(self._rt)
+            self._here = dispatch.create_dispatcher(self._rt)
             self._scheduler = scheduler.start(self._rt, self._here.submit)
         return create_app(self._rt)
 

@@ -47,7 +47,7 @@ def worker() -> None:
     rt = runtime.build(settings.load())
     with log.json_only():
         signals.stop_when_told(rt.stopping)
-        here = dispatch.join(rt)
+        here = dispatch.create_dispatcher(rt)
         try:
             ticking = scheduler.start(rt, here.submit)
             try:

@@ -11,7 +11,7 @@ from nurture.cli.text import Group
 from nurture.domain.list_status import ListStatus
 from nurture.services.subscribers import csv_import, csv_import_run
 from nurture.services.subscribers.csv_files import MOST_BYTES
-from nurture.services.subscribers.csv_import import SUPPRESSED, Becomes, Choices, Draft, ImportStopped
+from nurture.services.subscribers.csv_import import SUPPRESSED, Becomes, ImportChoices, ImportPreview, ImportStopped
 from nurture.services.subscribers.detail import parse_tag
 
 _REASONS = [ListStatus.UNSUBSCRIBED.value, ListStatus.BOUNCED.value, ListStatus.COMPLAINED.value]
@@ -44,10 +44,12 @@ def import_(file: Path, left: str | None, where: str, confirmed: bool, tag: str,
         with file.open("rb") as given:
             content = given.read(MOST_BYTES + 1)  # one more is refused with a sentence
         key = csv_import.keep(rt, content, None)
-        guessed = csv_import.draft(rt, key).choices
+        guessed = csv_import.preview(rt, key).choices
         tag = parse_tag(tag) if tag else ""
-        choices = Choices(guessed.address, guessed.name, confirmed, " ".join(where.split()), tag, None, left or guessed.left)
-        draft = csv_import.draft(rt, key, choices)
+        choices = ImportChoices(
+            guessed.address, guessed.name, confirmed, " ".join(where.split()), tag, None, left or guessed.left
+        )
+        draft = csv_import.preview(rt, key, choices)
         if draft.stops:
             raise ImportStopped(draft.stops)
         if guessed.undecided and not (left or where):
@@ -62,7 +64,7 @@ def import_(file: Path, left: str | None, where: str, confirmed: bool, tag: str,
     _tell(draft, counts, dry_run, as_json)
 
 
-def _tell(draft: Draft, counts: dict[Becomes, int], dry_run: bool, as_json: bool) -> None:
+def _tell(draft: ImportPreview, counts: dict[Becomes, int], dry_run: bool, as_json: bool) -> None:
     found = {becomes.value: count for becomes, count in counts.items()}
     if as_json:
         statuses = {status.value: count for status, count in draft.statuses.items()}

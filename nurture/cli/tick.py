@@ -56,7 +56,7 @@ def _once(rt: Runtime) -> tuple[dict[str, Any], bool]:
     from nurture.delivery.tick import TickReport
     from nurture.services.operations import jobs
 
-    here = dispatch.join(rt)
+    here = dispatch.create_dispatcher(rt)
     try:
         report = jobs.run_due(rt, here.submit, here.finish)
     finally:
@@ -95,7 +95,7 @@ def _status(given: Settings) -> dict[str, Any]:
 
 
 def _rows(rt: Runtime, problems: list[str]) -> dict[str, Any]:
-    standing = health.ledger_standing(rt)
+    standing = health.ledger_summary(rt)
     rows = standing.rows
     found: dict[str, Any] = {state: rows.states.get(state, 0) for state in health.STATES}
     found |= {"due_now": rows.due, "oldest_due_seconds": round(rows.oldest_due_seconds)}
@@ -105,5 +105,5 @@ def _rows(rt: Runtime, problems: list[str]) -> dict[str, Any]:
     return found | {"problems": problems}
 
 
-def _stops(rt: Runtime, standing: health.LedgerStanding) -> list[str]:
-    return [each.gate.value for each in standing.shut] + ([] if launch.is_open(rt) else ["first run"])
+def _stops(rt: Runtime, standing: health.LedgerSummary) -> list[str]:
+    return [each.kind.value for each in standing.shut] + ([] if launch.is_open(rt) else ["first run"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from nurture import log
-from nurture.delivery.suppress import stop
+from nurture.delivery.suppress import suppress
 from nurture.domain.subscriber import SubscriberState, Suppression, outweighs
 from nurture.runtime import Runtime
 from nurture.store.subscribers import subscribers
@@ -102,7 +102,7 @@ def _replay_erasure(rt: Runtime, db: Connection, word: Departure, known: bool, r
         return
     if person.state is SubscriberState.ERASED or _asked_since(db, word):
         return
-    stop(rt, db, person, Suppression.ERASED)
+    suppress(rt, db, person, Suppression.ERASED)
     report.stopped += 1
     report.erased += 1
 
@@ -114,7 +114,7 @@ def _replay_departure(rt: Runtime, db: Connection, word: Departure, reason: Supp
     if person is None:
         subscribers.suppress(db, word.email_index, reason, word.at)
     else:
-        stop(rt, db, person, reason)
+        suppress(rt, db, person, reason)
     report.stopped += 1
 
 

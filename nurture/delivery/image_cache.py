@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from sqlalchemy import Connection
 
 from nurture.domain.picture import content_id, shown_in
-from nurture.ids import PictureId
-from nurture.mailers.base import Picture
+from nurture.ids import ImageId
+from nurture.mailers.base import InlineImage
 from nurture.runtime import Runtime
 from nurture.store.letters import images
 
@@ -14,16 +14,16 @@ MOST_KEPT = 8_000_000
 """Bytes of pictures a process remembers, besides those of the mails in its hands."""
 
 
-def shown(rt: Runtime, db: Connection, pages: Iterable[str]) -> dict[PictureId, Picture]:
+def load_images(rt: Runtime, db: Connection, pages: Iterable[str]) -> dict[ImageId, InlineImage]:
     """Every picture that finished pages show. One that is gone is left out."""
     wanted = {picture for page in pages for picture in shown_in(page)}
     if not wanted:
         return {}
-    album = rt.memory.album
-    with rt.memory.leafing:
+    album = rt.process_state.image_cache
+    with rt.process_state.image_cache_lock:
         found = {picture: album[picture] for picture in wanted if picture in album}
         for picture, (content, subtype) in images.contents(db, wanted - found.keys()).items():
-            found[picture] = Picture(content, subtype, content_id(picture))
+            found[picture] = InlineImage(content, subtype, content_id(picture))
         for picture, known in found.items():
             album[picture] = known
             album.move_to_end(picture)

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from nurture import log
-from nurture.delivery.plan import Plans, Way, plan_after
-from nurture.domain.delivery import Kind, State
+from nurture.delivery.plan import ReaderSchedule, ScheduleLookup, plan_after
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.sequence import IfLate
 from nurture.domain.timeline import ON_TIME, NeverOpens, first_opening, reopened, spaced_out
 from nurture.ids import BatchId, DeliveryId, SubscriberId
@@ -21,21 +21,25 @@ from nurture.store.deliveries.transitions import SKIPPED
 _log = log.get(__name__)
 
 
-def sort_out(rt: Runtime, batch: BatchId, rows: list[Claimed]) -> list[Claimed]:
+def handle_lateness(rt: Runtime, batch: BatchId, rows: list[Claimed]) -> list[Claimed]:
     """Take letters out of a batch that missed their moment: some wait for the next opening, some are skipped or asked about,
     as their step says. Returns the rest.
     """
     now, grace = rt.clock.now(), rt.clock.stretch(ON_TIME)
-    late = [row for row in rows if row.kind is Kind.LETTER and now - row.planned > grace and row.sequence and row.time_zone]
+    late = [
+        row for row in rows if row.kind is DeliveryKind.LETTER and now - row.planned > grace and row.sequence and row.time_zone
+    ]
     if not late:
         return rows
     with rt.database.begin() as db:
-        ways = Plans(db).ways({row.enrollment: row.sequence for row in late if row.enrollment and row.sequence})
+        ways = ScheduleLookup(db).ways({row.enrollment: row.sequence for row in late if row.enrollment and row.sequence})
         moved = {row.id for row in late if row.enrollment and _moved(rt, db, batch, row, ways[row.enrollment], now, grace)}
     return [row for row in rows if row.id not in moved]
 
 
-def _moved(rt: Runtime, db: Connection, batch: BatchId, row: Claimed, way: Way, now: datetime, grace: timedelta) -> bool:
+def _moved(
+    rt: Runtime, db: Connection, batch: BatchId, row: Claimed, way: ReaderSchedule, now: datetime, grace: timedelta
+) -> bool:
     wall, by, late = rt.clock.wall(), process_name(), now - row.planned
     step = next((step for step in way.steps if step.key == row.step), None)
     then = step.lateness.of(late) if step else IfLate.SEND
@@ -67,11 +71,11 @@ def space_out(
     they may go.
     """
     now, wall, by = rt.clock.now(), rt.clock.wall(), process_name()
-    plans = Plans(db)
+    plans = ScheduleLookup(db)
     for delivery, who, zone_name in rows:
         row, zone = known[delivery], ZoneInfo(zone_name)
-        letter = row.kind is Kind.LETTER
-        free = spaced_out(now, ledger.last_sent(db, who, True) if letter else None, rt.guards.gap, zone)
+        letter = row.kind is DeliveryKind.LETTER
+        free = spaced_out(now, ledger.last_sent(db, who, True) if letter else None, rt.frequency_caps.gap, zone)
         if letter and row.sequence is not None and row.enrollment is not None:
             free = first_opening(free, plans.ways({row.enrollment: row.sequence})[row.enrollment].rules, zone)
         claims.postponed(db, batch, delivery, free, by, wall, "too soon after another mail to the same person")

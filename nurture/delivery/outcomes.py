@@ -9,17 +9,17 @@ from sqlalchemy import Connection
 
 from nurture import log
 from nurture.delivery.plan import plan_after
-from nurture.delivery.suppress import stop
+from nurture.delivery.suppress import suppress
 from nurture.domain.delivery import Accepted, Ambiguous, Concern, Outcome, Refused, Rejected, State, backoff
 from nurture.domain.subscriber import Suppression
 from nurture.domain.timeline import ON_TIME
 from nurture.ids import BatchId, DeliveryId, RequestId, SubscriberId, new_id
-from nurture.mailers.base import Prepared
+from nurture.mailers.base import PreparedMail
 from nurture.runtime import Runtime
 from nurture.store.core.database import process_name
 from nurture.store.deliveries import ledger, send_blocks
 from nurture.store.deliveries.claims import Claimed
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.deliveries.transitions import Settled
 from nurture.store.sequences import schedules
 from nurture.store.subscribers import subscribers
@@ -28,13 +28,13 @@ _log = log.get(__name__)
 
 
 @dataclass(frozen=True)
-class Request:
+class SendRequest:
     """One request: the unit of doubt. What is true of one of its mails is true of all."""
 
     id: RequestId
     batch: BatchId
     rows: tuple[Claimed, ...]
-    mails: tuple[Prepared, ...]
+    mails: tuple[PreparedMail, ...]
     marked: datetime | None = None
     """When T2 let it go, on the timeline."""
 
@@ -54,7 +54,7 @@ def doubt_state(rt: Runtime) -> State:
     return State.UNKNOWN if rt.mailer.gives_evidence else State.HELD
 
 
-def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]], trial: bool) -> list[Request]:
+def apply_outcome(rt: Runtime, db: Connection, done: Iterable[tuple[SendRequest, Outcome]], trial: bool) -> list[SendRequest]:
     """Write down what requests came to. Returns the smaller requests that one refused as a whole goes on in.
 
     `trial`: what is accepted here ends a block of the provider that was half-open.
@@ -65,7 +65,7 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
         schedules.hold(db)  # before any row is locked: whoever changes a schedule locks what is scheduled
     taken: dict[DeliveryId, tuple[RequestId, str | None]] = {}
     settled: dict[DeliveryId, Settled] = {}
-    smaller: list[Request] = []
+    smaller: list[SendRequest] = []
     for request, outcome in done:
         match outcome:
             case Accepted(message):
@@ -75,7 +75,7 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
             case Refused(why, wait):
                 wait = wait or backoff(request.rows[0].attempt, random.random())  # noqa: S311 - jitter, not a secret
                 ledger.refused(db, request.of, now + rt.clock.stretch(wait), by, wall, why)
-                if outcome.everyone and send_blocks.shut(db, Gate.PROVIDER, why, by, wall, wall + wait) and outcome.alarm:
+                if outcome.everyone and send_blocks.block(db, BlockKind.PROVIDER, why, by, wall, wall + wait) and outcome.alarm:
                     _log.error("sending_stopped", reason=why, seconds=wait.total_seconds())
             case Rejected() if len(request.rows) > 1:
                 smaller += _halves(rt, db, request)
@@ -83,7 +83,7 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
                 ledger.failed(db, request.of, by, wall, why, State.BOUNCED)
                 person = subscribers.get(db, reader)
                 if person is not None:
-                    stop(rt, db, person, Suppression.BOUNCED)
+                    suppress(rt, db, person, Suppression.BOUNCED)
             case Rejected(why):
                 ledger.failed(db, request.of, by, wall, why)
             case Ambiguous(why):
@@ -99,11 +99,11 @@ def settle(rt: Runtime, db: Connection, done: Iterable[tuple[Request, Outcome]],
         moved = ledger.accepted(db, taken, by, now, wall)
         plan_after(db, (settled[row] for row in moved), now, wall, rt.clock.stretch(ON_TIME))
         if trial:
-            send_blocks.open_(db, Gate.PROVIDER)
+            send_blocks.unblock(db, BlockKind.PROVIDER)
     return smaller
 
 
-def _bounced(request: Request, outcome: Outcome) -> SubscriberId | None:
+def _bounced(request: SendRequest, outcome: Outcome) -> SubscriberId | None:
     """The reader whose address takes no mail, as a rejection of their one mail says. A notice is to no reader: it fails."""
     if isinstance(outcome, Rejected) and outcome.concerns is Concern.RECIPIENT and len(request.rows) == 1:
         return request.rows[0].subscriber
@@ -114,21 +114,21 @@ def _settled(row: Claimed, marked: datetime | None) -> Settled:
     return Settled(row.id, row.enrollment, row.sequence, row.step, row.time_zone, row.planned, marked)
 
 
-def _halves(rt: Runtime, db: Connection, request: Request) -> list[Request]:
+def _halves(rt: Runtime, db: Connection, request: SendRequest) -> list[SendRequest]:
     """A request refused as a whole goes on in two: one bad address among n is found in 2·log2(n) more requests."""
     middle = len(request.rows) // 2
     halves = []
     for part in (slice(None, middle), slice(middle, None)):
         fresh = RequestId(new_id())
         mails = tuple(rt.mailer.prepare(replace(each.mail, request=fresh)) for each in request.mails[part])
-        halves.append(Request(fresh, request.batch, request.rows[part], mails, request.marked))
+        halves.append(SendRequest(fresh, request.batch, request.rows[part], mails, request.marked))
     wall = rt.clock.wall()
     ids = {row.id: half.id for half in halves for row in half.rows}
-    moved = ledger.split(db, request.id, ids, process_name(), wall, wall + rt.patience.lease)
-    return [kept for half in halves if (kept := keep(half, moved)) is not None]
+    moved = ledger.split(db, request.id, ids, process_name(), wall, wall + rt.timeouts.lease)
+    return [kept for half in halves if (kept := restore_request(half, moved)) is not None]
 
 
-def keep(request: Request, marked: set[DeliveryId]) -> Request | None:
+def restore_request(request: SendRequest, marked: set[DeliveryId]) -> SendRequest | None:
     """The request with only those rows that were marked for it; None if none was."""
     if all(row.id in marked for row in request.rows):
         return request

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from nurture import failpoints, log
-from nurture.domain.delivery import Kind
-from nurture.domain.sequence import Step, following, read_step
+from nurture.domain.delivery import DeliveryKind
+from nurture.domain.sequence import Step, next_step, read_step
 from nurture.domain.timeline import NeverOpens, Rules, next_anchor, next_due
 from nurture.ids import DeliveryId, EnrollmentId, ScheduleId, SequenceId, StepKey
 from nurture.letters.source import read_sequence
@@ -37,7 +37,7 @@ def steps_of(timing: Timing) -> tuple[Step, ...]:
 
 
 @dataclass(frozen=True)
-class Way:
+class ReaderSchedule:
     """How one reader goes on: by which steps and rules, from where, and past what."""
 
     steps: Sequence[Step]
@@ -49,30 +49,30 @@ class Way:
 
     def after(self, last: StepKey | None) -> Step | None:
         """The step to come for a reader who got `last` last; None when the sequence is over for them."""
-        return following(self.steps, last, self.given, self.at if self.at != last else None)
+        return next_step(self.steps, last, self.given, self.at if self.at != last else None)
 
 
-class Plans:
+class ScheduleLookup:
     """Steps and rules of sequences, read once per transaction; nobody changes them until it ends."""
 
     def __init__(self, db: Connection) -> None:
         """`db`: the transaction whose view of the sequences counts."""
         self._db = db
-        self._known: dict[SequenceId | ScheduleId, Way] = {}
+        self._known: dict[SequenceId | ScheduleId, ReaderSchedule] = {}
         self._edited: set[SequenceId] = set()
 
-    def of(self, sequence: SequenceId) -> Way:
+    def of(self, sequence: SequenceId) -> ReaderSchedule:
         """The way of somebody who begins a sequence now."""
         if sequence not in self._known:
             if not self._known:
                 schedules.hold(self._db)
             found = schedules.current(self._db, sequence)
-            self._known[sequence] = Way(steps_of(found.timing), read_sequence(found.rules).rules)
+            self._known[sequence] = ReaderSchedule(steps_of(found.timing), read_sequence(found.rules).rules)
             if found.version:
                 self._edited.add(sequence)
         return self._known[sequence]
 
-    def ways(self, readers: Mapping[EnrollmentId, SequenceId]) -> dict[EnrollmentId, Way]:
+    def ways(self, readers: Mapping[EnrollmentId, SequenceId]) -> dict[EnrollmentId, ReaderSchedule]:
         """The way of each reader, by the sequence they are in. A sequence never edited costs no look at its readers."""
         ways = {enrollment: self.of(sequence) for enrollment, sequence in readers.items()}
         edited = [enrollment for enrollment, sequence in readers.items() if sequence in self._edited]
@@ -83,10 +83,10 @@ class Plans:
                 ways[enrollment] = replace(way, at=place.at, given=sent[enrollment])
         return ways
 
-    def _pinned(self, schedule: ScheduleId) -> Way:
+    def _pinned(self, schedule: ScheduleId) -> ReaderSchedule:
         if schedule not in self._known:
             found = schedules.read(self._db, schedule)
-            self._known[schedule] = Way(steps_of(found.timing), read_sequence(found.rules).rules)
+            self._known[schedule] = ReaderSchedule(steps_of(found.timing), read_sequence(found.rules).rules)
         return self._known[schedule]
 
 
@@ -94,14 +94,14 @@ _Next = tuple[StepKey, datetime]
 """A step, and when its letter is due."""
 
 
-def _next(way: Way, last: StepKey | None, anchor: datetime, zone: str) -> _Next | None:
+def _next(way: ReaderSchedule, last: StepKey | None, anchor: datetime, zone: str) -> _Next | None:
     """The step that comes next for a reader, and when; None when the sequence is over. Raises NeverOpens."""
     step = way.after(last)
     return None if step is None else (step.key, next_due(anchor, step, way.rules, ZoneInfo(zone)))
 
 
 def _next_or_alarm(
-    enrollment: EnrollmentId, sequence: SequenceId, way: Way, last: StepKey | None, anchor: datetime, zone: str
+    enrollment: EnrollmentId, sequence: SequenceId, way: ReaderSchedule, last: StepKey | None, anchor: datetime, zone: str
 ) -> _Next | None:
     """None and an alarm too where rules never open: they must not undo the outcome of a letter already sent."""
     try:
@@ -118,7 +118,7 @@ def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, wall: 
     letters = [row for row in settled if row.enrollment is not None and row.sequence is not None and row.step is not None]
     if not letters:
         return
-    ways = Plans(db).ways({row.enrollment: row.sequence for row in letters})  # type: ignore[misc]
+    ways = ScheduleLookup(db).ways({row.enrollment: row.sequence for row in letters})  # type: ignore[misc]
     advances, following_rows = list[Advance](), dict[DeliveryId, _Next]()
     for row in letters:
         enrollment, sequence, step = cast(tuple[EnrollmentId, SequenceId, StepKey], (row.enrollment, row.sequence, row.step))
@@ -152,11 +152,11 @@ def plan_asked(db: Connection, new: NewDelivery, asked: datetime, now: datetime,
         _doubt_promises(db, wall)
 
 
-def heal(db: Connection, now: datetime) -> int:
+def backfill_missing(db: Connection, now: datetime) -> int:
     """Write rows for active readers who have none to come: a sequence whose rules never opened has been put right, say."""
     from_store = in_doubt.stalled(db, _HEAL_AT_ONCE)
     places = sequences.enrolled(db, [enrollment for enrollment, _, _ in from_store])
-    ways = Plans(db).ways({place.id: place.sequence for place in places.values()})
+    ways = ScheduleLookup(db).ways({place.id: place.sequence for place in places.values()})
     rows = list[NewDelivery]()
     for enrollment, _, bidx in from_store:
         place = places[enrollment]
@@ -170,7 +170,7 @@ def heal(db: Connection, now: datetime) -> int:
 def plan_first(db: Connection, enrollment: EnrollmentId, email_bidx: bytes, now: datetime) -> None:
     """Write the first row of a reader who has just been enrolled. Raises NeverOpens."""
     place = sequences.enrolled(db, [enrollment])[enrollment]
-    first = _next(Plans(db).of(place.sequence), place.last_step, place.anchor, place.time_zone)
+    first = _next(ScheduleLookup(db).of(place.sequence), place.last_step, place.anchor, place.time_zone)
     ledger.plan(db, [_row(place, email_bidx, *first)] if first else [], now)
     failpoints.point("T0.before_commit")
 
@@ -179,14 +179,16 @@ Moment = Callable[[datetime, Rules, ZoneInfo], datetime]
 """When a letter goes, from when it was promised (UTC), the rules and the reader's zone."""
 
 
-def go_on(db: Connection, place: Enrolled, email_bidx: bytes, when: Moment, by: str, now: datetime, wall: datetime) -> None:
+def plan_resumed(
+    db: Connection, place: Enrolled, email_bidx: bytes, when: Moment, by: str, now: datetime, wall: datetime
+) -> None:
     """Put the next letter of a reader who comes back on the timeline: the very row that was stopped, if there is one.
 
     Whose last letter is still under way gets the next planned when that is out. Raises NeverOpens.
     """
-    if rescheduling.has_open(db, place.id):
+    if rescheduling.has_open_letter(db, place.id):
         return
-    way = Plans(db).ways({place.id: place.sequence})[place.id]
+    way = ScheduleLookup(db).ways({place.id: place.sequence})[place.id]
     step = way.after(place.last_step)
     if step is None:
         sequences.complete(db, [place.id], now)
@@ -199,4 +201,4 @@ def go_on(db: Connection, place: Enrolled, email_bidx: bytes, when: Moment, by: 
 
 
 def _row(place: Enrolled, email_bidx: bytes, step: StepKey, due: datetime) -> NewDelivery:
-    return NewDelivery(Kind.LETTER, due, place.subscriber, email_bidx, place.id, step)
+    return NewDelivery(DeliveryKind.LETTER, due, place.subscriber, email_bidx, place.id, step)

@@ -18,13 +18,13 @@ from sqlalchemy.exc import DatabaseError
 
 from nurture import failpoints, log
 from nurture.delivery.plan import plan_after
-from nurture.delivery.suppress import stop
+from nurture.delivery.suppress import suppress
 from nurture.domain.delivery import State, before
 from nurture.domain.event import Event, EventKind, outcome
 from nurture.domain.timeline import ON_TIME
 from nurture.ids import DeliveryId, RequestId
 from nurture.runtime import Runtime
-from nurture.store.core.database import is_held_up
+from nurture.store.core.database import is_lock_timeout
 from nurture.store.deliveries import in_doubt, ledger, provider_events
 from nurture.store.deliveries.provider_events import Reported
 from nurture.store.sequences import schedules
@@ -33,6 +33,8 @@ from nurture.store.subscribers import subscribers
 
 _log = log.get(__name__)
 
+_LOCK_TIMEOUT = 0.5
+"""Seconds. A report that meets a lock is written down, and settled later."""
 _BY = "provider"
 DUPLICATES = "duplicates_confirmed"
 """How many deliveries the provider reports under more than one request: the only honest count of doubled mail."""
@@ -41,7 +43,7 @@ _ORDER = (State.DELIVERED, State.DROPPED, State.BOUNCED, State.COMPLAINED)
 
 
 @dataclass(frozen=True)
-class Taken:
+class EventReport:
     """What a bundle of events came to, in events."""
 
     fresh: int
@@ -52,7 +54,7 @@ class Taken:
     """Deliveries of which nobody had known that they were accepted."""
 
 
-def take(rt: Runtime, found: Sequence[Event]) -> Taken:
+def record_events(rt: Runtime, found: Sequence[Event]) -> EventReport:
     """Note events and all that follows from them, in one transaction. Any order, any number of times, gives the same end.
 
     Raises DatabaseError where the database fails, or others hold what it needs: nothing followed, and the same events must come
@@ -61,7 +63,7 @@ def take(rt: Runtime, found: Sequence[Event]) -> Taken:
     try:
         return _take(rt, found)
     except DatabaseError as error:
-        if is_held_up(error):
+        if is_lock_timeout(error):
             _put_on_file(rt, found)
         raise
 
@@ -75,17 +77,17 @@ def settle_noted(rt: Runtime, most: int) -> int:
     if not noted:
         return 0
     try:
-        with rt.database.begin(patient=False) as db:
+        with rt.database.begin(lock_timeout=_LOCK_TIMEOUT) as db:
             ledger.lock_readers(db, {reader for reader in noted.values() if reader})
             return _prove(rt, db, noted)
     except DatabaseError as error:
-        if not is_held_up(error):
+        if not is_lock_timeout(error):
             raise
         return 0
 
 
-def _take(rt: Runtime, found: Sequence[Event]) -> Taken:
-    with rt.database.begin(patient=False) as db:
+def _take(rt: Runtime, found: Sequence[Event]) -> EventReport:
+    with rt.database.begin(lock_timeout=_LOCK_TIMEOUT) as db:
         rows = provider_events.reported(db, {event.delivery for event in found if event.delivery})
         ledger.lock_readers(db, {row.subscriber for row in rows.values() if row.subscriber})
         known = {row.id: row.subscriber for row in rows.values()}
@@ -96,7 +98,7 @@ def _take(rt: Runtime, found: Sequence[Event]) -> Taken:
         _stop(rt, db, fresh, rows)
         failpoints.point("T5.before_commit")
     failpoints.point("T5.after_commit")
-    return Taken(len(fresh), sum(event.delivery not in rows for event in fresh), settled)
+    return EventReport(len(fresh), sum(event.delivery not in rows for event in fresh), settled)
 
 
 def _settle(rt: Runtime, db: Connection, fresh: Iterable[Event], rows: dict[DeliveryId, Reported]) -> int:
@@ -129,7 +131,7 @@ _LATER = "it could not be settled at once"
 
 def _put_on_file(rt: Runtime, found: Sequence[Event]) -> None:
     """Note that these came, under names of their own: when they are repeated they are as fresh as ever."""
-    with rt.database.begin(patient=False) as db:
+    with rt.database.begin(lock_timeout=_LOCK_TIMEOUT) as db:
         wall = rt.clock.wall()
         heartbeats.reach(db, heartbeats.TURNED_AWAY, wall)
         rows = provider_events.reported(db, {event.delivery for event in found if event.delivery})
@@ -169,6 +171,6 @@ def _stop(rt: Runtime, db: Connection, fresh: Iterable[Event], rows: dict[Delive
         else:
             person = subscribers.find(db, rt.cipher.blind_index(event.email)) if event.email else None
         if person is not None:
-            stop(rt, db, person, event.suppresses)
+            suppress(rt, db, person, event.suppresses)
         elif row is None and event.email:  # should they sign up later, we know
             subscribers.suppress(db, rt.cipher.blind_index(event.email), event.suppresses, rt.clock.now())

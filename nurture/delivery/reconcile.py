@@ -5,16 +5,16 @@ from datetime import timedelta
 
 from nurture import failpoints, log
 from nurture.delivery.outcomes import doubt_state
-from nurture.delivery.plan import heal
+from nurture.delivery.plan import backfill_missing
 from nurture.delivery.provider_events import settle_noted
 from nurture.delivery.safety_checks import check
-from nurture.domain.delivery import InDoubt, Kind, State, policy, verdict
+from nurture.domain.delivery import DeliveryKind, InDoubt, State, policy, verdict
 from nurture.ids import DeliveryId
 from nurture.letters.source import read_sequence
 from nurture.runtime import Runtime
 from nurture.store.core.database import process_name
 from nurture.store.deliveries import in_doubt
-from nurture.store.deliveries.in_doubt import Doubt
+from nurture.store.deliveries.in_doubt import InDoubtDelivery
 from nurture.store.state import heartbeats
 
 _log = log.get(__name__)
@@ -42,7 +42,7 @@ def reconcile(rt: Runtime) -> ReconcileReport:
     with rt.database.begin() as db:
         wall, by = rt.clock.wall(), process_name()
         silent = State.SCHEDULED if rt.mailer.repeats_safely else doubt_state(rt)
-        again, doubtful = in_doubt.reclaim(db, by, wall), in_doubt.doubt(db, by, wall, silent)
+        again, doubtful = in_doubt.reclaim(db, by, wall), in_doubt.mark_in_doubt(db, by, wall, silent)
         if silent is State.SCHEDULED:
             again, doubtful = again + doubtful, 0
         failpoints.point("T4.before_commit")
@@ -60,7 +60,7 @@ def plan_missing(rt: Runtime) -> int:
     if not check(rt):
         return 0
     with rt.database.begin() as db:
-        planned = heal(db, rt.clock.now())
+        planned = backfill_missing(db, rt.clock.now())
     if planned:
         _log.warning("planned_late", planned=planned)
     return planned
@@ -76,17 +76,17 @@ def _decide(rt: Runtime) -> tuple[int, int]:
         reported = heartbeats.last_beat(db, heartbeats.EVIDENCE)
         turned_away = heartbeats.last_beat(db, heartbeats.TURNED_AWAY)
     boot, wall = rt.clock.boot_seconds(), rt.clock.wall()
-    let_in = turned_away is None or wall - turned_away >= rt.patience.evidence
-    if boot - rt.memory.doubts_looked_at > rt.patience.evidence.total_seconds() / 2:
-        rt.memory.doubts.clear()  # this process stood still, or could not get at the database: no more could reports
-    seen = rt.memory.doubts = {row.id: rt.memory.doubts.get(row.id, boot) for row in unknown}
-    rt.memory.doubts_looked_at = boot
+    let_in = turned_away is None or wall - turned_away >= rt.timeouts.evidence
+    if boot - rt.process_state.in_doubt_checked_at > rt.timeouts.evidence.total_seconds() / 2:
+        rt.process_state.in_doubt_since.clear()  # it stood still, or could not reach the database: no more could reports
+    seen = rt.process_state.in_doubt_since = {row.id: rt.process_state.in_doubt_since.get(row.id, boot) for row in unknown}
+    rt.process_state.in_doubt_checked_at = boot
     ends: dict[State, list[DeliveryId]] = {State.SCHEDULED: [], State.HELD: [], State.UNKNOWN: []}
     for row in unknown:
         healthy = let_in and reported is not None and row.sending is not None and reported > row.sending
         lasted = wall - (row.since or wall)
         watched = timedelta(seconds=boot - seen[row.id])
-        end = verdict(_policy(row), lasted, watched, healthy, rt.patience.evidence, rt.patience.give_up)
+        end = verdict(_policy(row), lasted, watched, healthy, rt.timeouts.evidence, rt.timeouts.give_up)
         ends[end].append(row.id)
     if not (ends[State.SCHEDULED] or ends[State.HELD]):
         return 0, 0
@@ -99,8 +99,8 @@ def _decide(rt: Runtime) -> tuple[int, int]:
     return resent, held
 
 
-def _policy(row: Doubt) -> InDoubt:
+def _policy(row: InDoubtDelivery) -> InDoubt:
     if row.sending is None:  # the database was set back: it does not know whether there was a request
         return InDoubt.HOLD
-    chosen = read_sequence(row.rules).in_doubt if row.kind is Kind.LETTER and row.rules else InDoubt.HOLD
+    chosen = read_sequence(row.rules).in_doubt if row.kind is DeliveryKind.LETTER and row.rules else InDoubt.HOLD
     return policy(row.kind, chosen)

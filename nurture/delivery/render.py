@@ -8,52 +8,52 @@ from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 from nurture.domain.consultation import LETTER_LINK_LASTS, QUESTION_LASTS
-from nurture.domain.delivery import Kind, Subject
+from nurture.domain.delivery import DeliveryKind, Subject
 from nurture.domain.picture import shown_in
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.domain.timeline import ON_TIME, next_anchor
-from nurture.encryption import Encrypted, Unreadable
-from nurture.ids import EditionId, PictureId, RequestId, SubscriberId
+from nurture.encryption import DecryptionFailed, Encrypted
+from nurture.ids import EditionId, ImageId, RequestId, SubscriberId
 from nurture.letters.compiler import Edition, compile_letter
 from nurture.letters.filling import Content, Unfillable, Values, fill
 from nurture.letters.source import read_letter
-from nurture.mailers.base import Mail, MailRefused, Picture, headers
+from nurture.mailers.base import InlineImage, Mail, MailRefused, headers
 from nurture.runtime import Runtime, shipped
 from nurture.store.accounts import account_changes, users
 from nurture.store.deliveries.claims import Claimed
 from nurture.store.deliveries.subjects import GONE, Found
-from nurture.store.letters.drafts import Trial, trial_place
+from nurture.store.letters.drafts import TestEmail, test_email_field
 from nurture.store.sequences.sequences import StoredEdition
 from nurture.store.subscribers import subscribers
 from nurture.tokens import Purpose
 
-UNFIT = (Unfillable, Unreadable, MailRefused, LookupError)
+UNFIT = (Unfillable, DecryptionFailed, MailRefused, LookupError)
 """What makes one mail impossible, and no other."""
 
 
 @cache
-def own_mail(kind: Kind, name: str = "") -> Edition:
+def own_mail(kind: DeliveryKind, name: str = "") -> Edition:
     """The edition of a mail that is no letter: templates/mail/<name or kind>.md, compiled like one."""
     name = f"{name or kind.value.replace('_', '-')}.md"
     return compile_letter(read_letter(name, (shipped("mail") / name).read_text("utf-8")), kind)
 
 
-def own_name(kind: Kind, about: Subject | None) -> str:
+def own_name(kind: DeliveryKind, about: Subject | None) -> str:
     """The name of a mail that is no letter, where its kind does not say it."""
     if about is Subject.LOGIN_LINK:
         return "login-link"
-    return "consultation-question" if kind is Kind.ALREADY_SUBSCRIBED and about is Subject.CONSULTATION else ""
+    return "consultation-question" if kind is DeliveryKind.ALREADY_SUBSCRIBED and about is Subject.CONSULTATION else ""
 
 
 def mail_of(
     rt: Runtime,
     row: Claimed,
     editions: Mapping[EditionId, StoredEdition],
-    pictures: Mapping[PictureId, Picture],
+    pictures: Mapping[ImageId, InlineImage],
     request: RequestId,
 ) -> Mail:
     """The mail of a claimed row, to go in `request`, with the pictures that this reader's text shows. Raises one of UNFIT."""
-    if row.kind is Kind.LETTER:
+    if row.kind is DeliveryKind.LETTER:
         if row.edition is None:
             raise LookupError("the letter of this step is gone")
         stored = editions[row.edition]
@@ -88,18 +88,18 @@ def _own_name(row: Claimed) -> str:
     return own_name(row.kind, row.about_kind)
 
 
-def _content_of(rt: Runtime, trial: Trial) -> Content:
+def _content_of(rt: Runtime, trial: TestEmail) -> Content:
     """What a test mail says. Raises Unreadable."""
     if trial.content is None:  # an older version left it as it was
         return Content(*trial.plain)
-    return Content(**json.loads(rt.cipher.decrypt(trial.content, trial_place(trial.id))))
+    return Content(**json.loads(rt.cipher.decrypt(trial.content, test_email_field(trial.id))))
 
 
-def page_of(rt: Runtime, trial: Trial) -> str:
+def page_of(rt: Runtime, trial: TestEmail) -> str:
     """The HTML of a test mail, to see which pictures it shows; empty if it cannot be opened, which `mail_of` says."""
     try:
         return _content_of(rt, trial).html
-    except Unreadable:
+    except DecryptionFailed:
         return ""
 
 
@@ -145,7 +145,7 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
         expires = rt.clock.wall() + LETTER_LINK_LASTS
         links["consultation"] += "?t=" + rt.tokens.mint(Purpose.LETTER_CONSULTATION, row.id, expires)
         name = row.first_name
-        if row.kind is Kind.CONFIRMATION:
+        if row.kind is DeliveryKind.CONFIRMATION:
             name = None
             links["confirm"] = f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.id, rt.clock.wall() + CONFIRM_WITHIN)}"
         reader = about_reader(rt, row.subscriber, name, row.confirmed, row.time_zone)
@@ -158,7 +158,7 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
         links["confirm"] = f"{base}/consultation/confirm/{token}"
     elif row.about is not None:
         links["desk"] = f"{base}/desk/consultations/{row.about}"
-    return {**rt.constant, "reader": reader, "links": links}
+    return {**rt.template_globals, "reader": reader, "links": links}
 
 
 def about_reader(

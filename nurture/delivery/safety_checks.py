@@ -16,10 +16,10 @@ from nurture.delivery import departures
 from nurture.delivery.plan import SET_BACK
 from nurture.domain.clock_jump import is_jump, wall_clock_change
 from nurture.domain.restore_evidence import DatabaseRecord, Position, RestoreEvidence, Surroundings, find_evidence
-from nurture.runtime import Runtime, Seen, keep_up
+from nurture.runtime import LastCheck, Runtime, keep_up
 from nurture.store.core.database import process_name
 from nurture.store.deliveries import in_doubt, send_blocks
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.state import app_state, database_record, generation_file, heartbeats, setting_overrides
 from nurture.store.state.database_identity import read_file_identity, read_identity
 from nurture.store.state.generation_file import GenerationFiles
@@ -35,7 +35,7 @@ _JOURNAL_DELAY = timedelta(minutes=2)
 class _Witnesses:
     """Where the database was seen, by its id; read before the database, which may count on meanwhile."""
 
-    seen: Seen
+    seen: LastCheck
     marked: Position
     files: dict[str, Position]
 
@@ -47,28 +47,28 @@ class _Witnesses:
 
 def check(rt: Runtime) -> bool:
     """Check the clock and the database, and take over what the desk has set. Returns whether nothing stops the work."""
-    with rt.memory.looking:
-        before = rt.memory.seen
+    with rt.process_state.check_lock:
+        before = rt.process_state.last_check
         _leave_replaced_file(rt, before)
-        witnesses = _Witnesses(before, rt.memory.marked, _read_files(rt) if before.counted is None else {})
+        witnesses = _Witnesses(before, rt.process_state.last_mark, _read_files(rt) if before.counted is None else {})
         with rt.database.begin() as db:
             seen = _check_clock(rt, db, before)
             seen = _check_database(rt, db, seen, witnesses)
-            shut = {gate.gate for gate in send_blocks.shut_gates(db)}
+            shut = {gate.kind for gate in send_blocks.active_blocks(db)}
             changed = setting_overrides.version(db) != rt.version
-        rt.memory.seen = seen  # not before the commit: what the database never got, it cannot have forgotten
+        rt.process_state.last_check = seen  # not before the commit: what the database never got, it cannot have forgotten
         if seen.counted != before.counted:
-            rt.memory.witnessed = record_generation(rt, seen.position)
+            rt.process_state.generation_recorded = record_generation(rt, seen.position)
     if changed:
         keep_up(rt)
-    return not shut & {Gate.CLOCK, Gate.DATABASE_RESTORED}
+    return not shut & {BlockKind.CLOCK, BlockKind.DATABASE_RESTORED}
 
 
-def _check_clock(rt: Runtime, db: Connection, seen: Seen) -> Seen:
+def _check_clock(rt: Runtime, db: Connection, seen: LastCheck) -> LastCheck:
     wall, boot = rt.clock.wall(), rt.clock.boot_seconds()
     if seen.wall is not None and not seen.alarmed and not is_jump(wall_clock_change(seen.wall, seen.boot, wall, boot)):
         return replace(seen, wall=wall, boot=boot)
-    shut = next((gate for gate in send_blocks.shut_gates(db) if gate.gate is Gate.CLOCK), None)
+    shut = next((gate for gate in send_blocks.active_blocks(db) if gate.kind is BlockKind.CLOCK), None)
     if seen.wall is None:  # this process has just begun: all it can compare with is another's last tick
         last, since = max(wall, heartbeats.last_beat(db, heartbeats.TICK) or wall), boot
     elif seen.alarmed and shut is None:  # a person has looked, and trusts this clock
@@ -78,17 +78,19 @@ def _check_clock(rt: Runtime, db: Connection, seen: Seen) -> Seen:
     by = wall_clock_change(last, since, wall, boot)
     if not is_jump(by):
         if seen.alarmed and shut is not None and shut.by == process_name():
-            send_blocks.open_(db, Gate.CLOCK)  # it was put right
+            send_blocks.unblock(db, BlockKind.CLOCK)  # it was put right
         return replace(seen, wall=wall, boot=boot, alarmed=False)
     if not seen.alarmed:
         if shut is None:
             minutes = round(by.total_seconds() / 60)
-            send_blocks.shut(db, Gate.CLOCK, f"the clock of this machine jumped by {minutes:+d} minutes", process_name(), wall)
+            send_blocks.block(
+                db, BlockKind.CLOCK, f"the clock of this machine jumped by {minutes:+d} minutes", process_name(), wall
+            )
         _log.error("clock_jumped", seconds=round(by.total_seconds()))
     return replace(seen, wall=last, boot=since, alarmed=True)  # the last good check stays what later ones are compared with
 
 
-def _check_database(rt: Runtime, db: Connection, seen: Seen, witnesses: _Witnesses) -> Seen:
+def _check_database(rt: Runtime, db: Connection, seen: LastCheck, witnesses: _Witnesses) -> LastCheck:
     """Raise the generation now and then; should evidence of a restore be found, stop sending."""
     boot, identity = rt.clock.boot_seconds(), read_identity(db)
     record = database_record.read(db)
@@ -110,7 +112,7 @@ def _check_database(rt: Runtime, db: Connection, seen: Seen, witnesses: _Witness
         restores += 1
     generation = max(record.position.generation, latest.generation) + 1
     known = {} if evidence is not None or record.identity is None else record.identity
-    is_witnessed = bool(around.seen) if is_start else rt.memory.witnessed
+    is_witnessed = bool(around.seen) if is_start else rt.process_state.generation_recorded
     position = replace(record.position, restores=restores, generation=generation)
     database_record.write(
         db, record, replace(record, position=position, identity={**known, **identity}, witnessed=is_witnessed)
@@ -122,17 +124,17 @@ def _stop_restored(rt: Runtime, db: Connection, record: DatabaseRecord, evidence
     """Stop sending, and put what was due since the copy was made in doubt."""
     now, wall = rt.clock.now(), rt.clock.wall()
     replay = departures.replay(rt, db)  # services.operations.retention finishes those who had asked to be erased
-    if Gate.DATABASE_RESTORED not in {gate.gate for gate in send_blocks.shut_gates(db)}:
+    if BlockKind.DATABASE_RESTORED not in {gate.kind for gate in send_blocks.active_blocks(db)}:
         why = f"the database is a restored copy ({evidence}): what was due since may have been sent"
         if replay.is_lost((record.last_tick or wall) - _JOURNAL_DELAY):
             why += "; who left since is unknown: no journal of departures"
-        send_blocks.shut(db, Gate.DATABASE_RESTORED, why, process_name(), wall)
+        send_blocks.block(db, BlockKind.DATABASE_RESTORED, why, process_name(), wall)
     app_state.put(db, SET_BACK, now.isoformat())
     count = in_doubt.set_back(db, process_name(), now, wall)
     _log.error("database_restored", reason=evidence.value, unknown=count)
 
 
-def _leave_replaced_file(rt: Runtime, seen: Seen) -> None:
+def _leave_replaced_file(rt: Runtime, seen: LastCheck) -> None:
     """Let go of a SQLite file that was replaced while this process had it open: what it writes there nobody else reads."""
     if rt.database.is_sqlite and "file" in seen.identity:
         now = read_file_identity(rt.database.url.database)
@@ -152,27 +154,27 @@ def record_generation(rt: Runtime, position: Position) -> bool:
     """Record outside the database where it stands, so that a restored copy is found out also after everything was stopped.
     Returns whether that succeeded in one place at least.
     """
-    rt.memory.generation_files = rt.memory.generation_files or _files(rt)
+    rt.process_state.generation_files = rt.process_state.generation_files or _files(rt)
     return _record(rt, position, reopen=True)
 
 
 def record_mark(rt: Runtime, number: int) -> None:
     """Record that a transaction which marked mail has committed (`store.deliveries.marks`), before that mail leaves."""
-    position = replace(rt.memory.seen.position, mark=number)
-    if rt.memory.marked.is_behind(position):
-        rt.memory.marked = position
-    if rt.memory.generation_files is not None:  # None: this process has not checked the database yet
-        rt.memory.witnessed = _record(rt, position, reopen=False)
+    position = replace(rt.process_state.last_check.position, mark=number)
+    if rt.process_state.last_mark.is_behind(position):
+        rt.process_state.last_mark = position
+    if rt.process_state.generation_files is not None:  # None: this process has not checked the database yet
+        rt.process_state.generation_recorded = _record(rt, position, reopen=False)
 
 
 def _record(rt: Runtime, position: Position, reopen: bool) -> bool:
-    files = rt.memory.generation_files
+    files = rt.process_state.generation_files
     if files is None:
         return False
     try:
-        files.write(rt.memory.seen.database, position, reopen)
+        files.write(rt.process_state.last_check.database, position, reopen)
     except OSError as error:
-        if rt.memory.witnessed:
+        if rt.process_state.generation_recorded:
             _log.error("generation_not_recorded", error=type(error).__name__)
         return False
     return True
@@ -184,7 +186,7 @@ def _files(rt: Runtime) -> GenerationFiles:
 
 def record_clean_stop(rt: Runtime) -> None:
     """Record that this process has finished what it had begun; its last act, so a failure is only logged."""
-    if rt.memory.seen.counted is None:
+    if rt.process_state.last_check.counted is None:
         return
     try:
         with rt.database.begin() as db:

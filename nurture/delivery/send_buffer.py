@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 from nurture import failpoints, log
 from nurture.characters import storable
 from nurture.delivery import image_cache
-from nurture.delivery.lateness import sort_out
-from nurture.delivery.outcomes import Request
+from nurture.delivery.lateness import handle_lateness
+from nurture.delivery.outcomes import SendRequest
 from nurture.delivery.render import UNFIT, mail_of, page_of, with_subject
-from nurture.domain.delivery import Kind
-from nurture.ids import BatchId, DeliveryId, EditionId, PictureId, RequestId, SubscriberId, new_id
-from nurture.mailers.base import Mail, Picture, Prepared, headers
+from nurture.domain.delivery import DeliveryKind
+from nurture.ids import BatchId, DeliveryId, EditionId, ImageId, RequestId, SubscriberId, new_id
+from nurture.mailers.base import InlineImage, Mail, PreparedMail, headers
 from nurture.runtime import Runtime
 from nurture.store.deliveries import claims, subjects
 from nurture.store.deliveries.claims import Claimed
@@ -31,7 +31,7 @@ class Batch:
     leased: float
     """Boot seconds when its lease was last written."""
     editions: dict[EditionId, StoredEdition] = field(default_factory=dict)
-    pictures: dict[PictureId, Picture] = field(default_factory=dict)
+    pictures: dict[ImageId, InlineImage] = field(default_factory=dict)
     """Those its letters show."""
     rows: deque[Claimed] = field(default_factory=deque)
     left: int = 0
@@ -45,7 +45,7 @@ class Batch:
 class SendWindow:
     """What one cycle may mark: requests, at most one a person; and rows of which no mail can be built, with the reason."""
 
-    requests: list[Request] = field(default_factory=list)
+    requests: list[SendRequest] = field(default_factory=list)
     unfit: dict[BatchId, dict[DeliveryId, str]] = field(default_factory=dict)
     sender_fault: str | None = None
     """Why no mail at all can be built: something of the sender itself is wrong."""
@@ -58,11 +58,11 @@ def load_batch(rt: Runtime, batch: BatchId) -> Batch:
         editions = sequences.read_editions(db, {row.edition for row in rows if row.edition})
         found = subjects.find(db, {row.about for row in rows if row.about}, rt.clock.wall())
         pages = [*(one.html for one in editions.values()), *(page_of(rt, one) for one in found.tests.values())]
-        pictures = image_cache.shown(rt, db, pages)
+        pictures = image_cache.load_images(rt, db, pages)
     rows = [with_subject(row, found) for row in rows]
-    left = (lease - rt.clock.wall()) if lease else rt.patience.lease
-    leased = rt.clock.boot_seconds() - (rt.patience.lease - left).total_seconds()
-    kept = deque(sort_out(rt, batch, rows))
+    left = (lease - rt.clock.wall()) if lease else rt.timeouts.lease
+    leased = rt.clock.boot_seconds() - (rt.timeouts.lease - left).total_seconds()
+    kept = deque(handle_lateness(rt, batch, rows))
     return Batch(batch, leased, editions, pictures, kept, len(kept))
 
 
@@ -73,7 +73,7 @@ class SendBuffer:
         """Empty at first."""
         self._rt = rt
         self.batches: dict[BatchId, Batch] = {}
-        self._filled: deque[Request] = deque()
+        self._filled: deque[SendRequest] = deque()
         self._unfit: dict[BatchId, dict[DeliveryId, str]] = {}
         self._sender_fault: str | None = None
 
@@ -101,7 +101,7 @@ class SendBuffer:
 
         Whatever goes wrong here is certain: nothing of that mail has left. Its row is set apart, and the others go on.
         """
-        request, rows, mails, people = RequestId(new_id()), list[Claimed](), list[Prepared](), set[SubscriberId]()
+        request, rows, mails, people = RequestId(new_id()), list[Claimed](), list[PreparedMail](), set[SubscriberId]()
         while batch.rows and len(rows) < self._rt.mailer.per_request and batch.rows[0].subscriber not in people:
             row = batch.rows.popleft()
             try:
@@ -120,7 +120,7 @@ class SendBuffer:
             people |= {row.subscriber} if row.subscriber else set()
             failpoints.point("render")
         if rows:
-            self._filled.append(Request(request, batch.id, tuple(rows), tuple(mails)))
+            self._filled.append(SendRequest(request, batch.id, tuple(rows), tuple(mails)))
 
     def _find_sender_fault(self, row: Claimed) -> str | None:
         """Whether the cause is not this row, of which no mail could be built, but the sender: then a mail with nothing of
@@ -132,13 +132,13 @@ class SendBuffer:
                 Mail(
                     nobody,
                     RequestId(nobody),
-                    Kind.NOTICE,
+                    DeliveryKind.NOTICE,
                     "nobody@example.org",
                     "-",
                     "<p>-</p>",
                     "-",
                     sender,
-                    headers(sender, Kind.NOTICE, nobody, None),
+                    headers(sender, DeliveryKind.NOTICE, nobody, None),
                     self._rt.clock.wall(),
                 )
             )
@@ -150,7 +150,7 @@ class SendBuffer:
         """As many of the built requests as there is room for."""
         self.fill(room)
         window = SendWindow(unfit=self._unfit, sender_fault=self._sender_fault)
-        people, later = set[SubscriberId | None](), list[Request]()
+        people, later = set[SubscriberId | None](), list[SendRequest]()
         self._unfit, self._sender_fault = {}, None
         while self._filled and len(window.requests) < room:
             request = self._filled.popleft()
@@ -160,7 +160,7 @@ class SendBuffer:
         self.put_back(later)
         return window
 
-    def put_back(self, requests: Iterable[Request]) -> None:
+    def put_back(self, requests: Iterable[SendRequest]) -> None:
         """These were not marked after all: they are first in line next time."""
         self._filled.extendleft(reversed(list(requests)))
 

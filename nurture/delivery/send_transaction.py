@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from nurture import failpoints, log
 from nurture.delivery.lateness import space_out
-from nurture.delivery.outcomes import Request, keep, settle
+from nurture.delivery.outcomes import SendRequest, apply_outcome, restore_request
 from nurture.delivery.safety_checks import record_mark
 from nurture.delivery.send_buffer import Batch, SendWindow
 from nurture.domain.circuit_breaker import RUN_WAIT
@@ -21,7 +21,7 @@ from nurture.store.core.database import process_name
 from nurture.store.deliveries import claims, ledger, marks, rate_limit, send_blocks
 from nurture.store.deliveries.claims import Claimed
 from nurture.store.deliveries.ledger import Offered
-from nurture.store.deliveries.send_blocks import Gate, Shut
+from nurture.store.deliveries.send_blocks import ActiveBlock, BlockKind
 from nurture.store.state import launch
 
 _log = log.get(__name__)
@@ -29,7 +29,7 @@ _log = log.get(__name__)
 NOT_LIVE = "the set-up at the desk is not finished"
 """Why mail to readers was given back."""
 
-Answer = tuple[Request, Outcome]
+Answer = tuple[SendRequest, Outcome]
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class Committed:
     decision: Decision
     half_open: bool
     may_write_to_readers: bool
-    leave: list[Request]
+    leave: list[SendRequest]
     """Requests that may leave now."""
-    wait: list[Request]
+    wait: list[SendRequest]
     """Requests that were not marked."""
 
 
@@ -73,24 +73,24 @@ def commit(rt: Runtime, begun: Begun) -> Committed:
     by, window = process_name(), begun.window
     with rt.database.begin() as db:
         ledger.lock_readers(db, _people(window.requests) | _people(request for request, _ in begun.answers))
-        transaction = send_blocks.hold_open(db)
+        transaction = send_blocks.lock_unblocked(db)
         now, wall = rt.clock.now(), rt.clock.wall()
-        blocks = send_blocks.shut_gates(db)
+        blocks = send_blocks.active_blocks(db)
         half_open = _half_open(blocks, wall)
         cycle, answers = begun.cycle.judge(begun.answers, half_open.why if half_open else None)
         refused = any(isinstance(outcome, Refused) and outcome.everyone for _, outcome in answers)
-        smaller = settle(rt, db, answers, half_open is not None and not refused)  # SETTLE
+        smaller = apply_outcome(rt, db, answers, half_open is not None and not refused)  # SETTLE
         failpoints.point("T3.before_commit")
         if begun.lost:
             ledger.refused(db, begun.lost, now, by, wall, "never left: the database failed")
         for batch, whys in window.unfit.items():
             claims.unfit(db, batch, whys, by, wall)
-        if window.sender_fault is not None and send_blocks.shut(
-            db, Gate.PROVIDER, window.sender_fault, by, wall, wall + RUN_WAIT
+        if window.sender_fault is not None and send_blocks.block(
+            db, BlockKind.PROVIDER, window.sender_fault, by, wall, wall + RUN_WAIT
         ):
             _log.error("sending_stopped", reason=window.sender_fault, seconds=RUN_WAIT.total_seconds())
         if half_open or refused or window.sender_fault is not None:
-            blocks = send_blocks.shut_gates(db)
+            blocks = send_blocks.active_blocks(db)
             half_open = _half_open(blocks, wall)
         may_write = begun.may_write_to_readers or launch.since(db) is not None
         found = Situation(
@@ -121,12 +121,12 @@ def commit(rt: Runtime, begun: Begun) -> Committed:
     return Committed(cycle, decision, half_open is not None, may_write, leave, wait)
 
 
-def _half_open(blocks: Sequence[Shut], wall: datetime) -> Shut | None:
+def _half_open(blocks: Sequence[ActiveBlock], wall: datetime) -> ActiveBlock | None:
     """The provider's block, if its wait is over and nobody has been accepted since."""
-    return next((block for block in blocks if block.gate is Gate.PROVIDER and not block.stops(wall)), None)
+    return next((block for block in blocks if block.kind is BlockKind.PROVIDER and not block.stops(wall)), None)
 
 
-def _blocked(blocks: Sequence[Shut], wall: datetime, may_write: bool, requests: list[Request]) -> str | None:
+def _blocked(blocks: Sequence[ActiveBlock], wall: datetime, may_write: bool, requests: list[SendRequest]) -> str | None:
     """Why nothing may be sent. Also when some of the requests are for readers, and nobody at the desk has said yet that mail
     may leave: a claim leaves such rows alone, but these were claimed when there was another mailer.
     """
@@ -144,30 +144,30 @@ def _decide(rt: Runtime, db: Connection, cycle: SendCycle, found: Situation, wal
     return cycle, decision
 
 
-def _mark(rt: Runtime, db: Connection, requests: list[Request]) -> list[Request]:
+def _mark(rt: Runtime, db: Connection, requests: list[SendRequest]) -> list[SendRequest]:
     """MARK of a window. What is turned away for coming too soon gets a new promise."""
     by, now, wall = process_name(), rt.clock.now(), rt.clock.wall()
-    kept: list[Request] = []
+    kept: list[SendRequest] = []
     for batch in {request.batch for request in requests}:
         mine = [request for request in requests if request.batch == batch]
         rows = {row.id: row for request in mine for row in request.rows}
         offered = {row.id: _offered(row, request.id, now) for request in mine for row in request.rows}
-        marked = ledger.mark(db, batch, offered, rt.guards, by, now, wall)
+        marked = ledger.mark(db, batch, offered, rt.frequency_caps, by, now, wall)
         if len(marked) < len(offered):
-            space_out(rt, db, batch, ledger.turned_away(db, batch, offered.keys() - marked, by, wall), rows)
-        kept += [replace(whole, marked=now) for request in mine if (whole := keep(request, marked)) is not None]
+            space_out(rt, db, batch, ledger.cancel_ineligible(db, batch, offered.keys() - marked, by, wall), rows)
+        kept += [replace(whole, marked=now) for request in mine if (whole := restore_request(request, marked)) is not None]
     return kept
 
 
 def _extend(rt: Runtime, db: Connection, batches: list[Batch], boot: float) -> None:
     """Renew leases before a third of them has passed: we are alive and still at it."""
     for batch in batches:
-        if boot - batch.leased > rt.patience.lease.total_seconds() / 3:
-            claims.extend(db, batch.id, rt.clock.wall() + rt.patience.lease)
+        if boot - batch.leased > rt.timeouts.lease.total_seconds() / 3:
+            claims.extend(db, batch.id, rt.clock.wall() + rt.timeouts.lease)
             batch.leased = boot
 
 
-def _people(requests: Iterable[Request]) -> set[SubscriberId]:
+def _people(requests: Iterable[SendRequest]) -> set[SubscriberId]:
     return {row.subscriber for request in requests for row in request.rows if row.subscriber}
 
 

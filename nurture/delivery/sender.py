@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nurture import failpoints, log
 from nurture.characters import storable
-from nurture.delivery.outcomes import Request
+from nurture.delivery.outcomes import SendRequest
 from nurture.delivery.send_buffer import Batch, SendBuffer, SendWindow, load_batch
 from nurture.delivery.send_transaction import Answer, Begun, commit
 from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused
@@ -57,7 +57,7 @@ class Sender:
         self._rt = rt = replace(rt)
         self.version = rt.version
         """Of the desk's settings that this sender works by."""
-        self._may_write_to_readers = not rt.needs_live
+        self._may_write_to_readers = not rt.requires_launch
         self._workers = rt.settings.send_concurrency
         self._cycle = SendCycle.begin(self._workers, rt.settings.max_sends_per_second)
         self._linger = min(_LINGER_SECONDS * self._workers, _LONGEST_LINGER_SECONDS)
@@ -67,7 +67,7 @@ class Sender:
         self._error: BaseException | None = None
         self._buffer = SendBuffer(rt)
         self._loading: asyncio.Task[None] | None = None
-        self._ready: asyncio.Queue[tuple[Request, float]] = asyncio.Queue()  # with the boot seconds before its mark
+        self._ready: asyncio.Queue[tuple[SendRequest, float]] = asyncio.Queue()  # with the boot seconds before its mark
         self._answers: list[Answer] = []
         self._under_way = 0  # requests marked and not answered
         self._lost: dict[DeliveryId, RequestId] = {}  # their commit failed: marked perhaps, but they never left
@@ -154,7 +154,7 @@ class Sender:
         finally:
             for worker in workers:
                 worker.cancel()
-            await self._rt.mailer.rest()
+            await self._rt.mailer.aclose()
 
     @property
     def _stopping(self) -> bool:
@@ -230,7 +230,7 @@ class Sender:
             self._under_way -= 1
             self._awake.set()
 
-    async def _post(self, request: Request, began: float) -> Outcome:
+    async def _post(self, request: SendRequest, began: float) -> Outcome:
         failpoints.point("post.before")
         if self._rt.clock.boot_seconds() - began > SEND_WITHIN_SECONDS:
             return Refused("too late after marking: this process was held up", wait=None, everyone=False)
@@ -280,7 +280,7 @@ class Sender:
         for request in done.leave:
             self._ready.put_nowait((request, begun.began))
 
-    def _end(self, answers: Iterable[Answer], window: SendWindow, going_on: set[DeliveryId], wait: list[Request]) -> None:
+    def _end(self, answers: Iterable[Answer], window: SendWindow, going_on: set[DeliveryId], wait: list[SendRequest]) -> None:
         """Count rows whose end is known: what came back, what no mail could be built of, what was turned away at MARK."""
         for request, outcome in answers:
             self._buffer.end(request.batch, sum(row.id not in going_on for row in request.rows), type(outcome).__name__.lower())

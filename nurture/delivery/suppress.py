@@ -7,7 +7,7 @@ from nurture.runtime import Runtime
 from nurture.store.deliveries import ledger
 from nurture.store.sequences import sequences
 from nurture.store.subscribers import subscribers
-from nurture.store.subscribers.subscribers import Person
+from nurture.store.subscribers.subscribers import Subscriber
 
 _STATE = {
     Suppression.UNSUBSCRIBED: SubscriberState.UNSUBSCRIBED,
@@ -17,7 +17,7 @@ _STATE = {
 }
 
 
-def stop(rt: Runtime, db: Connection, person: Person, reason: Suppression) -> bool:
+def suppress(rt: Runtime, db: Connection, person: Subscriber, reason: Suppression) -> bool:
     """Suppress the address, end what they are enrolled in, and cancel every mail that has not been handed over: one
     transaction, after whose commit nothing of theirs passes the ledger's `mark`. Returns whether they were on the list.
 

@@ -50,12 +50,12 @@ def tick(rt: Runtime, submit: Callable[[BatchId], object]) -> TickReport:
 
 def _claim(rt: Runtime, batch: BatchId) -> int:
     now, wall = rt.clock.now(), rt.clock.wall()
-    with rt.database.begin(lasting=False) as db:  # a claim that is forgotten was not marked either: it is due again
+    with rt.database.begin(durable=False) as db:  # a claim that is forgotten was not marked either: it is due again
         heartbeats.beat(db, heartbeats.TICK, wall)
-        if send_blocks.stopped(send_blocks.shut_gates(db), wall):
+        if send_blocks.stopped(send_blocks.active_blocks(db), wall):
             return 0
-        lease, most = wall + rt.patience.lease, rt.settings.batch_size
-        readers_too = not rt.needs_live or launch.since(db) is not None
+        lease, most = wall + rt.timeouts.lease, rt.settings.batch_size
+        readers_too = not rt.requires_launch or launch.since(db) is not None
         taken = len(ledger.claim(db, batch, process_name(), now, wall, lease, most, readers_too))
         failpoints.point("T1.before_commit")
     failpoints.point("T1.after_commit")

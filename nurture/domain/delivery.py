@@ -5,7 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class DeliveryKind(StrEnum):
     """What a delivery carries. Every mail that leaves the house is one of these."""
 
     LETTER = "letter"
@@ -146,14 +146,14 @@ class InDoubt(StrEnum):
     RESEND = "resend"
 
 
-def policy(kind: Kind, chosen: InDoubt) -> InDoubt:
+def policy(kind: DeliveryKind, chosen: InDoubt) -> InDoubt:
     """What counts for a mail: a first contact is never repeated; a letter follows its sequence; a notice is sent again."""
     match kind:
-        case Kind.CONFIRMATION | Kind.ALREADY_SUBSCRIBED:
+        case DeliveryKind.CONFIRMATION | DeliveryKind.ALREADY_SUBSCRIBED:
             return InDoubt.HOLD
-        case Kind.LETTER:
+        case DeliveryKind.LETTER:
             return chosen
-        case Kind.NOTICE:
+        case DeliveryKind.NOTICE:
             return InDoubt.RESEND
 
 
@@ -172,7 +172,7 @@ def verdict(
 
 
 @dataclass(frozen=True)
-class Guards:
+class FrequencyCaps:
     """What no bug, edit or import can get past: how closely mails to one person may follow each other."""
 
     gap: timedelta = timedelta(hours=20)

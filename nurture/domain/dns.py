@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class RecordType(StrEnum):
     """Which records are asked for (RFC 1035 section 3.2.2, RFC 3596)."""
 
     A = "A"
@@ -16,14 +16,14 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Question:
+class DnsQuestion:
     """One name, without the last dot and in lower case, and one kind."""
 
     name: str
-    kind: Kind
+    kind: RecordType
 
 
-class Said(StrEnum):
+class DnsStatus(StrEnum):
     """What kind of answer came."""
 
     SOMETHING = "something"
@@ -36,17 +36,17 @@ class Said(StrEnum):
 
 
 @dataclass(frozen=True)
-class Answer:
+class DnsAnswer:
     """What was said to a question. Names in `values` are without the last dot and in lower case; of MX only the host."""
 
-    said: Said
+    status: DnsStatus
     values: tuple[str, ...] = ()
 
 
-Found = Mapping[Question, Answer]
+DnsCache = Mapping[DnsQuestion, DnsAnswer]
 """What is known so far. A question that is missing has not been asked."""
 
-SILENT = Answer(Said.SILENCE)
+SILENT = DnsAnswer(DnsStatus.SILENCE)
 
 
 def parents(domain: str, most: int = 8) -> list[str]:

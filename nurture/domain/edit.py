@@ -17,7 +17,7 @@ from enum import StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from nurture.domain.sequence import Step, following
+from nurture.domain.sequence import Step, next_step
 from nurture.domain.timeline import NeverOpens, Rules, first_opening, next_due
 from nurture.errors import NurtureError
 from nurture.ids import EnrollmentId, StepKey
@@ -84,13 +84,13 @@ class Move:
     """By how many days of their calendar the next letter is later (negative: earlier), if it stays the same letter."""
     at_once: bool = False
     """Whether the next letter would go out now only because of the edit."""
-    never: tuple[StepKey, ...] = ()
+    skipped: tuple[StepKey, ...] = ()
     """Letters that were to come and now never will."""
-    more: tuple[StepKey, ...] = ()
+    added: tuple[StepKey, ...] = ()
     """Letters that are to come now and were not before."""
     held: bool = False
     """Whether the next letter waits, at `after`, until a person lets it go."""
-    at: StepKey | None = None
+    resume_at_step: StepKey | None = None
     """Where they go on from now on, if that is not simply after what they got last: see Reader."""
 
 
@@ -163,7 +163,7 @@ def plan_edit(
 
 
 @dataclass(frozen=True)
-class _Course:
+class PlacementChange:
     """What an edit does to all who stand at the same place: what remains is the moment of each one's next letter."""
 
     coming: StepKey | None
@@ -183,7 +183,7 @@ class Edit:
         self._steps_before = {step.key: step for step in old.steps}
         same_rules = old.rules == new.rules
         self._as_before = {step.key for step in old.steps if _same_timing(step, self._steps[step.key], same_rules)}
-        self._courses: dict[tuple[object, ...], _Course] = {}
+        self._courses: dict[tuple[object, ...], PlacementChange] = {}
         self._due, self._due_before = _dates(self._steps, new.rules), _dates(self._steps_before, old.rules)
 
     def move(self, reader: Reader, now: datetime) -> Move | None:
@@ -210,17 +210,17 @@ class Edit:
             after,
             days=days,
             at_once=moved and after is not None and after.due <= now,
-            never=course.never,
-            more=course.more,
+            skipped=course.never,
+            added=course.more,
             held=moved and self.choice is Choice.HOLD,
-            at=course.at,
+            resume_at_step=course.at,
         )
 
-    def _course(self, reader: Reader) -> _Course:
+    def _course(self, reader: Reader) -> PlacementChange:
         before, coming = still_to_come(self.old.steps, reader), to_come_after(self.old, self.new, reader)
-        plain = following(self.new.steps, _last(reader), _given(reader))
+        plain = next_step(self.new.steps, _last(reader), _given(reader))
         at = coming[0] if coming and (plain is None or plain.key != coming[0]) else None
-        return _Course(coming[0] if coming else None, _missing(before, coming), _missing(coming, before), at)
+        return PlacementChange(coming[0] if coming else None, _missing(before, coming), _missing(coming, before), at)
 
     def _planned(self, reader: Reader, key: StepKey, now: datetime) -> Planned:
         """The next letter, and its moment: the old one if nothing about it changes, never one that is past."""
@@ -284,8 +284,8 @@ def impact(moves: Iterable[Move]) -> Impact:
     shifted, instead = Counter[tuple[StepKey, int]](), Counter[tuple[StepKey, StepKey]]()
     at_once, skipped, additional, held = Counter[StepKey](), Counter[StepKey](), Counter[StepKey](), 0
     for move in moves:
-        skipped.update(move.never)
-        additional.update(move.more)
+        skipped.update(move.skipped)
+        additional.update(move.added)
         held += move.held
         if move.after is None or move.after == move.before:
             continue

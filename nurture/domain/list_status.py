@@ -40,7 +40,7 @@ _SUPPRESSION = {
 _WEIGHT = {status: weight for weight, status in enumerate(ListStatus)}
 
 
-class Role(StrEnum):
+class ColumnRole(StrEnum):
     """What a column of another program's export means here."""
 
     STATUS = "status"
@@ -69,15 +69,15 @@ class Role(StrEnum):
     """Their time zone."""
 
 
-EVIDENCE = (Role.ASKED, Role.ASKED_FROM, Role.CONFIRMED, Role.CONFIRMED_FROM, Role.ZONE)
+EVIDENCE = (ColumnRole.ASKED, ColumnRole.ASKED_FROM, ColumnRole.CONFIRMED, ColumnRole.CONFIRMED_FROM, ColumnRole.ZONE)
 """Columns that say how and when somebody agreed."""
 
 _NAMES = {
-    Role.STATUS: (
+    ColumnRole.STATUS: (
         "status subscription_status subscriber_status subscribe_status member_status contact_status email_status list_status "
         "marketing_status email_marketing_status optin_status subscription_state email_state"
     ),
-    Role.LEFT: (
+    ColumnRole.LEFT: (
         "unsub_time unsubscribed unsubscribed_at unsubscribe_date unsubscribed_date date_unsubscribed unsubscribe_time "
         "unsubscribed_on is_unsubscribed has_unsubscribed unsubscribed_from_all_email unsubscribed_from_all unsubscribe "
         "optout opted_out optout_date opted_out_at has_opted_out has_opted_out_of_email email_optout email_opted_out "
@@ -86,34 +86,34 @@ _NAMES = {
         "suppressed is_suppressed email_disabled emails_disabled deleted_at left left_at cancelled cancelled_at canceled "
         "canceled_at"
     ),
-    Role.BOUNCED: (
+    ColumnRole.BOUNCED: (
         "bounced bounced_at bounce bounce_date bounce_time is_bounced has_bounced hard_bounced hard_bounce hardbounce "
         "hardbounced clean_time cleaned cleaned_at undeliverable"
     ),
-    Role.COMPLAINED: (
+    ColumnRole.COMPLAINED: (
         "complained complained_at complaint complaint_date complaint_time is_complained has_complained spam spam_complaint "
         "spam_report spam_reported marked_as_spam reported_as_spam junk marked_as_junk abuse"
     ),
-    Role.SUBSCRIBED: (
+    ColumnRole.SUBSCRIBED: (
         "subscribed is_subscribed email_subscribed subscribed_to_emails subscribed_to_newsletter newsletter "
         "newsletter_subscribed optin opted_in has_opted_in email_optin email_opted_in marketing_optin marketing_consent "
         "email_consent email_marketing_consent accepts_marketing accepts_email_marketing email_enabled"
     ),
-    Role.DOUBLE_OPT_IN: "double_optin doubleoptin doi is_confirmed confirmed",
-    Role.LEAVING_REASON: "unsub_reason unsubscribe_reason unsubscribed_reason optout_reason",
-    Role.ASKED: (
+    ColumnRole.DOUBLE_OPT_IN: "double_optin doubleoptin doi is_confirmed confirmed",
+    ColumnRole.LEAVING_REASON: "unsub_reason unsubscribe_reason unsubscribed_reason optout_reason",
+    ColumnRole.ASKED: (
         "optin_time optin_date opted_in_at subscribed_at subscribe_date subscribe_time subscription_date subscribed_date "
         "subscribed_on date_subscribed signup_date signup_time signed_up_at signup_at created_at created date_created "
         "created_time added_at added_time date_added joined joined_at date_joined consent_date consent_time "
         "accepts_marketing_updated_at"
     ),
-    Role.CONFIRMED: (
+    ColumnRole.CONFIRMED: (
         "confirm_time confirmed_at confirmation_date confirmation_time confirm_date date_confirmed confirmed_time "
         "optin_confirmed_at"
     ),
-    Role.ASKED_FROM: "optin_ip signup_ip subscribe_ip subscription_ip ip ip_address consent_ip",
-    Role.CONFIRMED_FROM: "confirm_ip confirmation_ip confirmed_ip",
-    Role.ZONE: "timezone time_zone tz zone",
+    ColumnRole.ASKED_FROM: "optin_ip signup_ip subscribe_ip subscription_ip ip ip_address consent_ip",
+    ColumnRole.CONFIRMED_FROM: "confirm_ip confirmation_ip confirmed_ip",
+    ColumnRole.ZONE: "timezone time_zone tz zone",
 }
 _ROLES = {name: role for role, names in _NAMES.items() for name in names.split()}
 
@@ -143,11 +143,11 @@ _STATUSES = {word: status for status, words in _WORDS.items() for word in words.
 _YES = {"1", "yes", "y", "true", "t", "on", "x", "✓", "✔"}
 _NO = {"", "0", "no", "n", "false", "f", "off", "never", "none", "null", "nil", "nan", "n/a", "na", "-", "–", "—", "0000-00-00"}
 _FLAGS = {
-    Role.LEFT: (ListStatus.UNSUBSCRIBED, None),
-    Role.BOUNCED: (ListStatus.BOUNCED, None),
-    Role.COMPLAINED: (ListStatus.COMPLAINED, None),
-    Role.SUBSCRIBED: (ListStatus.ACTIVE, ListStatus.UNSUBSCRIBED),
-    Role.DOUBLE_OPT_IN: (ListStatus.ACTIVE, ListStatus.UNCONFIRMED),
+    ColumnRole.LEFT: (ListStatus.UNSUBSCRIBED, None),
+    ColumnRole.BOUNCED: (ListStatus.BOUNCED, None),
+    ColumnRole.COMPLAINED: (ListStatus.COMPLAINED, None),
+    ColumnRole.SUBSCRIBED: (ListStatus.ACTIVE, ListStatus.UNSUBSCRIBED),
+    ColumnRole.DOUBLE_OPT_IN: (ListStatus.ACTIVE, ListStatus.UNCONFIRMED),
 }
 """What yes and no say; None: nothing about them."""
 _REFUSAL = re.compile(r"[45][0-9]{2}|[45]\.[0-9]{1,3}\.[0-9]{1,3}")
@@ -159,7 +159,7 @@ _DATE = re.compile(
 )
 
 _LONGEST_DATE = 60
-_DATES = {Role.SUBSCRIBED: Role.ASKED, Role.DOUBLE_OPT_IN: Role.CONFIRMED}
+_DATES = {ColumnRole.SUBSCRIBED: ColumnRole.ASKED, ColumnRole.DOUBLE_OPT_IN: ColumnRole.CONFIRMED}
 """Columns of yes and no that hold a date in some programs: what that date is."""
 
 
@@ -172,7 +172,7 @@ class UnknownStatus(ValueError):
         self.value, self.column = value, column
 
 
-def role_of(name: str) -> Role | None:
+def role_of(name: str) -> ColumnRole | None:
     """What a column means, by its name; None for one that says nothing about status or consent."""
     plain = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).casefold()).strip("_")
     plain = re.sub(r"(?<![a-z])opt_(?=in|out)", "opt", plain).replace("e_mail", "email")
@@ -188,12 +188,12 @@ def _plain(value: str) -> str:
     return re.sub(r"[^a-z0-9]+", "", value.casefold())
 
 
-def read_value(role: Role, value: str) -> ListStatus | None:
+def read_value(role: ColumnRole, value: str) -> ListStatus | None:
     """What one cell says of somebody; None if it says nothing. Raises UnknownStatus."""
     text = value.strip().casefold()
-    if role is Role.STATUS:
+    if role is ColumnRole.STATUS:
         return _read_status(text)
-    if role is Role.LEAVING_REASON:
+    if role is ColumnRole.LEAVING_REASON:
         if text in _NO:
             return None
         return ListStatus.COMPLAINED if re.search("abuse|complain|spam", text) else ListStatus.UNSUBSCRIBED
@@ -228,10 +228,10 @@ def _read_status(text: str) -> ListStatus | None:
 class StatusColumns:
     """Which columns of a table, by their place, say how somebody stands, and which say how they agreed."""
 
-    status: tuple[tuple[int, Role], ...] = ()
-    evidence: tuple[tuple[int, Role], ...] = ()
+    status: tuple[tuple[int, ColumnRole], ...] = ()
+    evidence: tuple[tuple[int, ColumnRole], ...] = ()
 
-    def evidence_of(self, row: Sequence[str]) -> dict[Role, str]:
+    def evidence_of(self, row: Sequence[str]) -> dict[ColumnRole, str]:
         """What a row says about how somebody agreed, as it is written there."""
         dates = [(at, _DATES[role]) for at, role in self.status if role in _DATES and _is_date(row[at])]
         return {role: row[at] for at, role in reversed([*self.evidence, *dates]) if row[at]}
@@ -249,7 +249,7 @@ class StatusColumns:
                 raise UnknownStatus(row[at], at) from None
             if found is not None:
                 said.append(found)
-        words = [at for at, role in self.status if role is Role.STATUS]
+        words = [at for at, role in self.status if role is ColumnRole.STATUS]
         if not said and words:
             raise UnknownStatus("", words[0])
         return max(said, key=_WEIGHT.__getitem__, default=None)
@@ -267,11 +267,11 @@ def find_columns(
     By their names; and a column whose every value is a status word, one of them a reason not to write, whatever its name.
     `taken`: columns that hold something else. `chosen`: a column that somebody says holds the status.
     """
-    status, evidence = list[tuple[int, Role]](), list[tuple[int, Role]]()
+    status, evidence = list[tuple[int, ColumnRole]](), list[tuple[int, ColumnRole]]()
     for at, name in enumerate(names):
         role = role_of(name)
         if at == chosen or (at not in taken and role not in EVIDENCE and (role or _holds_status(at, rows))):
-            status.append((at, role if role is not None and role not in EVIDENCE else Role.STATUS))
+            status.append((at, role if role is not None and role not in EVIDENCE else ColumnRole.STATUS))
         elif at not in taken and role in EVIDENCE:
             evidence.append((at, role))
     return StatusColumns(tuple(status), tuple(evidence))

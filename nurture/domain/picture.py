@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nurture.ids import PictureId
+from nurture.ids import ImageId
 
 SCHEME = "picture:"
 """How a letter begins to name one: `![A drawing of a synapse](picture:synapse.png)`."""
@@ -23,10 +23,10 @@ _SHOWN = re.compile(r'src="cid:picture-([0-9a-f]{32})"')  # in a value of a read
 
 
 @dataclass(frozen=True)
-class Picture:
+class LetterImage:
     """One picture without its content. `width` and `height` are its pixels, `size` its bytes."""
 
-    id: PictureId
+    id: ImageId
     name: str
     """What letters call it; it never means another picture."""
     subtype: str
@@ -36,16 +36,16 @@ class Picture:
     size: int
 
 
-Pictures = Mapping[str, Picture]
+LetterImages = Mapping[str, LetterImage]
 """Pictures a letter may show, by their names."""
 
 
-def picture_id(content: bytes) -> PictureId:
+def picture_id(content: bytes) -> ImageId:
     """The id of a picture, made of nothing but its content."""
-    return PictureId(hashlib.sha256(content).hexdigest()[:32])
+    return ImageId(hashlib.sha256(content).hexdigest()[:32])
 
 
-def content_id(picture: PictureId) -> str:
+def content_id(picture: ImageId) -> str:
     """By which a mail shows a picture that it carries (RFC 2392)."""
     return f"picture-{picture}"
 
@@ -55,9 +55,9 @@ def named_in(markdown: str) -> set[str]:
     return set(_NAMED.findall(markdown))
 
 
-def shown_in(html: str) -> list[PictureId]:
+def shown_in(html: str) -> list[ImageId]:
     """The pictures a finished page shows, each once, in their order."""
-    return [PictureId(found) for found in dict.fromkeys(_SHOWN.findall(html))]
+    return [ImageId(found) for found in dict.fromkeys(_SHOWN.findall(html))]
 
 
 def at_our_address(html: str) -> str:

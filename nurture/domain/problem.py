@@ -6,7 +6,7 @@ from enum import StrEnum
 from nurture.ids import StepKey
 
 
-class What(StrEnum):
+class ProblemKind(StrEnum):
     """What kind of trouble it is, and so who can mend it, and where."""
 
     FACT = "fact"
@@ -21,12 +21,12 @@ class What(StrEnum):
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Problem:
     """One of them."""
 
     said: str
     """A sentence for whoever runs the service: it may name files, variables and commands."""
-    what: What = What.OTHER
+    what: ProblemKind = ProblemKind.OTHER
     step: StepKey | None = None
     part: str = ""
     """Of the letter: subject, preheader, or line."""

@@ -11,7 +11,7 @@ FEWEST = 5
 
 
 @dataclass(frozen=True)
-class Shown:
+class RoundedCount:
     """A count as it is shown: a multiple of five, or nothing but that it is small."""
 
     count: int
@@ -23,22 +23,22 @@ class Shown:
         return f"fewer than {FEWEST}" if self.few else f"{self.count:,}"
 
 
-def shown(count: int) -> Shown:
+def rounded(count: int) -> RoundedCount:
     """A count of people as it may be shown."""
     if 0 < count < FEWEST:
-        return Shown(0, few=True)
-    return Shown((count + FEWEST // 2) // FEWEST * FEWEST)
+        return RoundedCount(0, few=True)
+    return RoundedCount((count + FEWEST // 2) // FEWEST * FEWEST)
 
 
-def parts(counts: Iterable[int]) -> list[Shown] | None:
+def parts(counts: Iterable[int]) -> list[RoundedCount] | None:
     """Parts of a whole as they may be shown; None where the whole is so small that even its parts being small says too much."""
     found = list(counts)
-    return None if shown(sum(found)).few else [shown(count) for count in found]
+    return None if rounded(sum(found)).few else [rounded(count) for count in found]
 
 
 def share(part: int, whole: int) -> str:
     """A part of a whole in percent, worked out from what is shown of both; empty where that says nothing."""
-    some, all_ = shown(part), shown(whole)
+    some, all_ = rounded(part), rounded(whole)
     if not all_.count:
         return ""
     if some.few:
@@ -51,7 +51,7 @@ def rate(part: int, whole: int) -> tuple[float, str]:
 
     A part of one to four counts as five: the true rate is lower.
     """
-    some = shown(part)
+    some = rounded(part)
     if not whole:
         return 0.0, ""
     value = min(1.0, (FEWEST if some.few else some.count) / max(whole, FEWEST))

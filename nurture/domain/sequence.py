@@ -120,7 +120,7 @@ class EnrollmentState(StrEnum):
     EXITED = "exited"
 
 
-def following(
+def next_step(
     steps: Ordered[Step], key: StepKey | None, given: Collection[StepKey] = (), at: StepKey | None = None
 ) -> Step | None:
     """The step after `key`, the first one for None, passing over removed ones and those in `given`; None when the sequence is

@@ -10,8 +10,8 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from nurture.domain.delivery import Guards
-from nurture.domain.sequence import Step, following
+from nurture.domain.delivery import FrequencyCaps
+from nurture.domain.sequence import Step, next_step
 from nurture.domain.timeline import (
     Rules,
     after_wait,
@@ -57,7 +57,7 @@ def simulate(
     signed_up: datetime,
     zone: ZoneInfo,
     pauses: Sequence[Pause] = (),
-    guards: Guards = Guards(),  # noqa: B008 - a frozen value
+    guards: FrequencyCaps = FrequencyCaps(),  # noqa: B008 - a frozen value
 ) -> list[Simulated]:
     """Every letter a reader in `zone` would get who confirms at `signed_up` (UTC), in order.
 
@@ -66,7 +66,7 @@ def simulate(
     """
     pending = _in_order(pauses, zone)
     letters: list[Simulated] = []
-    anchor, step = signed_up, following(steps, None)
+    anchor, step = signed_up, next_step(steps, None)
     while step is not None:
         due, reasons = next_due(anchor, step, rules, zone), _why(anchor, step, rules, zone, first=not letters)
         while (hindered := _hindered(due, anchor, pending, letters, rules, zone, guards)) is not None:
@@ -74,7 +74,7 @@ def simulate(
             reasons += more
         reasons += _change_of_clocks(anchor, due, zone)
         letters.append(Simulated(step.key, due, due.astimezone(zone), tuple(reasons)))
-        anchor, step = next_anchor(due, due), following(steps, step.key)
+        anchor, step = next_anchor(due, due), next_step(steps, step.key)
     return letters
 
 
@@ -96,7 +96,7 @@ def _hindered(
     letters: list[Simulated],
     rules: Rules,
     zone: ZoneInfo,
-    guards: Guards,
+    guards: FrequencyCaps,
 ) -> tuple[datetime, list[str]] | None:
     """Where a letter due at `due` goes instead, and why; None if it may go. Takes the pauses it meets out of `pending`."""
     while pending and pending[0].begins <= due:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from enum import StrEnum
 
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import DeliveryKind
 from nurture.domain.sequence import EnrollmentState
 
 
@@ -43,14 +43,14 @@ CONFIRM_WITHIN = timedelta(days=7)
 
 
 def hindrance(
-    kind: Kind, subscriber: SubscriberState, suppressed: Suppression | None, enrollment: EnrollmentState | None
+    kind: DeliveryKind, subscriber: SubscriberState, suppressed: Suppression | None, enrollment: EnrollmentState | None
 ) -> str | None:
     """Why a mail of `kind` may not go to a person now; None if it may.
 
     A confirmation answers a person who has just asked, so leaving earlier does not hinder it; a bounce or complaint does.
     The ledger's `mark` states the same rule in SQL; a test compares the two over every combination.
     """
-    if kind is Kind.CONFIRMATION:
+    if kind is DeliveryKind.CONFIRMATION:
         if suppressed not in (None, Suppression.UNSUBSCRIBED, Suppression.ERASED):
             return suppressed.value
         return None if subscriber is SubscriberState.PENDING else subscriber.value
@@ -58,6 +58,6 @@ def hindrance(
         return suppressed.value
     if subscriber is not SubscriberState.ACTIVE:
         return subscriber.value
-    if kind is Kind.LETTER and enrollment is not EnrollmentState.ACTIVE:
+    if kind is DeliveryKind.LETTER and enrollment is not EnrollmentState.ACTIVE:
         return enrollment.value if enrollment else "not enrolled"
     return None

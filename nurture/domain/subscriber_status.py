@@ -6,7 +6,7 @@ from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
 
 
-class Standing(StrEnum):
+class SubscriberStatus(StrEnum):
     """One word for a person. Everybody has exactly one."""
 
     WAITING = "waiting"
@@ -24,27 +24,27 @@ class Standing(StrEnum):
 
 
 GONE = {
-    SubscriberState.UNSUBSCRIBED: Standing.LEFT,
-    SubscriberState.BOUNCED: Standing.BOUNCED,
-    SubscriberState.COMPLAINED: Standing.COMPLAINED,
-    SubscriberState.ERASED: Standing.ERASED,
+    SubscriberState.UNSUBSCRIBED: SubscriberStatus.LEFT,
+    SubscriberState.BOUNCED: SubscriberStatus.BOUNCED,
+    SubscriberState.COMPLAINED: SubscriberStatus.COMPLAINED,
+    SubscriberState.ERASED: SubscriberStatus.ERASED,
 }
 """States that say it all, whatever the sequence is at."""
 PLACES = {
-    EnrollmentState.ACTIVE: Standing.READING,
-    EnrollmentState.PAUSED: Standing.PAUSED,
-    EnrollmentState.COMPLETED: Standing.FINISHED,
-    EnrollmentState.EXITED: Standing.ENDED,
+    EnrollmentState.ACTIVE: SubscriberStatus.READING,
+    EnrollmentState.PAUSED: SubscriberStatus.PAUSED,
+    EnrollmentState.COMPLETED: SubscriberStatus.FINISHED,
+    EnrollmentState.EXITED: SubscriberStatus.ENDED,
 }
 """What the newest sequence of somebody on the list is at."""
 
 
-def standing(person: SubscriberState, newest: EnrollmentState | None) -> Standing:
+def status_of(person: SubscriberState, newest: EnrollmentState | None) -> SubscriberStatus:
     """The one word for a person; `newest`: what their newest sequence is at, None if they never were in one."""
     if person in GONE:
         return GONE[person]
     if person is SubscriberState.PENDING:
-        return Standing.WAITING
+        return SubscriberStatus.WAITING
     if person is SubscriberState.PAUSED:
-        return Standing.PAUSED
-    return PLACES[newest] if newest is not None else Standing.ENDED
+        return SubscriberStatus.PAUSED
+    return PLACES[newest] if newest is not None else SubscriberStatus.ENDED

@@ -12,18 +12,18 @@ class Role(StrEnum):
     VIEWER = "viewer"
 
 
-class Need(IntEnum):
+class Permission(IntEnum):
     """What a page asks of whoever opens it."""
 
-    LOOK = 0
+    VIEW = 0
     CHANGE = 1
     OWN = 2
 
 
-_RIGHTS = {Role.VIEWER: Need.LOOK, Role.EDITOR: Need.CHANGE, Role.OWNER: Need.OWN}
+_RIGHTS = {Role.VIEWER: Permission.VIEW, Role.EDITOR: Permission.CHANGE, Role.OWNER: Permission.OWN}
 
 
-def allows(role: Role, need: Need) -> bool:
+def allows(role: Role, need: Permission) -> bool:
     """Whether a role may do it: a viewer looks, an editor changes letters and people, an owner settings and accounts too."""
     return _RIGHTS[role] >= need
 

@@ -15,12 +15,12 @@ from types import MappingProxyType
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from nurture.domain.delivery import Kind
-from nurture.domain.picture import Pictures
+from nurture.domain.delivery import DeliveryKind
+from nurture.domain.picture import LetterImages
 from nurture.letters import dialect, image_rules, layout
 from nurture.letters.source import Letter, LetterRefused, no_source
 
-NO_PICTURES: Pictures = MappingProxyType({})
+NO_PICTURES: LetterImages = MappingProxyType({})
 
 
 MOST_CHARACTERS = 100_000
@@ -114,7 +114,7 @@ class _Tokens:
         return restored
 
 
-def compile_letter(letter: Letter, kind: Kind = Kind.LETTER, known: Pictures = NO_PICTURES) -> Edition:
+def compile_letter(letter: Letter, kind: DeliveryKind = DeliveryKind.LETTER, known: LetterImages = NO_PICTURES) -> Edition:
     """The edition of a letter, or of another mail written like one; `known`: the pictures it may show.
 
     Raises LetterRefused(where, advice).
@@ -156,7 +156,7 @@ def compile_letter(letter: Letter, kind: Kind = Kind.LETTER, known: Pictures = N
     )
 
 
-def compile_page(letter: Letter, known: Pictures = NO_PICTURES) -> str:
+def compile_page(letter: Letter, known: LetterImages = NO_PICTURES) -> str:
     """The text of a letter as HTML for a page of the site: a template like an edition's, without a mail's frame."""
     _check_size(letter)
     dialect.check(letter.body, letter.file_name, letter.body_line, macros=True)
@@ -187,7 +187,7 @@ def _check_sources(letter: Letter) -> None:
             raise SourceMissing(f"{letter.file_name}, line {letter.body_line + line - 1}", no_source(name))
 
 
-def _parsed(body: str, tokens: _Tokens, letter: Letter, known: Pictures) -> list[Token]:
+def _parsed(body: str, tokens: _Tokens, letter: Letter, known: LetterImages) -> list[Token]:
     try:
         parsed = layout.parse(body, tokens.blocks)
         _check_blocks(parsed, tokens.blocks, letter)
@@ -197,12 +197,12 @@ def _parsed(body: str, tokens: _Tokens, letter: Letter, known: Pictures) -> list
     return layout.with_pictures(parsed, known)
 
 
-def _check_pictures(parsed: list[Token], tokens: _Tokens, letter: Letter, known: Pictures) -> None:
+def _check_pictures(parsed: list[Token], tokens: _Tokens, letter: Letter, known: LetterImages) -> None:
     """Each picture must be one of ours, with words that stand for it, and on a line of its own."""
     for block in tokens.blocks.values():
         if isinstance(block, layout.Aside) and any(image_rules.placed(layout.parse(block.markdown))):  # raises TooDeep, too
             raise PictureMisplaced(letter.file_name, "A box cannot hold a picture. Put it on a line of its own.")
-    for wrong in image_rules.troubles(image_rules.placed(parsed), known):
+    for wrong in image_rules.problems(image_rules.placed(parsed), known):
         words = tokens.as_written(wrong.words)
         at = letter.body.find(words)
         line = f", line {letter.body_line + letter.body.count(chr(10), 0, at)}" if at >= 0 else ""

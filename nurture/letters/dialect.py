@@ -170,7 +170,7 @@ def replaces_empty(default: nodes.Filter) -> bool:
 
 
 @dataclass(frozen=True)
-class Hole:
+class MissingValue:
     """Something a letter shows although it is empty. `part`: subject, preheader, or line (of the body); `line`: of its file."""
 
     part: str
@@ -179,7 +179,7 @@ class Hole:
     name: str
 
 
-def holes_of(letter: Letter, known: Known) -> list[Hole]:
+def missing_values(letter: Letter, known: Known) -> list[MissingValue]:
     """What a letter that keeps to the dialect shows although it is empty, each once a line; of the known groups.
 
     A condition that the known values do not decide may come out either way.
@@ -190,7 +190,7 @@ def holes_of(letter: Letter, known: Known) -> list[Hole]:
         ("line", letter.body, letter.body_line),
     )
     found = [
-        Hole(part, line + first - 1, group, name)
+        MissingValue(part, line + first - 1, group, name)
         for part, source, first in parts
         for group, name, line in _holes(parse(source), known, 1)
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markdown_it.token import Token
 
-from nurture.domain.picture import LONGEST_TEXT, MOST_IN_A_LETTER, SCHEME, Pictures
+from nurture.domain.picture import LONGEST_TEXT, MOST_IN_A_LETTER, SCHEME, LetterImages
 
 DECORATIVE = "decorative"
 """Between the square brackets: the picture says nothing, and who cannot see it misses nothing."""
@@ -85,7 +85,7 @@ def _images(token: Token) -> Iterator[Token]:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class ImageProblem:
     """Why a picture cannot go out as it stands: the words it is about, the reason, and what to do."""
 
     words: str
@@ -94,16 +94,16 @@ class Trouble:
     place: int | None
 
 
-def troubles(found: Iterable[Placed], known: Pictures) -> Iterator[Trouble]:
+def problems(found: Iterable[Placed], known: LetterImages) -> Iterator[ImageProblem]:
     """What is wrong with the pictures of a letter: of each the first thing, then what they weigh together."""
     shown = list(found)
     for picture in shown:
         wrong = _wrong(picture, known)
         if wrong:
-            yield Trouble(picture.source[:80] or "a picture", *wrong, picture.place)
+            yield ImageProblem(picture.source[:80] or "a picture", *wrong, picture.place)
     weight = sum(known[name].size for name in {picture.name for picture in shown} if name in known)
     if weight > MOST_IN_A_LETTER:
-        yield Trouble(
+        yield ImageProblem(
             f"{weight // 1000} kB of pictures",
             "Each mail carries them all, and a heavy one is slow to come and to open.",
             f"At most {MOST_IN_A_LETTER // 1000} kB together: take one out.",
@@ -111,7 +111,7 @@ def troubles(found: Iterable[Placed], known: Pictures) -> Iterator[Trouble]:
         )
 
 
-def _wrong(picture: Placed, known: Pictures) -> tuple[str, str] | None:
+def _wrong(picture: Placed, known: LetterImages) -> tuple[str, str] | None:
     if not picture.source.startswith(SCHEME):
         return (
             "Showing it would ask another server for it, and so tell somebody that the letter was opened.",

@@ -14,7 +14,7 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from nurture import resources
-from nurture.domain.picture import SCHEME, Pictures, content_id
+from nurture.domain.picture import SCHEME, LetterImages, content_id
 from nurture.letters import image_rules
 from nurture.letters.bounded_yaml import read_yaml
 
@@ -64,7 +64,7 @@ class Aside:
 
 
 @dataclass(frozen=True)
-class Shown:
+class EmbeddedImage:
     """A picture, as wide as it is shown where there is room. `alt`: the words that stand for it; empty: it says nothing."""
 
     cid: str
@@ -73,7 +73,7 @@ class Shown:
     height: int
 
 
-Block = Button | Crisis | Aside | Shown
+Block = Button | Crisis | Aside | EmbeddedImage
 """What stands between paragraphs and is no Markdown."""
 
 BLOCK = "letter_block"
@@ -120,7 +120,7 @@ def parse(markdown: str, blocks: Mapping[str, Block] = MappingProxyType({})) -> 
     return tokens
 
 
-def with_pictures(tokens: list[Token], known: Pictures) -> list[Token]:
+def with_pictures(tokens: list[Token], known: LetterImages) -> list[Token]:
     """The tokens with each paragraph that is nothing but a known picture as a block that shows it."""
     put: list[Token] = []
     for at, token in enumerate(tokens):
@@ -132,7 +132,7 @@ def with_pictures(tokens: list[Token], known: Pictures) -> list[Token]:
         found, alt = known[name], image_rules.words_of(image)
         width = min(found.width, WIDTH)
         height = max(1, round(found.height * width / found.width))
-        block = Shown(content_id(found.id), "" if image_rules.is_decorative(alt) else alt, width, height)
+        block = EmbeddedImage(content_id(found.id), "" if image_rules.is_decorative(alt) else alt, width, height)
         put[-2:] = [Token(BLOCK, "", 0, map=put[-2].map, block=True, meta={"block": block})]
     return put
 
@@ -153,7 +153,7 @@ def _block_html(block: Block) -> str:
             return str(macros.aside(Markup(to_html(parse(markdown)))))  # type: ignore[attr-defined]  # noqa: S704
         case Crisis():
             return str(macros.crisis())  # type: ignore[attr-defined]
-        case Shown(cid, alt, width, height):
+        case EmbeddedImage(cid, alt, width, height):
             return str(macros.picture(cid, alt, width, height))  # type: ignore[attr-defined]
 
 
@@ -165,7 +165,7 @@ def _block_text(block: Block) -> str:
             return "\n".join(f"| {line}".rstrip() for line in to_text(parse(markdown)).splitlines())
         case Crisis():
             return CRISIS
-        case Shown(alt=alt):
+        case EmbeddedImage(alt=alt):
             return f"[Picture: {alt}]" if alt else ""
 
 

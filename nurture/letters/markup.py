@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 from nurture import resources
-from nurture.domain.picture import Pictures
+from nurture.domain.picture import LetterImages
 from nurture.letters import contrast
 from nurture.letters.compiler import NO_PICTURES, compile_letter
 from nurture.letters.filling import Unfillable, Values, fill
@@ -131,7 +131,7 @@ def check(html: str, text: str) -> list[Finding]:
     ]
 
 
-def check_letter(letter: Letter, values: Values, pictures: Pictures = NO_PICTURES) -> list[Finding]:
+def check_letter(letter: Letter, values: Values, pictures: LetterImages = NO_PICTURES) -> list[Finding]:
     """The same of a letter that is not published yet, filled with `values`; `pictures`: those it may show. One that cannot be
     compiled has no page.
     """

@@ -32,7 +32,7 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @dataclass(frozen=True)
-class Source:
+class CitedSource:
     """One entry of a letter's list of sources."""
 
     number: int
@@ -67,7 +67,7 @@ class Letter:
     preheader: str
     wait: str
     if_late: str
-    sources: tuple[Source, ...]
+    sources: tuple[CitedSource, ...]
     body: str
     body_line: int
     reviewed_by: str = ""
@@ -218,12 +218,12 @@ def _list(found: Mapping[str, Any], name: str) -> list[Any]:
 _CITED = re.compile(r"""\bcite\(([^)]*)\)""")
 
 
-def _sources(found: Mapping[str, Any], body: str, file_name: str) -> tuple[tuple[Source, ...], tuple[str, ...]]:
+def _sources(found: Mapping[str, Any], body: str, file_name: str) -> tuple[tuple[CitedSource, ...], tuple[str, ...]]:
     """The sources the front matter lists, then those only the body cites, numbered in this order; and ids that it lists and
     the registry does not have.
     """
     works = registry.shipped()
-    listed: dict[str, Source] = {}
+    listed: dict[str, CitedSource] = {}
     entries = _list(found, "sources")
     cited = [name for names in _CITED.findall(body) for name in re.findall(r"""["']([\w.-]+)["']""", names)]
     own = {str(entry.get("id")) for entry in entries if isinstance(entry, dict)}
@@ -232,14 +232,14 @@ def _sources(found: Mapping[str, Any], body: str, file_name: str) -> tuple[tuple
     for entry in entries + [name for name in dict.fromkeys(cited) if name in works and name not in entries and name not in own]:
         number = len(listed) + 1
         if isinstance(entry, str):
-            listed[entry] = Source(number, works[entry].text, works[entry].url, entry)
+            listed[entry] = CitedSource(number, works[entry].text, works[entry].url, entry)
         elif not isinstance(entry, dict) or not entry.get("text") or not str(entry.get("url", "")).startswith("https://"):
             raise LetterRefused(
                 file_name, f"Source {number} needs a `text` and a `url` that begins with https://, or an id of the registry."
             )
         else:
             name = str(entry.get("id") or number)
-            listed[name] = Source(number, str(entry["text"]).strip(), str(entry["url"]), name)
+            listed[name] = CitedSource(number, str(entry["text"]).strip(), str(entry["url"]), name)
     return tuple(listed.values()), unknown
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from nurture.characters import BREAKS_HEADERS, code_point
-from nurture.domain.delivery import Kind, Outcome
+from nurture.domain.delivery import DeliveryKind, Outcome
 from nurture.errors import NurtureError
 from nurture.ids import DeliveryId, RequestId
 from nurture.mailers import mime
@@ -72,7 +72,7 @@ LOGO = "logo"
 
 
 @dataclass(frozen=True)
-class Picture:
+class InlineImage:
     """A picture that goes out with a mail, so that showing it asks nobody for anything."""
 
     content: bytes = field(repr=False)
@@ -87,7 +87,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Sender:
+class SenderIdentity:
     """Who mail comes from."""
 
     email: str
@@ -95,7 +95,7 @@ class Sender:
     reply_to: str
     site: str
     """Origin of the links, from which List-Id and Message-ID take their host."""
-    logo: Picture | None = None
+    logo: InlineImage | None = None
 
     @cached_property
     def host(self) -> str:
@@ -126,15 +126,15 @@ class Mail:
     delivery: DeliveryId
     request: RequestId
     """The request it goes in; every attempt has its own, so that a report tells which one arrived."""
-    kind: Kind
+    kind: DeliveryKind
     to: str
     subject: str
     html: str
     text: str
-    sender: Sender
+    sender: SenderIdentity
     headers: Mapping[str, str]
     at: datetime = field(compare=False)
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[InlineImage, ...] = ()
     """Those its text shows."""
 
     def __post_init__(self) -> None:
@@ -148,9 +148,9 @@ class Mail:
                 raise MailRefused("The id of a mail or of a picture in it holds something else than letters and digits.")
 
     @property
-    def enclosed(self) -> tuple[Picture, ...]:
+    def enclosed(self) -> tuple[InlineImage, ...]:
         """What goes out with it: its pictures, and in letters the logo, also in those that somebody tries out."""
-        logo = self.sender.logo if self.kind is Kind.LETTER or f"cid:{LOGO}" in self.html else None
+        logo = self.sender.logo if self.kind is DeliveryKind.LETTER or f"cid:{LOGO}" in self.html else None
         return (logo, *self.pictures) if logo is not None else self.pictures
 
     @property
@@ -159,7 +159,7 @@ class Mail:
         return f"<{self.delivery}@{self.sender.id_domain}>"
 
 
-def headers(sender: Sender, kind: Kind, delivery: DeliveryId, unsubscribe: str | None) -> dict[str, str]:
+def headers(sender: SenderIdentity, kind: DeliveryKind, delivery: DeliveryId, unsubscribe: str | None) -> dict[str, str]:
     """The headers of every mail: RFC 8058 and RFC 2369 (leaving), RFC 2919 (List-Id), RFC 3834 (no auto-replies).
 
     `unsubscribe`: the reader's link; None for a notice to the therapist, who is on no list.
@@ -252,7 +252,7 @@ def check_bytes(raw: bytes, mail: Mail) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedMail:
     """A mail with the bytes that carry it, complete before its row is marked as being sent."""
 
     mail: Mail
@@ -271,20 +271,20 @@ class Mailer(Protocol):
     per_request: int
     """Most mails one request carries; they share its outcome."""
 
-    def prepare(self, mail: Mail) -> Prepared:
+    def prepare(self, mail: Mail) -> PreparedMail:
         """Build everything of a mail that can go wrong. What it raises concerns this mail alone, and nothing of it has left."""
         ...
 
-    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
+    async def post(self, mails: Sequence[PreparedMail], within: float) -> Outcome:
         """Hand over one request and wait for its answer, at most `within` seconds in all. May raise only when it cannot be
         known whether a byte has left.
         """
         ...
 
-    async def check(self, sender: Sender, within: float) -> Outcome:
+    async def check(self, sender: SenderIdentity, within: float) -> Outcome:
         """Whether mail of `sender` could leave, found out in at most `within` seconds without sending any."""
         ...
 
-    async def rest(self) -> None:
+    async def aclose(self) -> None:
         """Give back connections, in the loop that used them. May be used again afterwards."""
         ...

@@ -4,19 +4,19 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from nurture.domain.dns import SILENT, Answer, Question
+from nurture.domain.dns import SILENT, DnsAnswer, DnsQuestion
 
 _AT_ONCE = 8
 
 
-class Names:
+class DnsClient:
     """Asks the servers this machine asks, or `servers`."""
 
     def __init__(self, servers: Sequence[tuple[str, int]] = ()) -> None:
         """`servers`: address and port of each; by default what /etc/resolv.conf says."""
         self._servers = servers
 
-    def ask(self, questions: Iterable[Question], within: float) -> dict[Question, Answer]:
+    def ask(self, questions: Iterable[DnsQuestion], within: float) -> dict[DnsQuestion, DnsAnswer]:
         """An answer to every question, in at most `within` seconds (real time) in all."""
         from nurture.mailers import dns_lookup  # here: few processes ever ask, and the library is large
 

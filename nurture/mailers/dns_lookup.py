@@ -9,7 +9,7 @@ import dns.nameserver
 import dns.rdata
 import dns.resolver
 
-from nurture.domain.dns import SILENT, Answer, Kind, Question, Said
+from nurture.domain.dns import SILENT, DnsAnswer, DnsQuestion, DnsStatus, RecordType
 
 _TRY_SECONDS = 1.5
 """How long one server may take before the question is asked again, or another one is asked."""
@@ -31,7 +31,7 @@ def create_resolver(servers: Sequence[tuple[str, int]]) -> dns.resolver.Resolver
     return resolver
 
 
-def ask(resolver: dns.resolver.Resolver, question: Question, until: float) -> Answer:
+def ask(resolver: dns.resolver.Resolver, question: DnsQuestion, until: float) -> DnsAnswer:
     """The answer to one question, by `until` (seconds of the monotonic clock)."""
     left = until - time.monotonic()
     if left <= 0:
@@ -40,24 +40,26 @@ def ask(resolver: dns.resolver.Resolver, question: Question, until: float) -> An
         name = dns.name.from_text(question.name)
         reply = resolver.resolve(name, question.kind.value, raise_on_no_answer=False, lifetime=left, search=False)
     except dns.resolver.NXDOMAIN:
-        return Answer(Said.NO_SUCH_NAME)
+        return DnsAnswer(DnsStatus.NO_SUCH_NAME)
     except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel, dns.name.IDNAException):
-        return Answer(Said.NO_SUCH_NAME)  # no such name can exist
+        return DnsAnswer(DnsStatus.NO_SUCH_NAME)  # no such name can exist
     except (dns.exception.DNSException, OSError):  # time is up, failures only, or what cannot be read
         return SILENT
     if reply.rrset is None:
-        return Answer(Said.NOTHING)
+        return DnsAnswer(DnsStatus.NOTHING)
     values = sorted(_value(question.kind, record) for record in list(reply.rrset)[:_MOST])
-    return Answer(Said.SOMETHING, tuple(values))
+    return DnsAnswer(DnsStatus.SOMETHING, tuple(values))
 
 
-def _value(kind: Kind, record: dns.rdata.Rdata) -> str:
+def _value(kind: RecordType, record: dns.rdata.Rdata) -> str:
     match kind:
-        case Kind.TXT:  # its pieces belong together without anything between (RFC 7208 section 3.3, RFC 6376 section 3.6.2.2)
+        case (
+            RecordType.TXT
+        ):  # its pieces belong together without anything between (RFC 7208 section 3.3, RFC 6376 section 3.6.2.2)
             text = b"".join(record.strings).decode("utf-8", "replace")  # type: ignore[attr-defined]
-        case Kind.MX:
+        case RecordType.MX:
             text = _name(record.exchange)  # type: ignore[attr-defined]
-        case Kind.CNAME:
+        case RecordType.CNAME:
             text = _name(record.target)  # type: ignore[attr-defined]
         case _:
             text = record.to_text()

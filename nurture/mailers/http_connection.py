@@ -28,12 +28,12 @@ class NotConnected(Exception):
     """No connection came about, so nothing of the request was written."""
 
 
-class Lost(Exception):
+class ConnectionLost(Exception):
     """The connection ended, or spoke something else than HTTP, before a whole answer was read."""
 
 
 @dataclass
-class Answer:
+class HttpResponse:
     """A whole answer. Header names are lower case."""
 
     status: int = 0
@@ -49,7 +49,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._loop = asyncio.get_running_loop()
-        self._waiting: asyncio.Future[Answer] | None = None
+        self._waiting: asyncio.Future[HttpResponse] | None = None
         self._until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.used = time.monotonic()
@@ -57,8 +57,8 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
 
-    def request(self, data: bytes, until: float) -> "asyncio.Future[Answer]":
-        self._answer = Answer()
+    def request(self, data: bytes, until: float) -> "asyncio.Future[HttpResponse]":
+        self._answer = HttpResponse()
         self._parser = httptools.HttpResponseParser(self)
         self._waiting = self._loop.create_future()
         self._watch(until)
@@ -74,7 +74,7 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, AttributeError):  # AttributeError: spoken to before a request
-            self._give_up(Lost())
+            self._give_up(ConnectionLost())
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._answer.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
@@ -86,7 +86,7 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._answer.status = self._parser.get_status_code()
         if self._answer.status < 200:  # 1xx: the answer proper is still to come (RFC 9110 section 15.2)
-            self._answer = Answer()
+            self._answer = HttpResponse()
             return
         if not self._parser.should_keep_alive():
             self.transport.close()
@@ -96,7 +96,7 @@ class _Connection(asyncio.Protocol):
         self._waiting = None
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._give_up(Lost())
+        self._give_up(ConnectionLost())
         if self._timer is not None:
             self._timer.cancel()
 
@@ -130,7 +130,7 @@ class _Connection(asyncio.Protocol):
         return not self.transport.is_closing() and time.monotonic() - self.used <= IDLE_SECONDS
 
 
-class Wire:
+class HttpClient:
     """Requests to one origin. Connections belong to the event loop they were made in."""
 
     def __init__(
@@ -148,7 +148,7 @@ class Wire:
         self._idle: list[_Connection] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def send(self, data: bytes, within: float) -> Answer:
+    async def send(self, data: bytes, within: float) -> HttpResponse:
         """One request, already written out, and its answer. Raises NotConnected, Lost, or TimeoutError after `within` s."""
         until = asyncio.get_running_loop().time() + within
         connection = await self._connection(min(CONNECT_SECONDS, within))
@@ -185,7 +185,7 @@ class Wire:
             self._context = self._make_context()
         return self._context
 
-    async def rest(self) -> None:
+    async def aclose(self) -> None:
         """Close what is idle."""
         while self._idle:
             self._idle.pop().transport.abort()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nurture.domain.delivery import Accepted, Outcome, Refused
 from nurture.ids import DeliveryId
-from nurture.mailers.base import Mail, Prepared, Sender, as_bytes
+from nurture.mailers.base import Mail, PreparedMail, SenderIdentity, as_bytes
 
 _SHOWN = re.compile(r'src="cid:([^"]+)"')
 
@@ -59,11 +59,11 @@ class Outbox:
         """`folder` is made when the first mail comes."""
         self.folder = folder
 
-    def prepare(self, mail: Mail) -> Prepared:
+    def prepare(self, mail: Mail) -> PreparedMail:
         """The bytes of its file."""
-        return Prepared(mail, (as_bytes(mail),))
+        return PreparedMail(mail, (as_bytes(mail),))
 
-    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
+    async def post(self, mails: Sequence[PreparedMail], within: float) -> Outcome:
         """Store each mail durably (write, fsync, link), in at most `within` seconds; one stored before stays as it is, so that
         one whose storing took too long may be stored again.
         """
@@ -73,7 +73,7 @@ class Outbox:
         except TimeoutError:
             return Refused("the outbox folder did not answer in time", wait=None)
 
-    def _post(self, mails: Sequence[Prepared]) -> Outcome:
+    def _post(self, mails: Sequence[PreparedMail]) -> Outcome:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for each in mails:
@@ -123,9 +123,9 @@ class Outbox:
         message = message_from_bytes(raw, policy=default)
         return Stored(DeliveryId(path.stem), message, raw.decode("utf-8", "replace"))
 
-    async def check(self, sender: Sender, within: float) -> Outcome:
+    async def check(self, sender: SenderIdentity, within: float) -> Outcome:
         """Nothing to find out: it stays on this machine."""
         return Accepted()
 
-    async def rest(self) -> None:
+    async def aclose(self) -> None:
         """Nothing is held open."""

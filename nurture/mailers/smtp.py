@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nurture.domain.delivery import Accepted, Ambiguous, Concern, Outcome, Refused, Rejected
 from nurture.domain.refusals import Stage, outcome_of, smtp_rule
 from nurture.domain.server_words import masked, private_parts
-from nurture.mailers.base import Mail, Prepared, Sender, as_bytes
+from nurture.mailers.base import Mail, PreparedMail, SenderIdentity, as_bytes
 from nurture.mailers.smtp_conversation import Conversation, NoSmtp, ServerRefused
 from nurture.setting_values import SmtpAddress, ValueRefused, is_smtp_path, parse_smtp_url
 from nurture.settings import SettingRefused, is_loopback
@@ -41,11 +41,11 @@ class Smtp:
         self._idle: list[tuple[Conversation, float]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def prepare(self, mail: Mail) -> Prepared:
+    def prepare(self, mail: Mail) -> PreparedMail:
         """The mail as it follows DATA."""
-        return Prepared(mail, (as_bytes(mail),))
+        return PreparedMail(mail, (as_bytes(mail),))
 
-    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
+    async def post(self, mails: Sequence[PreparedMail], within: float) -> Outcome:
         """Deliver one mail, in at most `within` seconds in all. Until the mail itself begins, a failure is a refusal; after
         that, no reply is ambiguous.
         """
@@ -104,7 +104,7 @@ class Smtp:
             conversation.end()
         return None
 
-    async def check(self, sender: Sender, within: float) -> Outcome:
+    async def check(self, sender: SenderIdentity, within: float) -> Outcome:
         """Whether mail could leave: connect and log in, in at most `within` seconds; nothing is sent."""
         try:
             async with asyncio.timeout(within):
@@ -116,7 +116,7 @@ class Smtp:
         conversation.end()
         return Accepted()
 
-    async def rest(self) -> None:
+    async def aclose(self) -> None:
         """Close kept connections."""
         while self._idle:
             self._idle.pop()[0].end()

@@ -18,7 +18,7 @@ from werkzeug.datastructures import FileStorage, ImmutableMultiDict, MultiDict
 from werkzeug.routing import RequestRedirect
 from werkzeug.utils import cached_property
 
-from nurture.domain.user import Need
+from nurture.domain.user import Permission
 from nurture.settings import is_loopback
 from nurture.web.pages import Refusal, rt
 
@@ -70,7 +70,7 @@ class Policy:
     """
 
     open_to: OpenTo
-    need: Need | None = None
+    need: Permission | None = None
     recent: bool = False
     any_site: bool = False
     any_host: bool = False

@@ -42,7 +42,7 @@ def _home(status: int = 200, form: dict[str, object] | None = None, errors: dict
         wording=wording,
         senders=senders,
         stamp=form_stamp.stamp(),
-        confirmations_wait=sign_up_queue.do_wait(rt()),
+        confirmations_wait=sign_up_queue.are_on_hold(rt()),
     )
 
 
@@ -95,7 +95,7 @@ def check_your_inbox() -> Response:
     return page(
         "public/check_your_inbox.html",
         outbox_url=url_for("ops.outbox") if local else "",
-        confirmations_wait=sign_up_queue.do_wait(rt()),
+        confirmations_wait=sign_up_queue.are_on_hold(rt()),
     )
 
 
@@ -154,7 +154,7 @@ def request_consultation() -> Response:
         answer.headers["Retry-After"] = "86400"
         return answer
     detail = typed["contact_detail"] if typed["contact_way"] == "phone" else ""
-    asked = consultations.Request(
+    asked = consultations.ConsultationRequest(
         given["name"], address.send_to, typed["region"], typed["contact_way"], detail, voicemail, typed["times"]
     )
     consultations.request_consultation(rt(), asked, address, reader.id if reader else None)

@@ -6,7 +6,7 @@ from itertools import chain
 from flask import Blueprint, Response, abort, make_response
 from markupsafe import Markup
 
-from nurture.ids import PictureId
+from nurture.ids import ImageId
 from nurture.letters import registry
 from nurture.services.letters import images, public_pages
 from nurture.web.front_door import OpenTo, open_to
@@ -60,7 +60,7 @@ def doctor_list() -> Response:
 @open_to(OpenTo.EVERYBODY)
 def picture_of_a_letter(picture: str) -> Response:
     """A picture that some letter shows, by an id that only its letters tell. It never changes, and nothing in it can run."""
-    found = images.content(rt(), PictureId(picture)) if re.fullmatch("[0-9a-f]{32}", picture) else None
+    found = images.content(rt(), ImageId(picture)) if re.fullmatch("[0-9a-f]{32}", picture) else None
     if found is None:
         abort(404)
     response = make_response(found[0])

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import insert, select
 
 from nurture import log, runtime
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.edit import Choice
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
@@ -61,7 +61,8 @@ def fill(rt: Runtime, count: int) -> None:
                 state = State.DELIVERED if due <= now else State.CANCELLED if paused else State.SCHEDULED
                 sent = due if due <= now else None
                 mine.append({
-                    "id": DeliveryId(new_id()), "kind": Kind.LETTER, "state": state, "subscriber_id": who, "email_bidx": bidx,
+                    "id": DeliveryId(new_id()), "kind": DeliveryKind.LETTER, "state": state, "subscriber_id": who,
+                    "email_bidx": bidx,
                     "enrollment_id": place, "step_key": step.key, "planned_at": due, "due_at": due, "sent_at": sent,
                     "accepted_at": sent, "created_at": anchor,
                 })  # fmt: skip
@@ -95,7 +96,7 @@ def measure(rt: Runtime) -> dict[str, float]:
         act()
         found[what] = time.perf_counter() - begin
 
-    shown = schedule.show(rt, KEY)
+    shown = schedule.load(rt, KEY)
     slots = list(shown.edited.slots)
     slots[3] = replace(slots[3], wait="5 days")
     one_wait = Edited(tuple(slots), shown.rules)

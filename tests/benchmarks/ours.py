@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import func, insert, select, text, update
 
 from nurture import log, runtime
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
 from nurture.ids import SubscriberId, new_id
@@ -49,7 +49,7 @@ def crowd(rt: Runtime, count: int, name: str = "reader", at: datetime | None = N
                 "started_at": due,
             })  # fmt: skip
             letters.append({
-                "id": new_id(), "kind": Kind.LETTER, "state": State.SCHEDULED, "subscriber_id": who, "email_bidx": bidx,
+                "id": new_id(), "kind": DeliveryKind.LETTER, "state": State.SCHEDULED, "subscriber_id": who, "email_bidx": bidx,
                 "enrollment_id": place, "step_key": "welcome", "planned_at": due, "due_at": due, "created_at": due,
             })  # fmt: skip
         with rt.database.begin() as db:

@@ -62,7 +62,7 @@ def test_storable_text_is_text_that_every_encoding_takes_and_other_text_stays(te
 @pytest.mark.parametrize("text", ["\udcfcM\0", "\ud800", "a" * 199 + "\ud83d\ude00", "\0" * 300])
 def test_the_stop_switch_takes_any_reason_and_any_name(rt: Runtime, text: str) -> None:
     send_blocks.stop_sending(rt, text, text)
-    assert [gate.gate for gate in send_blocks.what_stops(rt)] == ["stop"]
+    assert [gate.kind for gate in send_blocks.what_stops(rt)] == ["stop"]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_cron_alone_deletes_sign_ups_nobody_confirmed(database_url: str, tmp_pat
     fast = {"clock_speed": 1_000_000}  # seven days are 0.6 s
     rt = runtime.build(settings_for(tmp_path, database_url, **fast))
     sign_up(rt)
-    env = environment(tmp_path, database_url=database_url, secret_key=rt.given.secret_key.get_secret_value(), **fast)  # type: ignore[union-attr]
+    env = environment(tmp_path, database_url=database_url, secret_key=rt.env_settings.secret_key.get_secret_value(), **fast)  # type: ignore[union-attr]
     rt.clock.sleep(1)
     assert "retention" in tick(env)["jobs"]
     assert people(rt) == 0
@@ -124,7 +124,7 @@ def test_several_publications_handed_over_are_all_done_by_one_tick(tmp_path: Pat
     for line in ("One.", "Two."):
         letter.write_text(letter.read_text("utf-8") + f"\n{line}\n", "utf-8")
         publishing.ask(rt, out, "Dana")
-    env = environment(tmp_path, secret_key=rt.given.secret_key.get_secret_value())  # type: ignore[union-attr]
+    env = environment(tmp_path, secret_key=rt.env_settings.secret_key.get_secret_value())  # type: ignore[union-attr]
     tick(env)
     states = [each.state.value for each in publishing.under_way(rt)[:2]]
     rt.close()

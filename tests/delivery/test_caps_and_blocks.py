@@ -8,14 +8,14 @@ from sqlalchemy import update
 from nurture.delivery.reconcile import reconcile
 from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
-from nurture.domain.delivery import Accepted, Guards, Kind, Refused, State
+from nurture.domain.delivery import Accepted, DeliveryKind, FrequencyCaps, Refused, State
 from nurture.ids import BatchId, StepKey
 from nurture.runtime import Runtime
 from nurture.services.operations import deliveries as service
 from nurture.store.core.schema import deliveries, steps
 from nurture.store.deliveries import ledger, send_blocks
 from nurture.store.deliveries.ledger import NewDelivery
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from tests.clocks import ManualClock
 from tests.people import Reader, a_subscriber, due, enrollment_of, inbox, rows, run_tick, sign_up
 from tests.scripted import Answering
@@ -25,9 +25,9 @@ def two_letters_at_once(rt: Runtime) -> Reader:
     """What an edit or an import could do: a second letter due in the same minute as the first."""
     reader = a_subscriber(rt)
     with rt.database.begin() as db:
-        db.execute(deliveries.delete().where(deliveries.c.kind != Kind.LETTER))
+        db.execute(deliveries.delete().where(deliveries.c.kind != DeliveryKind.LETTER))
         bidx = rt.cipher.blind_index(reader.email)
-        extra = NewDelivery(Kind.LETTER, rt.clock.now(), reader.id, bidx, enrollment_of(rt, reader), StepKey("history"))
+        extra = NewDelivery(DeliveryKind.LETTER, rt.clock.now(), reader.id, bidx, enrollment_of(rt, reader), StepKey("history"))
         ledger.plan(db, [extra], rt.clock.now())
     return reader
 
@@ -46,7 +46,7 @@ def test_a_second_letter_in_the_same_minute_waits_for_the_gap_and_the_window(rt:
 
 
 def test_the_guards_are_the_installations_own(rt: Runtime) -> None:
-    rt.guards = Guards(timedelta(0), letters=5)
+    rt.frequency_caps = FrequencyCaps(timedelta(0), letters=5)
     reader = two_letters_at_once(rt)
     run_tick(rt)
     assert len(inbox(rt, reader)) == 2
@@ -55,7 +55,10 @@ def test_the_guards_are_the_installations_own(rt: Runtime) -> None:
 def test_no_more_than_five_other_mails_a_day(rt: Runtime, clock: ManualClock) -> None:
     reader = sign_up(rt)
     with rt.database.begin() as db:
-        mails = [NewDelivery(Kind.CONFIRMATION, clock.now(), reader.id, rt.cipher.blind_index(reader.email)) for _ in range(9)]
+        mails = [
+            NewDelivery(DeliveryKind.CONFIRMATION, clock.now(), reader.id, rt.cipher.blind_index(reader.email))
+            for _ in range(9)
+        ]
         ledger.plan(db, mails, clock.now())
     run_tick(rt)
     assert len(inbox(rt, reader)) == 5
@@ -67,12 +70,12 @@ def test_no_more_than_five_other_mails_a_day(rt: Runtime, clock: ManualClock) ->
 def test_the_stop_switch_stops_everything_until_it_is_opened(rt: Runtime) -> None:
     sign_up(rt)
     with rt.database.begin() as db:
-        send_blocks.shut(db, Gate.STOP, "a wrong letter", "dana", rt.clock.wall())
+        send_blocks.block(db, BlockKind.STOP, "a wrong letter", "dana", rt.clock.wall())
     run_tick(rt)
     assert inbox(rt) == []
     assert [row[1] for row in rows(rt)] == [State.SCHEDULED]
     with rt.database.begin() as db:
-        assert send_blocks.open_(db, Gate.STOP)
+        assert send_blocks.unblock(db, BlockKind.STOP)
     run_tick(rt)
     assert len(inbox(rt)) == 1
 
@@ -84,7 +87,7 @@ def test_the_stop_switch_stops_a_batch_that_is_claimed_already(rt: Runtime) -> N
 
     def throws_the_switch(_: object) -> Accepted:
         with rt.database.begin() as db:
-            send_blocks.shut(db, Gate.STOP, "a wrong letter", "dana", rt.clock.wall())
+            send_blocks.block(db, BlockKind.STOP, "a wrong letter", "dana", rt.clock.wall())
         return Accepted("m")
 
     mailer = Answering(throws_the_switch)
@@ -136,7 +139,7 @@ def an_outage(rt: Runtime, clock: ManualClock, days: float) -> Reader:
 def test_a_letter_that_may_be_skipped_is_and_the_next_one_keeps_its_distance(rt: Runtime, clock: ManualClock) -> None:
     late(rt, "skip after 3 days")
     reader = an_outage(rt, clock, days=5)
-    letters = rows(rt, reader, Kind.LETTER)
+    letters = rows(rt, reader, DeliveryKind.LETTER)
     assert [(row[1], row[2]) for row in letters] == [
         (State.ACCEPTED, "welcome"), (State.CANCELLED, "history"), (State.SCHEDULED, "how-it-may-work"),
     ]  # fmt: skip
@@ -146,7 +149,7 @@ def test_a_letter_that_may_be_skipped_is_and_the_next_one_keeps_its_distance(rt:
 def test_a_letter_to_ask_about_waits_for_a_person(rt: Runtime, clock: ManualClock) -> None:
     late(rt, "ask after 3 days")
     reader = an_outage(rt, clock, days=5)
-    assert [row[1] for row in rows(rt, reader, Kind.LETTER)] == [State.ACCEPTED, State.HELD]
+    assert [row[1] for row in rows(rt, reader, DeliveryKind.LETTER)] == [State.ACCEPTED, State.HELD]
     (held,) = service.list_doubts(rt, State.HELD)
     assert held.why == "120 hours late: shall it still go out?"
     service.resolve(rt, held.id, False, "dana")
@@ -160,16 +163,16 @@ def test_a_letter_that_is_not_too_late_goes_out_at_the_next_opening(rt: Runtime,
     late(rt, words)
     reader = an_outage(rt, clock, days=5)
     at = due(rt, reader)
-    if [row[1] for row in rows(rt, reader, Kind.LETTER)][1] is State.SCHEDULED and at:
+    if [row[1] for row in rows(rt, reader, DeliveryKind.LETTER)][1] is State.SCHEDULED and at:
         clock.at = at
         run_tick(rt)
-    assert [row[1] for row in rows(rt, reader, Kind.LETTER)][1] is State.ACCEPTED
+    assert [row[1] for row in rows(rt, reader, DeliveryKind.LETTER)][1] is State.ACCEPTED
 
 
 def test_reconciling_while_the_switch_is_thrown_still_tidies_up(rt: Runtime, clock: ManualClock) -> None:
     sign_up(rt)
     tick(rt, lambda _: None)
     with rt.database.begin() as db:
-        send_blocks.shut(db, Gate.STOP, "x", "dana", clock.wall())
+        send_blocks.block(db, BlockKind.STOP, "x", "dana", clock.wall())
     clock.advance(seconds=121)
     assert reconcile(rt).released == 1

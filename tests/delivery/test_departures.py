@@ -22,7 +22,7 @@ from nurture.services.subscribers.unsubscribe import Exit
 from nurture.store.core.schema import subscribers as people
 from nurture.store.core.schema import suppressions
 from nurture.store.deliveries import send_blocks
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.subscribers import subscribers
 from nurture.store.subscribers.departures import JOURNAL_FILE, Departure, DepartureJournal, DepartureKind, JournalContent
 from tests.clocks import ManualClock
@@ -53,7 +53,7 @@ def test_whoever_leaves_is_in_the_journal_when_the_page_has_answered_and_no_addr
     unsubscribe.unsubscribe(rt, back.id, Exit.PAGE)
     undo_unsubscribe(rt, back.id)
     personal_data.erase(rt, erased.id)
-    provider_events.take(rt, [complaint(complained)])
+    provider_events.record_events(rt, [complaint(complained)])
     assert words(rt) == [
         ("unsubscribed", index(rt, left)),
         ("unsubscribed", index(rt, back)),
@@ -132,7 +132,7 @@ def test_a_database_that_was_set_back_takes_nothing_out_of_the_journal(rt: Runti
         db.execute(delete(suppressions))
     assert departures.complete(rt) == 0
     with rt.database.begin() as db:
-        send_blocks.shut(db, Gate.DATABASE_RESTORED, "it was set back", "a test", rt.clock.wall())
+        send_blocks.block(db, BlockKind.DATABASE_RESTORED, "it was set back", "a test", rt.clock.wall())
         subscribers.suppress(db, bytes(32), Suppression.BOUNCED, AT)
     before = words(rt)
     assert departures.complete(rt) == 0
@@ -167,7 +167,7 @@ def test_a_restored_database_learns_who_left_and_was_erased(rt: Runtime, clock: 
     for reader in (left, back):
         unsubscribe.unsubscribe(rt, reader.id, Exit.PAGE)
     personal_data.erase(rt, erased.id)
-    provider_events.take(rt, [complaint(bounced)])
+    provider_events.record_events(rt, [complaint(bounced)])
     clock.advance(hours=1)
     undo_unsubscribe(rt, back.id)
     departures.complete(rt)
@@ -191,7 +191,7 @@ def test_a_restored_database_learns_who_left_and_was_erased(rt: Runtime, clock: 
     retain(rt)
     with rt.database.read() as db:
         assert subscribers.find(db, rt.cipher.blind_index(erased.email)) is None
-        gone = subscribers.peek(db, erased.id)
+        gone = subscribers.get_unlocked(db, erased.id)
         assert gone is not None
         assert rt.cipher.decrypt(gone.email, subscribers.email_place(erased.id)) == ""
     run_tick(rt)

@@ -14,10 +14,10 @@ from nurture import dispatch
 from nurture.delivery.reconcile import plan_missing, reconcile
 from nurture.delivery.sender import Sender, send_batch
 from nurture.delivery.tick import tick
-from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected, State
+from nurture.domain.delivery import Accepted, Ambiguous, DeliveryKind, Outcome, Refused, Rejected, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.ids import BatchId
-from nurture.mailers.base import Mail, Prepared
+from nurture.mailers.base import Mail, PreparedMail
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
 from nurture.services.subscribers import unsubscribe
@@ -151,7 +151,7 @@ def test_a_letter_that_cannot_be_filled_fails_alone(rt: Runtime) -> None:
     clock.at = max(at for at in (due(rt, first), due(rt, second)) if at)
     sign_up(rt, "third@example.org")
     run_tick(rt)
-    assert [row[1] for row in rows(rt, first, Kind.LETTER)] == [State.ACCEPTED, State.FAILED]
+    assert [row[1] for row in rows(rt, first, DeliveryKind.LETTER)] == [State.ACCEPTED, State.FAILED]
     assert "third@example.org" in {str(mail.message["To"]) for mail in inbox(rt)}
 
 
@@ -208,7 +208,7 @@ def test_with_the_outbox_a_killed_process_leaves_no_doubt_and_no_second_mail(rt:
     assert isinstance(outbox, Outbox)
 
     class Dying(Outbox):
-        async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
+        async def post(self, mails: Sequence[PreparedMail], within: float) -> Outcome:
             await super().post(mails, within)
             raise Killed
 
@@ -306,7 +306,7 @@ def test_after_a_fault_of_ours_the_next_batch_goes_out_all_the_same(rt: Runtime,
     batches: list[BatchId] = []
     tick(rt, batches.append)
     rt.mailer = Faulty(lambda _: Accepted("m"))  # type: ignore[assignment]
-    here = dispatch.join(rt)
+    here = dispatch.create_dispatcher(rt)
     try:
         here.submit(batches[0])
         with pytest.raises(ZeroDivisionError):
@@ -344,7 +344,7 @@ def test_asked_to_stop_batches_that_nobody_has_looked_into_are_given_back_too(rt
 def test_leaving_while_a_batch_is_under_way_stops_what_is_not_yet_marked(rt: Runtime) -> None:
     readers = [a_subscriber(rt) for _ in range(6)]
     with rt.database.begin() as db:
-        db.execute(deliveries.delete().where(deliveries.c.kind != Kind.LETTER))
+        db.execute(deliveries.delete().where(deliveries.c.kind != DeliveryKind.LETTER))
     last: list[str] = []
 
     def others_leave(mail: Mail) -> Outcome:
@@ -360,7 +360,7 @@ def test_leaving_while_a_batch_is_under_way_stops_what_is_not_yet_marked(rt: Run
     run_tick(rt)
     sent = len(mailer.given)
     assert sent in (1, 2), "and perhaps the one that was marked ahead"
-    assert sorted(row[1] for row in rows(rt, kind=Kind.LETTER) if row[1] is not State.SCHEDULED) == [
+    assert sorted(row[1] for row in rows(rt, kind=DeliveryKind.LETTER) if row[1] is not State.SCHEDULED) == [
         *[State.ACCEPTED] * sent,
         *[State.CANCELLED] * (6 - sent),
     ]

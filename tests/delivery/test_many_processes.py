@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import delete, func, select
 
 from nurture import runtime
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.store.core.schema import deliveries
 from tests.conftest import settings_for
 from tests.people import a_subscriber
@@ -22,7 +22,7 @@ def test_four_workers_with_a_scheduler_each_send_every_letter_exactly_once(datab
     for _ in range(LETTERS):
         a_subscriber(rt)
     with rt.database.begin() as db:
-        db.execute(delete(deliveries).where(deliveries.c.kind != Kind.LETTER))
+        db.execute(delete(deliveries).where(deliveries.c.kind != DeliveryKind.LETTER))
     port = free_port()
     with SendGridServer(latency=0.03) as server:
         env = environment(

@@ -18,7 +18,7 @@ from nurture.delivery.plan import SET_BACK
 from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
 from nurture.domain.circuit_breaker import RUN_OF_REJECTIONS
-from nurture.domain.delivery import Accepted, Ambiguous, Concern, Kind, Outcome, Refused, Rejected, State
+from nurture.domain.delivery import Accepted, Ambiguous, Concern, DeliveryKind, Outcome, Refused, Rejected, State
 from nurture.ids import BatchId
 from nurture.mailers.base import Mail, Mailer
 from nurture.mailers.outbox import Outbox
@@ -27,7 +27,7 @@ from nurture.mailers.smtp import Smtp
 from nurture.runtime import Runtime
 from nurture.store.core.schema import deliveries, steps, subscribers
 from nurture.store.deliveries import send_blocks
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.state import app_state
 from nurture.store.subscribers.subscribers import email_place
 from tests.clocks import ManualClock
@@ -68,7 +68,7 @@ def send(rt: Runtime, sender: Sender) -> None:
 
 def block_of(rt: Runtime) -> str | None:
     with rt.database.read() as db:
-        return next((block.why for block in send_blocks.shut_gates(db) if block.gate is Gate.PROVIDER), None)
+        return next((block.why for block in send_blocks.active_blocks(db) if block.kind is BlockKind.PROVIDER), None)
 
 
 def states(rt: Runtime) -> Counter[State]:
@@ -81,7 +81,7 @@ def states(rt: Runtime) -> Counter[State]:
 def test_after_a_probe_with_nothing_waiting_it_goes_on_and_ends_when_told(rt: Runtime, clock: ManualClock) -> None:
     with rt.database.begin() as db:  # everything was refused a while ago; the wait is over
         wall = clock.wall()
-        send_blocks.shut(db, Gate.PROVIDER, "429", "a test", wall - timedelta(minutes=2), wall - timedelta(minutes=1))
+        send_blocks.block(db, BlockKind.PROVIDER, "429", "a test", wall - timedelta(minutes=2), wall - timedelta(minutes=1))
     with a_sender(rt) as sender:
         sign_up(rt)
         send(rt, sender)
@@ -345,8 +345,8 @@ def test_a_reader_in_a_time_zone_that_is_gone_stops_nobody_elses_mail(rt: Runtim
     with rt.database.begin() as db:
         db.execute(update(subscribers).where(subscribers.c.id == lost.id).values(time_zone="Mars/Olympus"))
     run_tick(rt)
-    assert {row[1] for row in rows(rt, lost, Kind.LETTER)} == {State.FAILED}
-    assert [row[1] for row in rows(rt, other, Kind.LETTER)] == [State.ACCEPTED, State.SCHEDULED]
+    assert {row[1] for row in rows(rt, lost, DeliveryKind.LETTER)} == {State.FAILED}
+    assert [row[1] for row in rows(rt, other, DeliveryKind.LETTER)] == [State.ACCEPTED, State.SCHEDULED]
 
 
 def test_words_that_no_database_takes_settle_their_mail_all_the_same(rt: Runtime) -> None:

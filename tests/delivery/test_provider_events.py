@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import func, select, update
 
 from nurture.delivery import provider_events
-from nurture.delivery.provider_events import Taken
+from nurture.delivery.provider_events import EventReport
 from nurture.delivery.reconcile import reconcile
-from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, State
+from nurture.domain.delivery import Accepted, Ambiguous, DeliveryKind, Outcome, State
 from nurture.domain.event import Event, EventKind
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.ids import DeliveryId, RequestId, new_id
@@ -45,7 +45,7 @@ def a_doubt(rt: Runtime, reader: Reader | None = None) -> tuple[Reader, Mail, An
     """A welcome of which nobody can say whether it left."""
     reader = reader or a_subscriber(rt)
     with rt.database.begin() as db:
-        db.execute(deliveries.delete().where(deliveries.c.kind != Kind.LETTER))
+        db.execute(deliveries.delete().where(deliveries.c.kind != DeliveryKind.LETTER))
     mailer = Answering(lambda _: Ambiguous("no answer"))
     rt.mailer = mailer
     run_tick(rt)
@@ -53,8 +53,8 @@ def a_doubt(rt: Runtime, reader: Reader | None = None) -> tuple[Reader, Mail, An
     return reader, mailer.given[-1], mailer
 
 
-def take(rt: Runtime, *found: Event) -> Taken:
-    return provider_events.take(rt, found)
+def take(rt: Runtime, *found: Event) -> EventReport:
+    return provider_events.record_events(rt, found)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def take(rt: Runtime, *found: Event) -> Taken:
 def test_any_report_settles_a_doubt_and_the_sequence_goes_on(rt: Runtime, clock: ManualClock, kind: str) -> None:
     reader, mail, mailer = a_doubt(rt)
     clock.advance(hours=8)
-    assert take(rt, report(EventKind(kind), mail)) == Taken(fresh=1, orphans=0, settled=1)
+    assert take(rt, report(EventKind(kind), mail)) == EventReport(fresh=1, orphans=0, settled=1)
     first, second = rows(rt, reader)
     assert first[1] is (State.DELIVERED if kind == EventKind.DELIVERED else State.ACCEPTED)
     assert (second[1], second[2]) == (State.SCHEDULED, "history")
@@ -86,7 +86,7 @@ def a_doubt_beside(rt: Runtime, usual: Reader) -> tuple[Reader, Mail, Answering]
     mailer = Answering(lambda mail: Ambiguous("no answer") if mail.to == reader.email else Accepted("m"))
     rt.mailer = mailer
     run_tick(rt)
-    return reader, next(m for m in mailer.given if m.to == reader.email and m.kind is Kind.LETTER), mailer
+    return reader, next(m for m in mailer.given if m.to == reader.email and m.kind is DeliveryKind.LETTER), mailer
 
 
 def test_the_same_report_forty_six_times_is_one(rt: Runtime) -> None:
@@ -94,7 +94,7 @@ def test_the_same_report_forty_six_times_is_one(rt: Runtime) -> None:
     event = report(EventKind.DELIVERED, mail)
     renamed = [Event(event.kind, event.at, event.twin, new_id(), event.delivery, event.request) for _ in range(20)]
     assert take(rt, *[event] * 26, *renamed).fresh == 1
-    assert take(rt, event) == Taken(0, 0, 0)
+    assert take(rt, event) == EventReport(0, 0, 0)
     with rt.database.read() as db:
         assert db.execute(select(func.count()).select_from(events)).scalar_one() == 1
 
@@ -113,7 +113,7 @@ def test_a_report_may_come_before_our_own_answer_is_written(rt: Runtime) -> None
 
 def test_a_report_of_an_unknown_delivery_is_kept_as_an_orphan(rt: Runtime) -> None:
     stranger = report(EventKind.DELIVERED, delivery=DeliveryId(new_id()), request=RequestId(new_id()))
-    assert take(rt, stranger) == Taken(fresh=1, orphans=1, settled=0)
+    assert take(rt, stranger) == EventReport(fresh=1, orphans=1, settled=0)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -136,7 +136,7 @@ def test_in_whatever_order_reports_come_the_end_is_the_same(rt: Runtime, seed: i
 
 def person(rt: Runtime, reader: Reader) -> tuple[SubscriberState, Suppression | None]:
     with rt.database.read() as db:
-        found = subscribers.peek(db, reader.id)
+        found = subscribers.get_unlocked(db, reader.id)
         assert found
         return found.state, subscribers.suppression(db, found.email_bidx)
 
@@ -146,7 +146,7 @@ def test_a_bounce_stops_the_letters_and_a_block_does_not(rt: Runtime) -> None:
     mailer = Answering(lambda _: Accepted("m"))
     rt.mailer = mailer
     run_tick(rt)
-    by_reader = {mail.to: mail for mail in mailer.given if mail.kind is Kind.LETTER}
+    by_reader = {mail.to: mail for mail in mailer.given if mail.kind is DeliveryKind.LETTER}
     take(
         rt,
         report(EventKind.BOUNCED, by_reader[bounced.email], suppresses=Suppression.BOUNCED),
@@ -245,11 +245,11 @@ def test_a_mail_that_went_out_twice_is_confirmed_and_counted(rt: Runtime, clock:
     mailer.answer = lambda _: Accepted("m")
     wait(rt, clock, 33)
     take(rt, report(EventKind.DELIVERED, mailer.given[1]))
-    assert health.ledger_standing(rt).duplicates_confirmed == 0
+    assert health.ledger_summary(rt).duplicates_confirmed == 0
     take(rt, report(EventKind.PROCESSED, first))
     take(rt, report(EventKind.DELIVERED, first))
-    assert health.ledger_standing(rt).duplicates_confirmed == 1
-    assert "went out twice" in [line.why for line in service.story(rt, first.delivery)]
+    assert health.ledger_summary(rt).duplicates_confirmed == 1
+    assert "went out twice" in [line.why for line in service.history(rt, first.delivery)]
 
 
 def test_a_person_settles_what_is_held_either_way(rt: Runtime, clock: ManualClock) -> None:
@@ -260,7 +260,7 @@ def test_a_person_settles_what_is_held_either_way(rt: Runtime, clock: ManualCloc
     service.resolve(rt, mail.delivery, False, "dana")
     with pytest.raises(service.NotInDoubt):
         service.resolve(rt, mail.delivery, False, "dana")
-    story = service.story(rt, mail.delivery)
+    story = service.history(rt, mail.delivery)
     assert (story[-1].state, story[-1].by, story[-1].why) == (State.SCHEDULED, "dana", "to be sent again")
     mailer.answer = lambda _: Accepted("m")
     while len(mailer.given) < 2 and (at := due(rt, reader)):
@@ -279,5 +279,5 @@ def test_a_bundle_of_many_is_one_transaction(rt: Runtime) -> None:
     mailer = Answering(lambda _: Ambiguous("no answer"))
     rt.mailer = mailer
     run_tick(rt)
-    assert take(rt, *bundle(mailer.given)) == Taken(40, 0, 40)
+    assert take(rt, *bundle(mailer.given)) == EventReport(40, 0, 40)
     assert {row[1] for row in rows(rt)} == {State.DELIVERED}

@@ -11,14 +11,14 @@ from sqlalchemy import select
 
 from nurture import log, runtime
 from nurture.app import create_app
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.mailers.smtp import Smtp
 from nurture.runtime import Runtime
 from nurture.services.operations import deliveries as service
 from nurture.services.operations import send_blocks
 from nurture.store.core.schema import deliveries, subscribers, suppressions
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.operations import statistics
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
@@ -89,7 +89,7 @@ def test_a_refusal_of_the_sender_stops_the_fleet_in_the_servers_words_and_loses_
     taken = len(server.mails)
     assert states(by_smtp) == sorted([State.ACCEPTED] * taken + [State.SCHEDULED] * (8 - taken))
     (stop,) = send_blocks.what_stops(by_smtp)
-    assert (stop.gate, stop.stops(clock.wall())) == (Gate.PROVIDER, True)
+    assert (stop.kind, stop.stops(clock.wall())) == (BlockKind.PROVIDER, True)
     assert words in stop.why
     assert not any(reader.email in stop.why for reader in readers)
     assert "@" not in stop.why
@@ -152,7 +152,7 @@ def test_a_refusal_of_the_recipient_suppresses_like_a_bounce(
 ) -> None:
     gone, other = a_subscriber(by_smtp, "gone@example.org"), a_subscriber(by_smtp, "other@example.org")
     with by_smtp.database.begin() as db:
-        db.execute(deliveries.delete().where(deliveries.c.kind != Kind.LETTER))
+        db.execute(deliveries.delete().where(deliveries.c.kind != DeliveryKind.LETTER))
     server.answer(f"{stage}:{gone.email}", Answer(text))
     run_tick(by_smtp)
     assert [row[1] for row in rows(by_smtp, gone)] == [State.BOUNCED]

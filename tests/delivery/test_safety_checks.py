@@ -11,13 +11,13 @@ from sqlalchemy.exc import OperationalError
 from nurture import runtime
 from nurture.delivery.reconcile import reconcile
 from nurture.delivery.safety_checks import check
-from nurture.domain.delivery import Accepted, Kind, State
-from nurture.runtime import Memory, Runtime
+from nurture.domain.delivery import Accepted, DeliveryKind, State
+from nurture.runtime import ProcessState, Runtime
 from nurture.services.operations import deliveries as service
 from nurture.services.operations import send_blocks
 from nurture.services.operations.retention import retain
 from nurture.store.deliveries import send_blocks as gates
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
 from tests.people import a_subscriber, due, inbox, rows, run_tick, sign_up
@@ -42,9 +42,9 @@ def clock() -> ManualClock:
     return Settable()
 
 
-def shut(rt: Runtime) -> list[Gate]:
+def shut(rt: Runtime) -> list[BlockKind]:
     with rt.database.read() as db:
-        return [gate.gate for gate in gates.shut_gates(db)]
+        return [gate.kind for gate in gates.active_blocks(db)]
 
 
 JUMPS = [timedelta(hours=1), timedelta(hours=-1), timedelta(days=30), timedelta(days=-30)]
@@ -61,9 +61,9 @@ def test_a_clock_that_jumps_sends_nothing_early_and_deletes_nothing(rt: Runtime,
         reconcile(rt)
         assert retain(rt) == 0
         clock.advance(seconds=5)
-    assert shut(rt) == [Gate.CLOCK]
+    assert shut(rt) == [BlockKind.CLOCK]
     assert len(inbox(rt)) == before
-    assert [row[1] for row in rows(rt, reader, Kind.LETTER)] == [State.ACCEPTED, State.SCHEDULED]
+    assert [row[1] for row in rows(rt, reader, DeliveryKind.LETTER)] == [State.ACCEPTED, State.SCHEDULED]
     assert rows(rt, newcomer)
 
 
@@ -82,7 +82,7 @@ def test_a_person_may_trust_the_new_time(rt: Runtime, clock: Settable) -> None:
     clock.offset = timedelta(hours=1)
     run_tick(rt)
     with rt.database.begin() as db:
-        gates.open_(db, Gate.CLOCK)
+        gates.unblock(db, BlockKind.CLOCK)
     sign_up(rt)
     assert run_tick(rt).claimed == 1
     assert run_tick(rt).claimed == 0
@@ -92,10 +92,10 @@ def test_a_person_may_trust_the_new_time(rt: Runtime, clock: Settable) -> None:
 def test_a_process_that_starts_with_a_clock_behind_the_last_tick_says_so(rt: Runtime, clock: Settable) -> None:
     run_tick(rt)
     sign_up(rt)
-    rt.memory = Memory()
+    rt.process_state = ProcessState()
     clock.offset = timedelta(hours=-1)
     assert run_tick(rt).claimed == 0
-    assert shut(rt) == [Gate.CLOCK]
+    assert shut(rt) == [BlockKind.CLOCK]
 
 
 def test_a_slow_drift_and_a_long_sleep_are_no_jumps(rt: Runtime, clock: Settable) -> None:
@@ -158,23 +158,23 @@ def test_a_restored_backup_sends_nothing_again(rt: Runtime, clock: ManualClock, 
     sent = [mail.delivery for mail in mailer.given]
     copies.put_back()
     if restarted:
-        rt.memory = Memory()
-    assert {row[1] for row in rows(rt, kind=Kind.LETTER)} == {State.ACCEPTED, State.SCHEDULED}
+        rt.process_state = ProcessState()
+    assert {row[1] for row in rows(rt, kind=DeliveryKind.LETTER)} == {State.ACCEPTED, State.SCHEDULED}
     for _ in range(18):
         run_tick(rt)
         reconcile(rt)
         clock.advance(minutes=10)
     assert [mail.delivery for mail in mailer.given] == sent, "nothing more, nothing again"
-    assert shut(rt) == [Gate.DATABASE_RESTORED]
+    assert shut(rt) == [BlockKind.DATABASE_RESTORED]
     unknown = service.list_doubts(rt, State.UNKNOWN)
     assert len(unknown) == 5
     for row in unknown:
         service.resolve(rt, row.id, True, "dana")
-    assert [gate.gate for gate in send_blocks.start_sending(rt)] == [Gate.DATABASE_RESTORED]
+    assert [gate.kind for gate in send_blocks.start_sending(rt)] == [BlockKind.DATABASE_RESTORED]
     reconcile(rt)
     run_tick(rt)
     assert len(mailer.given) == len(sent)
-    assert sum(row[1] is State.SCHEDULED for row in rows(rt, kind=Kind.LETTER)) == 5, "each has a next letter again"
+    assert sum(row[1] is State.SCHEDULED for row in rows(rt, kind=DeliveryKind.LETTER)) == 5, "each has a next letter again"
 
 
 def check_and_lose_the_commit(rt: Runtime) -> None:
@@ -197,7 +197,7 @@ def test_a_count_that_was_never_committed_accuses_nobody(rt: Runtime, clock: Man
 
     check_and_lose_the_commit(rt)
     assert check(rt), "by the one who lived on"
-    rt.memory = Memory()
+    rt.process_state = ProcessState()
     assert check(rt), "by the next to start"
     assert shut(rt) == []
     run_tick(rt)
@@ -210,7 +210,7 @@ def test_an_alarm_that_was_never_committed_is_raised_again(rt: Runtime, clock: S
 
     check_and_lose_the_commit(rt)
     assert not check(rt)
-    assert shut(rt) == [Gate.CLOCK]
+    assert shut(rt) == [BlockKind.CLOCK]
 
 
 def test_a_new_database_in_the_same_folder_is_no_restored_one(rt: Runtime, clock: ManualClock, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from nurture.delivery.provider_events import Taken, settle_noted
+from nurture.delivery.provider_events import EventReport, settle_noted
 from nurture.delivery.reconcile import reconcile
 from nurture.domain.delivery import Accepted, State
 from nurture.domain.event import EventKind
@@ -31,7 +31,7 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 def a_turn(rt: Runtime, db: Connection, reader: Reader, mail: Mail) -> None:
     """A worker has written down what came back, and has not committed."""
     ledger.lock_readers(db, {reader.id})
-    send_blocks.hold_open(db)
+    send_blocks.lock_unblocked(db)
     now, wall = rt.clock.now(), rt.clock.wall()
     assert ledger.accepted(db, {mail.delivery: (mail.request, "m")}, process_name(), now, wall)
     schedules.hold(db)
@@ -96,11 +96,11 @@ def test_what_a_report_is_on_file_of_is_not_sent_again_however_long_its_locks_ar
         wait(rt, clock, 60, looks=5)
         assert state(rt, reader) is State.UNKNOWN
     assert len(mailer.given) == 1
-    assert take(rt, report(EventKind.DELIVERED, mail)) == Taken(fresh=1, orphans=0, settled=1), (
+    assert take(rt, report(EventKind.DELIVERED, mail)) == EventReport(fresh=1, orphans=0, settled=1), (
         "repeated, it is as fresh as ever"
     )
     assert state(rt, reader) is State.DELIVERED
-    assert "it could not be settled at once" in [line.why for line in service.story(rt, mail.delivery)]
+    assert "it could not be settled at once" in [line.why for line in service.history(rt, mail.delivery)]
 
 
 @on_postgresql

@@ -8,7 +8,7 @@ from sqlalchemy import delete, select, update
 
 from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
-from nurture.domain.delivery import Kind, Refused, State
+from nurture.domain.delivery import DeliveryKind, Refused, State
 from nurture.domain.user import AccountChange, Role
 from nurture.ids import BatchId, RequestId, new_id
 from nurture.letters.filling import Content
@@ -26,7 +26,7 @@ from nurture.store.core.desk_schema import login_links, trials
 from nurture.store.core.schema import consultations, deliveries
 from nurture.store.deliveries import claims, ledger, send_blocks
 from nurture.store.deliveries.ledger import Offered
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.deliveries.subjects import GONE
 from tests.clocks import ManualClock
 from tests.people import a_subscriber, inbox, run_tick
@@ -46,11 +46,11 @@ def a_login_link(rt: Runtime) -> None:
 
 
 def a_test_email(rt: Runtime) -> None:
-    previews.plan_trials(rt, a_colleague(rt), [(Content("A letter to try", "<p>x</p>", "x"), None)])
+    previews.plan_test_emails(rt, a_colleague(rt), [(Content("A letter to try", "<p>x</p>", "x"), None)])
 
 
 def a_request_for_a_call(rt: Runtime) -> None:
-    request = goals.Request("Robin", "robin@example.org", "OR", "email", "robin@example.org", False, "mornings")
+    request = goals.ConsultationRequest("Robin", "robin@example.org", "OR", "email", "robin@example.org", False, "mornings")
     goals.request_consultation(rt, request, parse_address("robin@example.org"), None)
 
 
@@ -119,11 +119,11 @@ def state_and_reason(rt: Runtime) -> tuple[State, str | None]:
 @pytest.mark.parametrize(("planned", "goes"), GOING)
 def test_what_is_gone_before_the_claim_is_cancelled(rt: Runtime, planned: Act, goes: Act) -> None:
     with rt.database.begin() as db:
-        send_blocks.shut(db, Gate.STOP, "stopped at the desk", "dana", rt.clock.wall())
+        send_blocks.block(db, BlockKind.STOP, "stopped at the desk", "dana", rt.clock.wall())
     planned(rt)
     goes(rt)
     with rt.database.begin() as db:
-        send_blocks.open_(db, Gate.STOP)
+        send_blocks.unblock(db, BlockKind.STOP)
     run_tick(rt)
     assert inbox(rt) == []
     assert state_and_reason(rt) == (State.CANCELLED, GONE)
@@ -156,9 +156,9 @@ def test_what_goes_after_the_mail_is_made_is_cancelled_when_it_would_be_marked(r
     goes(rt)
     now, wall = rt.clock.now(), rt.clock.wall()
     with rt.database.begin() as db:
-        offered = {row.id: Offered(Kind.NOTICE, RequestId(new_id()), now)}
-        assert ledger.mark(db, claimed[0], offered, rt.guards, "test", now, wall) == set()
-        ledger.turned_away(db, claimed[0], {row.id}, "test", wall)
+        offered = {row.id: Offered(DeliveryKind.NOTICE, RequestId(new_id()), now)}
+        assert ledger.mark(db, claimed[0], offered, rt.frequency_caps, "test", now, wall) == set()
+        ledger.cancel_ineligible(db, claimed[0], {row.id}, "test", wall)
     assert state_and_reason(rt) == (State.CANCELLED, GONE)
 
 
@@ -203,14 +203,14 @@ def test_a_question_about_a_call_is_cancelled_when_it_would_be_marked_and_its_re
     tick(rt, claimed.append)
     with rt.database.begin() as db:
         question, batch = db.execute(
-            select(deliveries.c.id, deliveries.c.batch_id).where(deliveries.c.kind == Kind.ALREADY_SUBSCRIBED)
+            select(deliveries.c.id, deliveries.c.batch_id).where(deliveries.c.kind == DeliveryKind.ALREADY_SUBSCRIBED)
         ).one()
         db.execute(delete(consultations))
     now, wall = rt.clock.now(), rt.clock.wall()
     with rt.database.begin() as db:
-        offered = {question: Offered(Kind.ALREADY_SUBSCRIBED, RequestId(new_id()), now)}
-        assert ledger.mark(db, batch, offered, rt.guards, "test", now, wall) == set()
-        ledger.turned_away(db, batch, {question}, "test", wall)
+        offered = {question: Offered(DeliveryKind.ALREADY_SUBSCRIBED, RequestId(new_id()), now)}
+        assert ledger.mark(db, batch, offered, rt.frequency_caps, "test", now, wall) == set()
+        ledger.cancel_ineligible(db, batch, {question}, "test", wall)
     with rt.database.read() as db:
         found = db.execute(select(deliveries.c.state, deliveries.c.reason).where(deliveries.c.id == question)).one()
     assert tuple(found) == (State.CANCELLED, GONE)

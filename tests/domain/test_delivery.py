@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.domain.delivery import IN_DOUBT, MOVES, OPEN, InDoubt, Kind, State, backoff, before, policy, verdict
+from nurture.domain.delivery import IN_DOUBT, MOVES, OPEN, DeliveryKind, InDoubt, State, backoff, before, policy, verdict
 
 REPORTED = {State.DELIVERED, State.BOUNCED, State.DROPPED, State.COMPLAINED}
 EVERY_PAIR = list(product(State, State))
@@ -135,5 +135,10 @@ def test_what_becomes_of_a_doubt(then: InDoubt, unknown_for: int, watched_for: i
 
 
 def test_a_first_contact_is_never_sent_again_on_its_own() -> None:
-    assert {policy(kind, InDoubt.RESEND) for kind in (Kind.CONFIRMATION, Kind.ALREADY_SUBSCRIBED)} == {InDoubt.HOLD}
-    assert (policy(Kind.LETTER, InDoubt.HOLD), policy(Kind.LETTER, InDoubt.RESEND)) == (InDoubt.HOLD, InDoubt.RESEND)
+    assert {policy(kind, InDoubt.RESEND) for kind in (DeliveryKind.CONFIRMATION, DeliveryKind.ALREADY_SUBSCRIBED)} == {
+        InDoubt.HOLD
+    }
+    assert (policy(DeliveryKind.LETTER, InDoubt.HOLD), policy(DeliveryKind.LETTER, InDoubt.RESEND)) == (
+        InDoubt.HOLD,
+        InDoubt.RESEND,
+    )

@@ -297,7 +297,7 @@ def told(before: tuple[Step, ...], after: tuple[Step, ...], reader: Reader) -> l
 
 def test_a_step_put_in_reaches_only_readers_before_its_place() -> None:
     before, after = steps("abc"), steps("anbc")
-    assert change(before, after, a_reader("a", "b")).more == ("n",)
+    assert change(before, after, a_reader("a", "b")).added == ("n",)
     assert plan_edit(Version(before), Version(after), [a_reader("ab", "c")], NOW) == []
 
 
@@ -306,14 +306,14 @@ def test_a_reader_whose_last_step_is_taken_out_goes_on_after_it() -> None:
 
 
 def test_a_removed_letter_is_skipped_and_counted_also_further_on() -> None:
-    assert change(steps("abcd"), steps("abcd", removed="b"), a_reader("a", "b")).never == ("b",)
+    assert change(steps("abcd"), steps("abcd", removed="b"), a_reader("a", "b")).skipped == ("b",)
     assert told(steps("abcd"), steps("abcd", removed="d"), a_reader("a", "b")) == ["1 person skips “D”."]
 
 
 def test_a_letter_moved_back_behind_a_reader_still_comes() -> None:
     move = change(steps("abcd"), steps("acbd"), a_reader("ab", ""))
     assert move.after is not None
-    assert (move.after.step, move.never) == ("c", ())
+    assert (move.after.step, move.skipped) == ("c", ())
 
 
 def test_a_letter_already_read_that_is_moved_on_does_not_come_again() -> None:
@@ -325,7 +325,7 @@ def test_a_letter_under_way_goes_out_even_if_it_is_taken_out_and_what_follows_is
     after = steps("anbcd", removed="bc")
     move = change(steps("abcd"), after, reader)
     assert move.before == move.after == reader.planned
-    assert (move.never, move.more) == (("c",), ())
+    assert (move.skipped, move.added) == (("c",), ())
     assert to_come_after(Version(steps("abcd")), Version(after), reader) == ("d",)
 
 

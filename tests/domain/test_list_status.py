@@ -3,8 +3,8 @@
 import pytest
 
 from nurture.domain.list_status import (
+    ColumnRole,
     ListStatus,
-    Role,
     UnknownStatus,
     find_columns,
     may_be_list_of_who_left,
@@ -94,16 +94,17 @@ def test_how_somebody_agreed_is_found_beside_it() -> None:
     head = ["Email Address", "OPTIN_TIME", "OPTIN_IP", "CONFIRM_TIME", "CONFIRM_IP", "TIMEZONE", "LATITUDE"]
     row = ["a@x", "2025-03-01 10:00:00", "192.0.2.1", "2025-03-01 10:05:00", "192.0.2.2", "Europe/Berlin", "52.5"]
     assert find_columns(head, [row]).evidence_of(row) == {
-        Role.ASKED: row[1], Role.ASKED_FROM: row[2], Role.CONFIRMED: row[3], Role.CONFIRMED_FROM: row[4], Role.ZONE: row[5],
+        ColumnRole.ASKED: row[1], ColumnRole.ASKED_FROM: row[2], ColumnRole.CONFIRMED: row[3],
+        ColumnRole.CONFIRMED_FROM: row[4], ColumnRole.ZONE: row[5],
     }  # fmt: skip
     mailerlite = find_columns(["Subscriber", "Subscribed"], [["a@x", "2024-01-01 10:00:00"]])
-    assert mailerlite.evidence_of(["a@x", "2024-01-01 10:00:00"]) == {Role.ASKED: "2024-01-01 10:00:00"}
+    assert mailerlite.evidence_of(["a@x", "2024-01-01 10:00:00"]) == {ColumnRole.ASKED: "2024-01-01 10:00:00"}
     assert mailerlite.evidence_of(["a@x", "yes"]) == {}
 
 
 @pytest.mark.parametrize("name", ["Opt-Out", "OptOut_Date", "opted out", "E-mail opt out", "emailBlacklisted", "UNSUB_TIME"])
 def test_names_are_read_however_they_are_written(name: str) -> None:
-    assert role_of(name) is Role.LEFT
+    assert role_of(name) is ColumnRole.LEFT
 
 
 @pytest.mark.parametrize("name", ["state", "First Name", "active_subscription", "MEMBER_RATING", "city", ""])
@@ -114,7 +115,7 @@ def test_a_column_about_something_else_says_nothing(name: str) -> None:
 @pytest.mark.parametrize("value", ["x" * 5_000, "2025-01-01" + "9" * 5_000, "a " * 3_000, "1" * 4_000])
 def test_a_long_value_is_refused_at_once(value: str) -> None:
     with pytest.raises(UnknownStatus):
-        read_value(Role.LEFT, value)
+        read_value(ColumnRole.LEFT, value)
 
 
 def test_a_list_that_only_a_person_can_tell_apart_is_not_guessed() -> None:

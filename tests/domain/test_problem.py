@@ -2,10 +2,10 @@
 
 from collections import Counter
 
-from nurture.domain.problem import Trouble, What
+from nurture.domain.problem import Problem, ProblemKind
 from nurture.ids import StepKey
 
 
 def test_the_same_trouble_of_two_readers_is_one_that_is_counted() -> None:
-    one, same = (Trouble("a hole", What.HOLE, StepKey("history"), "line", 3, "first_name") for _ in range(2))
-    assert Counter([one, same, Trouble("a hole")]) == {one: 2, Trouble("a hole"): 1}
+    one, same = (Problem("a hole", ProblemKind.HOLE, StepKey("history"), "line", 3, "first_name") for _ in range(2))
+    assert Counter([one, same, Problem("a hole")]) == {one: 2, Problem("a hole"): 1}

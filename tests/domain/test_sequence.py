@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.domain.sequence import Step, Wait, WaitRefused, following, parse_wait
+from nurture.domain.sequence import Step, Wait, WaitRefused, next_step, parse_wait
 from nurture.ids import StepKey
 
 A, B, C = (Step(StepKey(key), Wait(days=3)) for key in "abc")
@@ -86,7 +86,7 @@ def test_a_step_sent_at_once_says_so() -> None:
     ids=["first", "second", "third", "over", "moved", "deleted", "no steps, new reader", "no steps left"],
 )
 def test_the_step_that_follows(steps: list[Step], after: StepKey | None, expected: Step | None) -> None:
-    assert following(steps, after) == expected
+    assert next_step(steps, after) == expected
 
 
 @pytest.mark.parametrize(
@@ -111,4 +111,4 @@ def test_the_step_that_follows(steps: list[Step], after: StepKey | None, expecte
 def test_the_step_that_follows_where_an_edit_has_changed_the_order(
     after: StepKey | None, given: list[StepKey], at: StepKey | None, expected: Step | None
 ) -> None:
-    assert following([A, B, C], after, given, at) == expected
+    assert next_step([A, B, C], after, given, at) == expected

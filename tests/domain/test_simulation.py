@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nurture.domain.delivery import Guards
+from nurture.domain.delivery import FrequencyCaps
 from nurture.domain.sequence import Step, Wait
 from nurture.domain.simulation import Pause, PauseRefused, Simulated, simulate
 from nurture.domain.timeline import NeverOpens, Rules, next_due
 from nurture.ids import StepKey
 from tests.domain.test_timeline import BERLIN, DAY, HOUR, Case, at, cases, may_go, waits, window
 
-FREE = Guards(gap=timedelta(0), letters=1000)
+FREE = FrequencyCaps(gap=timedelta(0), letters=1000)
 WELCOME = Step(StepKey("welcome"), at_once=True)
 
 
@@ -66,7 +66,7 @@ def test_no_letter_goes_out_in_a_pause_or_too_soon_or_while_the_window_is_shut(
         assert not any(pause.begins <= letter.due < pause.ends for pause in taken)
         assert letter.due == case.anchor or may_go(letter.due, case.rules, case.zone)
     for before, after in pairwise(found):
-        assert after.due - before.due >= Guards().gap
+        assert after.due - before.due >= FrequencyCaps().gap
         assert after.local.date() > before.local.date()
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import insert
 
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
-from nurture.domain.subscriber_status import Standing, standing
+from nurture.domain.subscriber_status import SubscriberStatus, status_of
 from nurture.ids import SubscriberId, new_id
 from nurture.runtime import Runtime
 from nurture.services.subscribers import listing
@@ -17,11 +17,11 @@ from nurture.store.subscribers.listing import Filter
 
 
 def test_everybody_has_one_word() -> None:
-    assert standing(SubscriberState.ACTIVE, EnrollmentState.ACTIVE) is Standing.READING
-    assert standing(SubscriberState.ACTIVE, None) is Standing.ENDED
-    assert standing(SubscriberState.UNSUBSCRIBED, EnrollmentState.ACTIVE) is Standing.LEFT
-    assert standing(SubscriberState.PENDING, None) is Standing.WAITING
-    assert standing(SubscriberState.PAUSED, EnrollmentState.ACTIVE) is Standing.PAUSED
+    assert status_of(SubscriberState.ACTIVE, EnrollmentState.ACTIVE) is SubscriberStatus.READING
+    assert status_of(SubscriberState.ACTIVE, None) is SubscriberStatus.ENDED
+    assert status_of(SubscriberState.UNSUBSCRIBED, EnrollmentState.ACTIVE) is SubscriberStatus.LEFT
+    assert status_of(SubscriberState.PENDING, None) is SubscriberStatus.WAITING
+    assert status_of(SubscriberState.PAUSED, EnrollmentState.ACTIVE) is SubscriberStatus.PAUSED
 
 
 def test_a_filter_finds_exactly_those_the_list_calls_so(rt: Runtime) -> None:
@@ -44,10 +44,10 @@ def test_a_filter_finds_exactly_those_the_list_calls_so(rt: Runtime) -> None:
                 row = {"id": new_id(), "subscriber_id": who, "sequence_id": key, "state": place}
                 db.execute(insert(enrollments).values(row | {"anchor_at": at, "started_at": at}))
     with rt.database.read() as db:
-        for each in Standing:
+        for each in SubscriberStatus:
             rows = stored.page(db, Filter(each), 1000)
             called = {summary.standing for summary in listing.summaries(rt, db, rows)}
             assert called <= {each}
             assert len(rows) == stored.count(db, Filter(each))
-        found = sum(stored.count(db, Filter(each)) for each in Standing)
+        found = sum(stored.count(db, Filter(each)) for each in SubscriberStatus)
         assert found == len(SubscriberState) * len(pairs)

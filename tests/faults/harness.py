@@ -14,7 +14,7 @@ from typing import Self
 from sqlalchemy import Connection, delete, exists, func, not_, select, update
 from sqlalchemy.exc import OperationalError
 
-from nurture.domain.delivery import IN_DOUBT, OPEN, Kind, State
+from nurture.domain.delivery import IN_DOUBT, OPEN, DeliveryKind, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.runtime import Runtime
 from nurture.store.core.schema import deliveries, delivery_history, enrollments, sequences, steps, subscribers
@@ -174,7 +174,7 @@ def come(rt: Runtime, readers: int) -> list[Reader]:
     """So many new readers, by the front door; the mail that asked them to confirm is taken for sent and done with."""
     found = [a_subscriber(rt) for _ in range(readers)]
     with rt.database.begin() as db:
-        db.execute(delete(deliveries).where(D.kind == Kind.CONFIRMATION))
+        db.execute(delete(deliveries).where(D.kind == DeliveryKind.CONFIRMATION))
     return found
 
 

@@ -9,10 +9,10 @@ from datetime import timedelta
 from enum import Enum
 
 from nurture.clock import Clock
-from nurture.domain.delivery import Accepted, Ambiguous, Kind, Outcome, Refused, Rejected
+from nurture.domain.delivery import Accepted, Ambiguous, DeliveryKind, Outcome, Refused, Rejected
 from nurture.domain.event import Event, EventKind
 from nurture.ids import DeliveryId, RequestId
-from nurture.mailers.base import Mail, Prepared, Sender
+from nurture.mailers.base import Mail, PreparedMail, SenderIdentity
 from tests.faults.points import Killed
 
 
@@ -46,7 +46,7 @@ class Taken:
 
     delivery: DeliveryId
     request: RequestId
-    kind: Kind
+    kind: DeliveryKind
     address: str
     subject: str
 
@@ -69,11 +69,11 @@ class Provider:
         self.events: list[Event] = []
         """Reports that have not been delivered."""
 
-    def prepare(self, mail: Mail) -> Prepared:
+    def prepare(self, mail: Mail) -> PreparedMail:
         """Nothing of it can go wrong."""
-        return Prepared(mail, ())
+        return PreparedMail(mail, ())
 
-    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
+    async def post(self, mails: Sequence[PreparedMail], within: float) -> Outcome:
         """Take the next answer of the script."""
         with self._lock:
             answer = self.script.popleft() if self.script else Answer.ACCEPTED
@@ -91,17 +91,17 @@ class Provider:
             twin = hashlib.blake2b(name.encode(), digest_size=16).digest()
             self.events.append(Event(kind, self._clock.wall(), twin, name[:100], mail.delivery, mail.request))
 
-    async def check(self, sender: Sender, within: float) -> Outcome:
+    async def check(self, sender: SenderIdentity, within: float) -> Outcome:
         """Mail can always leave."""
         return Accepted()
 
-    async def rest(self) -> None:
+    async def aclose(self) -> None:
         """Nothing is held open."""
 
     def duplicates(self) -> list[str]:
         """Deliveries taken twice, and letters that one address got twice, under whatever id."""
         ids = Counter(mail.delivery for mail in self.ledger)
-        letters = Counter((mail.address, mail.subject) for mail in self.ledger if mail.kind is Kind.LETTER)
+        letters = Counter((mail.address, mail.subject) for mail in self.ledger if mail.kind is DeliveryKind.LETTER)
         return [str(what) for what, times in (*ids.items(), *letters.items()) if times > 1]
 
     def sent_to(self, address: str) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import delete
 
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.failpoints import POINTS, Point
 from nurture.runtime import Runtime
 from nurture.store.core.schema import deliveries
@@ -115,7 +115,7 @@ def confirming(rt: Runtime, port: int) -> Callable[[], bool]:
     """Somebody who has signed up, with the button of the confirmation page before them: pressing it says whether it answers."""
     reader: Reader = sign_up(rt)
     with rt.database.begin() as db:
-        db.execute(delete(deliveries).where(deliveries.c.kind == Kind.CONFIRMATION))
+        db.execute(delete(deliveries).where(deliveries.c.kind == DeliveryKind.CONFIRMATION))
     url = f"http://127.0.0.1:{port}/confirm/{rt.tokens.mint(Purpose.CONFIRM, reader.id)}"
 
     def press() -> bool:

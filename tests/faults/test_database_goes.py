@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from nurture import runtime
 from nurture.app import create_app
 from nurture.delivery import provider_events
-from nurture.domain.delivery import Accepted, Kind, Outcome, State
+from nurture.domain.delivery import Accepted, DeliveryKind, Outcome, State
 from nurture.domain.event import Event, EventKind
 from nurture.failpoints import Point
 from nurture.mailers.base import Mail
@@ -227,9 +227,9 @@ def test_reports_that_a_full_disk_has_no_room_for_are_taken_when_they_come_again
     ]
     assert len(reports) == CROWD
     with pytest.raises(OperationalError, match="full"):
-        provider_events.take(rt, reports)
+        provider_events.record_events(rt, reports)
     disk.make_room()
-    provider_events.take(rt, reports)
+    provider_events.record_events(rt, reports)
     ticking.join(30)
     assert not ticking.is_alive()
     assert len(mailer.given) == CROWD
@@ -256,5 +256,5 @@ def test_sign_ups_on_a_full_disk_are_told_so_and_work_later(rt: Runtime) -> None
     disk.make_room()
     assert {sign_up(number) for number, status in told.items() if status == 503} == {303}
     sign_up_queue.decide(rt)
-    assert [row[:2] for row in rows(rt)] == [(Kind.CONFIRMATION, State.SCHEDULED)] * len(told)
+    assert [row[:2] for row in rows(rt)] == [(DeliveryKind.CONFIRMATION, State.SCHEDULED)] * len(told)
     assert disk.is_sound()

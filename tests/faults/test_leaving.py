@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
-from nurture.domain.delivery import Accepted, Guards, Outcome
+from nurture.domain.delivery import Accepted, FrequencyCaps, Outcome
 from nurture.failpoints import POINTS, Point
 from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
@@ -83,7 +83,7 @@ def test_thousands_who_leave_while_letters_go_out_get_nothing_unannounced(
         began[mail.to].append(time.monotonic())
         return Accepted("m")
 
-    ground.mailer, ground.guards = Answering(accept), Guards(timedelta(), 1000, 1000)
+    ground.mailer, ground.frequency_caps = Answering(accept), FrequencyCaps(timedelta(), 1000, 1000)
     sender, done = Sender(ground), threading.Event()
 
     def send() -> None:

@@ -10,8 +10,8 @@ import pytest
 from nurture.delivery.reconcile import reconcile
 from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
-from nurture.domain.delivery import Accepted, Kind, Outcome, Rejected, State
-from nurture.mailers.base import Mail, Prepared
+from nurture.domain.delivery import Accepted, DeliveryKind, Outcome, Rejected, State
+from nurture.mailers.base import Mail, PreparedMail
 from nurture.runtime import Runtime
 from tests.clocks import ManualClock
 from tests.faults.conftest import Record
@@ -54,7 +54,7 @@ def test_many_schedulers_give_the_result_of_one(
     letters = Counter(mail.to for mail in mailer.given)
     assert set(letters.values()) == {6}, "each reader got each of the six letters, each once"
     assert len({mail.delivery for mail in mailer.given}) == len(mailer.given) == 6 * readers
-    assert {row[1] for row in rows(rt, kind=Kind.LETTER)} == {State.ACCEPTED}
+    assert {row[1] for row in rows(rt, kind=DeliveryKind.LETTER)} == {State.ACCEPTED}
     record(schedulers=schedulers, ticks=schedulers * rounds, mails=len(mailer.given), duplicates=0, lost=0)
 
 
@@ -68,7 +68,7 @@ class Bulk(Answering):
         self.poisoned, self.requests = poisoned, 0
         self.arrived: list[Mail] = []
 
-    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
+    async def post(self, mails: Sequence[PreparedMail], within: float) -> Outcome:
         self.requests += 1
         if any(each.mail.to == self.poisoned for each in mails):
             return Rejected("a recipient it does not like")

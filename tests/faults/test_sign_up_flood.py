@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import func, select
 
 from nurture.app import create_app
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.runtime import Runtime
 from nurture.services.subscribers import sign_up_queue
 from nurture.settings import DEFINITIONS
@@ -63,7 +63,9 @@ def counts(rt: Runtime) -> tuple[int, int, int]:
     """Subscribers, confirmations, and sign-ups that wait."""
     with rt.database.read() as db:
         people = db.scalar(select(func.count()).select_from(subscribers)) or 0
-        asked = db.scalar(select(func.count()).select_from(deliveries).where(deliveries.c.kind == Kind.CONFIRMATION)) or 0
+        asked = (
+            db.scalar(select(func.count()).select_from(deliveries).where(deliveries.c.kind == DeliveryKind.CONFIRMATION)) or 0
+        )
         waiting = db.scalar(select(func.count()).select_from(sign_ups).where(sign_ups.c.asked_at.is_(None))) or 0
     return people, asked, waiting
 
@@ -71,14 +73,14 @@ def counts(rt: Runtime) -> tuple[int, int, int]:
 def most_confirmations(rt: Runtime) -> int:
     """How many the one who got most of them got."""
     d = deliveries.c
-    each = select(func.count().label("many")).where(d.kind == Kind.CONFIRMATION).group_by(d.email_bidx).subquery()
+    each = select(func.count().label("many")).where(d.kind == DeliveryKind.CONFIRMATION).group_by(d.email_bidx).subquery()
     with rt.database.read() as db:
         return db.scalar(select(func.max(each.c.many))) or 0
 
 
 def do_wait(rt: Runtime) -> bool:
     with rt.database.read() as db:
-        return sign_up_queue.waiting(rt, db) is not None
+        return sign_up_queue.on_hold(rt, db) is not None
 
 
 def test_with_the_breaker_raised_each_address_is_one_subscriber_and_gets_one_confirmation(rt: Runtime) -> None:
@@ -98,7 +100,7 @@ def test_with_the_defaults_the_breaker_trips_and_one_press_goes_on(rt: Runtime) 
     assert asked <= most
     assert waiting >= SIGN_UPS // 2 - most
     assert do_wait(rt)
-    sign_up_queue.go_on(rt)
+    sign_up_queue.resume(rt)
     decide(rt)
     assert counts(rt) == (SIGN_UPS // 2, SIGN_UPS // 2, 0)
 
@@ -223,4 +225,4 @@ def test_ten_thousand_sign_ups_in_a_minute_keep_no_page_waiting(
 def sent(rt: Runtime) -> int:
     d = deliveries.c
     with rt.database.read() as db:
-        return db.scalar(select(func.count()).where(d.kind == Kind.CONFIRMATION, d.state == State.ACCEPTED)) or 0
+        return db.scalar(select(func.count()).where(d.kind == DeliveryKind.CONFIRMATION, d.state == State.ACCEPTED)) or 0

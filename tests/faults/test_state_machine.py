@@ -13,18 +13,18 @@ from sqlalchemy import Connection, delete, exists, func, not_, select, text, upd
 
 from nurture.delivery import provider_events
 from nurture.delivery.reconcile import reconcile
-from nurture.domain.delivery import IN_DOUBT, MOVES, OPEN, InDoubt, Kind, State, verdict
+from nurture.domain.delivery import IN_DOUBT, MOVES, OPEN, DeliveryKind, InDoubt, State, verdict
 from nurture.domain.event import Event, EventKind, outcome
 from nurture.domain.sequence import EnrollmentState
 from nurture.failpoints import POINTS, Point
-from nurture.runtime import Memory, Runtime
+from nurture.runtime import ProcessState, Runtime
 from nurture.services.operations import deliveries as desk
 from nurture.services.subscribers import unsubscribe
 from nurture.services.subscribers.unsubscribe import Exit
 from nurture.store.core.schema import deliveries, editions, enrollments, instance, metadata, sequences, steps
 from nurture.store.core.schema import gates as gates_table
 from nurture.store.deliveries import send_blocks
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.tokens import TokenRefused
 from tests.clocks import ManualClock
 from tests.faults.conftest import FULL
@@ -139,7 +139,7 @@ class Service(RuleBasedStateMachine):
         self.provider = Provider(self.clock)
         self.rt.clock, self.rt.mailer = self.clock, self.provider
         self.people: list[Somebody] = []
-        self.rt.memory = Memory()
+        self.rt.process_state = ProcessState()
         with self.rt.database.begin() as db:
             _empty(db)
             db.execute(update(sequences).values(rules=_RULES.format(self.when_in_doubt)))
@@ -219,7 +219,7 @@ class Service(RuleBasedStateMachine):
         try:
             run_tick(self.rt)
         except Killed:
-            self.rt.memory = Memory()  # what it had in its head is gone
+            self.rt.process_state = ProcessState()  # what it had in its head is gone
         self.provider.script.clear()
 
     @rule(dies_at=st.none() | st.sampled_from(IN_T4_AND_T6))
@@ -228,7 +228,7 @@ class Service(RuleBasedStateMachine):
             with meeting(dies_at):
                 reconcile(self.rt)
         except Killed:
-            self.rt.memory = Memory()
+            self.rt.process_state = ProcessState()
 
     @rule(passes=PASSES)
     def time_passes(self, passes: timedelta) -> None:
@@ -244,7 +244,7 @@ class Service(RuleBasedStateMachine):
     def _take(self, bundle: Sequence[Event], dies_at: Point | None = None) -> None:
         try:
             with meeting(dies_at):
-                provider_events.take(self.rt, bundle)
+                provider_events.record_events(self.rt, bundle)
         except Killed:
             return
         self.provider.events = [event for event in self.provider.events if event not in bundle]
@@ -253,9 +253,9 @@ class Service(RuleBasedStateMachine):
     def a_person_throws_the_stop_switch(self, shut: bool) -> None:
         with self.rt.database.begin() as db:
             if shut:
-                send_blocks.shut(db, Gate.STOP, "a test", "a person", self.clock.wall())
+                send_blocks.block(db, BlockKind.STOP, "a test", "a person", self.clock.wall())
             else:
-                send_blocks.open_(db, Gate.STOP)
+                send_blocks.unblock(db, BlockKind.STOP)
 
     @rule(who=WHO)
     def a_person_settles_what_is_held(self, who: int) -> None:
@@ -273,7 +273,7 @@ class Service(RuleBasedStateMachine):
             return
         self.provider.script.clear()
         with self.rt.database.begin() as db:
-            send_blocks.open_(db, Gate.STOP)
+            send_blocks.unblock(db, BlockKind.STOP)
         for _ in range(6):
             self.clock.at += timedelta(minutes=16)  # longer than any refusal keeps a mail waiting
             reconcile(self.rt)
@@ -311,7 +311,7 @@ class Service(RuleBasedStateMachine):
 
     @invariant()
     def nobody_has_two_letters_to_come(self) -> None:
-        twice = select(D.enrollment_id).where(D.kind == Kind.LETTER, D.state.in_(OPEN)).group_by(D.enrollment_id)
+        twice = select(D.enrollment_id).where(D.kind == DeliveryKind.LETTER, D.state.in_(OPEN)).group_by(D.enrollment_id)
         with self.rt.database.read() as db:
             assert not db.execute(twice.having(func.count() > 1)).all()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from nurture.delivery.suppress import stop
+from nurture.delivery.suppress import suppress
 from nurture.domain.subscriber import Suppression
 from nurture.domain.user import Role
 from nurture.runtime import Runtime
@@ -54,7 +54,7 @@ def bounced(rt: Runtime) -> None:
         with rt.database.begin() as db:
             person = subscribers.get(db, reader.id)
             assert person is not None
-            stop(rt, db, person, Suppression.BOUNCED)
+            suppress(rt, db, person, Suppression.BOUNCED)
 
 
 def erased(rt: Runtime) -> list[Reader]:

@@ -58,18 +58,20 @@ def live(life: Life) -> None:
 
     from nurture import runtime, settings, signals
     from nurture.delivery import sender
-    from nurture.domain.delivery import Guards
+    from nurture.domain.delivery import FrequencyCaps
 
     sender.SEND_WITHIN_SECONDS = life.send_within_seconds
 
     rt = runtime.build(settings.load(_env_file=None))
-    rt.patience = replace(
-        rt.patience,
+    rt.timeouts = replace(
+        rt.timeouts,
         lease=timedelta(seconds=life.lease_seconds),
         evidence=timedelta(seconds=life.evidence_seconds),
         give_up=timedelta(seconds=life.give_up_seconds),
     )
-    rt.guards = Guards(timedelta(), 1000, 1000)  # five letters in a second: the timeline of these tests knows no days
+    rt.frequency_caps = FrequencyCaps(
+        timedelta(), 1000, 1000
+    )  # five letters in a second: the timeline of these tests knows no days
     signals.stop_when_told(rt.stopping)
     life.ready.touch()
     if life.port is not None:

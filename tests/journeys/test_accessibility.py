@@ -31,7 +31,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Ite
 
 def addresses(rt: Runtime) -> dict[str, str]:
     reader = a_subscriber(rt)
-    asked = consultations.Request("Robin Quill", reader.email, "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
+    asked = consultations.ConsultationRequest(
+        "Robin Quill", reader.email, "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays"
+    )
     consultation = consultations.request_consultation(rt, asked, parse_address(reader.email), None)
     sign_up(rt)
     again = a_subscriber(rt)

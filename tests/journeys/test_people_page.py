@@ -126,7 +126,9 @@ def test_people_are_added_from_a_file_with_errors_in_it(page: Page, site: tuple[
 
 def test_a_request_is_answered_and_booked(page: Page, site: tuple[Runtime, str]) -> None:
     rt, url = site
-    asked = consultations.Request("Ada Quill", "reader0@example.org", "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
+    asked = consultations.ConsultationRequest(
+        "Ada Quill", "reader0@example.org", "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays"
+    )
     with rt.database.read() as db:
         reader = subscribers.find(db, rt.cipher.blind_index(asked.email))
     assert reader is not None
@@ -157,10 +159,12 @@ def test_every_page_is_accessible_and_fits_a_small_phone(browser: Browser, site:
     run_tick(rt)
     detail.add_note(rt, reader.id, "A note.", UserId(new_id()))
     detail.add_tag(rt, reader.id, "spring")
-    asked = consultations.Request("Ada Quill", "reader0@example.org", "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
+    asked = consultations.ConsultationRequest(
+        "Ada Quill", "reader0@example.org", "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays"
+    )
     consultation = consultations.request_consultation(rt, asked, parse_address(asked.email), None)
     key = csv_import.keep(rt, b"Name,E-Mail\nKim,kim@example.org\nLee,nonsense\n", UserId(new_id()))
-    mail = next(each.id for each in detail.read(rt, reader.id).sent if each.readable)
+    mail = next(each.id for each in detail.load(rt, reader.id).sent if each.readable)
     one = f"/desk/people/{reader.id}"
     context = browser.new_context(viewport={"width": 320, "height": 700}, color_scheme=scheme)  # type: ignore[arg-type]
     context.add_cookies([{"name": "desk", "value": a_session(rt), "url": url}])

@@ -38,7 +38,7 @@ def titles(page: Page) -> list[str]:
 
 
 def keys(rt: Runtime) -> list[str]:
-    return [card.slot.key for card in schedule.show(rt, KEY).cards if not card.slot.removed]
+    return [card.slot.key for card in schedule.load(rt, KEY).cards if not card.slot.removed]
 
 
 def test_another_order_by_keyboard_alone(page: Page, site: tuple[Runtime, str]) -> None:
@@ -118,7 +118,7 @@ def test_two_at_once_the_second_is_told_and_loses_nothing(page: Page, site: tupl
     enter(page, site)
     page.locator("input[name=days-history]").fill("2")
     page.get_by_role("button", name="See what this changes").last.click()
-    shown = schedule.show(rt, KEY)
+    shown = schedule.load(rt, KEY)
     slots = (*shown.edited.slots[:-2], shown.edited.slots[-1], shown.edited.slots[-2])
     schedule.save(rt, KEY, schedule.Edited(slots, shown.rules), Choice.EVERYONE, UserId("b" * 32), shown.version)
     with page.expect_response(re.compile("/save")) as answer:

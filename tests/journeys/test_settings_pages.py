@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from nurture.domain.user import Role, Scope
 from nurture.ids import UserId, new_id
-from nurture.mailers.dns_client import Names
+from nurture.mailers.dns_client import DnsClient
 from nurture.runtime import Runtime
 from nurture.services.accounts import api_keys
 from nurture.store.accounts import users
@@ -34,7 +34,7 @@ def site(tmp_path: Path, sqlite_template: Path, names: NameServer) -> Iterator[t
         tmp_path, sqlite_template, from_email="letters@practice.test", postal_address="1 Oak Street", mailer="smtp",
         smtp_url="smtp://u:p@smtp.fastmail.com:587",
     ) as (rt, url):  # fmt: skip
-        rt.names = Names([names.address])
+        rt.dns = DnsClient([names.address])
         yield rt, url
 
 

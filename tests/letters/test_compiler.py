@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nurture.delivery.render import own_mail
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import DeliveryKind
 from nurture.letters import dialect
 from nurture.letters.compiler import Edition, compile_letter
 from nurture.letters.filling import Unfillable, fill
@@ -20,7 +20,7 @@ from nurture.letters.source import Letter, LetterRefused, read_folder, read_lett
 from tests.letters.samples import BASE, VALUES, a_sample
 
 SHIPPED = read_folder(Path(__file__).resolve().parents[2] / "templates" / "letters" / "ketamine-and-talk-therapy")[1]
-OWN = (Kind.CONFIRMATION, Kind.ALREADY_SUBSCRIBED, Kind.NOTICE)
+OWN = (DeliveryKind.CONFIRMATION, DeliveryKind.ALREADY_SUBSCRIBED, DeliveryKind.NOTICE)
 EDITIONS = {letter.key: compile_letter(letter) for letter in SHIPPED} | {kind.value: own_mail(kind) for kind in OWN}
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 PREHEADERS = {letter.key: letter.preheader for letter in SHIPPED} | {
@@ -70,7 +70,7 @@ def test_every_shipped_mail_is_sound(name: str) -> None:
     assert len(content.html.encode()) < 80_000
     assert max(len(line.encode()) for line in (content.html + content.text).splitlines()) <= 998
     assert "prefers-color-scheme" in content.html, "the rules for dark mode survive inlining"
-    if name != Kind.NOTICE:
+    if name != DeliveryKind.NOTICE:
         assert f"{BASE}/unsubscribe/TOKEN" in seen.links
         assert f"{BASE}/unsubscribe/TOKEN" in content.text
         assert "PO Box 12, Portland" in content.text

@@ -4,7 +4,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from nurture.letters.compiler import compile_letter
-from nurture.letters.dialect import HTML, NAMES, PLAIN, check, holes_of, template
+from nurture.letters.dialect import HTML, NAMES, PLAIN, check, missing_values, template
 from nurture.letters.source import LetterRefused, read_letter
 
 FILE, FIRST_LINE = "07-hope.md", 10
@@ -391,7 +391,7 @@ NOTHING = {"reader": {}, "practice": {"state": "Oregon"}}
 )
 def test_what_would_leave_a_hole_is_found(source: str, holes: list[str]) -> None:
     letter = read_letter("01-try.md", f"---\nsubject: Try\nwait: 1 day\n---\n{source}\n")
-    found = holes_of(letter, NOTHING)
+    found = missing_values(letter, NOTHING)
     assert [f"{each.group}.{each.name} {each.line - letter.body_line + 1}" for each in found] == holes
     assert {each.part for each in found} <= {"line"}
 
@@ -400,6 +400,6 @@ def test_of_what_nobody_knows_yet_both_ways_are_looked_at() -> None:
     head = "---\nwait: 1 day\nsubject: For {{ reader.first_name }} of {{ practice.name }}\n---\n"
     text = f"{head}{{% if reader.first_name %}}{{{{ practice.fee }}}}{{% else %}}{{{{ practice.state }}}}{{% endif %}}\n"
     known = {"practice": dict.fromkeys(("name", "fee", "state"), "")}
-    assert [(each.part, each.line, each.name) for each in holes_of(read_letter("01-try.md", text), known)] == [
+    assert [(each.part, each.line, each.name) for each in missing_values(read_letter("01-try.md", text), known)] == [
         ("subject", 3, "name"), ("line", 5, "fee"), ("line", 5, "state"),
     ]  # fmt: skip

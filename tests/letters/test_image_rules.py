@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from nurture.domain.picture import MOST_BYTES, Picture, Pictures, content_id, picture_id
+from nurture.domain.picture import MOST_BYTES, LetterImage, LetterImages, content_id, picture_id
 from nurture.letters import gate, markup
 from nurture.letters.authoring import fix_of
 from nurture.letters.compiler import PictureMisplaced, compile_letter, compile_page
@@ -15,9 +15,9 @@ from tests.letters.samples import VALUES, a_sample
 
 ID = picture_id(b"synapse")
 WORDS = "Two nerve cells, and the narrow gap between them"
-KNOWN: Pictures = {
-    "synapse.png": Picture(ID, "synapse.png", "png", 1200, 900, 90_000),
-    "leaf.jpg": Picture(picture_id(b"leaf"), "leaf.jpg", "jpeg", 300, 200, 20_000),
+KNOWN: LetterImages = {
+    "synapse.png": LetterImage(ID, "synapse.png", "png", 1200, 900, 90_000),
+    "leaf.jpg": LetterImage(picture_id(b"leaf"), "leaf.jpg", "jpeg", 300, 200, 20_000),
 }
 LINE = f"![{WORDS}](picture:synapse.png)"
 
@@ -26,7 +26,7 @@ def a_letter(body: str) -> Letter:
     return read_letter("01-a.md", f"---\nsubject: Letter 1 of 5\npreheader: x\n---\n{body}\n")
 
 
-def rules(letter: Letter, known: Pictures = KNOWN) -> list[tuple[int | None, str]]:
+def rules(letter: Letter, known: LetterImages = KNOWN) -> list[tuple[int | None, str]]:
     found = gate.check(letter, today=date(2026, 3, 2), pictures=known)
     return [(each.line, each.words) for each in found if each.rule == "T19"]
 
@@ -124,7 +124,7 @@ def test_a_box_holds_none(inner: str) -> None:
 
 
 def test_all_of_a_letter_s_pictures_together_have_a_limit_and_one_shown_twice_counts_once() -> None:
-    many = {f"p{n}.png": Picture(picture_id(bytes([n])), f"p{n}.png", "png", 10, 10, MOST_BYTES) for n in range(3)}
+    many = {f"p{n}.png": LetterImage(picture_id(bytes([n])), f"p{n}.png", "png", 10, 10, MOST_BYTES) for n in range(3)}
     two = a_letter("\n\n".join(f"![Cell number {n}](picture:p{n}.png)" for n in (0, 1, 1, 0)))
     assert rules(two, many) == []
     three = a_letter("\n\n".join(f"![Cell number {n}](picture:p{n}.png)" for n in range(3)))

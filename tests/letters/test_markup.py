@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from nurture.delivery.render import own_mail
-from nurture.domain.delivery import Kind
-from nurture.domain.picture import Picture, picture_id
+from nurture.domain.delivery import DeliveryKind
+from nurture.domain.picture import LetterImage, picture_id
 from nurture.letters import markup
 from nurture.letters.compiler import compile_letter
 from nurture.letters.filling import fill
@@ -17,9 +17,9 @@ from tests.letters.samples import FACTS, VALUES, a_sample
 
 LETTERS = read_folder(shipped("letters") / "ketamine-and-talk-therapy")[1]
 MAILS = {letter.key: compile_letter(letter) for letter in LETTERS} | {
-    kind.value: own_mail(kind) for kind in (Kind.CONFIRMATION, Kind.ALREADY_SUBSCRIBED, Kind.NOTICE)
+    kind.value: own_mail(kind) for kind in (DeliveryKind.CONFIRMATION, DeliveryKind.ALREADY_SUBSCRIBED, DeliveryKind.NOTICE)
 }
-PICTURE = Picture(picture_id(b""), "synapse.png", "png", 1200, 900, 1000)
+PICTURE = LetterImage(picture_id(b""), "synapse.png", "png", 1200, 900, 1000)
 SHOWN = replace(LETTERS[1], body=f"{LETTERS[1].body}\n![Two nerve cells](picture:{PICTURE.name})\n")
 MAILS["with a picture"] = compile_letter(SHOWN, known={PICTURE.name: PICTURE})
 SOUND = a_sample(MAILS["what-to-expect"])
@@ -31,7 +31,7 @@ def test_every_shipped_mail_can_be_read_by_everybody(name: str, colour: str) -> 
     for logo in (None, Logo(b"", "png", 200, 50)):
         content = fill(MAILS[name], VALUES | Practice(FACTS, colour, logo).values())
         assert markup.check(content.html, content.text) == []
-        assert ("cid:logo" in content.html) == (logo is not None and name not in set(Kind))
+        assert ("cid:logo" in content.html) == (logo is not None and name not in set(DeliveryKind))
 
 
 @pytest.mark.parametrize(

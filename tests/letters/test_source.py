@@ -10,10 +10,10 @@ from nurture.domain.timeline import Quiet, Window
 from nurture.ids import StepKey
 from nurture.letters.source import (
     SEQUENCE_FILE,
+    CitedSource,
     Letter,
     LetterRefused,
     SequenceFile,
-    Source,
     read_files,
     read_folder,
     read_letter,
@@ -73,8 +73,8 @@ def test_a_letter_is_what_its_file_says() -> None:
     found = read_letter(FILE, LETTER)
     assert (found.subject, found.preheader, found.wait) == ("What we know", "And what we do not", "3 days")
     assert found.sources == (
-        Source(1, "A trial", "https://example.org/trial", "1"),
-        Source(2, "A review", "https://example.org/review", "2"),
+        CitedSource(1, "A trial", "https://example.org/trial", "1"),
+        CitedSource(2, "A review", "https://example.org/review", "2"),
     )
     assert found.body == "# What we know\n\nDear {{ reader.first_name }},\n"
 

@@ -5,17 +5,17 @@ import subprocess
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import DeliveryKind
 from nurture.ids import DeliveryId, RequestId, new_id
 from nurture.letters.compiler import compile_letter
 from nurture.letters.source import read_folder
-from nurture.mailers.base import Mail, Sender, as_bytes, headers
+from nurture.mailers.base import Mail, SenderIdentity, as_bytes, headers
 from nurture.runtime import shipped
 from tests.letters.samples import BASE, a_sample
 
 MOST = 1.0
 LETTERS = read_folder(shipped("letters") / "ketamine-and-talk-therapy")[1]
-SENDER = Sender("dana@letters.example.org", "Dana from Oak Street", "dana@letters.example.org", BASE)
+SENDER = SenderIdentity("dana@letters.example.org", "Dana from Oak Street", "dana@letters.example.org", BASE)
 _SCORE = re.compile(r"^X-Spam-Status: \w+, score=(-?[\d.]+)", re.MULTILINE)
 _REASON = re.compile(r"^ ?(-?\d+\.\d) (\w+) +(.*)$", re.MULTILINE)
 
@@ -24,8 +24,8 @@ def as_sent(subject: str, html: str, text: str) -> bytes:
     """A mail as a server takes it from another."""
     delivery = DeliveryId(new_id())
     mail = Mail(
-        delivery, RequestId(new_id()), Kind.LETTER, "robin@example.net", subject, html, text, SENDER,
-        headers(SENDER, Kind.LETTER, delivery, f"{BASE}/unsubscribe/TOKEN"), datetime.now(UTC),
+        delivery, RequestId(new_id()), DeliveryKind.LETTER, "robin@example.net", subject, html, text, SENDER,
+        headers(SENDER, DeliveryKind.LETTER, delivery, f"{BASE}/unsubscribe/TOKEN"), datetime.now(UTC),
     )  # fmt: skip
     received = (
         "Received: from mail.letters.example.org (mail.letters.example.org [167.89.12.34])\r\n"

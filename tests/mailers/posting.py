@@ -32,5 +32,5 @@ class Posting:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._runner.run(self.mailer.rest())
+        self._runner.run(self.mailer.aclose())
         self._runner.close()

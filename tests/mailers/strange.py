@@ -6,9 +6,9 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from nurture.characters import unusable_character
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import DeliveryKind
 from nurture.ids import DeliveryId, RequestId
-from nurture.mailers.base import Mail, Picture, Sender, headers
+from nurture.mailers.base import InlineImage, Mail, SenderIdentity, headers
 
 _LOOKALIKES = st.sampled_from([
     "=?utf-8?q?=0D=0ABcc:_x?=", "=?utf-8?b?QmNjOiB4?=", "=?", "?=", "=?utf-8?q?x", "a =?iso-8859-1?q?=E9?= b",
@@ -73,8 +73,8 @@ BODIES = st.text(st.characters(exclude_categories=["Cs"]), max_size=400) | st.sa
     "--\n", "--=_related\n",
 ])  # fmt: skip
 PICTURES = st.lists(
-    st.builds(Picture, st.binary(max_size=300), st.sampled_from(["png", "jpeg"])), max_size=3
-).map(lambda found: tuple(Picture(each.content, each.subtype, f"picture-{n}") for n, each in enumerate(found)))  # fmt: skip
+    st.builds(InlineImage, st.binary(max_size=300), st.sampled_from(["png", "jpeg"])), max_size=3
+).map(lambda found: tuple(InlineImage(each.content, each.subtype, f"picture-{n}") for n, each in enumerate(found)))  # fmt: skip
 
 
 class Drawn(NamedTuple):
@@ -91,28 +91,28 @@ class Drawn(NamedTuple):
     reply_to: str
     site: str
     unsubscribe: str | None
-    pictures: tuple[Picture, ...]
-    logo: Picture | None
+    pictures: tuple[InlineImage, ...]
+    logo: InlineImage | None
 
 
 @st.composite
 def drawn(draw: st.DrawFn) -> Drawn:
     """Everything a mail is made of."""
-    kind = draw(st.sampled_from(list(Kind)))
+    kind = draw(st.sampled_from(list(DeliveryKind)))
     site = draw(sites())
-    logo = draw(st.none() | st.builds(Picture, st.binary(max_size=200), st.just("png")))
+    logo = draw(st.none() | st.builds(InlineImage, st.binary(max_size=200), st.just("png")))
     return Drawn(
         draw(IDS), kind.value, draw(addresses()), draw(lines(300)) or "x", draw(BODIES) + "\n", draw(BODIES) + "\n",
         draw(addresses()), draw(lines(60)), draw(addresses()), site,
-        f"/unsubscribe/{draw(TOKENS)}" if kind is not Kind.NOTICE else None, draw(PICTURES), logo,
+        f"/unsubscribe/{draw(TOKENS)}" if kind is not DeliveryKind.NOTICE else None, draw(PICTURES), logo,
     )  # fmt: skip
 
 
 def mail_of(drawn: Drawn) -> Mail:
     """The mail; `site` must be as the settings keep it."""
-    sender = Sender(drawn.sender_email, drawn.sender_name, drawn.reply_to, drawn.site, drawn.logo)
+    sender = SenderIdentity(drawn.sender_email, drawn.sender_name, drawn.reply_to, drawn.site, drawn.logo)
     unsubscribe = drawn.site + drawn.unsubscribe if drawn.unsubscribe else None
-    kind, delivery = Kind(drawn.kind), DeliveryId(drawn.delivery)
+    kind, delivery = DeliveryKind(drawn.kind), DeliveryId(drawn.delivery)
     return Mail(
         delivery, RequestId("0" * 32), kind, drawn.to, drawn.subject, drawn.html, drawn.text, sender,
         headers(sender, kind, delivery, unsubscribe), datetime(2026, 3, 2, 15, tzinfo=UTC), drawn.pictures,

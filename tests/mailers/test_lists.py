@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nurture.mailers.sendgrid.lists import PAGE, ListName, Lists, ListsFailed, RateLimited, Rejected
+from nurture.mailers.sendgrid.lists import PAGE, ListName, ListRequestRejected, ListsFailed, RateLimited, SuppressionApi
 from tests.servers import self_signed
 from tests.servers.sendgrid import KEY, READ_ONLY_KEY, Fault, half_body, hang, junk_body, refuse_429, reset, slow, status
 from tests.servers.sendgrid_lists import MAIL_ONLY_KEY, SendGridWithLists
@@ -36,8 +36,8 @@ def sleep(seconds: float) -> bool:
 
 def opened(
     server: SendGridWithLists, key: str = KEY, pause: Callable[[float], bool] = never, within: float = 5, url: str = ""
-) -> Lists:
-    return Lists(key, url or server.url, lambda: datetime.now(UTC), pause, within)
+) -> SuppressionApi:
+    return SuppressionApi(key, url or server.url, lambda: datetime.now(UTC), pause, within)
 
 
 def test_a_list_longer_than_two_pages_is_read_whole_also_where_a_page_ends_within_a_second(server: SendGridWithLists) -> None:
@@ -88,7 +88,7 @@ def test_marks_that_mean_something_in_a_url_stay_part_of_the_address(server: Sen
     assert server.listed("unsubscribes") == []
 
 
-ACTS: dict[str, Callable[[Lists], object]] = {
+ACTS: dict[str, Callable[[SuppressionApi], object]] = {
     "read": lambda lists: list(lists.suppressed(ListName.UNSUBSCRIBES, START, END)),
     "add": lambda lists: lists.add([ROBIN]),
     "remove": lambda lists: lists.remove(ROBIN),
@@ -99,7 +99,7 @@ ACTS: dict[str, Callable[[Lists], object]] = {
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        (status(400), Rejected), (status(500), ListsFailed), (status(503), ListsFailed), (status(302), ListsFailed),
+        (status(400), ListRequestRejected), (status(500), ListsFailed), (status(503), ListsFailed), (status(302), ListsFailed),
         (reset(accepted=False), ListsFailed), (reset(accepted=True), ListsFailed), (hang(accepted=True), ListsFailed),
         (half_body(200), ListsFailed), (slow(0.1), ListsFailed),
     ],
@@ -120,7 +120,7 @@ def test_every_failure_has_one_name_and_none_tells_an_address(
 
 def test_a_request_sendgrid_complains_about_with_the_address_in_its_words_tells_none(server: SendGridWithLists) -> None:
     bad = " ".join(["not", "an", "address"])
-    with opened(server) as lists, pytest.raises(Rejected) as rejected:
+    with opened(server) as lists, pytest.raises(ListRequestRejected) as rejected:
         lists.add([bad])
     assert bad not in "".join(traceback.format_exception(rejected.value))
 

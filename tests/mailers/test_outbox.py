@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from nurture.domain.delivery import Accepted, Kind, Outcome, Refused
+from nurture.domain.delivery import Accepted, DeliveryKind, Outcome, Refused
 from nurture.ids import DeliveryId, RequestId, new_id
-from nurture.mailers.base import Mail, MailRefused, Picture, Sender, as_bytes, headers
+from nurture.mailers.base import InlineImage, Mail, MailRefused, SenderIdentity, as_bytes, headers
 from nurture.mailers.outbox import Outbox
 from tests.pictures import drawing
 
-SENDER = Sender("dana@example.org", "Dana Ünal", "replies@example.org", "https://letters.example.org")
+SENDER = SenderIdentity("dana@example.org", "Dana Ünal", "replies@example.org", "https://letters.example.org")
 
 
 def post(outbox: Outbox, mail: Mail) -> Outcome:
@@ -24,9 +24,9 @@ def post(outbox: Outbox, mail: Mail) -> Outcome:
 def a_mail(**given: object) -> Mail:
     delivery = DeliveryId(new_id())
     values: dict[str, object] = {
-        "delivery": delivery, "request": RequestId(new_id()), "kind": Kind.LETTER, "to": "robin@example.org",
+        "delivery": delivery, "request": RequestId(new_id()), "kind": DeliveryKind.LETTER, "to": "robin@example.org",
         "subject": "Letter 1: where it came from", "html": "<p>Grüße</p>\n", "text": "Grüße\n", "sender": SENDER,
-        "headers": headers(SENDER, Kind.LETTER, delivery, "https://letters.example.org/unsubscribe/TOKEN"),
+        "headers": headers(SENDER, DeliveryKind.LETTER, delivery, "https://letters.example.org/unsubscribe/TOKEN"),
         "at": datetime(2026, 3, 2, 15, tzinfo=UTC),
     }  # fmt: skip
     return Mail(**values | given)  # type: ignore[arg-type]
@@ -67,7 +67,7 @@ def test_a_folder_that_cannot_be_written_is_a_refusal_and_loses_nothing(tmp_path
 def test_nothing_can_smuggle_a_header_in(where: str, bad: str) -> None:
     given: dict[str, object] = {where: bad}
     if where == "sender":
-        given = {"sender": Sender("dana@example.org", bad, "r@example.org", "https://letters.example.org")}
+        given = {"sender": SenderIdentity("dana@example.org", bad, "r@example.org", "https://letters.example.org")}
     if where == "headers":
         given = {"headers": {"List-Id": bad}}
     with pytest.raises(MailRefused, match=r"smuggle in other headers|line break, NUL|one plain e-mail address"):
@@ -80,14 +80,14 @@ def test_no_line_of_a_mail_is_longer_than_the_standard_allows() -> None:
 
 
 def test_a_notice_to_the_therapist_has_no_list_headers() -> None:
-    found = headers(SENDER, Kind.NOTICE, DeliveryId(new_id()), None)
+    found = headers(SENDER, DeliveryKind.NOTICE, DeliveryId(new_id()), None)
     assert set(found) == {"Message-ID", "Auto-Submitted"}
 
 
 def test_a_mail_carries_the_pictures_it_shows_and_its_page_shows_them(tmp_path: Path) -> None:
-    one, two = Picture(drawing(), "png", "picture-1"), Picture(b"\xff\xd8\xff\r\n.\r\n\0", "jpeg", "picture-2")
+    one, two = InlineImage(drawing(), "png", "picture-1"), InlineImage(b"\xff\xd8\xff\r\n.\r\n\0", "jpeg", "picture-2")
     html = '<p><img src="cid:picture-1" alt="One"> <img src="cid:picture-2" alt="Two"> <img src="cid:none" alt=""></p>\n'
-    mail = a_mail(html=html, sender=replace(SENDER, logo=Picture(b"\x89PNG", "png")), pictures=(one, two))
+    mail = a_mail(html=html, sender=replace(SENDER, logo=InlineImage(b"\x89PNG", "png")), pictures=(one, two))
     post(Outbox(tmp_path), mail)
     stored = Outbox(tmp_path).get(mail.delivery)
     assert stored is not None
@@ -108,7 +108,7 @@ def test_a_mail_carries_the_pictures_it_shows_and_its_page_shows_them(tmp_path: 
 
 def test_a_letter_carries_its_logo_and_shows_it_without_asking_anybody(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path)
-    sender = replace(SENDER, logo=Picture(b"\x89PNG picture", "png"))
+    sender = replace(SENDER, logo=InlineImage(b"\x89PNG picture", "png"))
     letter = a_mail(html='<p>Grüße <img src="cid:logo" alt="Dana"></p>\n', sender=sender)
     post(outbox, letter)
     stored = outbox.get(letter.delivery)
@@ -118,7 +118,7 @@ def test_a_letter_carries_its_logo_and_shows_it_without_asking_anybody(tmp_path:
     ]  # fmt: skip
     assert (stored.part("plain"), stored.part("html")) == (letter.text, letter.html)
     assert stored.pictures()["logo"] == "data:image/png;base64,iVBORyBwaWN0dXJl"
-    confirmation = a_mail(kind=Kind.CONFIRMATION, sender=sender)
+    confirmation = a_mail(kind=DeliveryKind.CONFIRMATION, sender=sender)
     post(outbox, confirmation)
     bare = outbox.get(confirmation.delivery)
     assert bare is not None

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from nurture.domain.delivery import Accepted, Kind
+from nurture.domain.delivery import Accepted, DeliveryKind
 from nurture.ids import DeliveryId, new_id
 from nurture.mailers import mime
-from nurture.mailers.base import Mail, MailRefused, Picture, Sender, as_bytes, check_bytes, headers
+from nurture.mailers.base import InlineImage, Mail, MailRefused, SenderIdentity, as_bytes, check_bytes, headers
 from nurture.mailers.outbox import Outbox
 from nurture.mailers.sendgrid.mailer import written
 from nurture.mailers.smtp import Smtp
@@ -110,7 +110,7 @@ def wire() -> Iterator[RawSmtp]:
 def _post(mailer: Smtp | Outbox, mail: Mail) -> object:
     async def post() -> object:
         outcome = await mailer.post([mailer.prepare(mail)], 60)
-        await mailer.rest()
+        await mailer.aclose()
         return outcome
 
     return asyncio.run(post())
@@ -145,7 +145,7 @@ def test_sendgrid_gets_the_same_headers_literally(drawn: Drawn) -> None:
 )
 def test_ids_name_the_host_as_the_rfcs_want_it(host: str, message_id: str | None, list_id: str | None) -> None:
     sender = replace(SENDER, site=load(_env_file=None, base_url=f"https://{host}").base_url)
-    found = headers(sender, Kind.LETTER, DeliveryId("0" * 32), f"{sender.site}/unsubscribe/T")
+    found = headers(sender, DeliveryKind.LETTER, DeliveryId("0" * 32), f"{sender.site}/unsubscribe/T")
     bare = host.lower().rstrip(".")
     assert found["Message-ID"] == f"<{'0' * 32}@{message_id or bare}>"
     assert found["List-Id"] == f"<{f'l.{bare}' if list_id == 'l.' else list_id or f'letters.{bare}'}>"
@@ -157,7 +157,9 @@ def test_a_link_longer_than_a_line_stays_whole() -> None:
     site = f"https://{'a' * 63}.{'b' * 63}.example.org"
     sender = replace(SENDER, site=site)
     delivery = DeliveryId(new_id())
-    mail = a_mail(delivery=delivery, sender=sender, headers=headers(sender, Kind.LETTER, delivery, f"{site}/unsubscribe/T0KEN"))
+    mail = a_mail(
+        delivery=delivery, sender=sender, headers=headers(sender, DeliveryKind.LETTER, delivery, f"{site}/unsubscribe/T0KEN")
+    )
     raw = as_bytes(mail)
     assert f"\r\nList-Unsubscribe: <{site}/unsubscribe/T0KEN>\r\n".encode() in raw
     assert b"\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in raw
@@ -346,7 +348,7 @@ def test_every_python_writes_the_same_bytes(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_pictures_and_logo_come_byte_for_byte(wire: RawSmtp) -> None:
-    logo, one = Picture(b"\x89PNG\r\n.\r\n", "png"), Picture(drawing(), "png", "picture-1")
+    logo, one = InlineImage(b"\x89PNG\r\n.\r\n", "png"), InlineImage(drawing(), "png", "picture-1")
     mail = a_mail(
         html='<p><img src="cid:logo"><img src="cid:picture-1"></p>\n', sender=replace(SENDER, logo=logo), pictures=(one,)
     )
@@ -360,4 +362,4 @@ def test_pictures_and_logo_come_byte_for_byte(wire: RawSmtp) -> None:
 def test_a_sender_without_a_name_of_a_host_writes_no_mail() -> None:
     for site in ("https://a..b", f"https://{'ü' * 70}.example"):
         with pytest.raises(MailRefused, match="no host name"):
-            headers(Sender("a@example.org", "", "a@example.org", site), Kind.NOTICE, DeliveryId("0"), None)
+            headers(SenderIdentity("a@example.org", "", "a@example.org", site), DeliveryKind.NOTICE, DeliveryId("0"), None)

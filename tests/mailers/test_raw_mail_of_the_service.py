@@ -112,7 +112,7 @@ def send_all_kinds(rt: Runtime) -> None:
         assert before
         for change in AccountChange:
             account_changes.tell(rt, db, before, change)
-    asked = consultations.Request("Robin Quill", LONGEST, "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
+    asked = consultations.ConsultationRequest("Robin Quill", LONGEST, "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays")
     consultations.request_consultation(rt, asked, parse_address(LONGEST), None)
     consultation_links.ask_readers(rt)
     run_tick(rt)

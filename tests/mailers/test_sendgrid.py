@@ -17,7 +17,7 @@ from nurture.domain.delivery import Accepted, Ambiguous, Outcome, Refused, Rejec
 from nurture.ids import DeliveryId, new_id
 from nurture.letters.image_processing import develop
 from nurture.mailers import http_connection
-from nurture.mailers.base import Picture, headers
+from nurture.mailers.base import InlineImage, headers
 from nurture.mailers.sendgrid.mailer import SendGrid, body, rate_limit_wait, written
 from tests.mailers.posting import Posting
 from tests.mailers.test_outbox import SENDER, a_mail
@@ -88,7 +88,10 @@ def test_a_mail_arrives_as_it_was_written_with_every_header_and_all_tracking_off
 
 
 def test_pictures_go_inline_and_arrive_byte_for_byte_each_mail_with_its_own(server: SendGridServer) -> None:
-    one, two = Picture(drawing(), "png", "picture-1"), Picture(develop(photograph(900, 700)).content, "jpeg", "picture-2")
+    one, two = (
+        InlineImage(drawing(), "png", "picture-1"),
+        InlineImage(develop(photograph(900, 700)).content, "jpeg", "picture-2"),
+    )
     posted = mailer(server)
     for pictures in ((one,), (one, two), (), (two,)):
         html = "".join(f'<img src="cid:{picture.cid}" alt="A cell">' for picture in pictures) or "<p>None</p>"
@@ -221,18 +224,18 @@ def test_an_answer_that_drips_is_over_when_the_request_may_take_no_longer(server
 TEXTS = st.text(max_size=60) | st.sampled_from(['"quoted"', "nurture", "\\", "line\u2028end", "Grüße 🙂", "to@example.org"])
 
 
-ENCLOSED = st.builds(Picture, st.binary(), st.sampled_from(["png", "jpeg"]), st.sampled_from(["one", "two"]))
+ENCLOSED = st.builds(InlineImage, st.binary(), st.sampled_from(["png", "jpeg"]), st.sampled_from(["one", "two"]))
 
 
 ADDRESSES = st.from_regex(r"[A-Za-z0-9!#$%&'*+/^_`{|}~-]{1,64}@[a-z0-9-]{1,63}\.example", fullmatch=True)
 
 
 @given(
-    to=ADDRESSES, subject=TEXTS, text=TEXTS, html=TEXTS, logo=st.none() | st.builds(Picture, st.binary(), st.just("png")),
+    to=ADDRESSES, subject=TEXTS, text=TEXTS, html=TEXTS, logo=st.none() | st.builds(InlineImage, st.binary(), st.just("png")),
     pictures=st.lists(ENCLOSED, max_size=2),
 )  # fmt: skip
 def test_the_quick_body_is_the_one_the_sdk_builds(
-    to: str, subject: str, text: str, html: str, logo: Picture | None, pictures: list[Picture]
+    to: str, subject: str, text: str, html: str, logo: InlineImage | None, pictures: list[InlineImage]
 ) -> None:
     def one_line(value: str) -> str:
         return BREAKS_HEADERS.sub("", " ".join(value.split()))

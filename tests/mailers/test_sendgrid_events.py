@@ -17,8 +17,8 @@ from nurture.domain.subscriber import Suppression
 from nurture.ids import new_id
 from nurture.mailers.sendgrid.events import (
     SIGNATURE_HEADER,
-    KeyRefused,
     NoEvents,
+    WebhookKeyRefused,
     is_timely,
     read_events,
     read_keys,
@@ -126,7 +126,7 @@ def test_a_key_is_read_as_base64_or_pem_and_anything_else_is_refused() -> None:
     rsa = RSA.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     nonsense = ("", " , ", "SG.key", "AAAA", "====", "ü", wrong_curve, b64encode(rsa).decode(), signer.public[:-8])
     for text in (*nonsense, f"{signer.public},SG.key"):
-        with pytest.raises(KeyRefused):
+        with pytest.raises(WebhookKeyRefused):
             read_keys(text)
 
 
@@ -303,5 +303,5 @@ def test_whatever_the_headers_hold_they_are_no_signature(signature: str | None, 
 
 @given(st.text() | st.binary().map(lambda raw: b64encode(raw).decode()))
 def test_whatever_the_setting_holds_it_is_a_key_or_refused(text: str) -> None:
-    with pytest.raises(KeyRefused):
+    with pytest.raises(WebhookKeyRefused):
         read_keys(text)

@@ -16,7 +16,7 @@ import pytest
 
 from nurture.domain.delivery import Accepted, Ambiguous, Concern, Outcome, Refused, Rejected
 from nurture.letters.image_processing import develop
-from nurture.mailers.base import MailRefused, Picture
+from nurture.mailers.base import InlineImage, MailRefused
 from nurture.mailers.smtp import Smtp
 from nurture.setting_values import SmtpAddress, write_smtp_url
 from nurture.settings import SettingRefused
@@ -65,7 +65,7 @@ def test_a_mail_arrives_as_it_was_written(mode: Mode) -> None:
 @pytest.mark.parametrize("mode", ["plain", "starttls", "smtps"])
 def test_pictures_arrive_byte_for_byte_under_the_names_the_letter_shows_them_by(mode: Mode) -> None:
     photo = develop(photograph(900, 700)).content
-    pictures = (Picture(drawing(), "png", "picture-1"), Picture(photo, "jpeg", "picture-2"))
+    pictures = (InlineImage(drawing(), "png", "picture-1"), InlineImage(photo, "jpeg", "picture-2"))
     html = '<p><img src="cid:picture-1" alt="One"><img src="cid:picture-2" alt="Two"></p>\n'
     with SmtpServer(mode, auth=None if mode == "plain" else USER) as server:
         assert mailer(server).post(a_mail(html=html, pictures=pictures)) == Accepted()

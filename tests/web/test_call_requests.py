@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import delete, select, update
 
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.runtime import Runtime
 from nurture.services.operations.jobs import JOBS
 from nurture.services.subscribers import personal_data, unsubscribe
@@ -104,7 +104,7 @@ def test_known_and_unknown_addresses_get_the_same_answer_after_the_same_writes(c
         written.append([row[:2] for row in now if now.count(row) > planned.count(row)])
         planned = now
     assert answers[0] == answers[1]
-    assert {row for each in written for row in each} == {(Kind.NOTICE, State.SCHEDULED)}
+    assert {row for each in written for row in each} == {(DeliveryKind.NOTICE, State.SCHEDULED)}
 
 
 def test_a_reader_is_asked_by_mail_and_their_button_ends_the_letters(client: FlaskClient, rt: Runtime) -> None:
@@ -126,7 +126,7 @@ def test_a_reader_is_asked_by_mail_and_their_button_ends_the_letters(client: Fla
     assert due(rt, reader) == promised is not None
     assert client.post(path).status_code == 200
     assert due(rt, reader) is None
-    assert rows(rt, reader, Kind.LETTER)[-1][1] is State.CANCELLED
+    assert rows(rt, reader, DeliveryKind.LETTER)[-1][1] is State.CANCELLED
     assert client.post(path).status_code == 200, "twice is fine"
 
 
@@ -236,7 +236,7 @@ def test_a_question_whose_request_is_gone_is_not_sent(client: FlaskClient, rt: R
         db.execute(delete(consultations))
     run_tick(rt)
     assert questions(rt, reader) == []
-    assert rows(rt, reader, Kind.ALREADY_SUBSCRIBED)[0][1] is State.CANCELLED
+    assert rows(rt, reader, DeliveryKind.ALREADY_SUBSCRIBED)[0][1] is State.CANCELLED
 
 
 def test_the_link_of_a_forwarded_letter_shows_nothing_in_clear(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:

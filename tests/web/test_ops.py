@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from nurture.letters.image_processing import develop
-from nurture.mailers.base import Picture
+from nurture.mailers.base import InlineImage
 from nurture.mailers.outbox import Outbox
 from nurture.mailers.smtp import Smtp
 from nurture.runtime import Runtime
@@ -128,7 +128,7 @@ def test_the_api_description_lists_what_exists(client: FlaskClient) -> None:
 def test_a_picture_is_left_out_of_the_source_and_shown_in_the_mail(client: FlaskClient, rt: Runtime) -> None:
     assert isinstance(rt.mailer, Outbox)
     photo = develop(photograph(900, 700)).content
-    mail = a_mail(html='<p><img src="cid:picture-1" alt="A cell"></p>\n', pictures=(Picture(photo, "jpeg", "picture-1"),))
+    mail = a_mail(html='<p><img src="cid:picture-1" alt="A cell"></p>\n', pictures=(InlineImage(photo, "jpeg", "picture-1"),))
     post(rt.mailer, mail)
     page = client.get(f"/outbox/{mail.delivery}").text
     assert "[a picture, left out here]" in page

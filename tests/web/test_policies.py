@@ -10,7 +10,7 @@ from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from nurture.app import create_app
-from nurture.domain.user import Need, Role, allows
+from nurture.domain.user import Permission, Role, allows
 from nurture.runtime import Runtime
 from nurture.tokens import Purpose
 from nurture.web import front_door
@@ -67,10 +67,10 @@ def policy_of(app: Flask, rule: Rule) -> Policy:
     return policy
 
 
-def asked(policy: Policy, method: str) -> Need:
+def asked(policy: Policy, method: str) -> Permission:
     if policy.need is not None:
         return policy.need
-    return Need.LOOK if method == "GET" else Need.CHANGE
+    return Permission.VIEW if method == "GET" else Permission.CHANGE
 
 
 @pytest.fixture
@@ -101,9 +101,9 @@ def test_what_changes_something_is_for_nobody_who_only_looks(app: Flask) -> None
         if policy.open_to is not OpenTo.DESK:
             continue
         if rule.endpoint in OWNERS_ONLY:
-            assert policy.need is Need.OWN, rule.endpoint
+            assert policy.need is Permission.OWN, rule.endpoint
         if method == "POST" and not rule.endpoint.startswith("account."):
-            assert (asked(policy, method) is Need.LOOK) == (rule.endpoint in VIEWERS_TOO), rule.endpoint
+            assert (asked(policy, method) is Permission.VIEW) == (rule.endpoint in VIEWERS_TOO), rule.endpoint
 
 
 @pytest.mark.parametrize("role", [None, *Role], ids=str)

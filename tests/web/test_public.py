@@ -10,12 +10,12 @@ from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from nurture.app import create_app
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.limits import Suspicion
 from nurture.ids import SubscriberId
 from nurture.runtime import Runtime
-from nurture.services.operations.dashboard import Trouble
-from nurture.services.operations.dashboard import look as look_home
+from nurture.services.operations.dashboard import AttentionKind
+from nurture.services.operations.dashboard import load as look_home
 from nurture.services.settings import consent_texts
 from nurture.services.subscribers import sign_up_queue
 from nurture.store.core.schema import consultations, deliveries, sign_ups, subscribers
@@ -53,7 +53,7 @@ def test_a_good_form_leads_to_the_next_page_and_a_planned_confirmation(client: F
     assert (answer.status_code, answer.location) == (303, "/check-your-inbox")
     assert client.get(answer.location).status_code == 200
     sign_up_queue.decide(rt)
-    assert [(row[0], row[1]) for row in rows(rt)] == [(Kind.CONFIRMATION, State.SCHEDULED)]
+    assert [(row[0], row[1]) for row in rows(rt)] == [(DeliveryKind.CONFIRMATION, State.SCHEDULED)]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_request_for_a_call_is_stored_and_the_therapist_is_told(client: FlaskC
     assert client.get("/consultation/sent").status_code == 200
     with rt.database.read() as db:
         assert db.execute(select(func.count()).select_from(consultations)).scalar_one() == 1
-        assert list(db.scalars(select(deliveries.c.kind))) == [Kind.NOTICE]
+        assert list(db.scalars(select(deliveries.c.kind))) == [DeliveryKind.NOTICE]
 
 
 def test_the_link_of_a_letter_says_who_asks_masked_and_ends_the_sequence(client: FlaskClient, rt: Runtime) -> None:
@@ -174,7 +174,7 @@ def test_the_link_of_a_letter_says_who_asks_masked_and_ends_the_sequence(client:
     assert "Z•••" in page
     assert reader.email not in page
     client.post("/consultation", data=CALL | {"t": token, "email": "elsewhere@example.org"})
-    assert rows(rt, reader, Kind.LETTER)[0][1] is State.CANCELLED
+    assert rows(rt, reader, DeliveryKind.LETTER)[0][1] is State.CANCELLED
 
 
 def test_a_damaged_link_keeps_nobody_from_asking(client: FlaskClient) -> None:
@@ -327,7 +327,7 @@ def test_while_confirmations_wait_the_pages_say_what_to_do_and_one_press_lets_th
 
 def test_the_desk_says_when_visitors_cannot_be_told_apart(rt: Runtime) -> None:
     def is_said() -> bool:
-        return Trouble.NETWORKS in [need.trouble for need in look_home(rt, 0, ZoneInfo("UTC")).needs]
+        return AttentionKind.NETWORKS in [need.kind for need in look_home(rt, 0, ZoneInfo("UTC")).needs]
 
     assert not is_said()
     rt.settings = rt.settings.model_copy(update={"base_url": "https://letters.example.org"})

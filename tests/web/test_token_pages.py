@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.runtime import Runtime
 from nurture.store.core.schema import metadata
 from nurture.tokens import Purpose
@@ -65,10 +65,10 @@ def test_confirming_takes_a_button(client: FlaskClient, rt: Runtime) -> None:
     assert page.status_code == 200
     assert f'action="{path}"' in page.text
     assert 'method="post"' in page.text.lower()
-    assert rows(rt, reader, Kind.LETTER) == []
+    assert rows(rt, reader, DeliveryKind.LETTER) == []
     for _ in range(2):
         assert client.post(path).status_code == 200
-    assert len(rows(rt, reader, Kind.LETTER)) == 1
+    assert len(rows(rt, reader, DeliveryKind.LETTER)) == 1
 
 
 @pytest.mark.parametrize("encoding", ["application/x-www-form-urlencoded", "multipart/form-data"])

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from nurture import runtime
 from nurture.app import create_app
 from nurture.clock import SystemClock
-from nurture.domain.delivery import Accepted, Kind, State
+from nurture.domain.delivery import Accepted, DeliveryKind, State
 from nurture.ids import new_id
 from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
@@ -63,7 +63,7 @@ def a_sent_mail(rt: Runtime) -> tuple[Mail, list[object]]:
     reader = a_subscriber(rt)
     rt.mailer = mailer = Answering(lambda _: Accepted("m"))
     run_tick(rt)
-    return next(mail for mail in mailer.given if mail.kind is Kind.LETTER and mail.to == reader.email), [reader]
+    return next(mail for mail in mailer.given if mail.kind is DeliveryKind.LETTER and mail.to == reader.email), [reader]
 
 
 def test_a_signed_report_settles_its_delivery(rt: Runtime, client: FlaskClient, signer: Signer) -> None:

@@ -39,7 +39,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Finding:
+class DomainFinding:
     """How it stands with one thing: what it means, what to do, and what to put where."""
 
     topic: Topic
@@ -79,6 +79,6 @@ def domain_of(address: str) -> str:
     return "" if "." not in domain or is_below(domain, "localdomain") else domain
 
 
-def asks_for_something(given: Iterable[Finding]) -> bool:
+def asks_for_something(given: Iterable[DomainFinding]) -> bool:
     """Whether any of the findings is something to do."""
     return any(each.level is Level.TO_DO for each in given)

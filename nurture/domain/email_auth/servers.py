@@ -1,14 +1,14 @@
 """What the list of servers that may send for a domain (SPF, RFC 7208) means for its letters."""
 
-from nurture.domain.dns import SILENT, Found, Kind, Question, Said
+from nurture.domain.dns import SILENT, DnsCache, DnsQuestion, DnsStatus, RecordType
 from nurture.domain.email_auth import spf
-from nurture.domain.email_auth.findings import AGAIN, KEEPER, Case, Finding, Level, Record, Topic
+from nurture.domain.email_auth.findings import AGAIN, KEEPER, Case, DomainFinding, Level, Record, Topic
 
 
-def judge(case: Case, found: Found, signed: bool) -> Finding | None:
+def judge(case: Case, found: DnsCache, signed: bool) -> DomainFinding | None:
     """SPF: RFC 7208. SendGrid's is at a name of its own below the domain, which belongs to what it signs with."""
-    answer = found.get(Question(case.domain, Kind.TXT), SILENT)
-    if answer.said is Said.SILENCE:
+    answer = found.get(DnsQuestion(case.domain, RecordType.TXT), SILENT)
+    if answer.status is DnsStatus.SILENCE:
         return _say(Level.UNSURE, "Nobody answered when we asked which servers may send for you.", AGAIN)
     lists = spf.lists_of(answer)
     if len(lists) > 1:
@@ -25,11 +25,11 @@ def judge(case: Case, found: Found, signed: bool) -> Finding | None:
     return wrong or _is_named(case, found, lists[0])
 
 
-def _say(level: Level, said: str, do: str = "", case: Case | None = None, value: str = "") -> Finding:
-    return Finding(Topic.SERVERS, level, said, do, (Record("TXT", case.domain, value),) if case and value else ())
+def _say(level: Level, said: str, do: str = "", case: Case | None = None, value: str = "") -> DomainFinding:
+    return DomainFinding(Topic.SERVERS, level, said, do, (Record("TXT", case.domain, value),) if case and value else ())
 
 
-def _no_list(case: Case, signed: bool) -> Finding | None:
+def _no_list(case: Case, signed: bool) -> DomainFinding | None:
     if case.by_sendgrid or not case.carrier:
         good = _say(Level.GOOD, "SendGrid keeps the list of servers that may send for you, so you need none of your own.")
         return good if signed else None
@@ -43,7 +43,7 @@ def _no_list(case: Case, signed: bool) -> Finding | None:
     )
 
 
-def _wrong(case: Case, found: Found, text: str) -> Finding | None:
+def _wrong(case: Case, found: DnsCache, text: str) -> DomainFinding | None:
     """What spoils a list for every mail service, or for every honest sender."""
     drawn = spf.reach(case.domain, text, found)
     if term := spf.unreadable(text):
@@ -85,7 +85,7 @@ def _wrong(case: Case, found: Found, text: str) -> Finding | None:
     return None
 
 
-def _is_named(case: Case, found: Found, text: str) -> Finding:
+def _is_named(case: Case, found: DnsCache, text: str) -> DomainFinding:
     """Whether a sound list names who carries the letters."""
     drawn = spf.reach(case.domain, text, found)
     service = case.service
@@ -102,7 +102,7 @@ def _is_named(case: Case, found: Found, text: str) -> Finding:
             case,
             spf.with_include(text, service.include),
         )
-    hosts = found.get(Question(case.domain, Kind.MX), SILENT).values if drawn.uses_mx else ()
+    hosts = found.get(DnsQuestion(case.domain, RecordType.MX), SILENT).values if drawn.uses_mx else ()
     if any(_same_house(name, case.carrier) for name in drawn.names) or case.carrier in hosts:
         return _say(Level.GOOD, f"{good}, and {case.carrier} seems to be among them.")
     return _say(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
-from nurture.domain.dns import SILENT, Answer, Found, Kind, Question, Said
+from nurture.domain.dns import SILENT, DnsAnswer, DnsCache, DnsQuestion, DnsStatus, RecordType
 
 MOST_LOOKUPS = 10
 """Terms that make a receiver ask further, over all lists that are drawn in (RFC 7208 section 4.6.4)."""
@@ -21,7 +21,7 @@ def is_spf(text: str) -> bool:
     return text.lower() == "v=spf1" or text.lower().startswith("v=spf1 ")
 
 
-def lists_of(answer: Answer) -> list[str]:
+def lists_of(answer: DnsAnswer) -> list[str]:
     """The lists among the TXT records of a name. More than one is as good as none (RFC 7208 section 4.5)."""
     return [text for text in answer.values if is_spf(text)]
 
@@ -90,7 +90,7 @@ class Reach:
     uses_mx: bool = False
 
 
-def reach(domain: str, text: str, found: Found) -> Reach:
+def reach(domain: str, text: str, found: DnsCache) -> Reach:
     """What the list `text` of `domain` draws in, as far as `found` tells."""
     seen = Reach()
     waiting, done = [text], {domain}
@@ -120,12 +120,12 @@ def reach(domain: str, text: str, found: Found) -> Reach:
     return seen
 
 
-def _next_list(seen: Reach, name: str, found: Found) -> list[str]:
-    question = Question(name, Kind.TXT)
+def _next_list(seen: Reach, name: str, found: DnsCache) -> list[str]:
+    question = DnsQuestion(name, RecordType.TXT)
     answer = found.get(question, SILENT)
     if question not in found:
         seen.unasked.add(name)
-    elif answer.said is Said.SILENCE:
+    elif answer.status is DnsStatus.SILENCE:
         seen.silent.add(name)
     elif len(lists := lists_of(answer)) == 1:
         return lists

@@ -11,23 +11,23 @@ from datetime import date
 from functools import cache
 from urllib.parse import urlsplit
 
-from nurture.domain.picture import Pictures
+from nurture.domain.picture import LetterImages
 from nurture.letters import registry
 from nurture.letters.gate import rules as data
 from nurture.letters.gate import structure
 from nurture.letters.gate.rules import Finding, Rule, Severity, Within
-from nurture.letters.gate.text import Block, Unreadable, paragraphs, plain, read_body, read_line
+from nurture.letters.gate.text import TextBlock, UnreadableText, paragraphs, plain, read_body, read_line
 from nurture.letters.reading import Measure, spans
 from nurture.letters.source import Letter, Waiver
 
 __all__ = ["Finding", "Severity", "check", "check_text", "measure"]
 
 _NOTHING_KNOWN: Mapping[str, str] = {}
-_NO_PICTURES: Pictures = {}
+_NO_PICTURES: LetterImages = {}
 
 
 def check(
-    letter: Letter, *, today: date, facts: Mapping[str, str] = _NOTHING_KNOWN, pictures: Pictures = _NO_PICTURES
+    letter: Letter, *, today: date, facts: Mapping[str, str] = _NOTHING_KNOWN, pictures: LetterImages = _NO_PICTURES
 ) -> list[Finding]:
     """Everything the gate has to say about a letter, by line; what a waiver lets pass is marked, not left out.
 
@@ -36,7 +36,7 @@ def check(
     """
     try:
         findings = _merged([*_language(letter, facts), *_structure(letter, today, facts, pictures)])
-    except Unreadable as unreadable:
+    except UnreadableText as unreadable:
         findings = [
             structure.found(
                 "T01", Severity.ERROR, unreadable.line, letter.file_name, str(unreadable), "See docs/letters.md for what works."
@@ -56,7 +56,7 @@ def measure(letter: Letter, facts: Mapping[str, str] = _NOTHING_KNOWN) -> Measur
     """What reading a letter takes, as it is sent. A letter that cannot be read takes nothing; `check` says why."""
     try:
         return structure.measured(read_body(letter, facts, as_sent=True)[0])
-    except Unreadable:
+    except UnreadableText:
         return Measure(0, 0.0)
 
 
@@ -68,15 +68,15 @@ def _language(letter: Letter, facts: Mapping[str, str]) -> Iterator[Iterable[Fin
     line = letter.head_line("sources") or 1
     for shown in read_body(letter, facts, as_sent=False):
         yield _judge(shown.blocks)
-        yield _judge(Block("link", "paragraph", plain(host), ((0, at),)) for host, at in shown.hosts)
+        yield _judge(TextBlock("link", "paragraph", plain(host), ((0, at),)) for host, at in shown.hosts)
     for listed in letter.sources:
         known = registry.shipped().get(listed.id)  # a work's title is quoted as it is; what it found are our words
-        ours = Block("source", "paragraph", plain(known.finding if known else listed.text), ((0, line),))
+        ours = TextBlock("source", "paragraph", plain(known.finding if known else listed.text), ((0, line),))
         yield (finding for finding in _judge([ours]) if finding.stops)
-        yield _judge([Block("link", "paragraph", urlsplit(listed.url).hostname or "", ((0, line),))])
+        yield _judge([TextBlock("link", "paragraph", urlsplit(listed.url).hostname or "", ((0, line),))])
 
 
-def _structure(letter: Letter, today: date, facts: Mapping[str, str], pictures: Pictures) -> Iterator[Iterable[Finding]]:
+def _structure(letter: Letter, today: date, facts: Mapping[str, str], pictures: LetterImages) -> Iterator[Iterable[Finding]]:
     """What is wrong with the build of a letter, in each way in which it can be sent."""
     rules = data.shipped()
     (subject, *_), (preheader, *_) = [
@@ -96,7 +96,7 @@ def _structure(letter: Letter, today: date, facts: Mapping[str, str], pictures: 
     yield structure.facts_in_use(letter, facts)
 
 
-def _judge(blocks: Iterable[Block]) -> Iterator[Finding]:
+def _judge(blocks: Iterable[TextBlock]) -> Iterator[Finding]:
     """The first hit of each language rule in each sentence."""
     pages = list(blocks)
     sentences = [

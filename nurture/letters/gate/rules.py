@@ -100,7 +100,7 @@ class Required:
 
 
 @dataclass(frozen=True)
-class Rules:
+class GateRules:
     """Everything rules.yaml says."""
 
     language: tuple[Rule, ...]
@@ -135,15 +135,15 @@ class Finding:
 
 
 @cache
-def shipped() -> Rules:
+def shipped() -> GateRules:
     """The rules that come with the service."""
     return read_rules(RULES.read_text("utf-8"))
 
 
-def read_rules(text: str) -> Rules:
+def read_rules(text: str) -> GateRules:
     """Rules as rules.yaml writes them; its head says how. A mistake in it is a bug, not an input: it raises what it raises."""
     found = read_yaml(text)
-    return Rules(
+    return GateRules(
         tuple(_rule(entry) for entry in found["rules"]),
         tuple(_required(entry) for entry in found["required"]),
         tuple(found["agencies"]),

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 
-from nurture.domain.picture import Pictures
+from nurture.domain.picture import LetterImages
 from nurture.letters import reading, registry
-from nurture.letters.dialect import cited, holes_of
-from nurture.letters.gate.rules import Finding, Rules, Severity
+from nurture.letters.dialect import cited, missing_values
+from nurture.letters.gate.rules import Finding, GateRules, Severity
 from nurture.letters.gate.text import HELP, Reading, plain
-from nurture.letters.image_rules import troubles
+from nurture.letters.image_rules import problems
 from nurture.letters.reading import Measure
-from nurture.letters.source import REVIEW_EVERY, Letter, Source, no_source
+from nurture.letters.source import REVIEW_EVERY, CitedSource, Letter, no_source
 
 LONGEST_SUBJECT = 50
 PREHEADER = range(40, 91)
@@ -67,7 +67,7 @@ def inbox(letter: Letter, subject: Reading, preheader: Reading) -> Iterator[Find
         )
 
 
-def build(letter: Letter, body: Reading, rules: Rules) -> Iterator[Finding]:
+def build(letter: Letter, body: Reading, rules: GateRules) -> Iterator[Finding]:
     """T02, T14, T15: one call to action, one title, and a first line that gives nothing away."""
     if len(body.buttons) != 1:
         how_many = f"{len(body.buttons)} buttons" if body.buttons else "no button"
@@ -138,7 +138,7 @@ def _sentences(body: Reading) -> Iterator[tuple[int, str]]:
                     yield block.line(begin), block.text[begin:end]
 
 
-def sources(letter: Letter, bodies: Iterable[Reading], rules: Rules) -> Iterator[Finding]:
+def sources(letter: Letter, bodies: Iterable[Reading], rules: GateRules) -> Iterator[Finding]:
     """T06, T07, T08: each source can be found, each citation has its source, and each source is cited."""
     pointed = dict[int, int]()
     for body in bodies:
@@ -198,13 +198,13 @@ def unknown_sources(letter: Letter) -> Iterator[Finding]:
         )
 
 
-def _can_be_found(source: Source, rules: Rules) -> bool:
+def _can_be_found(source: CitedSource, rules: GateRules) -> bool:
     said = plain(f"{source.text} {source.url}")
     agency = any(name.lower() in said.lower() for name in rules.agencies)
     return source.id in registry.shipped() or agency or bool(_IDENTIFIED.search(said))
 
 
-def required(letter: Letter, body: Reading, facts: Mapping[str, str], rules: Rules) -> Iterator[Finding]:
+def required(letter: Letter, body: Reading, facts: Mapping[str, str], rules: GateRules) -> Iterator[Finding]:
     """T10 and T11: what a letter must not leave out."""
     text = " ".join(block.text for block in body.blocks)
     for rule in rules.required:
@@ -247,15 +247,15 @@ def review(letter: Letter, today: date) -> Iterator[Finding]:
         )
 
 
-def pictures(body: Reading, known: Pictures) -> Iterator[Finding]:
+def pictures(body: Reading, known: LetterImages) -> Iterator[Finding]:
     """T19: pictures that nobody could see, or that somebody else would see being looked at."""
-    for wrong in troubles(body.pictures, known):
+    for wrong in problems(body.pictures, known):
         yield found("T19", Severity.ERROR, wrong.place, wrong.words, wrong.why, wrong.instead, "line")
 
 
 def facts_in_use(letter: Letter, facts: Mapping[str, str]) -> Iterator[Finding]:
     """T16: a fact of the practice that would show as nothing."""
-    for hole in holes_of(letter, {"practice": facts}):
+    for hole in missing_values(letter, {"practice": facts}):
         called = hole.name.replace("_", " ")
         yield found(
             "T16",

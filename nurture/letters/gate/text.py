@@ -37,7 +37,7 @@ _ALIKE = str.maketrans(
 """Letters of other alphabets that look like ours, typographic quotes, dashes."""
 
 
-class Unreadable(Exception):
+class UnreadableText(Exception):
     """A part in curly brackets cannot be read; `line` is one of the text, None if none can be named."""
 
     def __init__(self, why: str, line: int | None = None) -> None:
@@ -47,7 +47,7 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True)
-class Block:
+class TextBlock:
     """A paragraph, heading, item of a list, or another piece of text of its own."""
 
     part: str
@@ -66,7 +66,7 @@ class Block:
 class Reading:
     """One way a text may come out."""
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[TextBlock, ...]
     buttons: tuple[int, ...] = ()
     """The lines of its calls to action."""
     hosts: tuple[tuple[str, int], ...] = ()
@@ -85,7 +85,7 @@ def plain(text: str) -> str:
     return re.sub(r"\s+", " ", shown)
 
 
-def paragraphs(text: str, part: str) -> list[Block]:
+def paragraphs(text: str, part: str) -> list[TextBlock]:
     """The paragraphs of a plain text; an empty line is between two of them."""
     blocks, pieces = [], list[tuple[str, int]]()
     for number, line in enumerate([*text.splitlines(), ""], 1):
@@ -97,14 +97,14 @@ def paragraphs(text: str, part: str) -> list[Block]:
     return blocks
 
 
-def _block(part: str, kind: str, pieces: Iterable[tuple[str, int]]) -> Block:
+def _block(part: str, kind: str, pieces: Iterable[tuple[str, int]]) -> TextBlock:
     text, marks = "", list[tuple[int, int]]()
     for piece, line in pieces:
         shown = plain(piece)
         if shown:
             marks.append((len(text), line))
             text += shown.lstrip() if text.endswith(" ") else shown
-    return Block(part, kind, text.rstrip(), tuple(marks))
+    return TextBlock(part, kind, text.rstrip(), tuple(marks))
 
 
 # Jinja
@@ -205,7 +205,7 @@ def _readings(pieces: Iterable[_Piece]) -> list[list[_Text]]:
     ]
     count = max(map(len, shown), default=1)
     if count > MOST_READINGS:
-        raise Unreadable(f"There are more than {MOST_READINGS} alternatives in it.")
+        raise UnreadableText(f"There are more than {MOST_READINGS} alternatives in it.")
     return [[text for ways in shown for text in ways[min(number, len(ways) - 1)]] for number in range(count)]
 
 
@@ -214,11 +214,13 @@ def _read(source: str, first_line: int, jinja: _Jinja, show: Callable[[list[_Tex
         tree = parse(source)
         readings = _readings(tuple(jinja.pieces(tree.body, 1)))
     except TemplateSyntaxError as error:
-        raise Unreadable(f"A part in curly brackets cannot be read: {error.message}.", error.lineno + first_line - 1) from None
+        raise UnreadableText(
+            f"A part in curly brackets cannot be read: {error.message}.", error.lineno + first_line - 1
+        ) from None
     try:
         return [show(texts) for texts in readings]
     except layout.TooDeep as deep:
-        raise Unreadable(str(deep)) from None
+        raise UnreadableText(str(deep)) from None
 
 
 def read_line(source: str, part: str, line: int, facts: Mapping[str, str], as_sent: bool) -> list[Reading]:
@@ -234,7 +236,7 @@ def read_line(source: str, part: str, line: int, facts: Mapping[str, str], as_se
 def read_body(letter: Letter, facts: Mapping[str, str], as_sent: bool) -> list[Reading]:
     """The readings of a letter's body: every alternative, or those that can be sent. Raises Unreadable."""
     if letter.unreadable:
-        raise Unreadable(letter.unreadable)
+        raise UnreadableText(letter.unreadable)
     numbers = {source.id: source.number for source in letter.sources}
     return _read(letter.body, letter.body_line, _Jinja(facts, numbers, as_sent), lambda texts: _show(texts, letter.body_line))
 
@@ -268,7 +270,7 @@ def _show(texts: list[_Text], first_line: int) -> Reading:
     def filled(source: str) -> str:
         return _STAND_IN.sub(lambda found: texts[int(found[1])].text if int(found[1]) < len(texts) else "", source)
 
-    blocks, hosts, items = list[Block](), list[tuple[str, int]](), 0
+    blocks, hosts, items = list[TextBlock](), list[tuple[str, int]](), 0
     buttons = [first_line + text.line - 1 for text in texts if text.kind is _Kind.BUTTON]
     kind, tokens = "paragraph", layout.parse(page.markdown)
     for token in tokens:

@@ -12,13 +12,13 @@ from typing import Any
 from python_http_client.client import Client
 from python_http_client.exceptions import HTTPError, err_dict
 
-from nurture.mailers.http_connection import Answer, Wire
+from nurture.mailers.http_connection import HttpClient, HttpResponse
 
 
 class _Reply:
     """What python_http_client wants of an answer."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: HttpResponse) -> None:
         self._answer = answer
 
     def getcode(self) -> int:
@@ -38,7 +38,7 @@ class WireClient(Client):  # type: ignore[misc]
     Headers are copied per call: in the SDK they leak from one call to the next.
     """
 
-    def __init__(self, wire: Wire, runner: asyncio.Runner, within: float, **values: Any) -> None:
+    def __init__(self, wire: HttpClient, runner: asyncio.Runner, within: float, **values: Any) -> None:
         """`runner`: the loop the wire's connections live in; `within`: most seconds of a call in all; `values`: what
         python_http_client's Client takes.
         """

@@ -12,9 +12,9 @@ from typing import Any
 from python_http_client.exceptions import HTTPError
 from sendgrid import SendGridAPIClient
 
-from nurture.domain.dns import Kind
+from nurture.domain.dns import RecordType
 from nurture.domain.email_auth.findings import Record
-from nurture.mailers.http_connection import Lost, NotConnected, Wire
+from nurture.mailers.http_connection import ConnectionLost, HttpClient, NotConnected
 from nurture.mailers.sendgrid.client import WireClient
 
 _MOST_BYTES = 1_000_000
@@ -31,17 +31,27 @@ class SignedDomain:
 
 def read_domains(api_key: str, host: str, within: float) -> list[SignedDomain] | None:
     """All of them, in at most `within` seconds; None if SendGrid does not say, or this key may not ask. Raises nothing."""
-    wire = Wire(host, most_bytes=_MOST_BYTES)
+    wire = HttpClient(host, most_bytes=_MOST_BYTES)
     with asyncio.Runner() as runner:
         headers = SendGridAPIClient(api_key, host=host)._default_headers
         client = WireClient(wire, runner, within, host=host, version=3, request_headers=headers)
         try:
             said = json.loads(client.whitelabel.domains.get(query_params={"limit": 100}).body)
             return [_domain(each) for each in said]
-        except (HTTPError, NotConnected, Lost, TimeoutError, OSError, ValueError, LookupError, TypeError, AttributeError):
+        except (
+            HTTPError,
+            NotConnected,
+            ConnectionLost,
+            TimeoutError,
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ):
             return None
         finally:
-            runner.run(wire.rest())
+            runner.run(wire.aclose())
 
 
 def _domain(said: Any) -> SignedDomain:
@@ -49,6 +59,6 @@ def _domain(said: Any) -> SignedDomain:
         Record(one["type"].upper(), one["host"].rstrip(".").lower(), one["data"].rstrip("."))
         for name, one in said["dns"].items()
         if name != "domain_spf"  # for the domain itself: beside a list that is there it would make two, and so none
-        and one["type"].upper() in set(Kind)
+        and one["type"].upper() in set(RecordType)
     ]
     return SignedDomain(said["domain"].rstrip(".").lower(), tuple(records))

@@ -58,7 +58,7 @@ _CLASSES = {
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 
 
-class KeyRefused(NurtureError):
+class WebhookKeyRefused(NurtureError):
     """A verification key cannot be read."""
 
 
@@ -80,12 +80,12 @@ def read_keys(text: str) -> list[Key]:
             try:
                 key = load_der_public_key(b64decode(plain, validate=True))
             except (ValueError, TypeError, UnsupportedAlgorithm):
-                raise KeyRefused("is no public key as SendGrid shows it") from None
+                raise WebhookKeyRefused("is no public key as SendGrid shows it") from None
             if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
-                raise KeyRefused("is a key of another kind than SendGrid's (P-256)")
+                raise WebhookKeyRefused("is a key of another kind than SendGrid's (P-256)")
             keys.append(key)
     if not keys:
-        raise KeyRefused("holds no key")
+        raise WebhookKeyRefused("holds no key")
     return keys
 
 

@@ -18,7 +18,7 @@ from python_http_client.exceptions import HTTPError
 from sendgrid import SendGridAPIClient
 
 from nurture.errors import NurtureError
-from nurture.mailers.http_connection import Lost, NotConnected, Wire
+from nurture.mailers.http_connection import ConnectionLost, HttpClient, NotConnected
 from nurture.mailers.sendgrid.client import WireClient
 from nurture.mailers.sendgrid.mailer import rate_limit_wait
 
@@ -42,7 +42,7 @@ class ListName(StrEnum):
 
 
 @dataclass(frozen=True)
-class Entry:
+class SuppressionEntry:
     """One line of a list."""
 
     address: str = field(repr=False)
@@ -64,7 +64,7 @@ class RateLimited(ListsFailed):
     """Too many requests: after `wait` there may be more."""
 
 
-class Rejected(ListsFailed):
+class ListRequestRejected(ListsFailed):
     """SendGrid will not take this request as it is; another one it might."""
 
     def __init__(self, status: int) -> None:
@@ -80,10 +80,10 @@ def _failure(status: int, headers: Mapping[str, str], now: datetime) -> ListsFai
         return ListsFailed(f"{status} the API key was refused: it needs full access to Suppressions", _KEY_REFUSED)
     if status >= 500 or status < 400:
         return ListsFailed(f"{status} from SendGrid")
-    return Rejected(status)
+    return ListRequestRejected(status)
 
 
-class Lists:
+class SuppressionApi:
     """A conversation about the lists, over one kept connection, for one thread: `with Lists(…) as lists`."""
 
     def __init__(
@@ -98,7 +98,7 @@ class Lists:
         if the wait was broken off; `within`: most seconds of one request in all.
         """
         self._now, self._pause = now, pause
-        self._wire, self._runner = Wire(host, most_bytes=_MOST_BYTES), asyncio.Runner()
+        self._wire, self._runner = HttpClient(host, most_bytes=_MOST_BYTES), asyncio.Runner()
         headers = SendGridAPIClient(api_key, host=host)._default_headers
         self._client = WireClient(self._wire, self._runner, within, host=host, version=3, request_headers=headers)
 
@@ -108,10 +108,10 @@ class Lists:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Give back the connection."""
-        self._runner.run(self._wire.rest())
+        self._runner.run(self._wire.aclose())
         self._runner.close()
 
-    def suppressed(self, name: ListName, start: datetime, end: datetime) -> Iterator[Entry]:
+    def suppressed(self, name: ListName, start: datetime, end: datetime) -> Iterator[SuppressionEntry]:
         """Who came onto a list from `start` to `end` (real time; the seconds of both belong to it), page by page.
 
         While it is read, entries may be taken away, and then others slip past between two pages: read overlapping spans.
@@ -150,7 +150,7 @@ class Lists:
         """Have SendGrid deliver to an address again; fine for one that is not on the list. Raises ListsFailed."""
         try:
             self._ask(self._client.asm.suppressions._("global")._(quote(address, safe="")).delete)
-        except Rejected as rejected:
+        except ListRequestRejected as rejected:
             if rejected.status != 404:
                 raise
 
@@ -161,14 +161,14 @@ class Lists:
             return said
         except NotConnected as error:
             raise ListsFailed(f"no connection ({error})") from None
-        except (Lost, TimeoutError, OSError) as error:
+        except (ConnectionLost, TimeoutError, OSError) as error:
             raise ListsFailed(f"no answer ({type(error).__name__})") from None
         except HTTPError as error:
             raise _failure(error.status_code, error.headers, self._now()) from None
 
 
-def _entry(line: Any, otherwise: datetime) -> Entry:
+def _entry(line: Any, otherwise: datetime) -> SuppressionEntry:
     try:
-        return Entry(str(line["email"]), datetime.fromtimestamp(float(line["created"]), UTC))
+        return SuppressionEntry(str(line["email"]), datetime.fromtimestamp(float(line["created"]), UTC))
     except (LookupError, TypeError, ValueError, OverflowError, OSError):
-        return Entry("", otherwise)
+        return SuppressionEntry("", otherwise)

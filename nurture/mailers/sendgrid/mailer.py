@@ -38,12 +38,12 @@ from sendgrid.helpers.mail import (
 )
 from sendgrid.helpers.mail import Mail as Body
 
-from nurture.domain.delivery import Accepted, Ambiguous, Concern, Kind, Outcome, Refused, Rejected
+from nurture.domain.delivery import Accepted, Ambiguous, Concern, DeliveryKind, Outcome, Refused, Rejected
 from nurture.domain.refusals import outcome_of, sendgrid_rule
 from nurture.domain.server_words import masked, private_parts
 from nurture.ids import DeliveryId, RequestId
-from nurture.mailers.base import Mail, MailRefused, Picture, Prepared, Sender
-from nurture.mailers.http_connection import Lost, NotConnected, Wire
+from nurture.mailers.base import InlineImage, Mail, MailRefused, PreparedMail, SenderIdentity
+from nurture.mailers.http_connection import ConnectionLost, HttpClient, NotConnected
 from nurture.setting_values import ValueRefused, header_value, http_authority
 from nurture.settings import SettingRefused
 
@@ -122,7 +122,7 @@ def _errors(said: bytes) -> list[tuple[str, str]]:
 
 @lru_cache(maxsize=32)  # with pictures one may be 700 kB
 def _frame(
-    sender: Sender, kind: Kind, header_names: tuple[str, ...], enclosed: tuple[Picture, ...]
+    sender: SenderIdentity, kind: DeliveryKind, header_names: tuple[str, ...], enclosed: tuple[InlineImage, ...]
 ) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
     """The SDK's body for mails of one sender that enclose the same: its pieces, every second one a gap, and the names of what
     goes into the gaps.
@@ -190,7 +190,7 @@ class SendGrid:
             api_key = header_value(api_key)
         except ValueRefused as refused:
             raise SettingRefused(f"NURTURE_SENDGRID_API_KEY {refused}.") from None
-        self._wire = Wire(host)
+        self._wire = HttpClient(host)
         try:
             http_authority(self._wire.authority)
         except ValueRefused as refused:
@@ -203,16 +203,16 @@ class SendGrid:
         lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "Content-Length: "]
         self._head = "\r\n".join(lines).encode()
 
-    def prepare(self, mail: Mail) -> Prepared:
+    def prepare(self, mail: Mail) -> PreparedMail:
         """The request's body."""
-        return Prepared(mail, pieces_of(mail))
+        return PreparedMail(mail, pieces_of(mail))
 
-    async def post(self, mails: Sequence[Prepared], within: float) -> Outcome:
+    async def post(self, mails: Sequence[PreparedMail], within: float) -> Outcome:
         """POST one mail. Whatever happens after the connection stands and before an answer is read is ambiguous."""
         (prepared,) = mails
         return await self._send(prepared.content, within, prepared.mail.to)
 
-    async def check(self, sender: Sender, within: float) -> Outcome:
+    async def check(self, sender: SenderIdentity, within: float) -> Outcome:
         """Whether mail could leave: a mail to the sender itself in SendGrid's sandbox, which reads it and sends none
         (SendGrid docs, "Sandbox Mode"). At most `within` seconds.
         """
@@ -220,7 +220,7 @@ class SendGrid:
             sample = Mail(
                 DeliveryId("0" * 32),
                 RequestId("0" * 32),
-                Kind.NOTICE,
+                DeliveryKind.NOTICE,
                 sender.email,
                 "-",
                 "<p>-</p>",
@@ -241,11 +241,11 @@ class SendGrid:
             answer = await self._wire.send(b"".join((head, *content)), within)
         except NotConnected as error:
             return Refused(f"no connection to SendGrid ({error})", wait=None)
-        except (Lost, TimeoutError, OSError) as error:
+        except (ConnectionLost, TimeoutError, OSError) as error:
             return Ambiguous(f"no answer from SendGrid ({type(error).__name__})")
         private = () if answer.status in _ACCEPTED else {*private_parts(to), self._key}  # nothing of an acceptance is shown
         return meaning(answer.status, answer.headers, answer.body, self._now(), private)
 
-    async def rest(self) -> None:
+    async def aclose(self) -> None:
         """Close kept connections."""
-        await self._wire.rest()
+        await self._wire.aclose()

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import DeliveryKind
 from nurture.domain.user import AccountChange
 from nurture.ids import ConsultationId, new_id
 from nurture.runtime import Runtime
@@ -27,4 +27,4 @@ def tell(rt: Runtime, db: Connection, before: User, what: AccountChange) -> None
     told = ToldChange(what, rt.cipher.encrypt(address, account_changes.email_place(change)))
     account_changes.add(db, change, told, rt.clock.wall())
     # Not what kind it is about: a process of the version before could not read the word, and stop at every batch with it.
-    ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=ConsultationId(change))], now)
+    ledger.plan(db, [NewDelivery(DeliveryKind.NOTICE, now, about=ConsultationId(change))], now)

@@ -23,7 +23,7 @@ MOST_NAME = 60
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedPasskey:
     """A passkey as its owner sees it."""
 
     id: str
@@ -37,12 +37,14 @@ class Listed:
         return f"Listed({self.id})"
 
 
-def of_account(rt: Runtime, who: UserId) -> list[Listed]:
+def of_account(rt: Runtime, who: UserId) -> list[ListedPasskey]:
     """The passkeys of an account, oldest first."""
     with rt.database.read() as db:
         found = passkeys.of_account(db, who)
     return [
-        Listed(each.id, rt.cipher.decrypt(each.name, passkeys.name_place(each.id)), each.added, each.used, each.backed_up)
+        ListedPasskey(
+            each.id, rt.cipher.decrypt(each.name, passkeys.name_place(each.id)), each.added, each.used, each.backed_up
+        )
         for each in found
     ]
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from nurture.domain.client import Client
 from nurture.domain.user import AccountChange, Role
-from nurture.encryption import FieldRef, Unreadable
+from nurture.encryption import DecryptionFailed, FieldRef
 from nurture.errors import NurtureError
 from nurture.ids import UserId, new_id
 from nurture.runtime import Runtime
@@ -188,7 +188,7 @@ def offered_secret(rt: Runtime, who: UserId, sealed: str) -> str | None:
     """The secret that was offered to this account; None if the form's value is damaged."""
     try:
         return rt.cipher.decrypt(b64decode(sealed), _offered(who))
-    except (Unreadable, ValueError):
+    except (DecryptionFailed, ValueError):
         return None
 
 
@@ -292,7 +292,7 @@ def change_password(rt: Runtime, who: UserId, session: str, old: str, new: str, 
         before = known(db, who)
         if before.password != user.password:
             raise AccountRefused("Your password was changed somewhere else just now. Nothing was changed here.", "old")
-        password_tries.right(db, counted)
+        password_tries.note_success(db, counted)
         users.change(db, who, password=hashed)
         end_ways_in(rt, db, who, but=session)
         tell(rt, db, before, AccountChange.PASSWORD)

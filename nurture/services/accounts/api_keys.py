@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
-from nurture.domain.user import Need, Scope, allows, covers
+from nurture.domain.user import Permission, Scope, allows, covers
 from nurture.errors import NurtureError
 from nurture.ids import KeyId, UserId, new_id
 from nurture.runtime import Runtime
@@ -21,7 +21,7 @@ _USED_TO = timedelta(minutes=5)
 """How exactly it is noted when a key was last used, so that a busy program does not write with every request."""
 
 
-class KeyRefused(NurtureError):
+class ApiKeyRefused(NurtureError):
     """A key cannot be made like that. `field`: the form's field it is about."""
 
     def __init__(self, said: str, field: str = "") -> None:
@@ -46,16 +46,16 @@ def make(rt: Runtime, who: UserId, label: str, scope: Scope) -> Made:
     """Make a key; its secret is in the answer and nowhere else. Raises KeyRefused."""
     label = " ".join(label.split())
     if not label or len(label) > MOST_LABEL:
-        raise KeyRefused(f"Please say in 1 to {MOST_LABEL} characters what the key is for.", "label")
+        raise ApiKeyRefused(f"Please say in 1 to {MOST_LABEL} characters what the key is for.", "label")
     secret = f"nurture_{secrets.token_hex(3)}_{secrets.token_urlsafe(32)}"
     key = Key(KeyId(new_id()), label, secret[:_SHOWN], scope, rt.clock.wall(), who)
     with rt.database.begin() as db:
         users.hold(db)  # whoever takes the right to make keys away takes their keys too: not one is made behind that
         account = users.get(db, who)
-        if account is None or not allows(account.role, Need.OWN):
-            raise KeyRefused("You may not make keys any more.")
+        if account is None or not allows(account.role, Permission.OWN):
+            raise ApiKeyRefused("You may not make keys any more.")
         if sum(each.revoked is None for each in api_keys.everything(db)) >= MOST_KEYS:
-            raise KeyRefused(f"There are {MOST_KEYS} keys already. Take one back that is not used any more.")
+            raise ApiKeyRefused(f"There are {MOST_KEYS} keys already. Take one back that is not used any more.")
         api_keys.add(db, key, _hash(rt, secret))
         note(rt, db, who, "api_key_made")
     return Made(key, secret)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from nurture.domain.client import Client
-from nurture.domain.delivery import Kind, Subject
+from nurture.domain.delivery import DeliveryKind, Subject
 from nurture.domain.limits import LOG_IN_MAIL, LOG_IN_MAIL_NETWORK
 from nurture.domain.passkey import PasskeyUse
 from nurture.errors import NurtureError
@@ -15,7 +15,7 @@ from nurture.runtime import Runtime
 from nurture.services import limits
 from nurture.services.accounts import login_attempts, passkeys
 from nurture.services.accounts.accounts import PROOF_LASTS, Account, first_owner, opened
-from nurture.services.accounts.login_attempts import Check, Tries
+from nurture.services.accounts.login_attempts import Attempts, Check
 from nurture.services.accounts.passkey_protocol import read_assertion
 from nurture.services.accounts.passwords import fits, hash_password, is_dated
 from nurture.services.accounts.second_factor import looks_like_recovery, recovery_hash, step_of
@@ -39,7 +39,7 @@ class LogInRefused(NurtureError):
 
 
 @dataclass(frozen=True)
-class Entered:
+class NewSession:
     """What a log-in gave: the session's token, and whether the second proof is still to come."""
 
     token: str
@@ -49,7 +49,7 @@ class Entered:
 
 
 @dataclass(frozen=True)
-class Present:
+class Visitor:
     """Somebody with a living session."""
 
     session: Session
@@ -102,12 +102,12 @@ def mail_link(rt: Runtime, address: Address, works: timedelta = LINK_WORKS) -> N
 def _mail_link(rt: Runtime, db: Connection, who: UserId, works: timedelta) -> None:
     link = sessions.add_link(db, rt.clock.wall() + works, who)
     now = rt.clock.now()
-    notice = NewDelivery(Kind.NOTICE, now, about=ConsultationId(link), about_kind=Subject.LOGIN_LINK)
+    notice = NewDelivery(DeliveryKind.NOTICE, now, about=ConsultationId(link), about_kind=Subject.LOGIN_LINK)
     ledger.plan(db, [notice], now)
     note(rt, db, who, "link_mailed")
 
 
-def log_in_by_link(rt: Runtime, token: str, client: Client) -> Entered:
+def log_in_by_link(rt: Runtime, token: str, client: Client) -> NewSession:
     """Use a login link up. Raises TokenRefused."""
     wall = rt.clock.wall()
     link = rt.tokens.read(Purpose.DESK_LOGIN, token, wall)
@@ -120,7 +120,7 @@ def log_in_by_link(rt: Runtime, token: str, client: Client) -> Entered:
     raise TokenRefused("This link is not valid any more.")
 
 
-def log_in(rt: Runtime, address: Address, password: str, client: Client) -> Entered:
+def log_in(rt: Runtime, address: Address, password: str, client: Client) -> NewSession:
     """Check address and password; both are the first of two proofs. Raises LogInRefused, TooManyTries.
 
     An address nobody has is answered like one somebody has: same words, same time, same waits.
@@ -140,14 +140,14 @@ def log_in(rt: Runtime, address: Address, password: str, client: Client) -> Ente
         return _enter(rt, db, user, "password_right", client)
 
 
-def _enter(rt: Runtime, db: Connection, user: User, kind: str, client: Client) -> Entered:
+def _enter(rt: Runtime, db: Connection, user: User, kind: str, client: Client) -> NewSession:
     """Open a session: a whole one only for whoever has no second proof to give."""
     half, wall = user.is_protected, rt.clock.wall()
     session = sessions.open_session(db, user.id, wall, half, client.described)
     note(rt, db, user.id, kind)
     if not half:
         users.change(db, user.id, seen_at=wall)
-    return Entered(_token(rt, session), half)
+    return NewSession(_token(rt, session), half)
 
 
 def _token(rt: Runtime, session: str) -> str:
@@ -155,7 +155,7 @@ def _token(rt: Runtime, session: str) -> str:
 
 
 @dataclass(frozen=True)
-class Given:
+class SecondFactor:
     """A second proof: what was typed, or what a browser sent for a passkey."""
 
     code: str = ""
@@ -166,13 +166,13 @@ class Given:
         return "Given(‹sealed›)"
 
 
-def second_proof(rt: Runtime, token: str, given: Given, client: Client) -> Entered:
+def second_proof(rt: Runtime, token: str, given: SecondFactor, client: Client) -> NewSession:
     """Complete a half session by a code of the app, a recovery code or a passkey; it gets a new id. Raises LogInRefused,
     TooManyTries.
 
     Tries are counted under the account: only whoever had the first proof right can use them up.
     """
-    here = present(rt, token)
+    here = visitor(rt, token)
     if here is None:
         raise LogInRefused("Too much time went by. Please log in again.")
     who = here.account.id
@@ -187,13 +187,13 @@ def second_proof(rt: Runtime, token: str, given: Given, client: Client) -> Enter
         if user is None or wrong:
             note(rt, db, who, "second_proof_refused")
         else:
-            login_attempts.right(db, counted)
+            login_attempts.note_success(db, counted)
             sessions.close_session(db, here.session.id)  # a new id: what was seen before the log-in is worth nothing after it
             session = _open_whole(rt, db, user, client)
             note(rt, db, who, "logged_in")
     if wrong:
         raise LogInRefused(wrong)
-    return Entered(_token(rt, session), half=False, device=login_attempts.remember_device(rt, who, client.device))
+    return NewSession(_token(rt, session), half=False, device=login_attempts.remember_device(rt, who, client.device))
 
 
 _WRONG_CODE = "This code does not fit, or was used before. Type the one that the app shows now."
@@ -202,14 +202,14 @@ _WRONG_CODE = "This code does not fit, or was used before. Type the one that the
 def _open_whole(rt: Runtime, db: Connection, user: User, client: Client) -> str:
     """A whole session for somebody who has given all proofs; wrong passwords of before are forgiven."""
     if user.email_bidx:
-        login_attempts.forgive(db, Tries(rt, db, Check.LOG_IN, user.email_bidx.hex(), user.id, client))
+        login_attempts.forgive(db, Attempts(rt, db, Check.LOG_IN, user.email_bidx.hex(), user.id, client))
     wall = rt.clock.wall()
     session = sessions.open_session(db, user.id, wall, half=False, device=client.described)
     users.change(db, user.id, seen_at=wall)
     return session
 
 
-def log_in_by_passkey(rt: Runtime, browser: str, sent: str, client: Client) -> Entered:
+def log_in_by_passkey(rt: Runtime, browser: str, sent: str, client: Client) -> NewSession:
     """Log in with a passkey and nothing else: it is two proofs in one, the device and what unlocks it. `browser`: the id in the
     cookie of whoever was asked. Raises LogInRefused, TooManyTries.
     """
@@ -222,12 +222,12 @@ def log_in_by_passkey(rt: Runtime, browser: str, sent: str, client: Client) -> E
         if user is None or wrong:
             note(rt, db, who, "passkey_refused")
         else:
-            login_attempts.right(db, counted)
+            login_attempts.note_success(db, counted)
             session = _open_whole(rt, db, user, client)
             note(rt, db, who, "logged_in_by_passkey")
     if user is None or wrong:
         raise LogInRefused(wrong or "This account does not exist any more.")
-    return Entered(_token(rt, session), half=False, device=login_attempts.remember_device(rt, user.id, client.device))
+    return NewSession(_token(rt, session), half=False, device=login_attempts.remember_device(rt, user.id, client.device))
 
 
 def _is_right(rt: Runtime, db: Connection, user: User, code: str) -> bool:
@@ -243,7 +243,7 @@ def _is_right(rt: Runtime, db: Connection, user: User, code: str) -> bool:
     return step is not None and users.take_step(db, user.id, step)
 
 
-def present(rt: Runtime, token: str) -> Present | None:
+def visitor(rt: Runtime, token: str) -> Visitor | None:
     """Whoever has the living session that a token stands for; half ones too."""
     wall = rt.clock.wall()
     try:
@@ -253,7 +253,7 @@ def present(rt: Runtime, token: str) -> Present | None:
     with rt.database.begin() as db:
         session = sessions.touch_session(db, session_id, wall)
         user = users.get(db, session.user) if session else None
-    return Present(session, opened(rt, user)) if session and user else None
+    return Visitor(session, opened(rt, user)) if session and user else None
 
 
 def proved_lately(session: Session, wall: datetime) -> bool:
@@ -261,7 +261,7 @@ def proved_lately(session: Session, wall: datetime) -> bool:
     return session.proved is not None and session.proved > wall - PROOF_LASTS
 
 
-def prove(rt: Runtime, here: Present, password: str, client: Client) -> None:
+def prove(rt: Runtime, here: Visitor, password: str, client: Client) -> None:
     """Show once more who one is, before something that cannot be taken back. Raises LogInRefused, TooManyTries."""
     who = here.account.id
     counted = login_attempts.count(rt, Check.AGAIN, who, who, client)
@@ -274,7 +274,7 @@ def prove(rt: Runtime, here: Present, password: str, client: Client) -> None:
         raise LogInRefused(wrong)
 
 
-def prove_by_passkey(rt: Runtime, here: Present, sent: str, client: Client) -> None:
+def prove_by_passkey(rt: Runtime, here: Visitor, sent: str, client: Client) -> None:
     """The same by a passkey. Raises LogInRefused, TooManyTries."""
     who = here.account.id
     counted = login_attempts.count(rt, Check.AGAIN, who, who, client)
@@ -286,14 +286,14 @@ def prove_by_passkey(rt: Runtime, here: Present, sent: str, client: Client) -> N
         raise LogInRefused(wrong)
 
 
-def _note_proof(rt: Runtime, db: Connection, here: Present, counted: Tries, wrong: str | None) -> None:
+def _note_proof(rt: Runtime, db: Connection, here: Visitor, counted: Attempts, wrong: str | None) -> None:
     note(rt, db, here.account.id, "proof_refused" if wrong else "proved")
     if not wrong:
-        login_attempts.right(db, counted)
+        login_attempts.note_success(db, counted)
         sessions.prove(db, here.session.id, rt.clock.wall())
 
 
-def log_out(rt: Runtime, here: Present) -> None:
+def log_out(rt: Runtime, here: Visitor) -> None:
     """End a session."""
     with rt.database.begin() as db:
         sessions.close_session(db, here.session.id)

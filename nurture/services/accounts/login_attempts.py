@@ -21,7 +21,7 @@ from nurture.store.accounts.login_attempts import DEVICES_KEPT as DEVICES_KEPT
 from nurture.tokens import Purpose, TokenRefused
 
 
-class TooManyTries(NurtureError):
+class TooManyAttempts(NurtureError):
     """A try was not judged, because of those before it; the message says how long to wait."""
 
 
@@ -37,7 +37,7 @@ class Check(StrEnum):
 _LINK_HELPS = " You can also ask for a log-in link by e-mail."
 
 
-class Tries:
+class Attempts:
     """The tries that one more by `client` belongs to. `whose`: an account's id, or the blind index of an address in hex."""
 
     def __init__(self, rt: Runtime, db: Connection, check: Check, whose: str, who: UserId | None, client: Client) -> None:
@@ -57,20 +57,20 @@ class Tries:
         return {self.own: FREE_TRIES, **network}
 
 
-def count(rt: Runtime, check: Check, whose: str, who: UserId | None, client: Client) -> Tries:
+def count(rt: Runtime, check: Check, whose: str, who: UserId | None, client: Client) -> Attempts:
     """Count a try that is about to be judged. Raises TooManyTries while earlier ones make it wait; it is not counted then."""
     wall = rt.clock.wall()
     with rt.database.read() as db:
-        found = Tries(rt, db, check, whose, who, client)
+        found = Attempts(rt, db, check, whose, who, client)
         until = login_attempts.waits_until(db, found.buckets, wall)
     until = until or _count(rt, found, wall)
     if until is not None:
         helps = _LINK_HELPS if check in (Check.LOG_IN, Check.PASSKEY) else ""
-        raise TooManyTries(f"There were too many tries. Please wait {_in_words(until - wall)} before the next.{helps}")
+        raise TooManyAttempts(f"There were too many tries. Please wait {_in_words(until - wall)} before the next.{helps}")
     return found
 
 
-def _count(rt: Runtime, found: Tries, wall: datetime) -> datetime | None:
+def _count(rt: Runtime, found: Attempts, wall: datetime) -> datetime | None:
     """Count it in every bucket; returns until when one of them waits, if somebody has made it wait at the same moment."""
     waits = [wall]
     with rt.database.begin() as db:
@@ -84,18 +84,18 @@ def _count(rt: Runtime, found: Tries, wall: datetime) -> datetime | None:
     return max(waits) if max(waits) > wall else None
 
 
-def right(db: Connection, found: Tries) -> None:
+def note_success(db: Connection, found: Attempts) -> None:
     """The try was right, and completes what it was for: forget those before it. Those of a network stay, but for this one."""
     forgive(db, found)
     give_back(db, found)
 
 
-def forgive(db: Connection, found: Tries) -> None:
+def forgive(db: Connection, found: Attempts) -> None:
     """Forget the tries of this account, or of this known device."""
     login_attempts.forgive(db, found.own)
 
 
-def give_back(db: Connection, found: Tries) -> None:
+def give_back(db: Connection, found: Attempts) -> None:
     """The try was right, but more is to come: only the network's count is as if it had not been."""
     if found.network:
         login_attempts.give_back(db, found.network)

@@ -10,7 +10,7 @@ from nurture.store.accounts.sessions import OpenSession
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedSession:
     """A session on its owner's page. `name`: by which it can be ended; it opens nothing."""
 
     name: str
@@ -22,11 +22,11 @@ def _name(rt: Runtime, session: str) -> str:
     return rt.cipher.keyed_hash("desk session", session)[:16].hex()
 
 
-def of_account(rt: Runtime, who: UserId, here: str) -> list[Listed]:
+def of_account(rt: Runtime, who: UserId, here: str) -> list[ListedSession]:
     """The living sessions of an account; `here`: the id of the one in which they are shown."""
     with rt.database.read() as db:
         found = sessions.sessions_of(db, who, rt.clock.wall())
-    return [Listed(_name(rt, each.id), each, each.id == here) for each in found]
+    return [ListedSession(_name(rt, each.id), each, each.id == here) for each in found]
 
 
 def end(rt: Runtime, who: UserId, name: str) -> bool:

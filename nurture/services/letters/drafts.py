@@ -8,7 +8,7 @@ from functools import lru_cache
 from sqlalchemy import Connection
 
 from nurture import log
-from nurture.domain.picture import Pictures
+from nurture.domain.picture import LetterImages
 from nurture.errors import NurtureError
 from nurture.ids import EditionId, StepKey, UserId
 from nurture.letters import authoring, gate, markup
@@ -22,7 +22,7 @@ from nurture.runtime import Runtime
 from nurture.services.accounts.accounts import Account
 from nurture.services.letters import images, previews
 from nurture.store.letters import drafts, new_letters, publications
-from nurture.store.letters.drafts import Draft, Released
+from nurture.store.letters.drafts import LatestEdition, LetterDraft
 from nurture.store.letters.publications import Publication
 from nurture.store.sequences import sequences
 from nurture.store.sequences.sequences import StoredSequence
@@ -38,21 +38,21 @@ class NoSuchLetter(NurtureError):
     """There is no letter of that name (any more)."""
 
 
-class EditRefused(NurtureError):
+class DraftRefused(NurtureError):
     """A letter cannot be saved or published as it is; the message says what to do, and nothing was changed."""
 
 
 class Conflict(NurtureError):
     """Somebody else saved the letter meanwhile; `theirs` is how it is now."""
 
-    def __init__(self, theirs: "Open") -> None:
+    def __init__(self, theirs: "OpenLetter") -> None:
         """`theirs`: the letter as they left it."""
         super().__init__("Somebody else changed this letter while you worked on it.")
         self.theirs = theirs
 
 
 @dataclass(frozen=True)
-class Open:
+class OpenLetter:
     """A letter on the desk."""
 
     sequence: str
@@ -63,7 +63,7 @@ class Open:
     """The file of the edition that goes out now; empty: it was never published."""
     saved: datetime | None
     by: UserId | None
-    released: Released | None = None
+    released: LatestEdition | None = None
     """When that edition was published, and by whom."""
 
     @property
@@ -97,7 +97,7 @@ class Remark:
 
 
 @dataclass(frozen=True)
-class Look:
+class Review:
     """What there is to say about a letter as it is now."""
 
     remarks: list[Remark]
@@ -118,7 +118,7 @@ def _load(db: Connection, key: str) -> StoredSequence:
     return stored
 
 
-def all_letters(rt: Runtime, key: str | None = None) -> tuple[str, list[Open]]:
+def all_letters(rt: Runtime, key: str | None = None) -> tuple[str, list[OpenLetter]]:
     """Every letter of a sequence, drafts that were never published last. Empty without any sequence."""
     with rt.database.read() as db:
         key = key or sequences.sign_up_key(db)
@@ -141,9 +141,11 @@ def _file(step: StepKey) -> str:
     return f"99-{step}.md"
 
 
-def _opened(sequence: str, file_name: str, published: str, draft: Draft | None, released: Released | None = None) -> Open:
+def _opened(
+    sequence: str, file_name: str, published: str, draft: LetterDraft | None, released: LatestEdition | None = None
+) -> OpenLetter:
     text = draft.text if draft else published
-    return Open(
+    return OpenLetter(
         sequence,
         read_stored(file_name, text),
         draft.version if draft else 0,
@@ -154,13 +156,13 @@ def _opened(sequence: str, file_name: str, published: str, draft: Draft | None, 
     )
 
 
-def open_letter(rt: Runtime, sequence: str, step: StepKey) -> Open:
+def open_letter(rt: Runtime, sequence: str, step: StepKey) -> OpenLetter:
     """A letter as it was last saved. Raises NoSuchLetter."""
     with rt.database.read() as db:
         return _open(db, _load(db, sequence), step)
 
 
-def _open(db: Connection, stored: StoredSequence, step: StepKey) -> Open:
+def _open(db: Connection, stored: StoredSequence, step: StepKey) -> OpenLetter:
     draft = drafts.get(db, stored.id, step)
     known = next((each for each in stored.steps if each.key == step), None)
     if known is None and draft is None:
@@ -170,50 +172,50 @@ def _open(db: Connection, stored: StoredSequence, step: StepKey) -> Open:
     return _opened(stored.key, known.file_name, known.source, draft, drafts.released(db, [known.edition])[known.edition])
 
 
-def save(rt: Runtime, sequence: str, step: StepKey, parts: Parts, version: int, by: UserId) -> Open:
+def save(rt: Runtime, sequence: str, step: StepKey, parts: Parts, version: int, by: UserId) -> OpenLetter:
     """Save a letter that was at `version` when it was opened. Raises Conflict, EditRefused, NoSuchLetter."""
     with rt.database.read() as db:
         now = _open(db, _load(db, sequence), step)
     try:
         text = authoring.composed(now.letter.file_name, now.letter.text, parts)
     except LetterRefused as refused:
-        raise EditRefused(refused.advice) from None
+        raise DraftRefused(refused.advice) from None
     if now.version == version and text == now.letter.text:
         return now
     return _keep(rt, sequence, step, text, version, by)
 
 
-def _keep(rt: Runtime, sequence: str, step: StepKey, text: str, version: int, by: UserId) -> Open:
+def _keep(rt: Runtime, sequence: str, step: StepKey, text: str, version: int, by: UserId) -> OpenLetter:
     with rt.database.begin() as db:
         stored = _load(db, sequence)
-        kept = drafts.save(db, stored.id, Draft(step, version + 1, text, rt.clock.wall(), by))
+        kept = drafts.save(db, stored.id, LetterDraft(step, version + 1, text, rt.clock.wall(), by))
         now = _open(db, stored, step)
     if not kept:
         raise Conflict(now)
     return now
 
 
-def put_back(rt: Runtime, sequence: str, step: StepKey, edition: EditionId, version: int, by: UserId) -> Open:
+def put_back(rt: Runtime, sequence: str, step: StepKey, edition: EditionId, version: int, by: UserId) -> OpenLetter:
     """Make a draft of an earlier edition; its wait stays as the schedule says. Raises Conflict, EditRefused."""
     past = next((one for one in editions(rt, sequence, step) if one.id == edition and one.source), None)
     if past is None:
-        raise EditRefused("This edition is older than the desk and cannot be put back. Its text can be copied.")
+        raise DraftRefused("This edition is older than the desk and cannot be put back. Its text can be copied.")
     now = open_letter(rt, sequence, step)
     try:
         old = authoring.parts_of(read_stored(_file(step), past.source))
         text = authoring.composed(now.letter.file_name, now.letter.text, old)
     except LetterRefused as refused:
-        raise EditRefused(refused.advice) from None
+        raise DraftRefused(refused.advice) from None
     return _keep(rt, sequence, step, text, version, by)
 
 
-def reviewed(rt: Runtime, sequence: str, step: StepKey, version: int, by: UserId) -> Open:
+def reviewed(rt: Runtime, sequence: str, step: StepKey, version: int, by: UserId) -> OpenLetter:
     """Note that the facts of a letter were looked at again today. Raises Conflict, EditRefused."""
     now = open_letter(rt, sequence, step)
     try:
         text = authoring.reviewed(now.letter.file_name, now.letter.text, rt.clock.now().date())
     except LetterRefused as refused:
-        raise EditRefused(refused.advice) from None
+        raise DraftRefused(refused.advice) from None
     return _keep(rt, sequence, step, text, version, by)
 
 
@@ -235,10 +237,10 @@ class _Asked:
     letter: Letter = field(compare=False)
     today: date = field(compare=False)
     values: Values = field(compare=False)
-    known: Pictures = field(compare=False)
+    known: LetterImages = field(compare=False)
 
 
-def look(rt: Runtime, letter: Letter) -> Look:
+def review(rt: Runtime, letter: Letter) -> Review:
     """What the gate says about a letter, by line. Whatever is stored can be looked at: at worst the look is that it failed."""
     today, values, known = rt.clock.now().date(), previews.values(rt), images.known(rt, letter.body)
     asked = _Asked(repr((letter.file_name, letter.text, today, values, known)), letter, today, values, known)
@@ -246,11 +248,11 @@ def look(rt: Runtime, letter: Letter) -> Look:
         return _looked(asked)
     except Exception as error:  # one bad letter must not take the page of all letters, or a save, with it
         _log.exception("letter_check_failed", step=letter.key, kind=type(error).__name__)
-        return Look([], Measure(0, 0.0), f"{FAILED}. Take out what you wrote last, or ask whoever runs the service.")
+        return Review([], Measure(0, 0.0), f"{FAILED}. Take out what you wrote last, or ask whoever runs the service.")
 
 
 @lru_cache(maxsize=128)
-def _looked(asked: _Asked) -> Look:
+def _looked(asked: _Asked) -> Review:
     """Reading a letter takes a twentieth of a second; the page of all letters reads each, and most are as they were."""
     letter, facts, known, refused = asked.letter, asked.values["practice"], asked.known, ""
     try:
@@ -258,7 +260,7 @@ def _looked(asked: _Asked) -> Look:
     except (PictureMisplaced, SourceMissing) as error:
         refused = error.advice
     except LetterRefused as error:
-        return Look([], _measured(letter, facts), error.advice)
+        return Review([], _measured(letter, facts), error.advice)
     findings = gate.check(letter, today=asked.today, facts=facts, pictures=known)
     if any(finding.rule in ("T19", "T20") for finding in findings):
         refused = ""  # the gate says it too, and where
@@ -268,7 +270,7 @@ def _looked(asked: _Asked) -> Look:
         for finding in findings
         if finding.waived is None
     ]
-    return Look(sorted(remarks, key=lambda one: (not one.stops, one.line or 0)), gate.measure(letter, facts), refused)
+    return Review(sorted(remarks, key=lambda one: (not one.stops, one.line or 0)), gate.measure(letter, facts), refused)
 
 
 def _measured(letter: Letter, facts: Mapping[str, str]) -> Measure:
@@ -282,7 +284,7 @@ def _line(letter: Letter, finding: Finding) -> int | None:
     return finding.line - letter.body_line + 1
 
 
-def editions(rt: Runtime, sequence: str, step: StepKey) -> list[drafts.Past]:
+def editions(rt: Runtime, sequence: str, step: StepKey) -> list[drafts.PastEdition]:
     """What was published of a letter, newest first."""
     with rt.database.read() as db:
         return drafts.editions_of(db, _load(db, sequence).id, step)
@@ -303,7 +305,7 @@ def compare_parts(old: Parts, new: Parts) -> list[list[Piece]]:
 def living(rt: Runtime) -> int:
     """On how many readers a letter is tried before it is published."""
     with rt.database.read() as db:
-        return subscribers.count_living(db)
+        return subscribers.count_mailable(db)
 
 
 def _readable(text: str) -> str:
@@ -321,10 +323,10 @@ def publish(rt: Runtime, sequence: str, step: StepKey, version: int, by: Account
     now = open_letter(rt, sequence, step)
     if now.version != version:
         raise Conflict(now)
-    seen = look(rt, now.letter)
+    seen = review(rt, now.letter)
     if seen.stops:
         count = sum(remark.stops for remark in seen.remarks) + bool(seen.refused)
-        raise EditRefused(f"{count} {'thing' if count == 1 else 'things'} must be changed before this letter can go out.")
+        raise DraftRefused(f"{count} {'thing' if count == 1 else 'things'} must be changed before this letter can go out.")
     with rt.database.begin() as db:
         return publications.ask(
             db, sequence, {now.letter.file_name: now.letter.text}, f"user {by.id}", rt.clock.wall(), partial=True

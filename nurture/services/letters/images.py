@@ -16,14 +16,14 @@ from nurture.domain.picture import (
     LONGEST_TEXT,
     NAME,
     SCHEME,
-    Picture,
-    Pictures,
+    LetterImage,
+    LetterImages,
     at_our_address,
     named_in,
     picture_id,
 )
 from nurture.errors import NurtureError
-from nurture.ids import PictureId, UserId
+from nurture.ids import ImageId, UserId
 from nurture.letters.image_processing import MOST_READ, Developed, PictureRefused, develop
 from nurture.letters.image_rules import says_nothing
 from nurture.letters.source import LetterRefused
@@ -56,11 +56,11 @@ class NotAdded(NurtureError):
 class Fresh:
     """A picture on its way in."""
 
-    picture: Picture
+    picture: LetterImage
     content: bytes
 
 
-def known(rt: Runtime, *texts: str) -> Pictures:
+def known(rt: Runtime, *texts: str) -> LetterImages:
     """The pictures that letters may show, of all those they name."""
     names = set[str]().union(*map(named_in, texts))
     if not names:
@@ -69,7 +69,7 @@ def known(rt: Runtime, *texts: str) -> Pictures:
         return images.named(db, names)
 
 
-def add(rt: Runtime, content: bytes, alt: str, by: UserId) -> Picture:
+def add(rt: Runtime, content: bytes, alt: str, by: UserId) -> LetterImage:
     """Take in what somebody chose, as letters can carry it; the same picture again is the one that is here.
 
     `alt`: the words that stand for it, or DECORATIVE. Raises NotAdded.
@@ -106,7 +106,7 @@ def checked_words(alt: str) -> str:
     return words
 
 
-def _added(db: Connection, made: Developed, alt: str, by: str, wall: datetime) -> Picture:
+def _added(db: Connection, made: Developed, alt: str, by: str, wall: datetime) -> LetterImage:
     there = images.get(db, picture_id(made.content))
     if there is not None:
         images.touch(db, [there.name], wall)
@@ -121,11 +121,11 @@ def _added(db: Connection, made: Developed, alt: str, by: str, wall: datetime) -
     return found
 
 
-def _as_picture(name: str, made: Developed) -> Picture:
-    return Picture(picture_id(made.content), name, made.subtype, made.width, made.height, len(made.content))
+def _as_picture(name: str, made: Developed) -> LetterImage:
+    return LetterImage(picture_id(made.content), name, made.subtype, made.width, made.height, len(made.content))
 
 
-def as_markdown(picture: Picture, alt: str) -> str:
+def as_markdown(picture: LetterImage, alt: str) -> str:
     """How a letter shows a picture, with these words (DECORATIVE: none) for it."""
     words = _MARKS.sub(r"\\\1", alt)
     return f"![{words}]({SCHEME}{picture.name})"
@@ -148,7 +148,7 @@ def beside(folder: Path, texts: Iterable[str]) -> dict[str, Fresh]:
     return found
 
 
-def only(found: Mapping[str, Fresh]) -> Pictures:
+def only(found: Mapping[str, Fresh]) -> LetterImages:
     """These as letters know them."""
     return {name: fresh.picture for name, fresh in found.items()}
 
@@ -185,7 +185,7 @@ def export(db: Connection, texts: Iterable[str], folder: Path) -> int:
     return len(found)
 
 
-def content(rt: Runtime, picture: PictureId) -> tuple[bytes, str] | None:
+def content(rt: Runtime, picture: ImageId) -> tuple[bytes, str] | None:
     """A picture and its subtype; None if there is none of that id."""
     with rt.database.read() as db:
         return images.contents(db, [picture]).get(picture)

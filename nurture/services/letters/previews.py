@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from nurture import log
 from nurture.delivery.render import about_reader, public_links
-from nurture.domain.delivery import Kind, Subject
+from nurture.domain.delivery import DeliveryKind, Subject
 from nurture.errors import NurtureError
 from nurture.ids import ConsultationId, EditionId, SubscriberId, new_id
 from nurture.letters.compiler import compile_letter
@@ -20,7 +20,7 @@ from nurture.services.letters import images
 from nurture.store.deliveries import ledger
 from nurture.store.deliveries.ledger import NewDelivery
 from nurture.store.letters import drafts
-from nurture.store.letters.drafts import Trial
+from nurture.store.letters.drafts import TestEmail
 from nurture.store.subscribers import subscribers
 
 _log = log.get(__name__)
@@ -49,10 +49,10 @@ def values(rt: Runtime, who: str = NAMED) -> Values:
     about = {"first_name": "Robin" if who == NAMED else "", "signed_up_on": f"{today.day} {today:%B %Y}"}
     if who not in (NAMED, NAMELESS):
         with rt.database.read() as db:
-            person = subscribers.peek(db, SubscriberId(who))
+            person = subscribers.get_unlocked(db, SubscriberId(who))
         if person is not None:
             about = about_reader(rt, person.id, person.first_name, person.confirmed or today, person.time_zone)
-    return {**rt.constant, "reader": about, "links": links}
+    return {**rt.template_globals, "reader": about, "links": links}
 
 
 def shown(rt: Runtime, letter: Letter, who: str = NAMED) -> Content:
@@ -87,7 +87,7 @@ def send_to_self(rt: Runtime, letters: list[Letter], me: Account, who: str = NAM
     """
     to = address_of(rt, me)
     imitated = None if who in (NAMED, NAMELESS) else SubscriberId(who)
-    plan_trials(rt, me, [(shown(rt, letter, who), None) for letter in letters], imitated)
+    plan_test_emails(rt, me, [(shown(rt, letter, who), None) for letter in letters], imitated)
     return to
 
 
@@ -100,7 +100,7 @@ _BETWEEN = timedelta(seconds=2)
 """Between two mails to oneself, so that they arrive in their order."""
 
 
-def plan_trials(
+def plan_test_emails(
     rt: Runtime, me: Account, mails: Sequence[tuple[Content, EditionId | None]], imitated: SubscriberId | None = None
 ) -> list[ConsultationId]:
     """Mail finished content to whoever is at the desk, one after the other, each with the edition it shows if it is one.
@@ -108,15 +108,19 @@ def plan_trials(
     `imitated`: the subscriber whom it was filled for; it goes when they are erased.
     """
     wall, now = rt.clock.wall(), rt.clock.now()
-    trials = list[tuple[Trial, EditionId | None]]()
+    trials = list[tuple[TestEmail, EditionId | None]]()
     for content, edition in mails:
         key = ConsultationId(new_id())
-        trials.append((Trial(key, me.id, rt.cipher.encrypt(json.dumps(asdict(content)), drafts.trial_place(key))), edition))
+        trials.append(
+            (TestEmail(key, me.id, rt.cipher.encrypt(json.dumps(asdict(content)), drafts.test_email_field(key))), edition)
+        )
     with rt.database.begin() as db:
         for trial, edition in trials:
-            drafts.add_trial(db, trial, rt.mailer.name, wall, edition, imitated)
+            drafts.add_test_email(db, trial, rt.mailer.name, wall, edition, imitated)
         rows = [
-            NewDelivery(Kind.NOTICE, now + rt.clock.stretch(number * _BETWEEN), about=trial.id, about_kind=Subject.TEST_EMAIL)
+            NewDelivery(
+                DeliveryKind.NOTICE, now + rt.clock.stretch(number * _BETWEEN), about=trial.id, about_kind=Subject.TEST_EMAIL
+            )
             for number, (trial, _) in enumerate(trials)
         ]
         ledger.plan(db, rows, now)

@@ -7,7 +7,7 @@ from nurture.domain.picture import at_our_address
 from nurture.letters import dialect
 from nurture.letters.compiler import compile_page
 from nurture.letters.gate import measure
-from nurture.letters.source import Letter, Source, read_stored
+from nurture.letters.source import CitedSource, Letter, read_stored
 from nurture.runtime import Runtime
 from nurture.services.letters import images
 from nurture.store.sequences import sequences
@@ -15,7 +15,7 @@ from nurture.store.sequences.sequences import StoredSequence
 
 
 @dataclass(frozen=True)
-class Place:
+class LetterLink:
     """A letter of a sequence as others point to it."""
 
     slug: str
@@ -28,13 +28,13 @@ class Page:
 
     subject: str
     html: str
-    sources: tuple[Source, ...]
+    sources: tuple[CitedSource, ...]
     minutes: int
-    before: Place | None
-    after: Place | None
+    before: LetterLink | None
+    after: LetterLink | None
 
 
-def contents(rt: Runtime, key: str) -> list[Place] | None:
+def contents(rt: Runtime, key: str) -> list[LetterLink] | None:
     """The letters of a sequence in order; None if there is no such sequence."""
     stored = _load(rt, key)
     return None if stored is None else [_place(rt, letter) for letter in _letters(stored)]
@@ -52,7 +52,7 @@ def page(rt: Runtime, key: str, slug: str) -> Page | None:
         _place(rt, letter).subject,
         at_our_address(dialect.render(compile_page(letter, images.known(rt, letter.body)), True, _values(rt))),
         letter.sources,
-        measure(letter, rt.constant["practice"]).minutes,
+        measure(letter, rt.template_globals["practice"]).minutes,
         _place(rt, letters[at - 1]) if at else None,
         _place(rt, letters[at + 1]) if at + 1 < len(letters) else None,
     )
@@ -69,12 +69,12 @@ def _letters(stored: StoredSequence) -> list[Letter]:
     return [letter for letter in found if not letter.unreadable]
 
 
-def _place(rt: Runtime, letter: Letter) -> Place:
-    return Place(letter.key, " ".join(dialect.render(letter.subject, False, _values(rt)).split()))
+def _place(rt: Runtime, letter: Letter) -> LetterLink:
+    return LetterLink(letter.key, " ".join(dialect.render(letter.subject, False, _values(rt)).split()))
 
 
 def _values(rt: Runtime) -> dict[str, dict[str, str]]:
     """What a letter is filled with when nobody in particular reads it: no name, no token; links lead to public pages."""
     base = rt.settings.base_url
     links = public_links(base) | {"unsubscribe": base, "confirm": base, "desk": base}
-    return {**rt.constant, "reader": {"first_name": "", "signed_up_on": ""}, "links": links}
+    return {**rt.template_globals, "reader": {"first_name": "", "signed_up_on": ""}, "links": links}

@@ -14,16 +14,16 @@ from sqlalchemy import Connection
 from nurture import log
 from nurture.delivery.render import about_reader, public_links
 from nurture.domain.edit import Choice
-from nurture.domain.picture import Pictures
-from nurture.domain.problem import Trouble, What
+from nurture.domain.picture import LetterImages
+from nurture.domain.problem import Problem, ProblemKind
 from nurture.domain.sequence import PublicationState
 from nurture.domain.timeline import first_opening
-from nurture.encryption import Unreadable
+from nurture.encryption import DecryptionFailed
 from nurture.errors import NurtureError
 from nurture.ids import EditionId, SequenceId, StepKey, SubscriberId, new_id
 from nurture.letters import dialect
 from nurture.letters.compiler import NO_PICTURES, Edition, compile_letter
-from nurture.letters.dialect import Hole
+from nurture.letters.dialect import MissingValue
 from nurture.letters.filling import Unfillable, fill
 from nurture.letters.source import (
     SEQUENCE_FILE,
@@ -46,7 +46,7 @@ from nurture.store.letters.publications import Publication
 from nurture.store.sequences import schedules, sequences
 from nurture.store.sequences.sequences import StoredEdition, StoredSequence, StoredStep
 from nurture.store.subscribers import subscribers
-from nurture.store.subscribers.subscribers import Living
+from nurture.store.subscribers.subscribers import Mailable
 
 _log = log.get(__name__)
 
@@ -65,7 +65,7 @@ class ImportRefused(NurtureError):
 class PublishingRefused(NurtureError):
     """Letters would break for somebody; nothing was published. The message names each trouble."""
 
-    def __init__(self, *troubles: Trouble) -> None:
+    def __init__(self, *troubles: Problem) -> None:
         """`troubles`: a sentence each."""
         super().__init__("\n".join(each.said for each in troubles))
         self.troubles = troubles
@@ -106,7 +106,7 @@ def load_folder(
         wall = rt.clock.wall()
         images.keep(db, beside, by or process_name(), wall)
         publication = publications.ask(db, draft.described.key, files, by or process_name(), wall)
-        taken = publications.take(db, process_name(), wall, wall + rt.patience.lease, publication)
+        taken = publications.take(db, process_name(), wall, wall + rt.timeouts.lease, publication)
     return _carry_out(rt, taken, tell, remove) if taken else None
 
 
@@ -128,7 +128,7 @@ def work(rt: Runtime) -> bool:
             return False
     with rt.database.begin() as db:
         wall = rt.clock.wall()
-        taken = publications.take(db, process_name(), wall, wall + rt.patience.lease)
+        taken = publications.take(db, process_name(), wall, wall + rt.timeouts.lease)
     if taken is None:
         return False
     with suppress(NurtureError):  # it is written down where it was asked for
@@ -142,7 +142,7 @@ def under_way(rt: Runtime, limit: int = 10) -> list[Publication]:
         return publications.latest(db, limit)
 
 
-def _draft(rt: Runtime, files: Mapping[str, str], where: str, beside: Pictures = NO_PICTURES) -> _Draft:
+def _draft(rt: Runtime, files: Mapping[str, str], where: str, beside: LetterImages = NO_PICTURES) -> _Draft:
     described, letters = read_files(files, where)
     first_opening(rt.clock.now(), described.rules, ZoneInfo("UTC"))  # rules that never open are refused here, not later
     known = {**images.known(rt, *(letter.body for letter in letters)), **beside}
@@ -196,50 +196,50 @@ def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell,
     return loaded
 
 
-def _troubles(taken: Publication, refused: NurtureError) -> list[Trouble]:
+def _troubles(taken: Publication, refused: NurtureError) -> list[Problem]:
     """What a refusal says, as it is kept."""
     if isinstance(refused, PublishingRefused):
         return list(refused.troubles)
     if isinstance(refused, LetterRefused):
         name = next((name for name in taken.files if refused.where.startswith(name)), "")
         step = step_of(name) if name else None
-        return [Trouble(str(refused), What.LETTER, step, advice=refused.advice)]
-    return [Trouble(line) for line in str(refused).splitlines()]
+        return [Problem(str(refused), ProblemKind.LETTER, step, advice=refused.advice)]
+    return [Problem(line) for line in str(refused).splitlines()]
 
 
-def _at(letter: Letter, hole: Hole, what: What, said: str) -> Trouble:
+def _at(letter: Letter, hole: MissingValue, what: ProblemKind, said: str) -> Problem:
     line = hole.line - letter.body_line + 1 if hole.part == "line" else None
-    return Trouble(said, what, letter.key, hole.part, line, hole.name)
+    return Problem(said, what, letter.key, hole.part, line, hole.name)
 
 
-def _missing_facts(rt: Runtime, draft: _Draft) -> list[Trouble]:
+def _missing_facts(rt: Runtime, draft: _Draft) -> list[Problem]:
     """What the letters say of the practice, and nobody has told us."""
     troubles = []
     for letter in draft.letters:
-        for hole in dialect.holes_of(letter, {"practice": rt.constant["practice"]}):
+        for hole in dialect.missing_values(letter, {"practice": rt.template_globals["practice"]}):
             variable = PREFIX + _FACTS.get(hole.name, f"PRACTICE_{hole.name.upper()}")
             said = (
                 f"{letter.file_name}, line {hole.line}: `practice.{hole.name}` is empty, so the letter would have a hole "
                 f"there. Set {variable} (docs/reference.md, Environment), or write {{% if practice.{hole.name} %}} around it."
             )
-            troubles.append(_at(letter, hole, What.FACT, said))
+            troubles.append(_at(letter, hole, ProblemKind.FACT, said))
     return troubles
 
 
-def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) -> list[Trouble]:
+def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) -> list[Problem]:
     """Fill every letter for every living reader, and count what is wrong."""
     with rt.database.read() as db:
-        total = subscribers.count_living(db)
-    found: Counter[Trouble] = Counter()
+        total = subscribers.count_mailable(db)
+    found: Counter[Problem] = Counter()
     done, last = 0, None
 
     @cache  # readers differ in what they lack, and that in few ways
-    def holes(lacking: frozenset[str]) -> list[Trouble]:
+    def holes(lacking: frozenset[str]) -> list[Problem]:
         return _holes_of(rt, draft, lacking)
 
     while True:
         with rt.database.read() as db:
-            readers = subscribers.living(db, last, _AT_ONCE)
+            readers = subscribers.mailable(db, last, _AT_ONCE)
         if not readers:
             break
         for reader in readers:
@@ -247,48 +247,50 @@ def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) 
         done, last = done + len(readers), SubscriberId(readers[-1].id)
         tell(done, max(total, done))
         with rt.database.begin() as db:
-            lease = rt.clock.wall() + rt.patience.lease
+            lease = rt.clock.wall() + rt.timeouts.lease
             if not publications.progress(db, taken.id, process_name(), done, max(total, done), lease):
-                raise PublishingRefused(Trouble("Another process has taken this over; see `nurture emails published`."))
+                raise PublishingRefused(Problem("Another process has taken this over; see `nurture emails published`."))
     return [
         replaced(trouble, said=f"{count} of {done} readers {trouble.said}", readers=count, tried=done)
         for trouble, count in found.most_common()
     ]
 
 
-def _holes_of(rt: Runtime, draft: _Draft, lacking: frozenset[str]) -> list[Trouble]:
+def _holes_of(rt: Runtime, draft: _Draft, lacking: frozenset[str]) -> list[Problem]:
     """What somebody would see of whom we know everything but `lacking`."""
     reader = {name: "" if name in lacking else "known" for name in dialect.NAMES["reader"]}
-    known = {"practice": rt.constant["practice"], "reader": reader}
+    known = {"practice": rt.template_globals["practice"], "reader": reader}
     return [
         _at(
             letter,
             hole,
-            What.HOLE,
+            ProblemKind.HOLE,
             f"would see a hole where {letter.file_name}, line {hole.line}, names `reader.{hole.name}`. "
             f"Write {{% if reader.{hole.name} %}} around it.",
         )
         for letter in draft.letters
-        for hole in dialect.holes_of(letter, known)
+        for hole in dialect.missing_values(letter, known)
         if hole.group == "reader"
     ]
 
 
-def _troubles_of(rt: Runtime, reader: Living, draft: _Draft, holes: Callable[[frozenset[str]], list[Trouble]]) -> list[Trouble]:
+def _troubles_of(
+    rt: Runtime, reader: Mailable, draft: _Draft, holes: Callable[[frozenset[str]], list[Problem]]
+) -> list[Problem]:
     confirmed = reader.confirmed or rt.clock.now()  # who has not confirmed yet would do so before the first letter
     try:
         about = about_reader(rt, reader.id, reader.first_name, confirmed, reader.time_zone)
-    except Unreadable:
+    except DecryptionFailed:
         said = "cannot be written to: what is stored of them cannot be read. Is it the right NURTURE_SECRET_KEY?"
-        return [Trouble(said, What.UNREADABLE)]
+        return [Problem(said, ProblemKind.UNREADABLE)]
     links = public_links(rt.settings.base_url) | {"unsubscribe": rt.settings.base_url, "confirm": "", "desk": ""}
-    values = {**rt.constant, "reader": about, "links": links}
+    values = {**rt.template_globals, "reader": about, "links": links}
     troubles = []
     for letter in draft.letters:
         try:
             fill(draft.compiled[letter.key], values)
         except Unfillable as broken:
-            troubles.append(Trouble(f"would not get {letter.file_name}: {broken}.", What.LETTER, letter.key))
+            troubles.append(Problem(f"would not get {letter.file_name}: {broken}.", ProblemKind.LETTER, letter.key))
     return troubles + holes(frozenset(name for name, value in about.items() if not value))
 
 

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, cast
 from nurture.errors import NurtureError
 from nurture.services.operations import archive_encryption
 from nurture.services.operations.archive_encryption import DecryptingReader, DecryptionRefused, EncryptingWriter
-from nurture.store.core.table_copy import Block, ColumnKind, TableShape
+from nurture.store.core.table_copy import ColumnKind, RowBlock, TableShape
 
 FORMAT = 1
 _MANIFEST, _KEYS, _TABLES = "manifest.json", "keys.json", "tables/"
@@ -135,7 +135,7 @@ class ArchiveWriter:
         self._tar, self._members, self._numbers = tar, dict[str, str](), Counter[str]()
         self.rows: Counter[str] = Counter()
 
-    def add_block(self, table: str, block: Block) -> None:
+    def add_block(self, table: str, block: RowBlock) -> None:
         """Add some rows of a table."""
         self._numbers[table] += 1
         self._add(f"{_TABLES}{table}/{self._numbers[table]:06d}.copy", block.data)

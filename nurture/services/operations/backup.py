@@ -63,7 +63,7 @@ def create_backup(
         check_passphrase(passphrase)
     elif with_keys:
         raise BackupRefused("Keys go into an encrypted backup only: with them in clear, the file would name everybody.")
-    key = runtime.secret(rt.given)
+    key = runtime.secret(rt.env_settings)
     shapes = tuple(table_copy.shapes())
     with write_archive(path, passphrase) as archive, rt.database.read() as db:
         created = rt.clock.wall()
@@ -102,5 +102,5 @@ def create_backup(
 
 
 def _keys(rt: Runtime, key: bytes) -> Keys:
-    ring = rt.given.field_keys
+    ring = rt.env_settings.field_keys
     return Keys(key.decode(), ring.get_secret_value() if ring is not None else None)

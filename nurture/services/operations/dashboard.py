@@ -20,7 +20,7 @@ from nurture.services.settings import launch, sender_domain
 from nurture.services.subscribers import listing, sign_up_queue
 from nurture.settings import is_loopback
 from nurture.store.deliveries import send_blocks
-from nurture.store.deliveries.send_blocks import Gate, Shut
+from nurture.store.deliveries.send_blocks import ActiveBlock, BlockKind
 from nurture.store.operations import dashboard as today
 from nurture.store.operations import statistics
 from nurture.store.sequences import schedule_migration, sequences
@@ -37,7 +37,7 @@ BOUNCES, COMPLAINTS = 0.02, 0.001
 _REVIEW_SOON = timedelta(days=30)
 
 
-class Trouble(StrEnum):
+class AttentionKind(StrEnum):
     """What may need a person."""
 
     STOPPED = "stopped"
@@ -57,13 +57,13 @@ class Trouble(StrEnum):
 
 
 @dataclass(frozen=True)
-class Need:
+class AttentionItem:
     """One thing that needs a person; `count`: of mails, letters or people; `about`: a letter's key, what the mail service
     said, or why confirmations wait; `sequence`: the key of the sequence it is about; `is_probing`: whether single mails already
     try whether the mail service takes mail again.
     """
 
-    trouble: Trouble
+    kind: AttentionKind
     count: int = 0
     about: str = ""
     is_probing: bool = False
@@ -71,7 +71,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Due:
+class DueLetter:
     """A letter that goes out soon."""
 
     subscriber: SubscriberId
@@ -87,15 +87,15 @@ class Due:
 
 
 @dataclass(frozen=True)
-class Day:
+class DayCount:
     """One day's letters: how many, and the first of them."""
 
     count: int
-    first: list[Due]
+    first: list[DueLetter]
 
 
 @dataclass(frozen=True)
-class Newcomer:
+class NewSubscriber:
     """Somebody who signed up lately."""
 
     subscriber: SubscriberId
@@ -108,79 +108,81 @@ class Newcomer:
 
 
 @dataclass(frozen=True)
-class Home:
+class Dashboard:
     """Everything on the page."""
 
-    needs: list[Need]
+    needs: list[AttentionItem]
     requests: int
-    today: Day
-    tomorrow: Day
-    newcomers: list[Newcomer]
+    today: DayCount
+    tomorrow: DayCount
+    newcomers: list[NewSubscriber]
     joined: int
     """In the last seven days."""
-    stopped: Shut | None
+    stopped: ActiveBlock | None
     """The stop switch, if somebody threw it."""
     titles: dict[tuple[str, StepKey], str]
     """Subjects of letters, by the key of their sequence and their own."""
 
 
-def look(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Home:
+def load(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Dashboard:
     """How things stand now, its days by the clock of `zone`."""
     now, wall = rt.clock.now(), rt.clock.wall()
     midnight = datetime.combine(now.astimezone(zone).date() + timedelta(days=1), time(), zone)
     first, second = midnight.astimezone(UTC), (midnight + timedelta(days=1)).astimezone(UTC)
     with rt.database.read() as db:
-        shut = send_blocks.shut_gates(db)
+        shut = send_blocks.active_blocks(db)
         letters = _letters(sequences.load(db, key) for key in sequences.all_keys(db))
         held = schedule_migration.count_held(db, BY_EDIT)
         day, following = (today.coming(db, since, until, _MOST_NAMED) for since, until in ((None, first), (first, second)))
         came, week = today.joined(db, _MOST_JOINED), today.joined_since(db, now - timedelta(days=7))
-        wait = sign_up_queue.waiting(rt, db)
+        wait = sign_up_queue.on_hold(rt, db)
         oldest, attention = today.oldest_due(db, now), today.attention(db)
         span = (now - _LOOK_BACK, now)
         sent, back = statistics.sent(db, span), statistics.returned(db, span)
     needs = [_gate(each, wall) for each in shut]
     if health.is_scheduler_silent(rt):
-        needs.append(Need(Trouble.SILENT))
+        needs.append(AttentionItem(AttentionKind.SILENT))
     elif oldest is not None and not shut and launch.is_open(rt) and now - oldest > rt.clock.stretch(ON_TIME):
-        needs.append(Need(Trouble.LATE))
+        needs.append(AttentionItem(AttentionKind.LATE))
     if wait is not None:
-        needs.append(Need(Trouble.CONFIRMATIONS, wait.count, about=wait.why.value))
-    needs += [Need(trouble, attention[state]) for state, trouble in _ATTENTION.items() if attention.get(state)]
-    needs += [Need(Trouble.WAITING, count, sequence=key) for key, count in held.items()]
+        needs.append(AttentionItem(AttentionKind.CONFIRMATIONS, wait.count, about=wait.why.value))
+    needs += [AttentionItem(trouble, attention[state]) for state, trouble in _ATTENTION.items() if attention.get(state)]
+    needs += [AttentionItem(AttentionKind.WAITING, count, sequence=key) for key, count in held.items()]
     for state, limit, trouble in (
-        (State.BOUNCED, BOUNCES, Trouble.BOUNCES),
-        (State.COMPLAINED, COMPLAINTS, Trouble.COMPLAINTS),
+        (State.BOUNCED, BOUNCES, AttentionKind.BOUNCES),
+        (State.COMPLAINED, COMPLAINTS, AttentionKind.COMPLAINTS),
     ):
         if sent >= _FEW and back.get(state, 0) > limit * sent:
-            needs.append(Need(trouble, back[state]))
+            needs.append(AttentionItem(trouble, back[state]))
     due = now.date() + _REVIEW_SOON
     needs += [
-        Need(Trouble.REVIEW, about=letter.key, sequence=key)
+        AttentionItem(AttentionKind.REVIEW, about=letter.key, sequence=key)
         for key, letter in letters
         if letter.review_by is not None and letter.review_by <= due
     ]
     checked = sender_domain.last(rt, rt.sender.email) if sender_domain.carrier(rt) else None
-    needs += [Need(Trouble.DOMAIN)] * bool(checked and checked.asks_for_something)
+    needs += [AttentionItem(AttentionKind.DOMAIN)] * bool(checked and checked.asks_for_something)
     if not rt.settings.trusted_proxies and not is_loopback(urlsplit(rt.settings.base_url).hostname):
-        needs.append(Need(Trouble.NETWORKS))
+        needs.append(AttentionItem(AttentionKind.NETWORKS))
     titles = {(key, letter.key): letter.subject for key, letter in letters}
-    newcomers = [Newcomer(each.subscriber, _called(rt, each), each.confirmed is not None) for each in came]
-    stopped = next((each for each in shut if each.gate is Gate.STOP), None)
-    return Home(needs, requests_waiting, _day(rt, titles, *day), _day(rt, titles, *following), newcomers, week, stopped, titles)
+    newcomers = [NewSubscriber(each.subscriber, _called(rt, each), each.confirmed is not None) for each in came]
+    stopped = next((each for each in shut if each.kind is BlockKind.STOP), None)
+    return Dashboard(
+        needs, requests_waiting, _day(rt, titles, *day), _day(rt, titles, *following), newcomers, week, stopped, titles
+    )
 
 
-_ATTENTION = {State.HELD: Trouble.HELD, State.FAILED: Trouble.FAILED}
+_ATTENTION = {State.HELD: AttentionKind.HELD, State.FAILED: AttentionKind.FAILED}
 
 
-def _gate(shut: Shut, wall: datetime) -> Need:
-    match shut.gate:
-        case Gate.STOP:
-            return Need(Trouble.STOPPED)
-        case Gate.PROVIDER:
-            return Need(Trouble.REFUSED, about=shut.why, is_probing=not shut.stops(wall))
+def _gate(shut: ActiveBlock, wall: datetime) -> AttentionItem:
+    match shut.kind:
+        case BlockKind.STOP:
+            return AttentionItem(AttentionKind.STOPPED)
+        case BlockKind.PROVIDER:
+            return AttentionItem(AttentionKind.REFUSED, about=shut.why, is_probing=not shut.stops(wall))
         case _:
-            return Need(Trouble.CLOCK)
+            return AttentionItem(AttentionKind.CLOCK)
 
 
 def _letters(stored: Iterable[StoredSequence | None]) -> list[tuple[str, Letter]]:
@@ -188,9 +190,9 @@ def _letters(stored: Iterable[StoredSequence | None]) -> list[tuple[str, Letter]
     return [(one.key, read_stored(step.file_name, step.source)) for one in stored if one is not None for step in one.steps]
 
 
-def _day(rt: Runtime, titles: Mapping[tuple[str, StepKey], str], count: int, rows: list[today.Coming]) -> Day:
+def _day(rt: Runtime, titles: Mapping[tuple[str, StepKey], str], count: int, rows: list[today.Coming]) -> DayCount:
     first = [
-        Due(
+        DueLetter(
             row.subscriber,
             _initials(rt, row.subscriber, row.first_name, row.email),
             row.step,
@@ -199,12 +201,12 @@ def _day(rt: Runtime, titles: Mapping[tuple[str, StepKey], str], count: int, row
         )
         for row in rows
     ]
-    return Day(count, first)
+    return DayCount(count, first)
 
 
 def _initials(rt: Runtime, who: SubscriberId, name: Encrypted | None, email: Encrypted) -> str:
     """So little that somebody who looks over a shoulder knows nobody: `R.`."""
-    known = listing.opened(rt, name, subscribers.first_name_place(who)) or listing.opened(
+    known = listing.decrypt(rt, name, subscribers.first_name_place(who)) or listing.decrypt(
         rt, email, subscribers.email_place(who)
     )
     return ".".join(part[0].upper() for part in known.split()[:2] if part) + "." if known else "?"
@@ -212,8 +214,8 @@ def _initials(rt: Runtime, who: SubscriberId, name: Encrypted | None, email: Enc
 
 def _called(rt: Runtime, row: today.Joined) -> str:
     who = row.subscriber
-    name = listing.opened(rt, row.first_name, subscribers.first_name_place(who))
-    return name or listing.opened(rt, row.email, subscribers.email_place(who))
+    name = listing.decrypt(rt, row.first_name, subscribers.first_name_place(who))
+    return name or listing.decrypt(rt, row.email, subscribers.email_place(who))
 
 
 def requests_waiting(counts: Mapping[RequestState, int]) -> int:

@@ -8,8 +8,8 @@ from nurture.errors import NurtureError
 from nurture.ids import DeliveryId
 from nurture.runtime import Runtime
 from nurture.store.deliveries import in_doubt, transitions
-from nurture.store.deliveries.in_doubt import Doubt
-from nurture.store.deliveries.transitions import Line
+from nurture.store.deliveries.in_doubt import InDoubtDelivery
+from nurture.store.deliveries.transitions import HistoryLine
 
 _log = log.get(__name__)
 
@@ -18,7 +18,7 @@ class NotInDoubt(NurtureError):
     """A delivery that a person wants to settle is not unknown, held or failed."""
 
 
-def list_doubts(rt: Runtime, state: State, most: int = 1000) -> list[Doubt]:
+def list_doubts(rt: Runtime, state: State, most: int = 1000) -> list[InDoubtDelivery]:
     """Deliveries that are UNKNOWN (evidence may still come), HELD (only a person can tell) or FAILED, longest first."""
     with rt.database.read() as db:
         return in_doubt.in_doubt(db, state, most)
@@ -59,7 +59,7 @@ def count_doubts(rt: Runtime, state: State) -> int:
         return in_doubt.count(db, state)
 
 
-def story(rt: Runtime, delivery: DeliveryId) -> list[Line]:
+def history(rt: Runtime, delivery: DeliveryId) -> list[HistoryLine]:
     """Everything that happened to one delivery, in order; empty if there is none."""
     with rt.database.read() as db:
-        return transitions.story(db, delivery)
+        return transitions.history(db, delivery)

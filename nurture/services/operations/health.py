@@ -10,8 +10,8 @@ from nurture.domain.delivery import State
 from nurture.runtime import Runtime
 from nurture.services.settings import launch
 from nurture.store.deliveries import in_doubt, rescheduling, send_blocks
-from nurture.store.deliveries.in_doubt import Standing
-from nurture.store.deliveries.send_blocks import Gate, Shut
+from nurture.store.deliveries.in_doubt import LedgerCounts
+from nurture.store.deliveries.send_blocks import ActiveBlock, BlockKind
 from nurture.store.state import app_state, heartbeats
 
 _MISSED_TICKS = 6
@@ -41,14 +41,14 @@ def readiness(rt: Runtime) -> dict[str, str]:
 def _takes_a_write(rt: Runtime) -> bool:
     """Whether a commit succeeds. Anybody may ask, so a good answer is given again for some seconds."""
     boot = rt.clock.boot_seconds()
-    if 0 <= boot - rt.memory.written < _WRITE_EVERY_SECONDS:
+    if 0 <= boot - rt.process_state.last_write < _WRITE_EVERY_SECONDS:
         return True
     try:
         with rt.database.begin() as db:
             heartbeats.beat(db, _WRITABLE, rt.clock.wall())
     except SQLAlchemyError:
         return False
-    rt.memory.written = boot
+    rt.process_state.last_write = boot
     return True
 
 
@@ -69,12 +69,12 @@ STATES = tuple(state.value for state in State)
 
 
 @dataclass(frozen=True)
-class LedgerStanding:
+class LedgerSummary:
     """How the ledger stands now, when a scheduler last looked at it, and what stops it."""
 
-    rows: Standing
+    rows: LedgerCounts
     last_tick: datetime | None
-    shut: list[Shut]
+    shut: list[ActiveBlock]
     duplicates_confirmed: int
     abandoned: int
     """Mails whose sender fell silent so long ago that somebody should have seen to them."""
@@ -83,17 +83,17 @@ class LedgerStanding:
     """Whether something stops mail, or has just done so, and mail that could not be sent waits for its next try."""
 
 
-def ledger_standing(rt: Runtime) -> LedgerStanding:
+def ledger_summary(rt: Runtime) -> LedgerSummary:
     """Read all of it in one look."""
     now, wall = rt.clock.now(), rt.clock.wall()
     with rt.database.read() as db:
-        shut = send_blocks.shut_gates(db)
-        return LedgerStanding(
-            in_doubt.standing(db, now),
+        shut = send_blocks.active_blocks(db)
+        return LedgerSummary(
+            in_doubt.ledger_counts(db, now),
             heartbeats.last_beat(db, heartbeats.TICK),
             shut,
             int(app_state.get(db, DUPLICATES) or 0),
-            in_doubt.abandoned(db, wall - OVERDUE),
+            in_doubt.count_abandoned(db, wall - OVERDUE),
             in_doubt.accepted_since(db, now - rt.clock.stretch(OVERDUE)),
             bool(shut) and rescheduling.is_tried_waiting(db),
         )
@@ -110,21 +110,21 @@ class SendingProblem:
 
 
 _SUMMARIES = {
-    Gate.STOP: "stopped: by a person",
-    Gate.PROVIDER: "stopped: the mail service refuses all mail",
-    Gate.CLOCK: "stopped: a clock jumped",
-    Gate.DATABASE_RESTORED: "stopped: the database is a restored copy",
+    BlockKind.STOP: "stopped: by a person",
+    BlockKind.PROVIDER: "stopped: the mail service refuses all mail",
+    BlockKind.CLOCK: "stopped: a clock jumped",
+    BlockKind.DATABASE_RESTORED: "stopped: the database is a restored copy",
 }
 
 
-def sending_problems(rt: Runtime, standing: LedgerStanding) -> list[SendingProblem]:
+def sending_problems(rt: Runtime, standing: LedgerSummary) -> list[SendingProblem]:
     """What keeps mail from going out; empty while sending is healthy.
 
     A provider that refused everything does so until it takes a mail again, however often it is asked meanwhile.
     """
     wall = rt.clock.wall()
     found = [
-        SendingProblem(_SUMMARIES[each.gate], f"stopped since {each.since:%Y-%m-%d %H:%M} UTC: {each.why} (by {each.by})")
+        SendingProblem(_SUMMARIES[each.kind], f"stopped since {each.since:%Y-%m-%d %H:%M} UTC: {each.why} (by {each.by})")
         for each in standing.shut
         if each.stops(wall) or standing.rows.due or standing.refused_waiting
     ]
@@ -134,7 +134,7 @@ def sending_problems(rt: Runtime, standing: LedgerStanding) -> list[SendingProbl
     return found or _overdue(rt, standing)
 
 
-def _overdue(rt: Runtime, standing: LedgerStanding) -> list[SendingProblem]:
+def _overdue(rt: Runtime, standing: LedgerSummary) -> list[SendingProblem]:
     waited = timedelta(seconds=standing.rows.oldest_due_seconds)
     late = waited > rt.clock.stretch(OVERDUE) and not standing.sent_lately
     if not (late or waited > rt.clock.stretch(_OVERDUE_IN_ANY_CASE) or standing.abandoned):
@@ -154,7 +154,7 @@ def _overdue(rt: Runtime, standing: LedgerStanding) -> list[SendingProblem]:
 
 def sending_summary(rt: Runtime) -> str:
     """`ok`, or in a few words why mail does not go out, or that nobody looks for it. Raises SQLAlchemyError."""
-    standing = ledger_standing(rt)
+    standing = ledger_summary(rt)
     problems = sending_problems(rt, standing)
     if problems:
         return "; ".join(problem.summary for problem in problems)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nurture import key_ring, log
-from nurture.encryption import Encrypted, Unreadable
+from nurture.encryption import DecryptionFailed, Encrypted
 from nurture.runtime import Runtime
 from nurture.store.core import encrypted_fields
 from nurture.store.core.encrypted_fields import SEALED_FIELDS, SealedField
@@ -52,7 +52,7 @@ def _rotate_some(rt: Runtime, field: SealedField, after: str | None) -> tuple[li
             try:
                 place = field.place(key)
                 changes.append((key, old, rt.cipher.encrypt(rt.cipher.decrypt(old, place), place)))
-            except Unreadable:
+            except DecryptionFailed:
                 continue
         done = encrypted_fields.replace_sealed(db, field, changes)
     return [key for key, _ in rows], done, len(rows) - len(changes)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from nurture import __version__, log
-from nurture.mailers.http_connection import Lost, NotConnected, Wire
+from nurture.mailers.http_connection import ConnectionLost, HttpClient, NotConnected
 from nurture.runtime import Runtime
 from nurture.services.operations import health
 from nurture.store.state import heartbeats
@@ -31,7 +31,7 @@ def ping(rt: Runtime) -> bool:
             return False
     try:
         status = asyncio.run(_get(rt.settings.ping_url.get_secret_value()))
-    except (NotConnected, Lost, TimeoutError) as error:
+    except (NotConnected, ConnectionLost, TimeoutError) as error:
         _log.warning("ping_failed", error=type(error).__name__)
         return False
     if status >= 300:  # not followed: a redirect is a wrong address here
@@ -42,12 +42,12 @@ def ping(rt: Runtime) -> bool:
 async def _get(url: str) -> int:
     """The answer's status. Raises what `Wire.send` raises."""
     parts = urlsplit(url)
-    wire = Wire(f"{parts.scheme}://{parts.netloc}")
+    wire = HttpClient(f"{parts.scheme}://{parts.netloc}")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     head = (
         f"GET {target} HTTP/1.1\r\nHost: {wire.authority}\r\nUser-Agent: nurture/{__version__}\r\n"
         "Accept: */*\r\nConnection: close\r\n\r\n"
     )
     answer = await wire.send(head.encode("ascii"), _ANSWER_SECONDS)
-    await wire.rest()
+    await wire.aclose()
     return answer.status

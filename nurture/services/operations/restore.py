@@ -25,9 +25,9 @@ from nurture.settings import PREFIX, Settings
 from nurture.store.core import table_copy
 from nurture.store.core.database import Database, DatabaseRefused, process_name
 from nurture.store.deliveries import in_doubt, ledger, send_blocks
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.state import app_state, restored
-from nurture.store.state.restored import Outlook
+from nurture.store.state.restored import RestoreOutlook
 from nurture.store.subscribers.departures import JOURNAL_FILE, DepartureJournal
 
 _log = log.get(__name__)
@@ -52,7 +52,7 @@ class RestoreReport:
 
     manifest: Manifest
     replay: ReplayReport
-    outlook: Outlook
+    outlook: RestoreOutlook
     installed: tuple[Path, ...] = ()
     """Files in which keys of the archive were put."""
     claimed: int = 0
@@ -108,8 +108,8 @@ def rehearse(
         with _loading(scratch.database) as db:
             rt, report = _load(replace(source, settings=apart), scratch.database, db, paths, on_progress)
             claimed = _claim(rt, db)
-            for gate in send_blocks.shut_gates(db):
-                send_blocks.open_(db, gate.gate)
+            for gate in send_blocks.active_blocks(db):
+                send_blocks.unblock(db, gate.kind)
             return replace(report, claimed=claimed, claimed_after_start=_claim(rt, db))
 
 
@@ -275,7 +275,7 @@ def _stop_sending(rt: Runtime, db: Connection, manifest: Manifest) -> None:
     """What was due since the backup was made may have been sent."""
     now, wall = rt.clock.now(), rt.clock.wall()
     why = f"restored from the backup of {manifest.created:%Y-%m-%d %H:%M} UTC: what was due since may have been sent"
-    send_blocks.shut(db, Gate.DATABASE_RESTORED, why, process_name(), wall)
+    send_blocks.block(db, BlockKind.DATABASE_RESTORED, why, process_name(), wall)
     app_state.put(db, SET_BACK, now.isoformat())
     in_doubt.set_back(db, process_name(), now, wall)
 
@@ -283,6 +283,6 @@ def _stop_sending(rt: Runtime, db: Connection, manifest: Manifest) -> None:
 def _claim(rt: Runtime, db: Connection) -> int:
     """How many mails a sender would take now; takes them."""
     now, wall = rt.clock.now(), rt.clock.wall()
-    if send_blocks.stopped(send_blocks.shut_gates(db), wall):
+    if send_blocks.stopped(send_blocks.active_blocks(db), wall):
         return 0
-    return len(ledger.claim(db, BatchId(new_id()), process_name(), now, wall, wall + rt.patience.lease, _EVERY_MAIL))
+    return len(ledger.claim(db, BatchId(new_id()), process_name(), now, wall, wall + rt.timeouts.lease, _EVERY_MAIL))

@@ -49,7 +49,7 @@ def retain(rt: Runtime) -> int:
         sessions.forget(db, rt.clock.wall())
         provider_events.forget(db, rt.clock.wall() - REPORTS_KEPT)
         kept = TRIALS_KEPT if launch.since(db) is not None else REPORTS_KEPT  # the first run asks whether they have arrived
-        drafts.forget_trials(db, rt.clock.wall() - kept)
+        drafts.forget_test_emails(db, rt.clock.wall() - kept)
         csv_imports.forget(db, rt.clock.wall() - csv_import.KEPT)
         bulk_actions.forget(db, rt.clock.wall() - remembered.KEPT)
         api_keys.forget(db, rt.clock.wall() - KEYS_KEPT)

@@ -6,7 +6,7 @@ from nurture import log
 from nurture.delivery import safety_checks
 from nurture.runtime import Runtime
 from nurture.store.deliveries import rescheduling, send_blocks
-from nurture.store.deliveries.send_blocks import Gate, Shut
+from nurture.store.deliveries.send_blocks import ActiveBlock, BlockKind
 
 _log = log.get(__name__)
 
@@ -17,29 +17,29 @@ _LONGEST_WAIT = timedelta(hours=1)
 def stop_sending(rt: Runtime, why: str, who: str) -> None:
     """Stop all sending of the whole fleet: after this nothing is handed to the provider until `start_sending`."""
     with rt.database.begin() as db:
-        send_blocks.shut(db, Gate.STOP, why, who, rt.clock.wall())
+        send_blocks.block(db, BlockKind.STOP, why, who, rt.clock.wall())
     _log.warning("sending_stopped", reason="stop switch")
 
 
-def start_sending(rt: Runtime, only: Gate | None = None) -> list[Shut]:
+def start_sending(rt: Runtime, only: BlockKind | None = None) -> list[ActiveBlock]:
     """Open every gate, whoever shut it, or `only` one; returns those that were shut. What is unknown or held stays so.
 
     Mail that the provider refused is due at once: whoever starts has put the cause right.
     """
     with rt.database.begin() as db:
-        shut = [each for each in send_blocks.shut_gates(db) if only in (None, each.gate)]
+        shut = [each for each in send_blocks.active_blocks(db) if only in (None, each.kind)]
         for each in shut:
-            send_blocks.open_(db, each.gate)
-            if each.gate is Gate.PROVIDER:
+            send_blocks.unblock(db, each.kind)
+            if each.kind is BlockKind.PROVIDER:
                 now = rt.clock.now()
                 rescheduling.bring_forward(db, now, now + rt.clock.stretch(_LONGEST_WAIT))
-            if each.gate is Gate.DATABASE_RESTORED:
+            if each.kind is BlockKind.DATABASE_RESTORED:
                 safety_checks.accept_restored(db, rt.clock.wall())
     _log.info("sending_started", count=len(shut))
     return shut
 
 
-def what_stops(rt: Runtime) -> list[Shut]:
+def what_stops(rt: Runtime) -> list[ActiveBlock]:
     """Gates that are shut, or on trial."""
     with rt.database.read() as db:
-        return send_blocks.shut_gates(db)
+        return send_blocks.active_blocks(db)

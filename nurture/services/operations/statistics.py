@@ -13,7 +13,7 @@ from nurture.domain.delivery import State
 from nurture.ids import SequenceId
 from nurture.runtime import Runtime
 from nurture.services.subscribers.consultations import BOOKED, CONSULTATION
-from nurture.services.subscribers.listing import Catalogue, Named
+from nurture.services.subscribers.listing import Catalogue, NamedLetter
 from nurture.store.operations import statistics
 from nurture.store.subscribers import listing
 
@@ -46,10 +46,10 @@ class Bucket:
 
 
 @dataclass(frozen=True)
-class Step:
+class FunnelStep:
     """One letter, for those who began in the span: who got it, where it came back, who left after it or asked for a call."""
 
-    letter: Named
+    letter: NamedLetter
     sent: int
     undelivered: int
     left: int
@@ -58,7 +58,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Mail:
+class MailCounts:
     """All mail of the span, and what came back of it."""
 
     sent: int
@@ -72,14 +72,14 @@ class Numbers:
 
     since: date
     buckets: tuple[Bucket, ...]
-    funnels: tuple[tuple[SequenceId, tuple[Step, ...]], ...]
+    funnels: tuple[tuple[SequenceId, tuple[FunnelStep, ...]], ...]
     began: int
     stays: tuple[int, ...]
-    mail: Mail
+    mail: MailCounts
     sources: tuple[tuple[str, int], ...]
 
 
-def read(rt: Runtime, back: Range, zone: ZoneInfo) -> Numbers:
+def load(rt: Runtime, back: Range, zone: ZoneInfo) -> Numbers:
     """The numbers of a span of time that ends now, its days by the clock of `zone`."""
     today = rt.clock.now().astimezone(zone).date()
     with rt.database.read() as db:
@@ -101,7 +101,7 @@ def read(rt: Runtime, back: Range, zone: ZoneInfo) -> Numbers:
             funnels,
             began,
             tuple(statistics.stays(db, whole, STAYED)),
-            Mail(statistics.sent(db, whole), came_back.get(State.BOUNCED, 0), came_back.get(State.COMPLAINED, 0)),
+            MailCounts(statistics.sent(db, whole), came_back.get(State.BOUNCED, 0), came_back.get(State.COMPLAINED, 0)),
             tuple(statistics.sources(db, whole)),
         )
 
@@ -132,9 +132,9 @@ def _earlier(first: date, months: int) -> date:
     return date(number // 12, number % 12 + 1, 1)
 
 
-def _funnels(db: Connection, whole: statistics.Span) -> tuple[tuple[tuple[SequenceId, tuple[Step, ...]], ...], int]:
+def _funnels(db: Connection, whole: statistics.Span) -> tuple[tuple[tuple[SequenceId, tuple[FunnelStep, ...]], ...], int]:
     catalogue = Catalogue(listing.letters(db))
-    standings = statistics.standings(db, whole)
+    standings = statistics.funnel_counts(db, whole)
     undelivered = statistics.undelivered(db, whole)
     found = []
     for sequence in catalogue.sequences():
@@ -150,7 +150,7 @@ def _funnels(db: Connection, whole: statistics.Span) -> tuple[tuple[tuple[Sequen
         for at in range(len(letters) - 2, -1, -1):
             reached[at] += reached[at + 1]  # whoever got a later letter got this one
         steps = tuple(
-            Step(
+            FunnelStep(
                 letter,
                 reached[at],
                 undelivered.get((sequence, letter.key), 0),

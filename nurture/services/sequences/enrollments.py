@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from nurture import log
-from nurture.delivery.plan import Moment, go_on
+from nurture.delivery.plan import Moment, plan_resumed
 from nurture.domain.delivery import IN_DOUBT, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.simulation import moment
@@ -22,7 +22,7 @@ from nurture.store.deliveries import ledger, rescheduling
 from nurture.store.sequences import schedules, sequences
 from nurture.store.sequences.sequences import Enrolled
 from nurture.store.subscribers import subscribers
-from nurture.store.subscribers.subscribers import Person
+from nurture.store.subscribers.subscribers import Subscriber
 
 _log = log.get(__name__)
 
@@ -53,7 +53,7 @@ def _nothing(_: Connection) -> None:
     return
 
 
-class Act(StrEnum):
+class EnrollmentAction(StrEnum):
     """What was done."""
 
     PAUSE = "pause"
@@ -65,14 +65,14 @@ class Act(StrEnum):
 
 
 @dataclass(frozen=True)
-class Done:
+class EnrollmentChange:
     """What an act did, and what takes it back."""
 
-    act: Act
+    act: EnrollmentAction
     enrollment: EnrollmentId
     changed: bool
     """False: it was so already."""
-    undo: Act | None = None
+    undo: EnrollmentAction | None = None
     due: datetime | None = None
     """When the next letter goes (timeline); None: none is planned."""
     before: datetime | None = None
@@ -82,7 +82,9 @@ class Done:
     """When this was done (real time): what `pause` and `stop` want to be told when they take something back."""
 
 
-def pause(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing, since: datetime | None = None) -> Done:
+def pause(
+    rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing, since: datetime | None = None
+) -> EnrollmentChange:
     """Freeze what is left of the wait. A letter on its way arrives; the one after it waits for `resume`.
 
     `since`: when (real time) was done what this takes back. Raises ActRefused for somebody who is not in the middle of the
@@ -98,10 +100,10 @@ def pause(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothi
             sequences.pause(db, [enrollment], BY_DESK, rt.clock.now())
             ledger.cancel_open(db, "paused", person.id, rt.clock.wall(), enrollment, by)
             also(db)
-    return _done(Done(Act.PAUSE, enrollment, changed, Act.RESUME if changed else None))
+    return _done(EnrollmentChange(EnrollmentAction.PAUSE, enrollment, changed, EnrollmentAction.RESUME if changed else None))
 
 
-def resume(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing) -> Done:
+def resume(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing) -> EnrollmentChange:
     """Let a paused reader go on: the rest of the wait, then the first opening. Who is held since an edit gets the letter when
     that edit says, or at the next opening. Raises ActRefused for somebody who has left, and NeverOpens.
     """
@@ -114,13 +116,19 @@ def resume(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _noth
             now = rt.clock.now()
             sequences.unpause(db, enrollment)
             when = _not_before(now) if place.why == BY_EDIT else _rest_of_wait(place, now)
-            go_on(db, place, person.email_bidx, when, by, now, rt.clock.wall())
+            plan_resumed(db, place, person.email_bidx, when, by, now, rt.clock.wall())
             also(db)
         due = _due(db, enrollment)
-    return _done(Done(Act.RESUME, enrollment, changed, Act.PAUSE if changed else None, due, at=rt.clock.wall()))
+    return _done(
+        EnrollmentChange(
+            EnrollmentAction.RESUME, enrollment, changed, EnrollmentAction.PAUSE if changed else None, due, at=rt.clock.wall()
+        )
+    )
 
 
-def stop(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing, since: datetime | None = None) -> Done:
+def stop(
+    rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing, since: datetime | None = None
+) -> EnrollmentChange:
     """End a sequence for one reader. What is scheduled is cancelled; they stay on the list. Twice is fine.
 
     `since`: when (real time) was done what this takes back. Raises ActRefused for somebody who has had every letter, and
@@ -136,10 +144,10 @@ def stop(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothin
             sequences.end(db, enrollment, BY_DESK, rt.clock.now())
             ledger.cancel_open(db, BY_DESK, person.id, rt.clock.wall(), enrollment, by)
             also(db)
-    return _done(Done(Act.STOP, enrollment, changed, Act.PUT_BACK if changed else None))
+    return _done(EnrollmentChange(EnrollmentAction.STOP, enrollment, changed, EnrollmentAction.PUT_BACK if changed else None))
 
 
-def put_back(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing) -> Done:
+def put_back(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing) -> EnrollmentChange:
     """Take a `stop` back: they go on where they stopped, paused if they were. Twice is fine.
 
     Raises ActRefused for somebody who left otherwise, is off the list, or has begun again since; and NeverOpens.
@@ -156,13 +164,17 @@ def put_back(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _no
                 raise ActRefused("They have begun this sequence again since, and are in the middle of it.")
             if sequences.resume(db, enrollment, BY_DESK) is EnrollmentState.ACTIVE:
                 now = rt.clock.now()
-                go_on(db, place, person.email_bidx, _not_before(now), by, now, rt.clock.wall())
+                plan_resumed(db, place, person.email_bidx, _not_before(now), by, now, rt.clock.wall())
             also(db)
         due = _due(db, enrollment)
-    return _done(Done(Act.PUT_BACK, enrollment, changed, Act.STOP if changed else None, due, at=rt.clock.wall()))
+    return _done(
+        EnrollmentChange(
+            EnrollmentAction.PUT_BACK, enrollment, changed, EnrollmentAction.STOP if changed else None, due, at=rt.clock.wall()
+        )
+    )
 
 
-def send_next_now(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> Done:
+def send_next_now(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> EnrollmentChange:
     """Let the next letter go with the next tick, whatever its wait and window say; the wait after it counts from now.
 
     Raises ActRefused if there is none, if they are paused, or if it would come too soon after another letter.
@@ -185,11 +197,13 @@ def send_next_now(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> Done:
         if changed:
             rescheduling.promise(db, delivery, now, by, rt.clock.wall(), "sent early, by hand")
     if not changed:
-        return _done(Done(Act.SEND_NOW, enrollment, False, due=due))
-    return _done(Done(Act.SEND_NOW, enrollment, True, Act.SEND_LATER, now, planned, delivery))
+        return _done(EnrollmentChange(EnrollmentAction.SEND_NOW, enrollment, False, due=due))
+    return _done(
+        EnrollmentChange(EnrollmentAction.SEND_NOW, enrollment, True, EnrollmentAction.SEND_LATER, now, planned, delivery)
+    )
 
 
-def send_later(rt: Runtime, enrollment: EnrollmentId, delivery: DeliveryId, before: datetime, by: UserId) -> Done:
+def send_later(rt: Runtime, enrollment: EnrollmentId, delivery: DeliveryId, before: datetime, by: UserId) -> EnrollmentChange:
     """Take a `send_next_now` of the letter `delivery` back while it still waits: it goes at `before` (timeline) again.
 
     Raises TooLate once it has left, and ActRefused while it is leaving, when it goes out no more, and for a time that is past.
@@ -206,7 +220,7 @@ def send_later(rt: Runtime, enrollment: EnrollmentId, delivery: DeliveryId, befo
         changed = letter.planned != before
         if changed:
             rescheduling.promise(db, delivery, before, by, rt.clock.wall(), "sent later again, by hand")
-    return _done(Done(Act.SEND_LATER, enrollment, changed, due=before))
+    return _done(EnrollmentChange(EnrollmentAction.SEND_LATER, enrollment, changed, due=before))
 
 
 _LEAVING = "Too late: the letter is just leaving."
@@ -226,13 +240,13 @@ _ENDED = {
 }
 
 
-def _done(done: Done) -> Done:
+def _done(done: EnrollmentChange) -> EnrollmentChange:
     if done.changed:
         _log.info("enrollment_changed", kind=done.act.value, enrollment=done.enrollment)
     return done
 
 
-def _find(db: Connection, enrollment: EnrollmentId) -> tuple[Enrolled, Person]:
+def _find(db: Connection, enrollment: EnrollmentId) -> tuple[Enrolled, Subscriber]:
     """An enrollment and its person, locked; nobody changes a schedule until the transaction ends."""
     found = sequences.enrolled(db, [enrollment]).get(enrollment)
     person = subscribers.get(db, found.subscriber) if found else None
@@ -257,12 +271,12 @@ def _not_before(now: datetime) -> Moment:
     return lambda promised, rules, zone: promised if promised >= now else first_opening(now, rules, zone)
 
 
-def _check_guards(rt: Runtime, db: Connection, person: Person, zone: ZoneInfo, now: datetime) -> None:
+def _check_guards(rt: Runtime, db: Connection, person: Subscriber, zone: ZoneInfo, now: datetime) -> None:
     midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     last, today = rescheduling.letters_sent(db, person.id, midnight)
-    if last is None or (now - last >= rt.guards.gap and today < rt.guards.letters):
+    if last is None or (now - last >= rt.frequency_caps.gap and today < rt.frequency_caps.letters):
         return
-    earliest = spaced_out(now, last, rt.guards.gap, zone)
-    hours = rt.guards.gap / timedelta(hours=1)
-    why = f"less than {hours:g} hours ago" if now - last < rt.guards.gap else "today already"
+    earliest = spaced_out(now, last, rt.frequency_caps.gap, zone)
+    hours = rt.frequency_caps.gap / timedelta(hours=1)
+    why = f"less than {hours:g} hours ago" if now - last < rt.frequency_caps.gap else "today already"
     raise ActRefused(f"A letter went to them {why}. The next may go from {moment(earliest, zone)} on their clock.")

@@ -24,7 +24,7 @@ from nurture.letters.source import LetterRefused, read_sequence, read_stored
 from nurture.runtime import Runtime
 from nurture.services.sequences import schedule_migration
 from nurture.services.sequences.enrollments import BY_EDIT, ActRefused, resume
-from nurture.services.subscribers.listing import opened
+from nurture.services.subscribers.listing import decrypt
 from nurture.store.letters import new_letters
 from nurture.store.letters.new_letters import NewLetter
 from nurture.store.sequences import schedule_migration as moves
@@ -67,7 +67,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class EditableSchedule:
     """A sequence's letters in order, and when they may go out. `version`: what `save` wants to be told."""
 
     key: str
@@ -113,7 +113,7 @@ class Saved:
     """How many next letters wait for a person."""
 
 
-def show(rt: Runtime, key: str | None = None) -> Schedule:
+def load(rt: Runtime, key: str | None = None) -> EditableSchedule:
     """The schedule of a sequence (by key; None: the one that a sign-up starts). Raises ScheduleRefused, LetterRefused."""
     with rt.database.read() as db:
         return _shown(*_load(db, key))
@@ -127,7 +127,7 @@ def preview(rt: Runtime, key: str, new: Edited) -> Preview:
         edited = _applied(old, new)
         version = schedule_migration.version_of(schedule_migration.schedule_of(edited))
         same = schedule_migration.is_same(schedule_migration.version_of(schedule_migration.schedule_of(old)), version)
-        found = schedule_migration.look(rt, db, old, version) if not same else None
+        found = schedule_migration.preview(rt, db, old, version) if not same else None
     titles = _titles(old)
     nobody = [NOBODY]
     if found is None:
@@ -172,7 +172,7 @@ def carry_through(
     """`schedule_migration.put`, for every change of a sequence: the schedule as it was is kept, to go back to
     (services.sequences.schedule_history).
     """
-    found = schedule_migration.put(rt, db, old, new, choice, by)
+    found = schedule_migration.apply(rt, db, old, new, choice, by)
     if old is not None:
         before, after = schedule_migration.schedule_of(old), schedule_migration.schedule_of(new)
         if not schedule_migration.is_same(schedule_migration.version_of(before), schedule_migration.version_of(after)):
@@ -226,7 +226,7 @@ def placed(listed: Sequence[StoredStep], new: StoredStep, after: StepKey | None)
 
 
 @dataclass(frozen=True)
-class Waiting:
+class HeldReader:
     """A reader whose next letter an edit holds back."""
 
     enrollment: EnrollmentId
@@ -241,7 +241,7 @@ class Waiting:
         return f"Waiting({self.enrollment})"
 
 
-def waiting(rt: Runtime, key: str, most: int = 100) -> list[Waiting]:
+def held_readers(rt: Runtime, key: str, most: int = 100) -> list[HeldReader]:
     """Who waits since an edit until a person lets them go on."""
     with rt.database.read() as db:
         old, _ = _load(db, key)
@@ -250,7 +250,7 @@ def waiting(rt: Runtime, key: str, most: int = 100) -> list[Waiting]:
     return [_waiting(rt, each, rows[each.subscriber]) for each in held.values()]
 
 
-def count_waiting(rt: Runtime, key: str) -> int:
+def count_held(rt: Runtime, key: str) -> int:
     """How many wait since an edit until a person lets them go on."""
     with rt.database.read() as db:
         return moves.count_held(db, BY_EDIT).get(key, 0)
@@ -288,7 +288,7 @@ def _load(db: Connection, key: str | None) -> tuple[StoredSequence, list[NewLett
     return old, new_letters.read(db, old.id)
 
 
-def _shown(old: StoredSequence, unpublished: list[NewLetter]) -> Schedule:
+def _shown(old: StoredSequence, unpublished: list[NewLetter]) -> EditableSchedule:
     titles = _titles(old)
     cards = [Card(Slot(step.key, step.wait, step.removed), titles[step.key]) for step in old.listed]
     for letter in new_letters.in_order(unpublished):
@@ -296,7 +296,7 @@ def _shown(old: StoredSequence, unpublished: list[NewLetter]) -> Schedule:
         keys = [card.slot.key for card in cards]
         place = 0 if letter.after == "" else keys.index(letter.after) + 1 if letter.after in keys else len(keys)
         cards.insert(place, Card(Slot(letter.step, draft.wait), draft.subject, published=False))
-    return Schedule(old.key, old.title, tuple(cards), read_sequence(old.rules).rules, old.version)
+    return EditableSchedule(old.key, old.title, tuple(cards), read_sequence(old.rules).rules, old.version)
 
 
 def _titles(old: StoredSequence) -> dict[StepKey, str]:
@@ -383,9 +383,9 @@ def _text(title: str, wait: str) -> str:
     return f"{head}\n{greeting}\n\nThis letter is still to be written.\n"
 
 
-def _waiting(rt: Runtime, held: Held, row: listing.Row) -> Waiting:
-    name = opened(rt, row.first_name, subscribers.first_name_place(row.id))
-    return Waiting(held.enrollment, row.id, name, opened(rt, row.email, subscribers.email_place(row.id)), held.since)
+def _waiting(rt: Runtime, held: Held, row: listing.SubscriberRow) -> HeldReader:
+    name = decrypt(rt, row.first_name, subscribers.first_name_place(row.id))
+    return HeldReader(held.enrollment, row.id, name, decrypt(rt, row.email, subscribers.email_place(row.id)), held.since)
 
 
 def _read_wait(wait: str, title: str) -> None:

@@ -6,12 +6,12 @@ from datetime import datetime
 from nurture.ids import StepKey
 from nurture.letters.source import read_sequence
 from nurture.runtime import Runtime
-from nurture.services.sequences.schedule import Card, Schedule, ScheduleRefused, find, show
+from nurture.services.sequences.schedule import Card, EditableSchedule, ScheduleRefused, find, load
 from nurture.store.sequences import schedules
 
 
 @dataclass(frozen=True)
-class Kept:
+class PastSchedule:
     """A plan as it was until somebody changed it. Real time."""
 
     version: int
@@ -20,13 +20,13 @@ class Kept:
     """Who changed it: an account's id, or who typed a command."""
 
 
-def plans(rt: Runtime, key: str, most: int = 10) -> list[Kept]:
+def past_schedules(rt: Runtime, key: str, most: int = 10) -> list[PastSchedule]:
     """The last plans of a sequence before the present one, newest first. Raises ScheduleRefused."""
     with rt.database.read() as db:
-        return [Kept(*row) for row in schedules.kept(db, find(db, key).id, most)]
+        return [PastSchedule(*row) for row in schedules.kept(db, find(db, key).id, most)]
 
 
-def plan(rt: Runtime, key: str, version: int) -> Schedule:
+def past_schedule(rt: Runtime, key: str, version: int) -> EditableSchedule:
     """The schedule as it is, but with the order, waits and hours it had at `version`.
 
     Letters that came since keep their place after the letter they now follow, and what somebody works on is untouched. Raises
@@ -36,7 +36,7 @@ def plan(rt: Runtime, key: str, version: int) -> Schedule:
         was = schedules.at_version(db, find(db, key).id, version)
     if was is None:
         raise ScheduleRefused("This earlier plan is not kept. Open the page again, and choose one that is listed there.")
-    now = show(rt, key)
+    now = load(rt, key)
     cards = {card.slot.key: card for card in now.cards}
     found = list[Card]()
     for step, wait, _, removed in was.timing:

@@ -15,14 +15,14 @@ from sqlalchemy import Connection
 from nurture.delivery.plan import steps_of
 from nurture.domain.delivery import State
 from nurture.domain.edit import Choice, Edit, Impact, Move, Planned, Reader, Version, impact
-from nurture.domain.sequence import EnrollmentState, following
+from nurture.domain.sequence import EnrollmentState, next_step
 from nurture.domain.timeline import NeverOpens, next_due
 from nurture.ids import DeliveryId, EnrollmentId, ScheduleId, StepKey
 from nurture.letters.source import read_sequence
 from nurture.runtime import Runtime
 from nurture.services.sequences.enrollments import BY_EDIT
 from nurture.store.sequences import schedule_migration, schedules, sequences
-from nurture.store.sequences.schedule_migration import Letters, Standing
+from nurture.store.sequences.schedule_migration import ReaderLetters, ReaderPosition
 from nurture.store.sequences.schedules import Schedule
 from nurture.store.sequences.sequences import StoredSequence
 
@@ -50,13 +50,13 @@ def is_same(old: Version, new: Version) -> bool:
     return timing(old) == timing(new) and old.rules == new.rules
 
 
-def look(rt: Runtime, db: Connection, old: StoredSequence, new: Version) -> Impact:
+def preview(rt: Runtime, db: Connection, old: StoredSequence, new: Version) -> Impact:
     """What an edit would do if it reached everyone, held ones counted as HOLD would hold them. Changes nothing."""
     walk = _Walk(rt, db, old, new, Choice.HOLD, by="", writes=False)
     return impact(chain.from_iterable(walk.chunks()))
 
 
-def put(rt: Runtime, db: Connection, old: StoredSequence | None, new: StoredSequence, choice: Choice, by: str) -> Impact:
+def apply(rt: Runtime, db: Connection, old: StoredSequence | None, new: StoredSequence, choice: Choice, by: str) -> Impact:
     """Write a sequence as it now is. If that changes when letters go out, move the readers in its middle as `choice` says.
 
     The caller holds the schedule alone (`schedules.hold_alone`) since before it read `old`. Raises EditRefused, NeverOpens.
@@ -100,7 +100,7 @@ class _Walk:
                 last = found[-1].enrollment
                 yield self._chunk(found)
 
-    def _chunk(self, found: Sequence[Standing]) -> list[Move]:
+    def _chunk(self, found: Sequence[ReaderPosition]) -> list[Move]:
         ids = [each.enrollment for each in found]
         locked = schedule_migration.lock_scheduled(self.db, ids) if self.writes else None
         letters, now = schedule_migration.letters(self.db, ids), self.rt.clock.now()
@@ -126,7 +126,9 @@ class _Person:
 
     __slots__ = ("frozen", "letters", "paused", "reader", "row", "standing")
 
-    def __init__(self, standing: Standing, letters: Letters, version: Version, locked: Collection[DeliveryId] | None) -> None:
+    def __init__(
+        self, standing: ReaderPosition, letters: ReaderLetters, version: Version, locked: Collection[DeliveryId] | None
+    ) -> None:
         """`locked`: the scheduled rows that may be moved; None: all."""
         self.standing, self.letters = standing, letters
         self.paused = standing.state == EnrollmentState.PAUSED
@@ -145,7 +147,7 @@ class _Person:
 
     def _stopped(self, version: Version, zone: ZoneInfo) -> Planned | None:
         """What a paused reader would go on with."""
-        step = following(version.steps, self.standing.last, self.letters.sent, self.standing.at)
+        step = next_step(version.steps, self.standing.last, self.letters.sent, self.standing.at)
         if step is None:
             return None
         self.row = self.letters.of(step.key)
@@ -177,8 +179,8 @@ class _Writer:
         stopped: set[DeliveryId] = set()
         for person, move in made:
             who = person.standing.enrollment
-            if move.at != person.standing.at:
-                at[who] = move.at
+            if move.resume_at_step != person.standing.at:
+                at[who] = move.resume_at_step
             if not person.reader.movable:
                 continue
             if move.after is None:

@@ -42,7 +42,7 @@ def simulate_stored(
     if stored is None:
         raise NoSuchSequence(f"There is no sequence {key!r}. Use one of these: {', '.join(keys)}.")
     letters = simulate(
-        [step.step for step in stored.steps], read_sequence(stored.rules).rules, signed_up, zone, pauses, rt.guards
+        [step.step for step in stored.steps], read_sequence(stored.rules).rules, signed_up, zone, pauses, rt.frequency_caps
     )
     subjects = {step.key: read_stored(step.file_name, step.source).subject for step in stored.steps}
     return Simulation(stored.key, stored.title, letters, subjects)

@@ -18,7 +18,7 @@ from nurture.letters import dialect, gate
 from nurture.letters.image_processing import AS_A_LOGO, PictureRefused, develop
 from nurture.letters.practice import PracticeRefused, check_colour
 from nurture.letters.source import read_stored
-from nurture.mailers.sendgrid.events import KeyRefused, read_keys
+from nurture.mailers.sendgrid.events import WebhookKeyRefused, read_keys
 from nurture.runtime import Runtime, keep_up
 from nurture.services.accounts.security_events import note
 from nurture.services.addresses import InputRefused, parse_address
@@ -40,7 +40,7 @@ from nurture.settings import (
     with_facts,
 )
 from nurture.store.deliveries import send_blocks
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.sequences import sequences
 from nurture.store.state import setting_overrides
 
@@ -57,7 +57,7 @@ _IN_LETTERS = {name: each.letters for name, each in DEFINITIONS.items() if each.
 """By which name letters ask for a setting."""
 
 
-class FactsRefused(NurtureError):
+class SettingsRefused(NurtureError):
     """Settings that cannot be taken; `errors`: what is wrong and what to do, by field."""
 
     def __init__(self, errors: Mapping[str, str]) -> None:
@@ -78,7 +78,7 @@ def save(rt: Runtime, typed: Mapping[str, str], by: UserId | None, test_names: b
     for name, letter in _missed(rt, {name for name, value in changes.items() if not value}).items():
         errors[name] = f"“{letter}” says this. Take it out of that letter first, or leave it here."
     if errors:
-        raise FactsRefused(errors)
+        raise SettingsRefused(errors)
     return _keep(rt, changes, by)
 
 
@@ -87,19 +87,21 @@ def save_logo(rt: Runtime, content: bytes | None, by: UserId | None) -> None:
     try:
         picture = b64encode(develop(content, AS_A_LOGO).content).decode() if content is not None else ""
     except PictureRefused as refused:
-        raise FactsRefused({"logo": f"This file {refused}. Please choose a picture that ends in .png or .jpg."}) from None
+        raise SettingsRefused({"logo": f"This file {refused}. Please choose a picture that ends in .png or .jpg."}) from None
     _keep(rt, {LOGO_FACT: picture}, by)
 
 
 def save_mailer(rt: Runtime, chosen: Mapping[str, str], by: UserId) -> None:
     """What carries mail from now on. Raises FactsRefused: also where whoever hosts the service has chosen already."""
-    if chooses_mailer(rt.given):
-        raise FactsRefused({"mailer": "Whoever hosts this service has chosen what carries mail, so it cannot be changed here."})
+    if chooses_mailer(rt.env_settings):
+        raise SettingsRefused(
+            {"mailer": "Whoever hosts this service has chosen what carries mail, so it cannot be changed here."}
+        )
     changes = {name: value for name, value in chosen.items() if name in MAIL_AT_THE_DESK}
     carried_by(rt, changes)
     _keep(rt, changes, by, "mail_settings_changed")
     with rt.database.begin() as db:
-        send_blocks.open_(db, Gate.PROVIDER)  # whoever refused mail until now is not asked any more
+        send_blocks.unblock(db, BlockKind.PROVIDER)  # whoever refused mail until now is not asked any more
 
 
 def carried_by(rt: Runtime, changes: Mapping[str, str]) -> Settings:
@@ -107,21 +109,21 @@ def carried_by(rt: Runtime, changes: Mapping[str, str]) -> Settings:
     if changes.get("sendgrid_webhook_key"):
         try:
             read_keys(changes["sendgrid_webhook_key"])
-        except KeyRefused:
-            raise FactsRefused({"sendgrid_webhook_key": "This is not the key SendGrid shows. Copy all of it."}) from None
+        except WebhookKeyRefused:
+            raise SettingsRefused({"sendgrid_webhook_key": "This is not the key SendGrid shows. Copy all of it."}) from None
     if changes.get("sendgrid_api_key"):
         try:
             header_value(changes["sendgrid_api_key"])
         except ValueRefused:
             wrong = "A key has no spaces, line breaks or accented letters. Please copy all of it, and nothing else."
-            raise FactsRefused({"sendgrid_api_key": wrong}) from None
+            raise SettingsRefused({"sendgrid_api_key": wrong}) from None
     with rt.database.read() as db:
         said = {name: fact.value for name, fact in setting_overrides.everything(db).items() if name not in MAIL_AT_THE_DESK}
     now = {name: _text(getattr(rt.settings, name)) for name in MAIL_AT_THE_DESK}
     try:
-        return with_facts(rt.given, {**said, **now, **changes})
+        return with_facts(rt.env_settings, {**said, **now, **changes})
     except SettingRefused as refused:
-        raise FactsRefused(_in_plain_words(refused)) from None
+        raise SettingsRefused(_in_plain_words(refused)) from None
 
 
 def _in_plain_words(refused: SettingRefused) -> dict[str, str]:
@@ -154,7 +156,7 @@ def smtp_url(host: str, port: str, user: str, password: str, at_once: bool) -> s
         except ValueRefused:
             errors[name] = f"A {what} cannot hold a line break. Please type it again."
     if errors:
-        raise FactsRefused(errors)
+        raise SettingsRefused(errors)
     return write_smtp_url(SmtpAddress(host.strip("[]"), int(port), user, password, at_once))
 
 
@@ -219,12 +221,12 @@ def _missed(rt: Runtime, cleared: set[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     if not asked:
         return found
-    without = {"practice": {**rt.constant["practice"], **dict.fromkeys(asked, "")}}
+    without = {"practice": {**rt.template_globals["practice"], **dict.fromkeys(asked, "")}}
     with rt.database.read() as db:
         stored = [sequences.load(db, key) for key in sequences.all_keys(db)]
     for step in (step for one in stored if one is not None for step in one.steps):
         letter = read_stored(step.file_name, step.source)
-        for hole in [] if letter.unreadable else dialect.holes_of(letter, without):
+        for hole in [] if letter.unreadable else dialect.missing_values(letter, without):
             if hole.name in asked:
                 found.setdefault(asked[hole.name], letter.subject)
     return found

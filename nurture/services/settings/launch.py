@@ -6,7 +6,7 @@ from nurture.store.state import launch
 
 def is_open(rt: Runtime) -> bool:
     """Whether letters leave, so that people may sign up."""
-    if not rt.needs_live:
+    if not rt.requires_launch:
         return True
     with rt.database.read_once() as db:
         return launch.since(db) is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nurture.config import mailer_of
 from nurture.delivery.render import own_mail
-from nurture.domain.delivery import Accepted, Kind, Outcome, State
+from nurture.domain.delivery import Accepted, DeliveryKind, Outcome, State
 from nurture.ids import ConsultationId
 from nurture.letters.filling import fill
 from nurture.runtime import Runtime
@@ -15,7 +15,7 @@ from nurture.services.accounts.accounts import Account
 from nurture.services.letters import previews
 from nurture.services.settings.desk_settings import carried_by
 from nurture.store.letters import drafts
-from nurture.store.letters.drafts import Tried
+from nurture.store.letters.drafts import TestEmailStatus
 
 CHECK_SECONDS = 10.0
 
@@ -104,7 +104,7 @@ _OWN_WORDS = re.compile(r"(?:SMTP )?[345]\d\d\b[^:]*: (.+)", re.DOTALL)
 """What follows code and place in the reason of a refusal (mailers.smtp, mailers.sendgrid)."""
 
 
-def explain(why: str) -> str:
+def explain_failure(why: str) -> str:
     """What a mailer's or the ledger's reason means, and what to do; then the words of the server, if it had any."""
     said = next((words for pattern, words in _MEANINGS if re.search(pattern, why)), "")
     own = _OWN_WORDS.match(why)
@@ -124,17 +124,17 @@ def check(rt: Runtime, changes: Mapping[str, str]) -> str:
         try:
             return await mailer.check(rt.sender, CHECK_SECONDS)
         finally:
-            await mailer.rest()
+            await mailer.aclose()
 
     match asyncio.run(ask()):
         case Accepted():
             return ""
         case failed:
-            return explain(failed.why)
+            return explain_failure(failed.why)
 
 
 @dataclass(frozen=True)
-class Became:
+class DeliveryResult:
     """What became of a mail to oneself. `said`: in plain words, empty while nothing is wrong."""
 
     done: bool
@@ -148,24 +148,24 @@ _ENDED = (*_ARRIVED, State.BOUNCED, State.DROPPED, State.COMPLAINED, State.FAILE
 
 def send(rt: Runtime, me: Account) -> ConsultationId:
     """Mail a few words to whoever is at the desk, by the way all mail goes."""
-    content = fill(own_mail(Kind.NOTICE, "trial"), previews.values(rt))
-    return previews.plan_trials(rt, me, [(content, None)])[0]
+    content = fill(own_mail(DeliveryKind.NOTICE, "trial"), previews.values(rt))
+    return previews.plan_test_emails(rt, me, [(content, None)])[0]
 
 
-def what_became(rt: Runtime, which: ConsultationId) -> Became | None:
+def load_result(rt: Runtime, which: ConsultationId) -> DeliveryResult | None:
     """How a mail to oneself stands now; None if there is none."""
     with rt.database.read() as db:
-        found = next((each for each in drafts.tried(db) if each.id == which), None)
-    return None if found is None else became(found)
+        found = next((each for each in drafts.test_emails(db) if each.id == which), None)
+    return None if found is None else delivery_result(found)
 
 
-def became(tried: Tried) -> Became:
+def delivery_result(tried: TestEmailStatus) -> DeliveryResult:
     """What a row of the ledger means for whoever waits for the mail."""
     arrived, done = tried.state in _ARRIVED, tried.state in _ENDED
     match tried.state:
         case State.BOUNCED | State.DROPPED:
-            return Became(done, arrived, "It came back: your own address did not take it.")
+            return DeliveryResult(done, arrived, "It came back: your own address did not take it.")
         case _ if not arrived and tried.why and tried.why != "given back":
-            return Became(done, arrived, explain(tried.why))
+            return DeliveryResult(done, arrived, explain_failure(tried.why))
         case _:
-            return Became(done, arrived)
+            return DeliveryResult(done, arrived)

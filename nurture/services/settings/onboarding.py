@@ -19,10 +19,10 @@ from nurture.services.accounts.security_events import note
 from nurture.services.letters import previews
 from nurture.services.sequences.simulation import simulate_stored
 from nurture.services.settings import sender_domain
-from nurture.services.settings.mailer_check import Became, became
+from nurture.services.settings.mailer_check import DeliveryResult, delivery_result
 from nurture.settings import MAIL_AT_THE_DESK, is_loopback
 from nurture.store.letters import drafts, letter_reviews
-from nurture.store.letters.drafts import Tried
+from nurture.store.letters.drafts import TestEmailStatus
 from nurture.store.sequences import sequences
 from nurture.store.sequences.sequences import StoredSequence
 from nurture.store.state import launch as live
@@ -60,11 +60,11 @@ class Chapter:
     at: datetime | None
     """When somebody who signed up now would get it (timeline, UTC)."""
     read: bool
-    sent: Became | None
+    sent: DeliveryResult | None
 
 
 @dataclass(frozen=True)
-class Standing:
+class OnboardingProgress:
     """How far the first run has come."""
 
     live: bool
@@ -81,7 +81,7 @@ class Standing:
         return [task for task in Task if task not in self.done]
 
 
-def standing(rt: Runtime, protected: bool) -> Standing:
+def load_progress(rt: Runtime, protected: bool) -> OnboardingProgress:
     """How far the first run has come. `protected`: whether whoever looks has a password and a second proof."""
     with rt.database.read() as db:
         begun = live.since(db) is not None
@@ -89,22 +89,22 @@ def standing(rt: Runtime, protected: bool) -> Standing:
         stored = sequences.load(db, key) if key else None
         steps = stored.steps if stored else []
         read = letter_reviews.read(db, {step.edition for step in steps})
-        tried = [each for each in drafts.tried(db) if each.mailer == rt.mailer.name]
+        tried = [each for each in drafts.test_emails(db) if each.mailer == rt.mailer.name]
         said = setting_overrides.everything(db)
-        waiting = subscribers.count_living(db)
+        waiting = subscribers.count_mailable(db)
     chapters = tuple(_chapters(rt, stored, read, tried)) if stored else ()
     changed = max((said[name].set_at for name in said.keys() & MAIL_AT_THE_DESK), default=None)
     fresh = [each for each in tried if changed is None or each.made >= changed]
-    done = _done(rt, protected, chapters, any(became(each).arrived for each in fresh))
-    return Standing(begun, begun or not rt.needs_live, frozenset(done), chapters, waiting)
+    done = _done(rt, protected, chapters, any(delivery_result(each).arrived for each in fresh))
+    return OnboardingProgress(begun, begun or not rt.requires_launch, frozenset(done), chapters, waiting)
 
 
-def progress(rt: Runtime, protected: bool) -> Standing | None:
+def progress(rt: Runtime, protected: bool) -> OnboardingProgress | None:
     """How far the first run has come; None once letters leave by somebody's word."""
     with rt.database.read() as db:
         if live.since(db) is not None:
             return None
-    return standing(rt, protected)
+    return load_progress(rt, protected)
 
 
 def _done(rt: Runtime, protected: bool, chapters: Sequence[Chapter], tried: bool) -> list[Task]:
@@ -135,7 +135,7 @@ def stays_here(rt: Runtime) -> bool:
     return rt.settings.mailer == "outbox" or is_loopback(rt.settings.carrier_host)
 
 
-def _chapters(rt: Runtime, stored: StoredSequence, read: set[EditionId], tried: list[Tried]) -> list[Chapter]:
+def _chapters(rt: Runtime, stored: StoredSequence, read: set[EditionId], tried: list[TestEmailStatus]) -> list[Chapter]:
     zone = ZoneInfo(rt.settings.time_zone)
     when = {each.step: each.due for each in simulate_stored(rt, stored.key, rt.clock.now(), zone).letters}
     newest = {each.edition: each for each in reversed(tried) if each.edition}
@@ -146,7 +146,7 @@ def _chapters(rt: Runtime, stored: StoredSequence, read: set[EditionId], tried: 
             read_stored(step.file_name, step.source),
             when.get(step.key),
             step.edition in read,
-            became(newest[step.edition]) if step.edition in newest else None,
+            delivery_result(newest[step.edition]) if step.edition in newest else None,
         )
         for step in stored.steps
     ]
@@ -168,7 +168,7 @@ def send_series(rt: Runtime, me: Account) -> int:
     """Mail every letter that goes out now to whoever is at the desk, within seconds instead of weeks; what has arrived already
     is left out, unless all of it has. Returns how many.
     """
-    chapters = standing(rt, me.protected).chapters
+    chapters = load_progress(rt, me.protected).chapters
     lacking = [each for each in chapters if not (each.sent and each.sent.arrived)] or list(chapters)
     with rt.database.read() as db:
         editions = sequences.read_editions(db, {each.edition for each in lacking})
@@ -177,13 +177,13 @@ def send_series(rt: Runtime, me: Account) -> int:
     for each in lacking:
         kept = editions[each.edition]
         mails.append((fill(Edition(kept.subject, kept.html, kept.text), values), each.edition))
-    previews.plan_trials(rt, me, mails)
+    previews.plan_test_emails(rt, me, mails)
     return len(mails)
 
 
 def go_live(rt: Runtime, me: Account) -> None:
     """From now on letters leave for readers. Raises NotReady while something is to be done."""
-    if standing(rt, me.protected).missing:
+    if load_progress(rt, me.protected).missing:
         raise NotReady("Something is still to be done before letters may leave.")
     with rt.database.begin() as db:
         live.begin(db, rt.clock.wall())

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from nurture.domain.dns import Answer, Question, parents
+from nurture.domain.dns import DnsAnswer, DnsQuestion, parents
 from nurture.domain.email_auth.domain import findings, questions
-from nurture.domain.email_auth.findings import Case, Finding, Level, Record, Topic, asks_for_something, domain_of
+from nurture.domain.email_auth.findings import Case, DomainFinding, Level, Record, Topic, asks_for_something, domain_of
 from nurture.domain.email_auth.mail_services import SENDGRID
 from nurture.runtime import Runtime
 from nurture.store.state import app_state
@@ -24,7 +24,7 @@ class Checked:
 
     domain: str
     at: datetime
-    findings: tuple[Finding, ...]
+    findings: tuple[DomainFinding, ...]
 
     @property
     def asks_for_something(self) -> bool:
@@ -52,9 +52,9 @@ def check(rt: Runtime, from_address: str, answers_to: str = "") -> Checked:
     elsewhere = bool(answers_to) and domain_of(answers_to) != domain
     until = time.monotonic() + _SECONDS
     case = Case(domain, by, elsewhere, _wanted(rt, domain))
-    found: dict[Question, Answer] = {}
+    found: dict[DnsQuestion, DnsAnswer] = {}
     while (left := until - time.monotonic()) > 0 and (asked := questions(case, found)):
-        found |= rt.names.ask(asked, min(left, _ROUND_SECONDS))
+        found |= rt.dns.ask(asked, min(left, _ROUND_SECONDS))
     checked = Checked(domain, rt.clock.wall(), tuple(findings(case, found)))
     with rt.database.begin() as db:
         app_state.put(db, _KEY, _written(checked, by))
@@ -87,6 +87,6 @@ def _written(checked: Checked, by: str) -> str:
     return json.dumps({"domain": checked.domain, "carrier": by, "at": checked.at.isoformat(), "findings": found})
 
 
-def _read(kept: dict[str, Any]) -> Finding:
+def _read(kept: dict[str, Any]) -> DomainFinding:
     records = tuple(Record(**each) for each in kept["records"])
-    return Finding(Topic(kept["topic"]), Level(kept["level"]), kept["said"], kept["do"], records)
+    return DomainFinding(Topic(kept["topic"]), Level(kept["level"]), kept["said"], kept["do"], records)

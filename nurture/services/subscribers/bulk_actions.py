@@ -16,7 +16,7 @@ from nurture.runtime import Runtime
 from nurture.services.sequences import enrollments
 from nurture.services.sequences.enrollments import ActRefused, TooLate, With
 from nurture.store.subscribers import bulk_actions, listing
-from nurture.store.subscribers.bulk_actions import ABOUT_TAGS, Act, Chosen, Done
+from nurture.store.subscribers.bulk_actions import ABOUT_TAGS, BulkAction, BulkActionRecord, Chosen
 
 _log = log.get(__name__)
 
@@ -28,26 +28,26 @@ KEPT = timedelta(days=1)
 _MOST_NAMED = 5
 
 
-class CrowdRefused(NurtureError):
+class BulkActionRefused(NurtureError):
     """Too many at once, or too late to undo. The message says what to do."""
 
 
 @dataclass(frozen=True)
-class Outlook:
+class BulkActionPreview:
     """How many an act would change, and why it cannot be done to all of them, if it cannot."""
 
     count: int
     refused: str
 
 
-def outlook(rt: Runtime, chosen: Chosen, act: Act, tag: str, most: int | None = None) -> Outlook:
+def preview(rt: Runtime, chosen: Chosen, act: BulkAction, tag: str, most: int | None = None) -> BulkActionPreview:
     """Look before doing. `most`: how many at once, MOST_TAGS or MOST_LETTERS unless told."""
     with rt.database.read() as db:
         count = bulk_actions.count(db, chosen, act, tag)
-    return Outlook(count, _too_many(count, most or _most(act)))
+    return BulkActionPreview(count, _too_many(count, most or _most(act)))
 
 
-def _most(act: Act) -> int:
+def _most(act: BulkAction) -> int:
     return MOST_TAGS if act in ABOUT_TAGS else MOST_LETTERS
 
 
@@ -55,7 +55,7 @@ def _too_many(count: int, most: int) -> str:
     return f"This would change {count:,} people, and {most:,} at once are the most. Please narrow the choice." * (count > most)
 
 
-def do(rt: Runtime, chosen: Chosen, act: Act, tag: str, by: UserId, most: int | None = None) -> str:
+def run(rt: Runtime, chosen: Chosen, act: BulkAction, tag: str, by: UserId, most: int | None = None) -> str:
     """Do it to all whom it changes; returns the id of its record. Raises CrowdRefused before anything is done.
 
     Whoever is changed is noted in the same transaction: should the process die, exactly those who were changed can be put back.
@@ -64,11 +64,11 @@ def do(rt: Runtime, chosen: Chosen, act: Act, tag: str, by: UserId, most: int | 
     with rt.database.begin() as db:
         targets = bulk_actions.targets(db, chosen, act, tag, most + 1)
         if refused := _too_many(len(targets), most):
-            raise CrowdRefused(refused)
+            raise BulkActionRefused(refused)
         bulk_actions.forget(db, wall - KEPT)
         bulk_actions.begin(db, key, act, tag, by, wall)
         if act in ABOUT_TAGS:
-            mark = listing.add_tag if act is Act.TAG else listing.remove_tag
+            mark = listing.add_tag if act is BulkAction.TAG else listing.remove_tag
             bulk_actions.add(db, key, mark(db, [SubscriberId(each) for each in targets], tag))
     if act not in ABOUT_TAGS:
         for each in targets:
@@ -78,19 +78,23 @@ def do(rt: Runtime, chosen: Chosen, act: Act, tag: str, by: UserId, most: int | 
     return key
 
 
-_Change = Callable[[Runtime, EnrollmentId, UserId, With], enrollments.Done]
+_Change = Callable[[Runtime, EnrollmentId, UserId, With], enrollments.EnrollmentChange]
 
-_DO: dict[Act, _Change] = {Act.PAUSE: enrollments.pause, Act.RESUME: enrollments.resume, Act.STOP: enrollments.stop}
+_DO: dict[BulkAction, _Change] = {
+    BulkAction.PAUSE: enrollments.pause,
+    BulkAction.RESUME: enrollments.resume,
+    BulkAction.STOP: enrollments.stop,
+}
 
 
-def _undoing(act: Act, since: datetime) -> _Change:
+def _undoing(act: BulkAction, since: datetime) -> _Change:
     """What takes an act about letters back that was done at `since` (real time)."""
-    if act is Act.RESUME:
+    if act is BulkAction.RESUME:
         return partial(enrollments.pause, since=since)
-    return enrollments.resume if act is Act.PAUSE else enrollments.put_back
+    return enrollments.resume if act is BulkAction.PAUSE else enrollments.put_back
 
 
-class _Late(CrowdRefused):
+class _Late(BulkActionRefused):
     """Somebody else was faster: nothing more is done, or it is taken back already."""
 
 
@@ -119,32 +123,32 @@ def _change(rt: Runtime, change: _Change, enrollment: str, by: UserId, also: Wit
     return changed
 
 
-def _read(rt: Runtime, key: str) -> Done:
+def _read(rt: Runtime, key: str) -> BulkActionRecord:
     with rt.database.read() as db:
         found = bulk_actions.read(db, key)
     if found is None:
-        raise CrowdRefused("This was too long ago: what was done is remembered for a day.")
+        raise BulkActionRefused("This was too long ago: what was done is remembered for a day.")
     return found
 
 
 @dataclass(frozen=True)
-class Told:
+class BulkActionResult:
     """What was done, and whether it can still be undone."""
 
-    done: Done
+    done: BulkActionRecord
     undoable: bool
 
 
-def tell(rt: Runtime, key: str) -> Told:
+def load_result(rt: Runtime, key: str) -> BulkActionResult:
     """What was done to many. Raises CrowdRefused if nobody remembers."""
     return _told(rt, _read(rt, key))
 
 
-def _told(rt: Runtime, done: Done) -> Told:
-    return Told(done, done.left > 0 and rt.clock.wall() - done.at < UNDO_WITHIN)
+def _told(rt: Runtime, done: BulkActionRecord) -> BulkActionResult:
+    return BulkActionResult(done, done.left > 0 and rt.clock.wall() - done.at < UNDO_WITHIN)
 
 
-def latest(rt: Runtime) -> list[tuple[str, Told]]:
+def latest(rt: Runtime) -> list[tuple[str, BulkActionResult]]:
     """What was done to many within the last hour and can still be undone, with its id, newest first."""
     with rt.database.read() as db:
         return [(key, _told(rt, done)) for key, done in bulk_actions.latest(db, rt.clock.wall() - UNDO_WITHIN, _MOST_NAMED)]
@@ -164,16 +168,16 @@ def undo(rt: Runtime, key: str, by: UserId) -> Undone:
     Whoever is put back is struck off in the same transaction: should the process die, a second undo goes on where this one
     stopped. Raises CrowdRefused after an hour, or when it has been undone.
     """
-    told = tell(rt, key)
+    told = load_result(rt, key)
     act, tag = told.done.act, told.done.tag
     if not told.undoable:
-        raise CrowdRefused("This can no longer be undone: it was more than an hour ago, or has been undone already.")
+        raise BulkActionRefused("This can no longer be undone: it was more than an hour ago, or has been undone already.")
     with rt.database.begin() as db:
         targets = bulk_actions.begin_taking_back(db, key, rt.clock.wall())
         if not targets:
-            raise CrowdRefused("This has been undone already.")
+            raise BulkActionRefused("This has been undone already.")
         if act in ABOUT_TAGS:
-            mark = listing.remove_tag if act is Act.TAG else listing.add_tag
+            mark = listing.remove_tag if act is BulkAction.TAG else listing.add_tag
             undone = Undone(len(mark(db, [SubscriberId(each) for each in targets], tag)))
             bulk_actions.taken_back(db, key, targets)
     if act not in ABOUT_TAGS:

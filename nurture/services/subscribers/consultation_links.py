@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from nurture import log
 from nurture.delivery.plan import plan_asked
 from nurture.domain.consultation import LETTER_LINK_LASTS, RequestOrigin, RequestState
-from nurture.domain.delivery import Kind, Subject
+from nurture.domain.delivery import DeliveryKind, Subject
 from nurture.domain.limits import CONSULTATION_QUESTION
 from nurture.domain.masking import mask_address, mask_name, mask_telephone
 from nurture.domain.subscriber import SubscriberState, hindrance
@@ -24,8 +24,8 @@ from nurture.services.subscribers import consultations as goals
 from nurture.store.deliveries.ledger import NewDelivery
 from nurture.store.state import app_state
 from nurture.store.subscribers import consultations, subscribers
-from nurture.store.subscribers.consultations import Row
-from nurture.store.subscribers.subscribers import Person
+from nurture.store.subscribers.consultations import ConsultationRow
+from nurture.store.subscribers.subscribers import Subscriber
 from nurture.tokens import Purpose, TokenRefused
 
 _log = log.get(__name__)
@@ -66,7 +66,7 @@ def reader_of(rt: Runtime, token: str) -> LetterReader | None:
     if who is None:
         return None
     with rt.database.read() as db:
-        person = subscribers.peek(db, who)
+        person = subscribers.get_unlocked(db, who)
     if person is None or person.state is SubscriberState.ERASED:
         return None
     name = rt.cipher.decrypt(person.first_name, subscribers.first_name_place(who)) if person.first_name else ""
@@ -108,7 +108,7 @@ def ask_readers(rt: Runtime) -> int:
     return asked
 
 
-def _look_up(rt: Runtime, row: Row) -> bool:
+def _look_up(rt: Runtime, row: ConsultationRow) -> bool:
     with rt.database.begin() as db:
         person = subscribers.find(db, row.email_bidx) if row.email_bidx else None  # the person first, as erasing does
         found = consultations.get(db, row.id, lock=True)
@@ -119,24 +119,24 @@ def _look_up(rt: Runtime, row: Row) -> bool:
             return False
         now = rt.clock.now()
         suppressed = subscribers.suppression(db, row.email_bidx)
-        if hindrance(Kind.ALREADY_SUBSCRIBED, person.state, suppressed, None) is not None:
+        if hindrance(DeliveryKind.ALREADY_SUBSCRIBED, person.state, suppressed, None) is not None:
             return False
         if not limits.take(rt, db, [(CONSULTATION_QUESTION, _mailbox(rt, person))], now):
             return False
         question = NewDelivery(
-            Kind.ALREADY_SUBSCRIBED, now, person.id, row.email_bidx, about=row.id, about_kind=Subject.CONSULTATION
+            DeliveryKind.ALREADY_SUBSCRIBED, now, person.id, row.email_bidx, about=row.id, about_kind=Subject.CONSULTATION
         )
         plan_asked(db, question, row.created, now, rt.clock.wall())
     return True
 
 
-def _mailbox(rt: Runtime, person: Person) -> str:
+def _mailbox(rt: Runtime, person: Subscriber) -> str:
     email = rt.cipher.decrypt(person.email, subscribers.email_place(person.id))
     return limits.mailbox(parse_address(email, test_names=True))
 
 
 @dataclass(frozen=True)
-class Question:
+class ConsultationQuestion:
     """A request whose reader is asked if it was theirs; nothing in it is in clear."""
 
     received: datetime
@@ -146,17 +146,17 @@ class Question:
     """Empty if they are not to be called."""
 
 
-def question_of(rt: Runtime, token: str) -> Question:
+def question_of(rt: Runtime, token: str) -> ConsultationQuestion:
     """What the button of the mail is about. Raises TokenRefused."""
     consultation = ConsultationId(rt.tokens.read(Purpose.CONFIRM_CONSULTATION, token, rt.clock.wall()))
     with rt.database.read() as db:
         row = consultations.get(db, consultation)
-        person = subscribers.peek(db, row.listed) if row and row.listed else None
+        person = subscribers.get_unlocked(db, row.listed) if row and row.listed else None
     if row is None or person is None:
         raise TokenRefused("This link is not valid any more.")
-    details = goals.Request(**json.loads(rt.cipher.decrypt(row.details, goals.details_place(row.id))))
+    details = goals.ConsultationRequest(**json.loads(rt.cipher.decrypt(row.details, goals.details_place(row.id))))
     telephone = mask_telephone(details.contact_detail) if details.contact_detail else ""
-    return Question(row.created.astimezone(ZoneInfo(person.time_zone)), mask_name(details.name), telephone)
+    return ConsultationQuestion(row.created.astimezone(ZoneInfo(person.time_zone)), mask_name(details.name), telephone)
 
 
 def confirm(rt: Runtime, token: str) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from nurture import log
 from nurture.domain.consultation import RequestOrigin, RequestState
-from nurture.domain.delivery import Kind, Subject
+from nurture.domain.delivery import DeliveryKind, Subject
 from nurture.encryption import FieldRef
 from nurture.errors import NurtureError
 from nurture.ids import ConsultationId, SubscriberId, new_id
@@ -28,7 +28,7 @@ CONSULTATION, BOOKED = "consultation", "booked"
 
 
 @dataclass(frozen=True)
-class Request:
+class ConsultationRequest:
     """A checked request for a call. Nothing about health is asked."""
 
     name: str
@@ -45,13 +45,13 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedRequest:
     """A stored request, opened."""
 
     id: ConsultationId
     received: datetime
     state: RequestState
-    details: Request
+    details: ConsultationRequest
     who: SubscriberId | None = None
     """The person on the list who made it, where that is proven."""
     origin: RequestOrigin | None = None
@@ -67,7 +67,9 @@ def details_place(consultation: str) -> FieldRef:
     return FieldRef("consultations", "details", consultation)
 
 
-def request_consultation(rt: Runtime, request: Request, address: Address, who: SubscriberId | None) -> ConsultationId:
+def request_consultation(
+    rt: Runtime, request: ConsultationRequest, address: Address, who: SubscriberId | None
+) -> ConsultationId:
     """Store a request for a call, and plan a notice to the therapist that holds only a link.
 
     `who`: the reader whose letter's link it came by; their letters end. Without one it changes no reader, whoever's `address`
@@ -83,7 +85,7 @@ def request_consultation(rt: Runtime, request: Request, address: Address, who: S
         consultations.add(db, consultation, person.id if person else None, details, now, origin, typed)
         if person:
             end_letters(rt, db, person.id, CONSULTATION)
-        ledger.plan(db, [NewDelivery(Kind.NOTICE, now, about=consultation, about_kind=Subject.CONSULTATION)], now)
+        ledger.plan(db, [NewDelivery(DeliveryKind.NOTICE, now, about=consultation, about_kind=Subject.CONSULTATION)], now)
     _log.info("consultation_requested", request=consultation, kind=origin.value)
     return consultation
 
@@ -102,7 +104,7 @@ def end_letters(rt: Runtime, db: Connection, who: SubscriberId, why: str) -> Non
             ledger.cancel_open(db, why, who, rt.clock.wall(), place.id)
 
 
-def list_requests(rt: Runtime, most: int = 200, states: Collection[RequestState] = ()) -> list[Received]:
+def list_requests(rt: Runtime, most: int = 200, states: Collection[RequestState] = ()) -> list[ReceivedRequest]:
     """Requests for a call of some states, or of all, newest first."""
     with rt.database.read() as db:
         return [_open(rt, row) for row in consultations.newest(db, most, states)]
@@ -114,7 +116,7 @@ def count_requests(rt: Runtime) -> dict[RequestState, int]:
         return consultations.counts(db)
 
 
-class MovedSince(NurtureError):
+class RequestChanged(NurtureError):
     """A request is somewhere else by now than whoever takes a move back saw it. The message says so."""
 
 
@@ -131,7 +133,7 @@ def move_request(
         if row is None:
             return None
         if only_from is not None and row.state is not only_from:
-            raise MovedSince("Somebody has moved this request since. It stays where it is now.")
+            raise RequestChanged("Somebody has moved this request since. It stays where it is now.")
         if row.state is not to:
             consultations.set_state(db, consultation, to, rt.clock.wall())
             if row.who and RequestState.BOOKED in (row.state, to):
@@ -141,7 +143,7 @@ def move_request(
     return row.state
 
 
-def read_request(rt: Runtime, consultation: ConsultationId) -> Received | None:
+def read_request(rt: Runtime, consultation: ConsultationId) -> ReceivedRequest | None:
     """One request for a call."""
     with rt.database.read() as db:
         row = consultations.get(db, consultation)
@@ -149,6 +151,6 @@ def read_request(rt: Runtime, consultation: ConsultationId) -> Received | None:
     return _open(rt, row, is_asked) if row else None
 
 
-def _open(rt: Runtime, row: consultations.Row, is_asked: bool = False) -> Received:
-    details = Request(**json.loads(rt.cipher.decrypt(row.details, details_place(row.id))))
-    return Received(row.id, row.created, row.state, details, row.who, row.origin, row.listed, is_asked)
+def _open(rt: Runtime, row: consultations.ConsultationRow, is_asked: bool = False) -> ReceivedRequest:
+    details = ConsultationRequest(**json.loads(rt.cipher.decrypt(row.details, details_place(row.id))))
+    return ReceivedRequest(row.id, row.created, row.state, details, row.who, row.origin, row.listed, is_asked)

@@ -8,7 +8,7 @@ from nurture.runtime import Runtime
 from nurture.services.subscribers import csv_files
 from nurture.services.subscribers.listing import Summary, summaries
 from nurture.store.subscribers import listing
-from nurture.store.subscribers.listing import Filter, Mark
+from nurture.store.subscribers.listing import Cursor, Filter
 
 _log = log.get(__name__)
 
@@ -31,7 +31,7 @@ def pieces(rt: Runtime, which: Filter, zone: ZoneInfo) -> Iterator[str]:
             break
         yield csv_files.written((_line(each, zone) for each in found), first=False)
         count += len(found)
-        after = Mark(rows[-1].joined, rows[-1].id)
+        after = Cursor(rows[-1].joined, rows[-1].id)
     _log.info("list_exported", count=count)
 
 

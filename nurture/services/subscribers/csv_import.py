@@ -16,8 +16,8 @@ from enum import StrEnum
 from sqlalchemy import Connection
 
 from nurture.domain.list_status import (
+    ColumnRole,
     ListStatus,
-    Role,
     StatusColumns,
     UnknownStatus,
     find_columns,
@@ -78,7 +78,7 @@ SUPPRESSED = tuple(REASONS)
 
 
 @dataclass(frozen=True)
-class Choices:
+class ImportChoices:
     """What the columns mean, by their place, and how people are to be added."""
 
     address: int
@@ -108,7 +108,7 @@ class Judged:
     first_name: str
     status: ListStatus | None = None
     """What its columns say of the person."""
-    evidence: Mapping[Role, str] = field(default_factory=dict)
+    evidence: Mapping[ColumnRole, str] = field(default_factory=dict)
     """What its columns say of how they agreed."""
 
     def __repr__(self) -> str:
@@ -117,11 +117,11 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Draft:
+class ImportPreview:
     """A file on its way. Once its people are added, `done` says how many rows came to what, and `judged` is empty."""
 
     sheet: Sheet | None
-    choices: Choices
+    choices: ImportChoices
     judged: tuple[Judged, ...]
     counts: dict[Becomes, int]
     done: bool
@@ -166,7 +166,7 @@ def keep(rt: Runtime, content: bytes, by: UserId | None) -> str:
     return key
 
 
-def _guess(sheet: Sheet) -> Choices:
+def _guess(sheet: Sheet) -> ImportChoices:
     """The column with the most addresses, one whose name says that it holds first names; and whether the file looks like a list
     of people who left.
     """
@@ -181,27 +181,27 @@ def _guess(sheet: Sheet) -> Choices:
     statuses = [_status(columns, row)[0] for row in sheet.rows] if columns.status else []
     left = bool(statuses) and all(status is not None and status.suppression for status in statuses)
     undecided = not columns.status and may_be_list_of_who_left(sheet.columns)
-    return Choices(address, first, left=ListStatus.UNSUBSCRIBED.value if left else "", undecided=undecided)
+    return ImportChoices(address, first, left=ListStatus.UNSUBSCRIBED.value if left else "", undecided=undecided)
 
 
 def _taken(address: int, name: int | None) -> tuple[int, ...]:
     return (address,) if name is None else (address, name)
 
 
-def draft(rt: Runtime, key: str, choices: Choices | None = None) -> Draft:
+def preview(rt: Runtime, key: str, choices: ImportChoices | None = None) -> ImportPreview:
     """A file as it stands, with what would happen to each row under the choices kept with it, or others. Raises NoFile."""
     with rt.database.read() as db:
         file = csv_imports.read(db, key)
         if file is None:
             raise NoFile("This file is not here any more: files are kept for a day. Please choose it again.")
-        kept = choices or Choices(**json.loads(file.choices))
+        kept = choices or ImportChoices(**json.loads(file.choices))
         if file.counts is not None:
             counts = {Becomes(name): count for name, count in json.loads(file.counts).items()}
-            return Draft(None, kept, (), counts, done=True)
+            return ImportPreview(None, kept, (), counts, done=True)
         sheet = csv_files.read(rt.cipher.decrypt(file.content, csv_imports.content_place(key)).encode())
         columns = find_columns(sheet.columns, sheet.rows, _taken(kept.address, kept.name), kept.status)
         judged = _judge(rt, db, sheet, kept, columns)
-    return Draft(sheet, kept, tuple(judged), counted(judged), done=False, columns=columns, stops=_stops(judged))
+    return ImportPreview(sheet, kept, tuple(judged), counted(judged), done=False, columns=columns, stops=_stops(judged))
 
 
 def _stops(judged: Sequence[Judged]) -> str:
@@ -222,13 +222,13 @@ def counted(judged: Sequence[Judged]) -> dict[Becomes, int]:
     return {becomes: found[becomes] for becomes in Becomes if found[becomes]}
 
 
-def choose(rt: Runtime, key: str, choices: Choices) -> None:
+def choose(rt: Runtime, key: str, choices: ImportChoices) -> None:
     """Keep choices with a file."""
     with rt.database.begin() as db:
         csv_imports.choose(db, key, json.dumps(asdict(choices)))
 
 
-def _judge(rt: Runtime, db: Connection, sheet: Sheet, choices: Choices, columns: StatusColumns) -> list[Judged]:
+def _judge(rt: Runtime, db: Connection, sheet: Sheet, choices: ImportChoices, columns: StatusColumns) -> list[Judged]:
     found, place_of = list[Judged](), dict[bytes, int]()
     for line, row in zip(sheet.lines, sheet.rows, strict=True):
         typed, (status, unknown) = row[choices.address], _status(columns, row, sheet.columns)
@@ -278,7 +278,7 @@ def _name(typed: str) -> tuple[str, str]:
     return name, ""
 
 
-def _decided(row: Judged, choices: Choices, state: SubscriberState | None, locked: bool) -> Judged:
+def _decided(row: Judged, choices: ImportChoices, state: SubscriberState | None, locked: bool) -> Judged:
     """What becomes of a row, from its status and from how its person stands here."""
     status = row.status or (ListStatus(choices.left) if choices.left else ListStatus.ACTIVE)
     if status in _BECOMES:

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from nurture import log
-from nurture.delivery.plan import go_on
-from nurture.delivery.suppress import stop
-from nurture.domain.delivery import Kind
-from nurture.domain.list_status import Role
+from nurture.delivery.plan import plan_resumed
+from nurture.delivery.suppress import suppress
+from nurture.domain.delivery import DeliveryKind
+from nurture.domain.list_status import ColumnRole
 from nurture.domain.subscriber import SubscriberState
 from nurture.domain.timeline import Rules, first_opening
 from nurture.encryption import Encrypted
@@ -25,18 +25,18 @@ from nurture.services.subscribers.csv_import import (
     REASONS,
     SUPPRESSED,
     Becomes,
-    Choices,
+    ImportChoices,
     ImportStopped,
     Judged,
     counted,
-    draft,
+    preview,
     statement,
 )
 from nurture.store.deliveries import ledger
 from nurture.store.deliveries.ledger import NewDelivery
 from nurture.store.sequences import sequences
 from nurture.store.subscribers import csv_imports, listing, subscribers
-from nurture.store.subscribers.subscribers import Person
+from nurture.store.subscribers.subscribers import Subscriber
 
 _log = log.get(__name__)
 
@@ -45,13 +45,13 @@ _VERSION = "import-1"
 _LONGEST_EVIDENCE = 60
 
 
-def run(rt: Runtime, key: str, choices: Choices) -> dict[Becomes, int]:
+def run(rt: Runtime, key: str, choices: ImportChoices) -> dict[Becomes, int]:
     """Do with a file's rows what its draft says; returns how many came to what. Twice is fine: the second time nothing happens.
 
     Should this process die on the way, the file can be chosen again: who was added is there already. Raises NoFile, and
     ImportStopped before anything is done.
     """
-    found = draft(rt, key, choices)
+    found = preview(rt, key, choices)
     if found.done:
         return found.counts
     if found.stops:
@@ -81,7 +81,7 @@ def run(rt: Runtime, key: str, choices: Choices) -> dict[Becomes, int]:
     return counts
 
 
-def _suppress(rt: Runtime, db: Connection, rows: Sequence[Judged], choices: Choices) -> None:
+def _suppress(rt: Runtime, db: Connection, rows: Sequence[Judged], choices: ImportChoices) -> None:
     """Never write to those who left elsewhere, and end the letters of those among them who are on the list."""
     reasons = {
         rt.cipher.blind_index(row.address.canonical): REASONS[row.becomes]
@@ -93,17 +93,17 @@ def _suppress(rt: Runtime, db: Connection, rows: Sequence[Judged], choices: Choi
         subscribers.suppress(db, bidx, reasons[bidx], rt.clock.now())
     for bidx, who in sorted(here.items(), key=lambda each: each[1]):  # as whoever sends locks them: in the order of their ids
         person = subscribers.get(db, who)
-        if person is not None and stop(rt, db, person, reasons[bidx]):
+        if person is not None and suppress(rt, db, person, reasons[bidx]):
             suppressions.tell_left(rt, db, who)
             said = subscribers.agreed_to(db, who)
             subscribers.record_consent(db, who, "withdrawn", *said, _source(choices), rt.clock.now())
 
 
-def _source(choices: Choices) -> str:
+def _source(choices: ImportChoices) -> str:
     return f"import: {choices.where or 'a list of people who left'}"[:200]
 
 
-def _add(rt: Runtime, db: Connection, rows: Sequence[Judged], choices: Choices) -> list[Judged]:
+def _add(rt: Runtime, db: Connection, rows: Sequence[Judged], choices: ImportChoices) -> list[Judged]:
     """Add those of a few rows that are to be added. Somebody who signed up since they were judged is there already."""
     if not any(row.becomes is Becomes.ADDED for row in rows):
         return list(rows)
@@ -132,18 +132,18 @@ def _add(rt: Runtime, db: Connection, rows: Sequence[Judged], choices: Choices) 
     if choices.tag:
         listing.add_tag(db, [who for who, _ in added], choices.tag)
     if not choices.confirmed:
-        ledger.plan(db, [NewDelivery(Kind.CONFIRMATION, now, who, bidx) for who, bidx in added], now)
+        ledger.plan(db, [NewDelivery(DeliveryKind.CONFIRMATION, now, who, bidx) for who, bidx in added], now)
     return told
 
 
-def _evidence(rt: Runtime, found: Mapping[Role, str], consent: str) -> Encrypted | None:
+def _evidence(rt: Runtime, found: Mapping[ColumnRole, str], consent: str) -> Encrypted | None:
     """What the file says of how somebody agreed, sealed for a line of the consent record; None if it says nothing."""
     kept = {role.value: value for role, value in found.items() if len(value) <= _LONGEST_EVIDENCE and _is_fit(role, value)}
     return rt.cipher.encrypt(json.dumps(kept), subscribers.evidence_place(consent)) if kept else None
 
 
-def _is_fit(role: Role, value: str) -> bool:
-    if role not in (Role.ASKED_FROM, Role.CONFIRMED_FROM):
+def _is_fit(role: ColumnRole, value: str) -> bool:
+    if role not in (ColumnRole.ASKED_FROM, ColumnRole.CONFIRMED_FROM):
         return True
     try:
         ip_address(value)
@@ -152,17 +152,17 @@ def _is_fit(role: Role, value: str) -> bool:
     return True
 
 
-def _person(rt: Runtime, row: Judged) -> Person:
+def _person(rt: Runtime, row: Judged) -> Subscriber:
     assert row.address is not None  # noqa: S101 - only rows with one are added
     who = SubscriberId(new_id())
     name = rt.cipher.encrypt(row.first_name, subscribers.first_name_place(who)) if row.first_name else None
     email = rt.cipher.encrypt(row.address.send_to, subscribers.email_place(who))
     bidx = rt.cipher.blind_index(row.address.canonical)
-    zone = parse_time_zone(row.evidence.get(Role.ZONE, ""), rt.settings.time_zone)
-    return Person(who, bidx, email, name, zone, SubscriberState.PENDING)
+    zone = parse_time_zone(row.evidence.get(ColumnRole.ZONE, ""), rt.settings.time_zone)
+    return Subscriber(who, bidx, email, name, zone, SubscriberState.PENDING)
 
 
-def _begin(rt: Runtime, db: Connection, person: Person, sequence: SequenceId, now: datetime) -> None:
+def _begin(rt: Runtime, db: Connection, person: Subscriber, sequence: SequenceId, now: datetime) -> None:
     """Start the letters. They have pressed no button this minute, so the first one too waits for its window."""
     enrollment = sequences.enroll(db, person.id, sequence, now)
     place = sequences.enrolled(db, [enrollment])[enrollment]
@@ -170,4 +170,4 @@ def _begin(rt: Runtime, db: Connection, person: Person, sequence: SequenceId, no
     def when(promised: datetime, rules: Rules, zone: ZoneInfo) -> datetime:
         return first_opening(max(promised, now), rules, zone)
 
-    go_on(db, place, person.email_bidx, when, "desk", now, rt.clock.wall())
+    plan_resumed(db, place, person.email_bidx, when, "desk", now, rt.clock.wall())

@@ -12,7 +12,7 @@ from nurture import log
 from nurture.characters import normalize
 from nurture.delivery.render import UNFIT, about_reader, own_mail, own_name, public_links
 from nurture.domain.consultation import RequestOrigin
-from nurture.domain.delivery import OPEN, Kind, State
+from nurture.domain.delivery import OPEN, DeliveryKind, State
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.errors import NurtureError
 from nurture.ids import DeliveryId, EnrollmentId, SubscriberId, UserId, new_id
@@ -21,11 +21,11 @@ from nurture.letters.filling import fill
 from nurture.runtime import Runtime
 from nurture.services.addresses import InputRefused
 from nurture.services.letters import images
-from nurture.services.subscribers.listing import Catalogue, Named, Summary, opened, summaries
+from nurture.services.subscribers.listing import Catalogue, NamedLetter, Summary, decrypt, summaries
 from nurture.store.sequences import sequences
 from nurture.store.subscribers import listing, personal_data, subscribers
-from nurture.store.subscribers.listing import Course
-from nurture.store.subscribers.personal_data import Consent, Mailed
+from nurture.store.subscribers.listing import EnrollmentRow
+from nurture.store.subscribers.personal_data import Consent, SentMail
 
 _log = log.get(__name__)
 
@@ -37,18 +37,18 @@ _MOST_TYPED = 400
 _LEFT_THE_HOUSE = (State.ACCEPTED, State.DELIVERED, State.BOUNCED, State.DROPPED, State.COMPLAINED)
 
 
-class Nobody(NurtureError):
+class NoSuchSubscriber(NurtureError):
     """There is no such person, or they have been erased."""
 
 
 @dataclass(frozen=True)
-class Letter:
+class SentLetter:
     """One mail to a person. `letter`: which of the sequence, if any; `readable`: whether it can be shown as they read it."""
 
     id: DeliveryId
-    kind: Kind
+    kind: DeliveryKind
     state: State
-    letter: Named | None
+    letter: NamedLetter | None
     planned: datetime
     due: datetime
     accepted: datetime | None
@@ -57,7 +57,7 @@ class Letter:
 
 
 @dataclass(frozen=True)
-class Note:
+class ShownNote:
     """What the therapist wrote down, opened."""
 
     id: str
@@ -72,16 +72,16 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Person:
+class SubscriberDetail:
     """One person, opened, with all that is known of them."""
 
     summary: Summary
     consents: tuple[Consent, ...]
-    sent: tuple[Letter, ...]
+    sent: tuple[SentLetter, ...]
     """What left the house, or was tried to, newest first."""
-    to_come: tuple[Named, ...]
+    to_come: tuple[NamedLetter, ...]
     """The letters they are still to get, the next one first."""
-    notes: tuple[Note, ...]
+    notes: tuple[ShownNote, ...]
     requests: tuple[tuple[str, str, datetime, bool], ...]
     """Requests for a call: id, state, when, and whether it is sure that they were theirs."""
     suppressed: Suppression | None
@@ -90,23 +90,23 @@ class Person:
     """By line of the consent record: what the list of another program says of how they agreed (domain.list_status.Role)."""
 
 
-def read(rt: Runtime, who: SubscriberId) -> Person:
+def load(rt: Runtime, who: SubscriberId) -> SubscriberDetail:
     """One person. Raises Nobody."""
     with rt.database.read() as db:
         rows = listing.some(db, [who])
-        stored = subscribers.peek(db, who)
+        stored = subscribers.get_unlocked(db, who)
         if not rows or stored is None:
-            raise Nobody("There is nobody here, or not any more.")
+            raise NoSuchSubscriber("There is nobody here, or not any more.")
         catalogue = Catalogue(listing.letters(db))
         mails = personal_data.mails_of(db, who)
         consents = personal_data.consents_of(db, who)
-        return Person(
+        return SubscriberDetail(
             summaries(rt, db, rows, sources=True)[0],
             tuple(consents),
             tuple(_letter(mail, catalogue) for mail in mails if mail.state not in OPEN),
             tuple(_to_come(listing.courses(db, [who]).get(who), catalogue)),
             tuple(
-                Note(n.id, opened(rt, n.text, personal_data.note_place(n.id)), n.at, n.by)
+                ShownNote(n.id, decrypt(rt, n.text, personal_data.note_place(n.id)), n.at, n.by)
                 for n in personal_data.notes_of(db, who)
             ),
             tuple(
@@ -121,7 +121,7 @@ def read(rt: Runtime, who: SubscriberId) -> Person:
 
 def evidence_of(rt: Runtime, consent: Consent) -> dict[str, str]:
     """What the list of another program says of how somebody agreed, opened; empty where none is kept, or it does not open."""
-    text = opened(rt, consent.evidence, subscribers.evidence_place(consent.id))
+    text = decrypt(rt, consent.evidence, subscribers.evidence_place(consent.id))
     try:
         found: dict[str, str] = json.loads(text)
     except ValueError:
@@ -134,18 +134,18 @@ def enrollment_of(rt: Runtime, who: SubscriberId) -> EnrollmentId:
     with rt.database.read() as db:
         course = listing.courses(db, [who]).get(who)
     if course is None:
-        raise Nobody("They are in no sequence.")
+        raise NoSuchSubscriber("They are in no sequence.")
     return course.enrollment
 
 
-def _letter(mail: Mailed, catalogue: Catalogue) -> Letter:
+def _letter(mail: SentMail, catalogue: Catalogue) -> SentLetter:
     named = catalogue.find(mail.sequence, mail.step) if mail.sequence else None
     left = mail.state in _LEFT_THE_HOUSE
-    readable = left and (mail.kind is not Kind.LETTER or mail.edition is not None)
-    return Letter(mail.id, mail.kind, mail.state, named, mail.planned, mail.due, mail.accepted, mail.reason or "", readable)
+    readable = left and (mail.kind is not DeliveryKind.LETTER or mail.edition is not None)
+    return SentLetter(mail.id, mail.kind, mail.state, named, mail.planned, mail.due, mail.accepted, mail.reason or "", readable)
 
 
-def _to_come(course: Course | None, catalogue: Catalogue) -> list[Named]:
+def _to_come(course: EnrollmentRow | None, catalogue: Catalogue) -> list[NamedLetter]:
     """What is still to come for somebody in the middle of a sequence, paused or not; by the plain order of the letters."""
     if course is None or course.state not in sequences.RUNNING:
         return []
@@ -157,21 +157,21 @@ def _to_come(course: Course | None, catalogue: Catalogue) -> list[Named]:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownMail:
     """A mail as its reader got it; `html` is finished."""
 
     subject: str
     html: str
     sent: datetime
-    letter: Named | None
-    kind: Kind
+    letter: NamedLetter | None
+    kind: DeliveryKind
 
     def __repr__(self) -> str:
         """Never the text: it may greet its reader by name."""
         return "Shown(‹sealed›)"
 
 
-def as_read(rt: Runtime, who: SubscriberId, delivery: DeliveryId) -> Shown:
+def as_read(rt: Runtime, who: SubscriberId, delivery: DeliveryId) -> ShownMail:
     """One mail in the very edition that went out. Its links lead to public pages, not to what only its reader may do.
 
     Raises Nobody where there is no such mail, or it never left.
@@ -180,27 +180,29 @@ def as_read(rt: Runtime, who: SubscriberId, delivery: DeliveryId) -> Shown:
         rows = listing.some(db, [who])
         mail = personal_data.mail_of(db, who, delivery)
         if not rows or mail is None or mail.state not in _LEFT_THE_HOUSE:
-            raise Nobody("There is no such mail.")
+            raise NoSuchSubscriber("There is no such mail.")
         edition = _edition(db, mail)
         catalogue = Catalogue(listing.letters(db))
     base, row = rt.settings.base_url, rows[0]
     links = public_links(base) | {"unsubscribe": base, "confirm": base, "desk": base}
     try:
-        reader = about_reader(rt, who, None if mail.kind is Kind.CONFIRMATION else row.first_name, row.confirmed, row.time_zone)
-        content = fill(edition, {**rt.constant, "reader": reader, "links": links})
+        reader = about_reader(
+            rt, who, None if mail.kind is DeliveryKind.CONFIRMATION else row.first_name, row.confirmed, row.time_zone
+        )
+        content = fill(edition, {**rt.template_globals, "reader": reader, "links": links})
     except UNFIT:
-        raise Nobody("This mail can no longer be put together.") from None
+        raise NoSuchSubscriber("This mail can no longer be put together.") from None
     html = content.html.replace("<head>", '<head><base target="_blank">', 1)
     named = catalogue.find(mail.sequence, mail.step) if mail.sequence else None
-    return Shown(content.subject, images.on_a_page(rt, html), mail.accepted or mail.due, named, mail.kind)
+    return ShownMail(content.subject, images.on_a_page(rt, html), mail.accepted or mail.due, named, mail.kind)
 
 
-def _edition(db: Connection, mail: Mailed) -> Edition:
-    if mail.kind is not Kind.LETTER:
+def _edition(db: Connection, mail: SentMail) -> Edition:
+    if mail.kind is not DeliveryKind.LETTER:
         return own_mail(mail.kind, own_name(mail.kind, mail.about))
     found = sequences.read_editions(db, [mail.edition] if mail.edition else [])
     if mail.edition not in found:
-        raise Nobody("The edition of this letter is gone.")
+        raise NoSuchSubscriber("The edition of this letter is gone.")
     stored = found[mail.edition]
     return Edition(stored.subject, stored.html, stored.text)
 
@@ -208,7 +210,7 @@ def _edition(db: Connection, mail: Mailed) -> Edition:
 def _living(db: Connection, who: SubscriberId) -> None:
     person = subscribers.get(db, who)
     if person is None or person.state is SubscriberState.ERASED:
-        raise Nobody("There is nobody here, or not any more.")
+        raise NoSuchSubscriber("There is nobody here, or not any more.")
 
 
 def add_note(rt: Runtime, who: SubscriberId, typed: str, by: UserId | None) -> None:

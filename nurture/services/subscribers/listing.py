@@ -9,16 +9,16 @@ from sqlalchemy import Connection
 
 from nurture.domain.delivery import State
 from nurture.domain.subscriber import Suppression
-from nurture.domain.subscriber_status import Standing, standing
+from nurture.domain.subscriber_status import SubscriberStatus, status_of
+from nurture.encryption import DecryptionFailed, Encrypted
 from nurture.encryption import FieldRef as SealedAt
-from nurture.encryption import Encrypted, Unreadable
 from nurture.ids import EnrollmentId, SequenceId, StepKey, SubscriberId
 from nurture.letters.source import read_stored
 from nurture.runtime import Runtime
 from nurture.services.addresses import Address
 from nurture.store.subscribers import listing as people
 from nurture.store.subscribers import subscribers
-from nurture.store.subscribers.listing import Course, Filter, Letters, Mark, Row
+from nurture.store.subscribers.listing import Cursor, EnrollmentRow, Filter, LetterKeys, SubscriberRow
 
 PAGE = 50
 UNREADABLE = "(cannot be read)"
@@ -26,7 +26,7 @@ UNREADABLE = "(cannot be read)"
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedLetter:
     """A letter as people call it: its number in the sequence (0 is the welcome) and its subject line. No number: taken out."""
 
     key: StepKey
@@ -35,15 +35,15 @@ class Named:
 
 
 @lru_cache(maxsize=512)
-def _named(key: StepKey, number: int | None, source: str) -> Named:
+def _named(key: StepKey, number: int | None, source: str) -> NamedLetter:
     letter = read_stored(f"0-{key}.md", source)
-    return Named(key, number, key if letter.unreadable else letter.subject)
+    return NamedLetter(key, number, key if letter.unreadable else letter.subject)
 
 
 class Catalogue:
     """The letters of every sequence by their names."""
 
-    def __init__(self, stored: Letters) -> None:
+    def __init__(self, stored: LetterKeys) -> None:
         """`stored`: as the database has them."""
         self._stored = stored
 
@@ -51,12 +51,12 @@ class Catalogue:
         """Every sequence that has letters."""
         return list(self._stored.of)
 
-    def letters(self, sequence: SequenceId) -> list[Named]:
+    def letters(self, sequence: SequenceId) -> list[NamedLetter]:
         """The letters of one sequence, in order, without those that were taken out."""
         there = [(key, source) for key, source, removed in self._stored.of.get(sequence, ()) if not removed]
         return [_named(key, number, source) for number, (key, source) in enumerate(there)]
 
-    def find(self, sequence: SequenceId, key: StepKey | None) -> Named | None:
+    def find(self, sequence: SequenceId, key: StepKey | None) -> NamedLetter | None:
         """One letter, one that was taken out too; None if there is none of that name."""
         gone = [_named(step, None, source) for step, source, removed in self._stored.of.get(sequence, ()) if removed]
         return next((each for each in [*self.letters(sequence), *gone] if each.key == key), None)
@@ -69,12 +69,12 @@ class Catalogue:
 
 
 @dataclass(frozen=True)
-class Whereabouts:
+class Progress:
     """Where somebody is in the letters."""
 
     enrollment: EnrollmentId
-    last: Named | None
-    next: Named | None
+    last: NamedLetter | None
+    next: NamedLetter | None
     due: datetime | None
     """When the next one goes out (UTC), if a moment is set."""
     state: State | None
@@ -92,12 +92,12 @@ class Summary:
     name: str
     email: str
     time_zone: str
-    standing: Standing
+    standing: SubscriberStatus
     joined: datetime
     confirmed: datetime | None
     left: datetime | None
     plain_sender: bool
-    where: Whereabouts | None
+    where: Progress | None
     tags: tuple[str, ...] = ()
     source: str = ""
 
@@ -107,18 +107,18 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Listed:
+class SubscriberPage:
     """A page of the list. `newer`, `older`: the places its neighbours begin at, if there are any."""
 
     people: tuple[Summary, ...]
     found: int
     """How many the filter finds in all."""
-    newer: Mark | None
-    older: Mark | None
+    newer: Cursor | None
+    older: Cursor | None
 
 
 @dataclass(frozen=True)
-class Choices:
+class FilterChoices:
     """What the list can be filtered by."""
 
     catalogue: Catalogue
@@ -126,17 +126,17 @@ class Choices:
     tags: tuple[str, ...]
 
 
-def opened(rt: Runtime, sealed: Encrypted | None, place: SealedAt) -> str:
+def decrypt(rt: Runtime, sealed: Encrypted | None, place: SealedAt) -> str:
     """A sealed value as text; empty for none, UNREADABLE if it does not open."""
     if sealed is None:
         return ""
     try:
         return rt.cipher.decrypt(sealed, place)
-    except Unreadable:
+    except DecryptionFailed:
         return UNREADABLE
 
 
-def list_people(rt: Runtime, which: Filter, after: Mark | None = None, before: Mark | None = None) -> Listed:
+def list_people(rt: Runtime, which: Filter, after: Cursor | None = None, before: Cursor | None = None) -> SubscriberPage:
     """One page of those a filter finds, newest first."""
     with rt.database.read() as db:
         rows = people.page(db, which, PAGE + 1, after, before)
@@ -146,17 +146,17 @@ def list_people(rt: Runtime, which: Filter, after: Mark | None = None, before: M
         shown = summaries(rt, db, kept)
     newer = kept[0] if kept and (after is not None or (before is not None and more)) else None
     older = kept[-1] if kept and (more or before is not None) else None
-    return Listed(tuple(shown), found, _mark(newer) if newer else None, _mark(older) if older else None)
+    return SubscriberPage(tuple(shown), found, _mark(newer) if newer else None, _mark(older) if older else None)
 
 
-def _mark(row: Row) -> Mark:
-    return Mark(row.joined, row.id)
+def _mark(row: SubscriberRow) -> Cursor:
+    return Cursor(row.joined, row.id)
 
 
-def choices(rt: Runtime) -> Choices:
+def choices(rt: Runtime) -> FilterChoices:
     """What there is to filter by."""
     with rt.database.read() as db:
-        return Choices(Catalogue(people.letters(db)), tuple(people.sources(db)), tuple(people.all_tags(db)))
+        return FilterChoices(Catalogue(people.letters(db)), tuple(people.sources(db)), tuple(people.all_tags(db)))
 
 
 def count(rt: Runtime, which: Filter) -> int:
@@ -165,7 +165,7 @@ def count(rt: Runtime, which: Filter) -> int:
         return people.count(db, which)
 
 
-def summaries(rt: Runtime, db: Connection, rows: Sequence[Row], sources: bool = False) -> list[Summary]:
+def summaries(rt: Runtime, db: Connection, rows: Sequence[SubscriberRow], sources: bool = False) -> list[Summary]:
     """Rows of the list, opened, with where everybody is; `sources`: also by which page they came."""
     chosen = [row.id for row in rows]
     if not chosen:
@@ -179,14 +179,14 @@ def summaries(rt: Runtime, db: Connection, rows: Sequence[Row], sources: bool = 
 
 
 def _summary(
-    rt: Runtime, row: Row, course: Course | None, catalogue: Catalogue, words: tuple[str, ...], source: str
+    rt: Runtime, row: SubscriberRow, course: EnrollmentRow | None, catalogue: Catalogue, words: tuple[str, ...], source: str
 ) -> Summary:
     return Summary(
         row.id,
-        opened(rt, row.first_name, subscribers.first_name_place(row.id)),
-        opened(rt, row.email, subscribers.email_place(row.id)),
+        decrypt(rt, row.first_name, subscribers.first_name_place(row.id)),
+        decrypt(rt, row.email, subscribers.email_place(row.id)),
         row.time_zone,
-        standing(row.state, course.state if course else None),
+        status_of(row.state, course.state if course else None),
         row.joined,
         row.confirmed,
         row.left,
@@ -197,9 +197,9 @@ def _summary(
     )
 
 
-def _whereabouts(course: Course, catalogue: Catalogue) -> Whereabouts:
+def _whereabouts(course: EnrollmentRow, catalogue: Catalogue) -> Progress:
     find = catalogue.find
-    return Whereabouts(
+    return Progress(
         course.enrollment,
         find(course.sequence, course.last_step),
         find(course.sequence, course.next_step),
@@ -211,15 +211,15 @@ def _whereabouts(course: Course, catalogue: Catalogue) -> Whereabouts:
 
 
 @dataclass(frozen=True)
-class Known:
+class FoundSubscriber:
     """What is known of an address: the person who has it, or why it is left in peace."""
 
     who: SubscriberId | None
     suppressed: Suppression | None
 
 
-def find(rt: Runtime, address: Address) -> Known:
+def find(rt: Runtime, address: Address) -> FoundSubscriber:
     """Whoever has exactly this address."""
     bidx = rt.cipher.blind_index(address.canonical)
     with rt.database.read() as db:
-        return Known(people.by_address(db, bidx), subscribers.suppression(db, bidx))
+        return FoundSubscriber(people.by_address(db, bidx), subscribers.suppression(db, bidx))

@@ -8,16 +8,16 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError
 
 from nurture import log
-from nurture.delivery.suppress import stop
+from nurture.delivery.suppress import suppress
 from nurture.domain.subscriber import SubscriberState, Suppression
-from nurture.encryption import Unreadable
+from nurture.encryption import DecryptionFailed
 from nurture.ids import DeliveryId, SubscriberId
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.subscribers import consultations as goals
-from nurture.services.subscribers.detail import Nobody, evidence_of
-from nurture.services.subscribers.listing import opened
+from nurture.services.subscribers.detail import NoSuchSubscriber, evidence_of
+from nurture.services.subscribers.listing import decrypt
 from nurture.store.core.database import describe_failure
 from nurture.store.deliveries import ledger
 from nurture.store.letters import drafts
@@ -30,16 +30,16 @@ _log = log.get(__name__)
 def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
     """Everything stored about a person, opened, by plain names. Raises Nobody."""
     with rt.database.read() as db:
-        rows, person = listing.some(db, [who]), subscribers.peek(db, who)
+        rows, person = listing.some(db, [who]), subscribers.get_unlocked(db, who)
         if not rows or person is None or person.state is SubscriberState.ERASED:
-            raise Nobody("There is nobody here, or not any more.")
+            raise NoSuchSubscriber("There is nobody here, or not any more.")
         row = rows[0]
         return {
             "about": "Everything stored about one person. Times are UTC.",
             "person": {
                 "id": row.id,
-                "address": opened(rt, row.email, subscribers.email_place(who)),
-                "first_name": opened(rt, row.first_name, subscribers.first_name_place(who)),
+                "address": decrypt(rt, row.email, subscribers.email_place(who)),
+                "first_name": decrypt(rt, row.first_name, subscribers.first_name_place(who)),
                 "time_zone": row.time_zone,
                 "state": row.state,
                 "signed_up": row.joined,
@@ -62,7 +62,7 @@ def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
                 for each in personal_data.requests_of(db, who)
             ],
             "notes": [
-                {"at": note.at, "text": opened(rt, note.text, personal_data.note_place(note.id))}
+                {"at": note.at, "text": decrypt(rt, note.text, personal_data.note_place(note.id))}
                 for note in personal_data.notes_of(db, who)
             ],
             "tags": listing.tags_of(db, [who]).get(who, []),
@@ -72,15 +72,15 @@ def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
 def _typed(rt: Runtime, typed: StoredSignUp) -> dict[str, Any]:
     return {
         "at": typed.at,
-        "address": opened(rt, typed.email, sign_ups.email_place(typed.id)),
-        "first_name": opened(rt, typed.first_name, sign_ups.first_name_place(typed.id)),
+        "address": decrypt(rt, typed.email, sign_ups.email_place(typed.id)),
+        "first_name": decrypt(rt, typed.first_name, sign_ups.first_name_place(typed.id)),
         "time_zone": typed.time_zone,
         "wording_version": typed.wording_version,
     }
 
 
 def _details(rt: Runtime, request: str, sealed: Any) -> Any:
-    text = opened(rt, sealed, goals.details_place(request))
+    text = decrypt(rt, sealed, goals.details_place(request))
     try:
         return json.loads(text)
     except ValueError:
@@ -97,8 +97,8 @@ def erase(rt: Runtime, who: SubscriberId) -> bool:
     with rt.database.begin() as db:
         person = subscribers.get(db, who)
         if person is None or person.state is SubscriberState.ERASED:
-            raise Nobody("There is nobody here, or not any more.")
-        stop(rt, db, person, Suppression.ERASED)
+            raise NoSuchSubscriber("There is nobody here, or not any more.")
+        suppress(rt, db, person, Suppression.ERASED)
         subscribers.set_state(db, who, SubscriberState.ERASED, left=rt.clock.now())
         arriving = ledger.may_still_arrive(db, who)
         mails = _forget(rt, db, who, person.email_bidx)
@@ -125,10 +125,10 @@ def _forget(rt: Runtime, db: Connection, who: SubscriberId, email_bidx: bytes) -
     sign_ups.erase(db, email_bidx)
     suppression_pushes.forget(db, who)  # the provider is told nothing more about them
     theirs = [row.id for row in consultations.unassigned(db) if _is_of(rt, row, email_bidx)]
-    trials = drafts.trials_that_imitate(db, who)
+    trials = drafts.test_emails_imitating(db, who)
     about = [*consultations.remove(db, who, theirs), *trials]
     erasure.cancel_notices(db, about, rt.clock.wall())
-    drafts.remove_trials(db, trials)
+    drafts.remove_test_emails(db, trials)
     mails = [mail.id for mail in personal_data.mails_of(db, who, most=100_000)] + erasure.mails_about(db, about)
     erasure.forget(db, who, rt.cipher.encrypt("", subscribers.email_place(who)))
     return mails
@@ -148,11 +148,11 @@ def finish(rt: Runtime, db: Connection) -> int:
     return len(unfinished)
 
 
-def _is_of(rt: Runtime, row: consultations.Row, email_bidx: bytes) -> bool:
+def _is_of(rt: Runtime, row: consultations.ConsultationRow, email_bidx: bytes) -> bool:
     """Whether a request that nobody on the list made was theirs: made before they signed up, from the same address."""
     try:
         details = json.loads(rt.cipher.decrypt(row.details, goals.details_place(row.id)))
         address = parse_address(str(details["email"]), test_names=True)
-    except (Unreadable, ValueError, KeyError, InputRefused):
+    except (DecryptionFailed, ValueError, KeyError, InputRefused):
         return False
     return rt.cipher.blind_index(address.canonical) == email_bidx

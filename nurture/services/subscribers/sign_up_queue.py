@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from nurture import log
 from nurture.delivery.plan import plan_asked
 from nurture.delivery.safety_checks import check
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import DeliveryKind
 from nurture.domain.limits import (
     ALREADY_SUBSCRIBED,
     CONFIRMATION,
@@ -23,7 +23,7 @@ from nurture.domain.limits import (
     confirmations_in_all,
 )
 from nurture.domain.subscriber import SubscriberState, Suppression
-from nurture.encryption import Unreadable
+from nurture.encryption import DecryptionFailed
 from nurture.ids import DeliveryId, SubscriberId, new_id
 from nurture.runtime import Runtime
 from nurture.services import limits
@@ -33,7 +33,7 @@ from nurture.store.state import app_state
 from nurture.store.state import limits as counters
 from nurture.store.subscribers import sign_ups, subscribers
 from nurture.store.subscribers.sign_ups import StoredSignUp
-from nurture.store.subscribers.subscribers import Person
+from nurture.store.subscribers.subscribers import Subscriber
 
 _log = log.get(__name__)
 
@@ -44,7 +44,7 @@ _TRIPPED, _WENT_ON = "confirmations_wait", "confirmations_went_on"
 
 
 @dataclass(frozen=True)
-class Waiting:
+class ConfirmationsOnHold:
     """Confirmations wait for a person."""
 
     why: Trip
@@ -90,7 +90,7 @@ def _decide(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) -
     try:
         address = parse_address(rt.cipher.decrypt(waiting.email, sign_ups.email_place(waiting.id)), test_names=True)
         fresh = _pending(rt, waiting, address)
-    except Unreadable:  # its key is gone
+    except DecryptionFailed:  # its key is gone
         sign_ups.remove(db, waiting.id)
         return "unreadable"
     known = subscribers.find(db, waiting.email_bidx)
@@ -99,7 +99,7 @@ def _decide(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) -
     elif known is not None and known.state in (SubscriberState.ACTIVE, SubscriberState.PAUSED):
         outcome = "known"
         if limits.take(rt, db, [(ALREADY_SUBSCRIBED, limits.mailbox(address))], now):
-            told = NewDelivery(Kind.ALREADY_SUBSCRIBED, now, known.id, known.email_bidx)
+            told = NewDelivery(DeliveryKind.ALREADY_SUBSCRIBED, now, known.id, known.email_bidx)
             plan_asked(db, told, waiting.at, now, rt.clock.wall())
     elif subscribers.suppression(db, waiting.email_bidx) in (Suppression.BOUNCED, Suppression.COMPLAINED):
         outcome = "suppressed"
@@ -112,7 +112,7 @@ def _decide(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) -
     return outcome
 
 
-def _pending(rt: Runtime, waiting: StoredSignUp, address: Address) -> Person:
+def _pending(rt: Runtime, waiting: StoredSignUp, address: Address) -> Subscriber:
     """Somebody new, as a sign-up describes them."""
     who = SubscriberId(new_id())
     name = None
@@ -120,7 +120,7 @@ def _pending(rt: Runtime, waiting: StoredSignUp, address: Address) -> Person:
         opened = rt.cipher.decrypt(waiting.first_name, sign_ups.first_name_place(waiting.id))
         name = rt.cipher.encrypt(opened, subscribers.first_name_place(who))
     email = rt.cipher.encrypt(address.send_to, subscribers.email_place(who))
-    return Person(
+    return Subscriber(
         who,
         waiting.email_bidx,
         email,
@@ -131,14 +131,14 @@ def _pending(rt: Runtime, waiting: StoredSignUp, address: Address) -> Person:
     )
 
 
-def _ask(rt: Runtime, db: Connection, waiting: StoredSignUp, fresh: Person, now: datetime) -> None:
+def _ask(rt: Runtime, db: Connection, waiting: StoredSignUp, fresh: Subscriber, now: datetime) -> None:
     """Plan a confirmation. Raises _Tripped."""
     person = fresh
     if not subscribers.add(db, fresh, now):
         person = subscribers.find(db, waiting.email_bidx) or fresh
         subscribers.ask_again(db, person.id, waiting.plain_sender, now)
     subscribers.record_consent(db, person.id, "given", waiting.wording, waiting.wording_version, waiting.source, waiting.at)
-    confirmation = NewDelivery(Kind.CONFIRMATION, now, person.id, person.email_bidx, id=DeliveryId(waiting.id))
+    confirmation = NewDelivery(DeliveryKind.CONFIRMATION, now, person.id, person.email_bidx, id=DeliveryId(waiting.id))
     plan_asked(db, confirmation, waiting.at, now, rt.clock.wall())
     sign_ups.note_asked(db, waiting.id, now)
     _count(rt, db, waiting, now)  # last: every process comes to this counter, and keeps it until the transaction ends
@@ -172,22 +172,22 @@ def _trip(rt: Runtime, why: Trip) -> None:
         _log.warning("confirmations_wait", reason=why.value)
 
 
-def waiting(rt: Runtime, db: Connection) -> Waiting | None:
+def on_hold(rt: Runtime, db: Connection) -> ConfirmationsOnHold | None:
     """Whether confirmations wait for a person."""
     said = app_state.get(db, _TRIPPED)
     if said is None:
         return None
     told = json.loads(said)
-    return Waiting(Trip(told["why"]), datetime.fromisoformat(told["since"]), sign_ups.count_waiting(db))
+    return ConfirmationsOnHold(Trip(told["why"]), datetime.fromisoformat(told["since"]), sign_ups.count_waiting(db))
 
 
-def do_wait(rt: Runtime) -> bool:
+def are_on_hold(rt: Runtime) -> bool:
     """Whether confirmations wait for a person, for pages that visitors see."""
     with rt.database.read_once() as db:
         return app_state.get(db, _TRIPPED) is not None
 
 
-def go_on(rt: Runtime, drop: bool = False) -> None:
+def resume(rt: Runtime, drop: bool = False) -> None:
     """Let confirmations go on, and count anew from now. `drop`: without the sign-ups that wait, which are deleted."""
     now = rt.clock.now()
     with rt.database.begin() as db:

@@ -14,19 +14,19 @@ from sqlalchemy import Connection
 
 from nurture import log
 from nurture.delivery.safety_checks import check
-from nurture.delivery.suppress import stop
+from nurture.delivery.suppress import suppress
 from nurture.domain.delivery import backoff
 from nurture.domain.subscriber import SubscriberState, Suppression, outweighs
-from nurture.encryption import Unreadable
+from nurture.encryption import DecryptionFailed
 from nurture.ids import SubscriberId
-from nurture.mailers.sendgrid.lists import Entry, ListName, Lists, ListsFailed, Rejected
+from nurture.mailers.sendgrid.lists import ListName, ListRequestRejected, ListsFailed, SuppressionApi, SuppressionEntry
 from nurture.runtime import Runtime
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.store.deliveries import send_blocks
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.state import heartbeats
 from nurture.store.subscribers import subscribers, suppression_pushes
-from nurture.store.subscribers.suppression_pushes import Act, Push
+from nurture.store.subscribers.suppression_pushes import Push, PushAction
 
 _log = log.get(__name__)
 
@@ -51,8 +51,8 @@ _ON_THE_LIST = (SubscriberState.PENDING, SubscriberState.ACTIVE, SubscriberState
 
 def tell_left(rt: Runtime, db: Connection, who: SubscriberId) -> None:
     """Have SendGrid know that a reader left, in the transaction in which they leave."""
-    if rt.lists is not None:
-        suppression_pushes.enqueue(db, who, Act.ADD, rt.clock.wall())
+    if rt.suppression_api is not None:
+        suppression_pushes.enqueue(db, who, PushAction.ADD, rt.clock.wall())
 
 
 def tell_back(rt: Runtime, db: Connection, who: SubscriberId) -> datetime:
@@ -60,9 +60,9 @@ def tell_back(rt: Runtime, db: Connection, who: SubscriberId) -> datetime:
 
     Returns the instant (timeline) before which nothing should go to them: SendGrid would take the mail and drop it.
     """
-    if rt.lists is None:
+    if rt.suppression_api is None:
         return rt.clock.now()
-    suppression_pushes.enqueue(db, who, Act.REMOVE, rt.clock.wall())
+    suppression_pushes.enqueue(db, who, PushAction.REMOVE, rt.clock.wall())
     return rt.clock.now() + rt.clock.stretch(_TOLD_BY_THEN)
 
 
@@ -84,7 +84,7 @@ def push(rt: Runtime) -> int:
 
     While the database is under suspicion of having been set back nothing is told: its words may be old ones.
     """
-    if rt.lists is None or not check(rt):
+    if rt.suppression_api is None or not check(rt):
         return 0
     count = 0
     while not rt.stopping.is_set():
@@ -93,7 +93,7 @@ def push(rt: Runtime) -> int:
             words = suppression_pushes.claim(db, wall, wall + _LEASE, _AT_ONCE)
         if not words:
             break
-        with rt.lists() as lists:
+        with rt.suppression_api() as lists:
             telling = _tell(rt, lists, words)
         _write_down(rt, telling)
         count += len(telling.told)
@@ -104,29 +104,29 @@ def push(rt: Runtime) -> int:
     return count
 
 
-def _tell(rt: Runtime, lists: Lists, words: Sequence[Push]) -> _Telling:
+def _tell(rt: Runtime, lists: SuppressionApi, words: Sequence[Push]) -> _Telling:
     """Who left goes in one request, halved when SendGrid refuses it as a whole; who came back goes one by one."""
     found, addresses = _Telling(), dict[str, str]()
     for word in words:
         try:
             addresses[word.id] = rt.cipher.decrypt(word.email, subscribers.email_place(word.subscriber))
-        except Unreadable:
+        except DecryptionFailed:
             found.untellable.append(word)
     readable = [word for word in words if word.id in addresses]
-    groups = deque([[word] for word in readable if word.act is Act.REMOVE])
-    groups.appendleft([word for word in readable if word.act is Act.ADD])
+    groups = deque([[word] for word in readable if word.act is PushAction.REMOVE])
+    groups.appendleft([word for word in readable if word.act is PushAction.ADD])
     while groups:
         group = groups.popleft()
         if found.failure is not None or rt.stopping.is_set():
             found.left += group
             continue
         try:
-            if group and group[0].act is Act.ADD:
+            if group and group[0].act is PushAction.ADD:
                 lists.add([addresses[word.id] for word in group])
             elif group:
                 lists.remove(addresses[group[0].id])
             found.told += group
-        except Rejected:
+        except ListRequestRejected:
             middle = len(group) // 2
             if middle:
                 groups.extendleft((group[middle:], group[:middle]))
@@ -171,7 +171,7 @@ def _tell_anew(rt: Runtime, who: SubscriberId) -> None:
         person = subscribers.get(db, who)
         if person is not None and person.state is not SubscriberState.ERASED:
             gone = subscribers.suppression(db, person.email_bidx) is not None
-            suppression_pushes.enqueue(db, who, Act.ADD if gone else Act.REMOVE, rt.clock.wall())
+            suppression_pushes.enqueue(db, who, PushAction.ADD if gone else PushAction.REMOVE, rt.clock.wall())
 
 
 @dataclass
@@ -191,7 +191,7 @@ def pull(rt: Runtime) -> bool:
 
     When the database has been set back it is read at once: SendGrid remembers who left since. Returns whether it was read.
     """
-    if rt.lists is None:
+    if rt.suppression_api is None:
         return False
     check(rt)  # nobody may have noticed yet that the database was set back
     span = _turn(rt)
@@ -199,7 +199,7 @@ def pull(rt: Runtime) -> bool:
         return False
     reading = _Reading()
     try:
-        with rt.lists() as lists:
+        with rt.suppression_api() as lists:
             for name, reason in _MEANS.items():
                 for entry in lists.suppressed(name, *span):
                     _take(rt, entry, reason, reading)
@@ -216,17 +216,17 @@ def _turn(rt: Runtime) -> tuple[datetime, datetime] | None:
     """The span to read, if it is time to and this process is to do it."""
     wall = rt.clock.wall()
     with rt.database.begin() as db:
-        shut = {gate.gate for gate in send_blocks.shut_gates(db)}
+        shut = {gate.kind for gate in send_blocks.active_blocks(db)}
         mark = heartbeats.last_beat(db, heartbeats.LISTS)
         fresh = mark is not None and timedelta() <= wall - mark < _EVERY
-        if Gate.CLOCK in shut or (fresh and Gate.DATABASE_RESTORED not in shut):
+        if BlockKind.CLOCK in shut or (fresh and BlockKind.DATABASE_RESTORED not in shut):
             return None
         if not heartbeats.take_turn(db, heartbeats.LISTS_TURN, wall, _AGAIN):
             return None
     return wall - _FIRST if mark is None else min(mark, wall) - _OVERLAP, wall
 
 
-def _take(rt: Runtime, entry: Entry, reason: Suppression, reading: _Reading) -> None:
+def _take(rt: Runtime, entry: SuppressionEntry, reason: Suppression, reading: _Reading) -> None:
     if rt.stopping.is_set():
         raise ListsFailed("this process stops")
     reading.entries += 1
@@ -253,7 +253,7 @@ def _merge(rt: Runtime, db: Connection, bidx: bytes, created: datetime, reason: 
     if not news and person.state not in _ON_THE_LIST:
         return False
     suppression_pushes.forget(db, person.id)  # this comes from SendGrid
-    return stop(rt, db, person, reason)
+    return suppress(rt, db, person, reason)
 
 
 def _asked_since(db: Connection, who: SubscriberId, created: datetime) -> bool:

@@ -7,8 +7,8 @@ from enum import StrEnum
 from sqlalchemy import Connection
 
 from nurture import log
-from nurture.delivery.plan import Moment, go_on
-from nurture.delivery.suppress import stop
+from nurture.delivery.plan import Moment, plan_resumed
+from nurture.delivery.suppress import suppress
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.domain.timeline import first_opening
@@ -18,7 +18,7 @@ from nurture.services.subscribers import suppressions
 from nurture.store.deliveries import ledger
 from nurture.store.sequences import schedules, sequences
 from nurture.store.subscribers import subscribers
-from nurture.store.subscribers.subscribers import Person
+from nurture.store.subscribers.subscribers import Subscriber
 
 _log = log.get(__name__)
 
@@ -38,7 +38,7 @@ UNDO_WITHIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Leaving:
+class RecentLeaving:
     """A reader's unsubscribe that can still be taken back, until `until` (real time, UTC)."""
 
     id: ConsentId
@@ -56,7 +56,7 @@ def unsubscribe(rt: Runtime, who: SubscriberId, how: Exit) -> bool:
         if person is None:
             return False
         if person.state not in _GONE:
-            stop(rt, db, person, Suppression.UNSUBSCRIBED)
+            suppress(rt, db, person, Suppression.UNSUBSCRIBED)
             suppressions.tell_left(rt, db, who)
             left = subscribers.left_at(db, who) or rt.clock.now()
             subscribers.record_consent(db, who, "withdrawn", *subscribers.agreed_to(db, who), f"/unsubscribe ({how})", left)
@@ -64,15 +64,15 @@ def unsubscribe(rt: Runtime, who: SubscriberId, how: Exit) -> bool:
         return ledger.may_still_arrive(db, who)
 
 
-def find_leaving(rt: Runtime, who: SubscriberId) -> Leaving | None:
+def find_leaving(rt: Runtime, who: SubscriberId) -> RecentLeaving | None:
     """The unsubscribe by which a reader left within the last hour; None for anybody else. Leaving again is no new leaving."""
     with rt.database.read() as db:
-        person, left = subscribers.peek(db, who), subscribers.left_at(db, who)
+        person, left = subscribers.get_unlocked(db, who), subscribers.left_at(db, who)
         if person is None or left is None or person.state is not SubscriberState.UNSUBSCRIBED:
             return None
         found = subscribers.withdrawal_at(db, who, left)
     passed = (rt.clock.now() - left) / rt.clock.stretch(UNDO_WITHIN)
-    return Leaving(found, rt.clock.wall() + UNDO_WITHIN * (1 - passed)) if found and passed <= 1 else None
+    return RecentLeaving(found, rt.clock.wall() + UNDO_WITHIN * (1 - passed)) if found and passed <= 1 else None
 
 
 def undo_unsubscribe(rt: Runtime, leaving: ConsentId) -> bool:
@@ -102,12 +102,12 @@ def undo_unsubscribe(rt: Runtime, leaving: ConsentId) -> bool:
     return True
 
 
-def _resume(rt: Runtime, db: Connection, person: Person, since: datetime) -> None:
+def _resume(rt: Runtime, db: Connection, person: Subscriber, since: datetime) -> None:
     """`since`: when mail may reach them again, on the timeline."""
     schedules.hold(db)  # before any enrollment is locked: whoever changes a schedule locks them all
     for place in sequences.ended_by_leaving(db, person.id):
         if sequences.resume(db, place.id, Suppression.UNSUBSCRIBED.value) is EnrollmentState.ACTIVE:
-            go_on(db, place, person.email_bidx, _not_before(since), "reader", rt.clock.now(), rt.clock.wall())
+            plan_resumed(db, place, person.email_bidx, _not_before(since), "reader", rt.clock.now(), rt.clock.wall())
 
 
 def _not_before(since: datetime) -> Moment:

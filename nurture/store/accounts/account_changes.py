@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select
 
 from nurture.domain.user import AccountChange
-from nurture.encryption import FieldRef, Encrypted
+from nurture.encryption import Encrypted, FieldRef
 from nurture.ids import ConsultationId
 from nurture.store.core.desk_schema import account_changes
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.passkey import PasskeyUse
-from nurture.encryption import FieldRef, Encrypted
+from nurture.encryption import Encrypted, FieldRef
 from nurture.ids import UserId
 from nurture.store.core.desk_schema import passkey_challenges, passkeys
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
 
 from nurture.domain.user import Role
-from nurture.encryption import FieldRef, Encrypted
+from nurture.encryption import Encrypted, FieldRef
 from nurture.ids import UserId
 from nurture.store.core.desk_schema import desk_sessions, passkeys, recovery_codes, users
 

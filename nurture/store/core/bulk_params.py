@@ -28,7 +28,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 from nurture.store.core.columns import EPOCH, MICROSECOND, Id, Instant
 
 
-def pack(db: Connection, rows: Mapping[Any, Sequence[Any]]) -> str:
+def encode(db: Connection, rows: Mapping[Any, Sequence[Any]]) -> str:
     """Rows as the parameter of a `table`: columns by id."""
     plain = _microseconds if db.dialect.name == "sqlite" else datetime.isoformat
     return orjson.dumps(rows, default=plain, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
@@ -38,7 +38,7 @@ def _microseconds(value: datetime) -> int:
     return (value - EPOCH) // MICROSECOND
 
 
-def ids(db: Connection, found: Iterable[str]) -> str | list[str]:
+def encode_ids(db: Connection, found: Iterable[str]) -> str | list[str]:
     """Ids as the parameter of an `among`."""
     return orjson.dumps(list(found)).decode() if db.dialect.name == "sqlite" else list(found)
 
@@ -46,7 +46,7 @@ def ids(db: Connection, found: Iterable[str]) -> str | list[str]:
 _UUIDS = ARRAY(UUID(as_uuid=False))
 
 
-def among(
+def in_ids(
     dialect: str, column: ColumnElement[Any], parameter: str, value: str | list[str] | None = None
 ) -> ColumnElement[bool]:
     """The column is one of the ids of the parameter. On PostgreSQL an array, whose length the planner can see.
@@ -64,12 +64,12 @@ def among(
 _Kinds = type[Id] | type[Instant] | type[Text]
 
 
-def table(dialect: str, parameter: str, **columns: _Kinds) -> Subquery:
+def as_table(dialect: str, parameter: str, **columns: _Kinds) -> Subquery:
     """The packed parameter as a table: `id`, then the columns in the order they were packed, of the types named."""
     return _table(dialect, parameter, lambda key: _read(dialect == "sqlite", key, Id).label("id"), columns)
 
 
-def table_of_bytes(dialect: str, parameter: str, **columns: _Kinds) -> Subquery:
+def as_bytes_table(dialect: str, parameter: str, **columns: _Kinds) -> Subquery:
     """The same for rows known by other bytes than an id, packed as hex digits: `key`, then the columns."""
     unhex = func.unhex if dialect == "sqlite" else partial(_decode, "hex")
     return _table(dialect, parameter, lambda key: unhex(key).label("key"), columns)

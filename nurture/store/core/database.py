@@ -35,8 +35,7 @@ _IDLE_SECONDS = 0.1
 """A connection is asked whether its server still answers (`pool_pre_ping`) after so long; at each use it costs a round trip."""
 
 
-_SOON = text("SET LOCAL synchronous_commit TO OFF")
-_BRIEFLY = text("SET LOCAL lock_timeout TO '500ms'")
+_ASYNCHRONOUS_COMMIT = text("SET LOCAL synchronous_commit TO OFF")
 _LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED = "55P03", "40P01"  # PostgreSQL manual, "PostgreSQL Error Codes"
 
 
@@ -83,7 +82,7 @@ class Database:
         self.engine = self._sqlite(pool_size) if self.is_sqlite else self._postgresql(pool_size)
         self.departures: DepartureJournal | None = None
         """Who leaves is written there after the commit; None: no journal is kept."""
-        self._turn = threading.Lock()
+        self._write_lock = threading.Lock()
         os.register_at_fork(after_in_child=self._forget)
 
     def _check_file(self) -> None:
@@ -169,34 +168,34 @@ class Database:
         return self.url.set(database=storable(self.url.database or "")).render_as_string(hide_password=True)
 
     @contextmanager
-    def begin(self, lasting: bool = True, patient: bool = True) -> Iterator[Connection]:
+    def begin(self, durable: bool = True, lock_timeout: float | None = None) -> Iterator[Connection]:
         """One transaction that may write: commits at the end, rolls back on any error.
 
-        `lasting`: a commit outlives a crash of the database. Without, PostgreSQL may forget the last of them, in order: any
-        later lasting commit keeps those before it as well (PostgreSQL manual, "Asynchronous Commit").
-        `patient`: waits for others' locks. Without, PostgreSQL fails after half a second of it (`is_held_up`).
+        `durable`: a commit survives a crash of the database. Without, PostgreSQL may lose the last of them, in order: any later
+        durable commit keeps those before it as well (PostgreSQL manual, "Asynchronous Commit").
+        `lock_timeout`: seconds after which PostgreSQL fails that waits for a lock (`is_lock_timeout`); None: ten.
         """
-        with self._in_turn(), self.engine.begin() as db:
-            if not (lasting or self.is_sqlite):
-                db.execute(_SOON)
-            if not (patient or self.is_sqlite):
-                db.execute(_BRIEFLY)
+        with self._write_lock_held(), self.engine.begin() as db:
+            if not (durable or self.is_sqlite):
+                db.execute(_ASYNCHRONOUS_COMMIT)
+            if lock_timeout is not None and not self.is_sqlite:
+                db.execute(text(f"SET LOCAL lock_timeout TO '{round(lock_timeout * 1000)}ms'"))
             pending = Pending(db, self.departures)
             yield db
             pending.before_commit()
         pending.after_commit()
 
     @contextmanager
-    def _in_turn(self) -> Iterator[None]:
+    def _write_lock_held(self) -> Iterator[None]:
         """SQLite has one writer, and whoever finds it busy sleeps longer and longer; threads of one process queue here instead.
         Other processes, and whoever has waited too long, still meet SQLite's own lock.
         """
-        mine = self.is_sqlite and self._turn.acquire(timeout=_BUSY_SECONDS)
+        mine = self.is_sqlite and self._write_lock.acquire(timeout=_BUSY_SECONDS)
         try:
             yield
         finally:
             if mine:
-                self._turn.release()
+                self._write_lock.release()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -233,7 +232,7 @@ class Database:
 
     def _forget(self) -> None:
         self.engine.dispose(close=False)  # inherited connections belong to the parent process
-        self._turn = threading.Lock()  # and so does whoever held it
+        self._write_lock = threading.Lock()  # and so does whoever held it
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -318,7 +317,7 @@ def describe_failure(error: DatabaseError) -> str:
     return f"{type(error).__name__}{words}"
 
 
-def is_held_up(error: DatabaseError) -> bool:
+def is_lock_timeout(error: DatabaseError) -> bool:
     """Whether a transaction failed on PostgreSQL because of locks that others hold: the same may well succeed later."""
     return getattr(error.orig, "sqlstate", None) in (_LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Table, func, select, update
 
-from nurture.encryption import FieldRef, Encrypted
+from nurture.encryption import Encrypted, FieldRef
 from nurture.store.accounts import account_changes, passkeys, users
 from nurture.store.core import desk_schema, schema
 from nurture.store.letters import drafts
@@ -49,12 +49,14 @@ SEALED_FIELDS = (
     SealedField(desk_schema.notes.c.text_sealed, desk_schema.notes.c.id, personal_data.note_place),
     SealedField(desk_schema.imports.c.content_sealed, desk_schema.imports.c.id, csv_imports.content_place),
     SealedField(desk_schema.imports.c.report_sealed, desk_schema.imports.c.id, csv_imports.report_place),
-    SealedField(desk_schema.trials.c.content_sealed, desk_schema.trials.c.id, drafts.trial_place),
+    SealedField(desk_schema.trials.c.content_sealed, desk_schema.trials.c.id, drafts.test_email_field),
 )
 """A test compares this with the schema: a column that is missing here would be lost when its key goes."""
 
 
-def not_sealed_by(db: Connection, field: SealedField, key_id: bytes, after: str | None, limit: int) -> list[tuple[str, Encrypted]]:
+def not_sealed_by(
+    db: Connection, field: SealedField, key_id: bytes, after: str | None, limit: int
+) -> list[tuple[str, Encrypted]]:
     """Rows whose value another key encrypted, with the value, by their key from `after` on.
 
     `key_id`: bytes 2 to 5 of what the key that is wanted has encrypted.

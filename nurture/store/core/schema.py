@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from nurture.domain.consultation import RequestOrigin, RequestState
-from nurture.domain.delivery import Kind, State, Subject
+from nurture.domain.delivery import DeliveryKind, State, Subject
 from nurture.domain.event import EventKind
 from nurture.domain.sequence import EnrollmentState, PublicationState
 from nurture.domain.subscriber import SubscriberState, Suppression
@@ -253,7 +253,7 @@ they go on, if that is not simply after `last_step` (an edit changed the order).
 deliveries = Table(
     "deliveries", metadata,
     Column("id", Id, primary_key=True),
-    Column("kind", Word(Kind), nullable=False),
+    Column("kind", Word(DeliveryKind), nullable=False),
     Column("state", Word(State), nullable=False),
     Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE")),
     Column("email_bidx", LargeBinary(32)),
@@ -277,7 +277,7 @@ deliveries = Table(
     Column("provider_message", String(120)),
     Column("reason", String(200)),
     Column("created_at", Instant, nullable=False),
-    one_of("kind", Kind),
+    one_of("kind", DeliveryKind),
     one_of("state", State),
     CheckConstraint("(kind = 'letter') = (enrollment_id IS NOT NULL AND step_key IS NOT NULL)", name="letter_has_step"),
     CheckConstraint("(kind = 'notice') = (subscriber_id IS NULL)", name="notice_has_no_reader"),

@@ -44,7 +44,7 @@ class TableShape:
 
 
 @dataclass(frozen=True)
-class Block:
+class RowBlock:
     """Some rows of one table, as COPY's text."""
 
     data: bytes
@@ -92,7 +92,7 @@ def _be_patient(db: Connection) -> None:
     db.execute(text("SET LOCAL idle_in_transaction_session_timeout TO 0"))
 
 
-def read_blocks(db: Connection, shape: TableShape) -> Iterator[Block]:
+def read_blocks(db: Connection, shape: TableShape) -> Iterator[RowBlock]:
     """All rows of a table, in blocks of about 1 MB."""
     rows = _postgresql_rows(db, shape) if db.dialect.name == "postgresql" else _sqlite_rows(db, shape)
     lines: list[bytes] = []
@@ -101,10 +101,10 @@ def read_blocks(db: Connection, shape: TableShape) -> Iterator[Block]:
         lines.append(line)
         size += len(line)
         if size >= _BLOCK_BYTES:
-            yield Block(b"".join(lines), len(lines))
+            yield RowBlock(b"".join(lines), len(lines))
             lines, size = [], 0
     if lines:
-        yield Block(b"".join(lines), len(lines))
+        yield RowBlock(b"".join(lines), len(lines))
 
 
 def _postgresql_rows(db: Connection, shape: TableShape) -> Iterator[bytes]:

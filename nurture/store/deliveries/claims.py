@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, bindparam, func, select, update
 
-from nurture.domain.delivery import Kind, State, Subject
+from nurture.domain.delivery import DeliveryKind, State, Subject
 from nurture.encryption import Encrypted
 from nurture.ids import BatchId, ConsultationId, DeliveryId, EditionId, EnrollmentId, SequenceId, StepKey, SubscriberId
 from nurture.store.accounts.account_changes import ToldChange
@@ -14,7 +14,7 @@ from nurture.store.accounts.sessions import Addressed
 from nurture.store.core.schema import deliveries, enrollments, steps, subscribers
 from nurture.store.deliveries import subjects, transitions
 from nurture.store.deliveries.transitions import Settled, is_in
-from nurture.store.letters.drafts import Trial
+from nurture.store.letters.drafts import TestEmail
 
 D, E, S = deliveries.c, enrollments.c, subscribers.c
 
@@ -24,7 +24,7 @@ class Claimed:
     """A claimed row with all that rendering needs. Personal values are still sealed."""
 
     id: DeliveryId
-    kind: Kind
+    kind: DeliveryKind
     attempt: int
     planned: datetime
     subscriber: SubscriberId | None
@@ -42,7 +42,7 @@ class Claimed:
     about_kind: Subject | None
     login: Addressed | None = None
     """Of a notice that brings a log-in link: to whom."""
-    trial: Trial | None = None
+    trial: TestEmail | None = None
     """Of a notice that is a letter somebody tries out."""
     change: ToldChange | None = None
     """Of a notice that tells of a change of an account."""
@@ -84,13 +84,13 @@ def unfit(db: Connection, batch: BatchId, whys: Mapping[DeliveryId, str], by: st
     for delivery, why in whys.items():
         mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
         to = State.CANCELLED if why == subjects.GONE else State.FAILED
-        transitions.move(db, to, by, wall, why, *mine, lease_until=None)
+        transitions.apply(db, to, by, wall, why, *mine, lease_until=None)
 
 
 def postponed(db: Connection, batch: BatchId, delivery: DeliveryId, to: datetime, by: str, wall: datetime, why: str) -> None:
     """A claimed row whose moment is not now: a new promise, at `to` (timeline)."""
     mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
-    transitions.move(db, State.SCHEDULED, by, wall, why, *mine, batch_id=None, lease_until=None, due_at=to, planned_at=to)
+    transitions.apply(db, State.SCHEDULED, by, wall, why, *mine, batch_id=None, lease_until=None, due_at=to, planned_at=to)
 
 
 def put_aside(
@@ -98,13 +98,13 @@ def put_aside(
 ) -> list[Settled]:
     """A claimed row that came far too late: CANCELLED, or HELD for a person. Returns it if it moved."""
     mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
-    return transitions.move(db, to, by, wall, why, *mine, lease_until=None)
+    return transitions.apply(db, to, by, wall, why, *mine, lease_until=None)
 
 
 def release(db: Connection, batch: BatchId, by: str, wall: datetime, why: str) -> int:
     """Give back what is still claimed under `batch`: provably unsent."""
     mine = (D.batch_id == batch, is_in(State.CLAIMED))
-    return len(transitions.move(db, State.SCHEDULED, by, wall, why, *mine, batch_id=None, lease_until=None))
+    return len(transitions.apply(db, State.SCHEDULED, by, wall, why, *mine, batch_id=None, lease_until=None))
 
 
 def extend(db: Connection, batch: BatchId, lease_until: datetime) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, exists, func, not_, select, update
 
-from nurture.domain.delivery import IN_DOUBT, OPEN, Kind, State, before
+from nurture.domain.delivery import IN_DOUBT, OPEN, DeliveryKind, State, before
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
 from nurture.ids import DeliveryId, EnrollmentId, RequestId, SequenceId, StepKey, SubscriberId
@@ -25,26 +25,26 @@ def reclaim(db: Connection, by: str, wall: datetime) -> int:
     """T4: rows claimed by an owner that fell silent were provably not sent; they are due again."""
     silent = (is_in(State.CLAIMED), D.lease_until < wall)
     again: dict[str, Any] = {"batch_id": None, "lease_until": None}
-    return len(transitions.move(db, State.SCHEDULED, by, wall, SILENT, *silent, leave_locked=True, **again))
+    return len(transitions.apply(db, State.SCHEDULED, by, wall, SILENT, *silent, leave_locked=True, **again))
 
 
-def doubt(db: Connection, by: str, wall: datetime, to: State) -> int:
+def mark_in_doubt(db: Connection, by: str, wall: datetime, to: State) -> int:
     """T4: rows whose owner fell silent while sending may have left. `to` is UNKNOWN or HELD; SCHEDULED, and so another
     try, only where the mailer makes a repeated delivery change nothing.
     """
     silent = (is_in(State.SENDING), D.lease_until < wall)
     if to is State.SCHEDULED:
         again = {"batch_id": None, "lease_until": None, "sent_at": None}
-        return len(transitions.move(db, to, by, wall, SILENT, *silent, leave_locked=True, **again))
-    return len(transitions.move(db, to, by, wall, SILENT, *silent, leave_locked=True, lease_until=None, unknown_since=wall))
+        return len(transitions.apply(db, to, by, wall, SILENT, *silent, leave_locked=True, **again))
+    return len(transitions.apply(db, to, by, wall, SILENT, *silent, leave_locked=True, lease_until=None, unknown_since=wall))
 
 
 @dataclass(frozen=True)
-class Doubt:
+class InDoubtDelivery:
     """A delivery that is UNKNOWN, HELD or FAILED. Real times."""
 
     id: DeliveryId
-    kind: Kind
+    kind: DeliveryKind
     state: State
     sequence: SequenceId | None
     rules: str | None
@@ -74,9 +74,9 @@ _DOUBTS = (
 )  # fmt: skip
 
 
-def in_doubt(db: Connection, state: State, most: int) -> list[Doubt]:
+def in_doubt(db: Connection, state: State, most: int) -> list[InDoubtDelivery]:
     """Rows that are UNKNOWN, HELD or FAILED, longest in doubt first."""
-    return [Doubt(*tuple(row)) for row in db.execute(_DOUBTS.where(is_in(state)).limit(most))]
+    return [InDoubtDelivery(*tuple(row)) for row in db.execute(_DOUBTS.where(is_in(state)).limit(most))]
 
 
 def decide(db: Connection, ids: Collection[DeliveryId], to: State, by: str, wall: datetime, why: str) -> int:
@@ -85,7 +85,7 @@ def decide(db: Connection, ids: Collection[DeliveryId], to: State, by: str, wall
     """
     mine = (_among(db, ids), is_in(State.UNKNOWN), not_(_ON_FILE))
     again = {"batch_id": None, "sent_at": None} if to is State.SCHEDULED else {}
-    return len(transitions.move(db, to, by, wall, why, *mine, leave_locked=True, **again))
+    return len(transitions.apply(db, to, by, wall, why, *mine, leave_locked=True, **again))
 
 
 def resolve(db: Connection, delivery: DeliveryId, sent: bool, by: str, now: datetime, wall: datetime) -> list[Settled] | None:
@@ -95,16 +95,16 @@ def resolve(db: Connection, delivery: DeliveryId, sent: bool, by: str, now: date
     """
     mine = (D.id == delivery, is_in(State.UNKNOWN, State.HELD, State.FAILED))
     if sent:
-        return transitions.move(db, State.ACCEPTED, by, wall, "counted as sent", *mine, accepted_at=now) or None
+        return transitions.apply(db, State.ACCEPTED, by, wall, "counted as sent", *mine, accepted_at=now) or None
     again: dict[str, Any] = {"batch_id": None, "sent_at": None, "due_at": now, "planned_at": now, "unknown_since": None}
-    return transitions.move(db, State.SCHEDULED, by, wall, "to be sent again", *mine, **again) or None
+    return transitions.apply(db, State.SCHEDULED, by, wall, "to be sent again", *mine, **again) or None
 
 
 def retry_failed(db: Connection, reason: str, by: str, now: datetime, wall: datetime) -> int:
     """A person takes back all rows that FAILED with a reason that holds these words, in any case. Returns how many."""
     mine = (is_in(State.FAILED), func.lower(D.reason).contains(reason.lower(), autoescape=True))
     again: dict[str, Any] = {"batch_id": None, "sent_at": None, "due_at": now, "planned_at": now, "unknown_since": None}
-    return len(transitions.move(db, State.SCHEDULED, by, wall, "to be sent again", *mine, **again))
+    return len(transitions.apply(db, State.SCHEDULED, by, wall, "to be sent again", *mine, **again))
 
 
 def count(db: Connection, state: State) -> int:
@@ -115,7 +115,7 @@ def count(db: Connection, state: State) -> int:
 def prove(db: Connection, ids: Iterable[DeliveryId], by: str, now: datetime, wall: datetime) -> list[Settled]:
     """T5: the provider has these, whatever we thought. Returns the rows that were not known to be accepted before."""
     where = _among(db, ids)
-    return transitions.move(db, State.ACCEPTED, by, wall, "the provider reports it", where, accepted_at=now, lease_until=None)
+    return transitions.apply(db, State.ACCEPTED, by, wall, "the provider reports it", where, accepted_at=now, lease_until=None)
 
 
 _ON_FILE = exists().where(events.c.delivery_id == D.id)
@@ -134,7 +134,7 @@ def report(db: Connection, ids: Iterable[DeliveryId], to: State) -> None:
 
 
 def _among(db: Connection, ids: Iterable[DeliveryId]) -> ColumnElement[bool]:
-    return bulk_params.among(db.dialect.name, D.id, "among", bulk_params.ids(db, ids))
+    return bulk_params.in_ids(db.dialect.name, D.id, "among", bulk_params.encode_ids(db, ids))
 
 
 def siblings(db: Connection, requests: Collection[RequestId]) -> list[DeliveryId]:
@@ -149,7 +149,7 @@ def set_back(db: Connection, by: str, until: datetime, wall: datetime) -> int:
     why = "the database was set back: it may have been sent since"
     where = (is_in(*OPEN, State.SENDING), D.due_at <= until)
     values: dict[str, Any] = {"unknown_since": wall, "lease_until": None, "batch_id": None, "sending_at": None}
-    return len(transitions.move(db, State.UNKNOWN, by, wall, why, *where, **values))
+    return len(transitions.apply(db, State.UNKNOWN, by, wall, why, *where, **values))
 
 
 def stalled(db: Connection, limit: int) -> list[tuple[EnrollmentId, StepKey | None, bytes]]:
@@ -165,7 +165,7 @@ def stalled(db: Connection, limit: int) -> list[tuple[EnrollmentId, StepKey | No
     return [(row[0], row[1], row[2]) for row in rows.all()]
 
 
-def abandoned(db: Connection, before: datetime) -> int:
+def count_abandoned(db: Connection, before: datetime) -> int:
     """How many rows were claimed or being sent by an owner that fell silent, their lease over since `before` (real time)."""
     silent = select(func.count()).where(is_in(State.CLAIMED, State.SENDING), D.lease_until < before)
     return db.execute(silent).scalar_one()
@@ -177,7 +177,7 @@ def accepted_since(db: Connection, since: datetime) -> bool:
 
 
 @dataclass(frozen=True)
-class Standing:
+class LedgerCounts:
     """How the ledger stands: rows per state, rows due and not claimed, and how long the oldest has been due (seconds)."""
 
     states: dict[str, int]
@@ -185,9 +185,9 @@ class Standing:
     oldest_due_seconds: float
 
 
-def standing(db: Connection, now: datetime) -> Standing:
+def ledger_counts(db: Connection, now: datetime) -> LedgerCounts:
     """Count the ledger for people."""
     states: dict[str, int] = {row[0]: row[1] for row in db.execute(select(D.state, func.count()).group_by(D.state)).all()}
     due, oldest = db.execute(select(func.count(), func.min(D.due_at)).where(is_in(State.SCHEDULED), D.due_at <= now)).one()
     behind = (now - oldest) if oldest else timedelta()
-    return Standing(states, due, behind.total_seconds())
+    return LedgerCounts(states, due, behind.total_seconds())

@@ -38,7 +38,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from nurture.domain.delivery import IN_DOUBT, OPEN, Guards, Kind, State, Subject, before
+from nurture.domain.delivery import IN_DOUBT, OPEN, DeliveryKind, FrequencyCaps, State, Subject, before
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.ids import BatchId, ConsultationId, DeliveryId, EnrollmentId, RequestId, StepKey, SubscriberId, new_id
@@ -55,7 +55,7 @@ D, E, S = deliveries.c, enrollments.c, subscribers.c
 class NewDelivery:
     """A mail to be: everything T0 writes."""
 
-    kind: Kind
+    kind: DeliveryKind
     due: datetime
     subscriber: SubscriberId | None = None
     email_bidx: bytes | None = None
@@ -89,7 +89,7 @@ def plan(db: Connection, rows: Sequence[NewDelivery], now: datetime) -> None:
 
 @cache
 def _plan_next(dialect: str) -> Executable:
-    following = bulk_params.table(dialect, "following", fresh=Id, step=Text, due=Instant)
+    following = bulk_params.as_table(dialect, "following", fresh=Id, step=Text, due=Instant)
     columns = {
         "id": following.c.fresh, "kind": D.kind, "state": literal_column(f"'{State.SCHEDULED}'"),
         "subscriber_id": D.subscriber_id, "email_bidx": D.email_bidx, "enrollment_id": D.enrollment_id,
@@ -108,7 +108,7 @@ def plan_next(db: Connection, following: Mapping[DeliveryId, tuple[StepKey, date
     """
     if following:
         rows = {sent: (new_id(), step, due) for sent, (step, due) in following.items()}
-        db.execute(_plan_next(db.dialect.name), {"following": bulk_params.pack(db, rows), "now": now})
+        db.execute(_plan_next(db.dialect.name), {"following": bulk_params.encode(db, rows), "now": now})
 
 
 @cache
@@ -125,7 +125,7 @@ def _claim(dialect: str, readers_too: bool) -> Executable:
         key = literal_column("deliveries.rowid")
     due = select(key).where(is_in(State.SCHEDULED), D.due_at <= bindparam("now")).order_by(D.due_at, D.id)
     if not readers_too:
-        due = due.where(D.kind == Kind.NOTICE)
+        due = due.where(D.kind == DeliveryKind.NOTICE)
     due = due.limit(bindparam("most"))
     if dialect == "postgresql":
         # SKIP LOCKED: another claimer's rows are not waited for. MATERIALIZED: LIMIT holds, the sub-query runs once.
@@ -169,46 +169,46 @@ def _may_be_sent() -> ColumnElement[bool]:
     """`domain.subscriber.hindrance` in SQL: the guard of T2. A notice has a guard of its own, `store.deliveries.subjects`."""
     reader = exists().where(
         S.id == D.subscriber_id,
-        S.state == case((D.kind == Kind.CONFIRMATION, SubscriberState.PENDING), else_=SubscriberState.ACTIVE),
+        S.state == case((D.kind == DeliveryKind.CONFIRMATION, SubscriberState.PENDING), else_=SubscriberState.ACTIVE),
     )
-    lifted = and_(D.kind == Kind.CONFIRMATION, suppressions.c.reason.in_(_LIFTED))
+    lifted = and_(D.kind == DeliveryKind.CONFIRMATION, suppressions.c.reason.in_(_LIFTED))
     suppressed = exists().where(suppressions.c.email_bidx == D.email_bidx, not_(lifted))
     enrolled = exists().where(E.id == D.enrollment_id, E.state == EnrollmentState.ACTIVE)
-    return or_(D.kind == Kind.NOTICE, and_(reader, not_(suppressed), or_(D.kind != Kind.LETTER, enrolled)))
+    return or_(D.kind == DeliveryKind.NOTICE, and_(reader, not_(suppressed), or_(D.kind != DeliveryKind.LETTER, enrolled)))
 
 
-def _hindered_not(kind: Kind) -> list[ColumnElement[bool]]:
+def _hindered_not(kind: DeliveryKind) -> list[ColumnElement[bool]]:
     """`_may_be_sent` for rows known to be of one kind: what the database has to look at, and no more."""
-    if kind is Kind.NOTICE:
+    if kind is DeliveryKind.NOTICE:
         return [subjects.is_there(bindparam("wall", type_=Instant))]
-    wanted = SubscriberState.PENDING if kind is Kind.CONFIRMATION else SubscriberState.ACTIVE
+    wanted = SubscriberState.PENDING if kind is DeliveryKind.CONFIRMATION else SubscriberState.ACTIVE
     weighs = suppressions.c.email_bidx == D.email_bidx
-    if kind is Kind.CONFIRMATION:
+    if kind is DeliveryKind.CONFIRMATION:
         weighs = and_(weighs, suppressions.c.reason.not_in(_LIFTED))
     found = [exists().where(S.id == D.subscriber_id, S.state == wanted), not_(exists().where(weighs))]
-    if kind is Kind.LETTER:
+    if kind is DeliveryKind.LETTER:
         found.append(exists().where(E.id == D.enrollment_id, E.state == EnrollmentState.ACTIVE))
-    if kind is Kind.ALREADY_SUBSCRIBED:
+    if kind is DeliveryKind.ALREADY_SUBSCRIBED:
         found.append(subjects.is_there(bindparam("wall", type_=Instant)))
     return found
 
 
-def _in_time(kind: Kind, offered: Subquery) -> list[ColumnElement[bool]]:
+def _in_time(kind: DeliveryKind, offered: Subquery) -> list[ColumnElement[bool]]:
     """The guards of `domain.delivery.Guards` in SQL: how lately, and how often today, something went to this person."""
-    if kind is Kind.NOTICE:
+    if kind is DeliveryKind.NOTICE:
         return []
     other = deliveries.alias("other")
-    o, letter = other.c, kind is Kind.LETTER
+    o, letter = other.c, kind is DeliveryKind.LETTER
     today = func.count().filter(o.sent_at >= offered.c.day) < bindparam("most", type_=Integer)
     lately = func.count().filter(o.sent_at > bindparam("gap_since", type_=Instant)) == 0
-    same = (o.kind == Kind.LETTER) if letter else (o.kind != Kind.LETTER)
+    same = (o.kind == DeliveryKind.LETTER) if letter else (o.kind != DeliveryKind.LETTER)
     theirs = (o.subscriber_id == D.subscriber_id, o.id != D.id, o.sent_at.is_not(None), same)
     return [select(and_(today, lately) if letter else today).where(*theirs).correlate(deliveries, offered).scalar_subquery()]
 
 
 @cache
-def _mark(dialect: str, kind: Kind) -> Update:
-    offered = bulk_params.table(dialect, "offered", request=Id, day=Instant)
+def _mark(dialect: str, kind: DeliveryKind) -> Update:
+    offered = bulk_params.as_table(dialect, "offered", request=Id, day=Instant)
     return (
         update(deliveries)
         .where(
@@ -226,7 +226,7 @@ def _mark(dialect: str, kind: Kind) -> Update:
 class Offered:
     """A claimed row about to enter a request."""
 
-    kind: Kind
+    kind: DeliveryKind
     request: RequestId
     day: datetime
     """When the day began on which it would go out, by the reader's own clock (UTC)."""
@@ -236,7 +236,7 @@ def mark(
     db: Connection,
     batch: BatchId,
     offered: Mapping[DeliveryId, Offered],
-    guards: Guards,
+    guards: FrequencyCaps,
     owner: str,
     now: datetime,
     wall: datetime,
@@ -250,10 +250,16 @@ def mark(
     marked: set[DeliveryId] = set()
     for kind in {each.kind for each in offered.values()}:
         mine = {row: (each.request, each.day) for row, each in offered.items() if each.kind is kind}
-        values: dict[str, Any] = {"offered": bulk_params.pack(db, mine), "batch": batch, "by": owner, "now": now, "wall": wall}
-        if kind is Kind.LETTER:
+        values: dict[str, Any] = {
+            "offered": bulk_params.encode(db, mine),
+            "batch": batch,
+            "by": owner,
+            "now": now,
+            "wall": wall,
+        }
+        if kind is DeliveryKind.LETTER:
             values |= {"most": guards.letters, "gap_since": now - guards.gap}
-        elif kind is not Kind.NOTICE:
+        elif kind is not DeliveryKind.NOTICE:
             values |= {"most": guards.others}
         if db.execute(_mark(db.dialect.name, kind), values).rowcount == len(mine):
             marked |= mine.keys()  # nearly always; asking for each costs as much as marking it
@@ -264,7 +270,7 @@ def mark(
 
 
 _LOCK_READERS = (
-    select(S.id).where(bulk_params.among("postgresql", S.id, "people")).order_by(S.id).with_for_update(key_share=True)
+    select(S.id).where(bulk_params.in_ids("postgresql", S.id, "people")).order_by(S.id).with_for_update(key_share=True)
 )
 
 
@@ -273,10 +279,10 @@ def lock_readers(db: Connection, people: Collection[SubscriberId]) -> None:
     other. SQLite has one writer at a time anyway.
     """
     if people and db.dialect.name == "postgresql":
-        db.execute(_LOCK_READERS, {"people": bulk_params.ids(db, people)}).all()
+        db.execute(_LOCK_READERS, {"people": bulk_params.encode_ids(db, people)}).all()
 
 
-def turned_away(
+def cancel_ineligible(
     db: Connection, batch: BatchId, ids: Collection[DeliveryId], by: str, wall: datetime
 ) -> list[tuple[DeliveryId, SubscriberId, str]]:
     """Rows that T2 left claimed: those that may not be mailed are cancelled; the others came too soon after another mail.
@@ -284,22 +290,22 @@ def turned_away(
     Returns the latter, with whom they are for and that person's zone.
     """
     mine = (D.batch_id == batch, is_in(State.CLAIMED), D.id.in_(ids))
-    transitions.move(db, State.CANCELLED, by, wall, subjects.GONE, *mine, subjects.is_gone(wall), lease_until=None)
-    transitions.move(db, State.CANCELLED, by, wall, "may not be mailed", *mine, not_(_may_be_sent()), lease_until=None)
+    transitions.apply(db, State.CANCELLED, by, wall, subjects.GONE, *mine, subjects.is_gone(wall), lease_until=None)
+    transitions.apply(db, State.CANCELLED, by, wall, "may not be mailed", *mine, not_(_may_be_sent()), lease_until=None)
     rows = db.execute(select(D.id, S.id, S.time_zone).join(subscribers, S.id == D.subscriber_id).where(*mine))
     return [(DeliveryId(row[0]), SubscriberId(row[1]), row[2]) for row in rows]
 
 
 def last_sent(db: Connection, who: SubscriberId, letters: bool) -> datetime | None:
     """When something last went to a person, on the timeline: a letter, or another mail."""
-    kind = D.kind == Kind.LETTER if letters else D.kind != Kind.LETTER
+    kind = D.kind == DeliveryKind.LETTER if letters else D.kind != DeliveryKind.LETTER
     found: datetime | None = db.scalar(select(func.max(D.sent_at)).where(D.subscriber_id == who, kind))
     return found
 
 
 @cache
 def _accepted(dialect: str, straight: bool) -> Executable:
-    answered = bulk_params.table(dialect, "answered", request=Id, message=Text)
+    answered = bulk_params.as_table(dialect, "answered", request=Id, message=Text)
     moving = (
         update(deliveries)
         .where(
@@ -318,7 +324,7 @@ def accepted(
     db: Connection, answered: Mapping[DeliveryId, tuple[RequestId, str | None]], by: str, now: datetime, wall: datetime
 ) -> Collection[DeliveryId]:
     """T3: the provider took these; each with its request and the provider's id. Returns the rows that really moved."""
-    values = {"answered": bulk_params.pack(db, answered), "now": now}
+    values = {"answered": bulk_params.encode(db, answered), "now": now}
     if db.dialect.name == "sqlite":  # where each row it tells of gives the interpreter away once more
         with db.begin_nested() as attempt:
             if db.execute(_accepted("sqlite", straight=True), values).rowcount == len(answered):
@@ -333,14 +339,14 @@ def accepted(
 
 def _of(db: Connection, requests: Mapping[DeliveryId, RequestId], *states: State) -> list[ColumnElement[bool]]:
     """Rows of these requests, and of no other they may be in by now."""
-    mine = bulk_params.among(db.dialect.name, D.id, "mine", bulk_params.ids(db, requests))
+    mine = bulk_params.in_ids(db.dialect.name, D.id, "mine", bulk_params.encode_ids(db, requests))
     return [mine, D.request_id.in_(set(requests.values())), is_in(*states)]
 
 
 def refused(db: Connection, requests: Mapping[DeliveryId, RequestId], due: datetime, by: str, wall: datetime, why: str) -> None:
     """T3: nothing of these left the house; look at them again at `due` (timeline)."""
     mine = _of(db, requests, State.SENDING, State.UNKNOWN)
-    transitions.move(
+    transitions.apply(
         db, State.SCHEDULED, by, wall, why, *mine,
         batch_id=None, lease_until=None, sent_at=None, unknown_since=None, due_at=due,
     )  # fmt: skip
@@ -351,13 +357,13 @@ def failed(
 ) -> None:
     """T3: the provider will never take these as they are; `to` is BOUNCED where that is because of the recipient."""
     mine = _of(db, requests, State.SENDING, State.UNKNOWN)
-    transitions.move(db, to, by, wall, why, *mine, lease_until=None, sent_at=None)
+    transitions.apply(db, to, by, wall, why, *mine, lease_until=None, sent_at=None)
 
 
 def in_doubt(db: Connection, requests: Mapping[DeliveryId, RequestId], to: State, by: str, wall: datetime, why: str) -> None:
     """T3: these may have left; `to` is UNKNOWN where evidence can come, HELD where it cannot."""
     mine = _of(db, requests, State.SENDING)
-    transitions.move(db, to, by, wall, why, *mine, unknown_since=wall, lease_until=None)
+    transitions.apply(db, to, by, wall, why, *mine, unknown_since=wall, lease_until=None)
 
 
 def split(
@@ -371,7 +377,7 @@ def split(
         values = {"request_id": part, "sending_at": wall, "lease_until": lease_until}
         moved |= {DeliveryId(row) for row in db.scalars(update(deliveries).where(*mine).values(values).returning(D.id))}
     left = (D.request_id == request, is_in(State.SENDING))
-    transitions.move(db, State.CANCELLED, by, wall, "may not be mailed", *left, lease_until=None, sent_at=None)
+    transitions.apply(db, State.CANCELLED, by, wall, "may not be mailed", *left, lease_until=None, sent_at=None)
     return moved
 
 
@@ -385,7 +391,7 @@ def cancel_open(
 ) -> int:
     """Stop what has not been handed to a mailer, of a person or one enrollment. Returns how many rows were stopped."""
     whose = D.enrollment_id == enrollment if enrollment else D.subscriber_id == subscriber
-    return len(transitions.move(db, State.CANCELLED, by, wall, reason, whose, is_in(*OPEN), lease_until=None, batch_id=None))
+    return len(transitions.apply(db, State.CANCELLED, by, wall, reason, whose, is_in(*OPEN), lease_until=None, batch_id=None))
 
 
 def may_still_arrive(db: Connection, subscriber: SubscriberId) -> bool:

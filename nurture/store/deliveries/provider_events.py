@@ -23,7 +23,7 @@ _COLUMNS = ("twin", "provider_id", "kind", "delivery_id", "request_id", "subscri
 
 @cache
 def _add(dialect: str) -> Executable:
-    found = bulk_params.table_of_bytes(
+    found = bulk_params.as_bytes_table(
         dialect,
         "found",
         provider=Text,
@@ -51,7 +51,7 @@ def add(
         )
         for event in found
     }  # fmt: skip
-    return set(db.scalars(_add(db.dialect.name), {"found": bulk_params.pack(db, rows)})) if rows else set()
+    return set(db.scalars(_add(db.dialect.name), {"found": bulk_params.encode(db, rows)})) if rows else set()
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,17 @@ class Reported:
 
 
 _REPORTED = {
-    dialect: select(D.id, D.state, D.request_id, D.subscriber_id, D.sending_at).where(bulk_params.among(dialect, D.id, "ids"))
+    dialect: select(D.id, D.state, D.request_id, D.subscriber_id, D.sending_at).where(bulk_params.in_ids(dialect, D.id, "ids"))
     for dialect in ("sqlite", "postgresql")
 }
 
 
 def reported(db: Connection, ids: Collection[DeliveryId]) -> dict[DeliveryId, Reported]:
     """The deliveries among `ids` that this database knows."""
-    return {row[0]: Reported(*tuple(row)) for row in db.execute(_REPORTED[db.dialect.name], {"ids": bulk_params.ids(db, ids)})}
+    return {
+        row[0]: Reported(*tuple(row))
+        for row in db.execute(_REPORTED[db.dialect.name], {"ids": bulk_params.encode_ids(db, ids)})
+    }
 
 
 _DOUBLED = "went out twice"

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, exists, func, select, update
 
-from nurture.domain.delivery import IN_DOUBT, OPEN, Kind, State
+from nurture.domain.delivery import IN_DOUBT, OPEN, DeliveryKind, State
 from nurture.ids import DeliveryId, EnrollmentId, StepKey, SubscriberId
 from nurture.store.core.schema import deliveries
 from nurture.store.deliveries import transitions
@@ -15,7 +15,7 @@ D = deliveries.c
 _LIVELY = (*OPEN, *IN_DOUBT, State.FAILED)
 
 
-def has_open(db: Connection, enrollment: EnrollmentId) -> bool:
+def has_open_letter(db: Connection, enrollment: EnrollmentId) -> bool:
     """Whether a letter is to come for an enrollment, or is under way, or waits for a person."""
     return bool(db.scalar(select(exists().where(D.enrollment_id == enrollment, D.state.in_(_LIVELY)))))
 
@@ -30,7 +30,7 @@ def stopped_promise(db: Connection, enrollment: EnrollmentId, step: StepKey) -> 
 def restore_cancelled(db: Connection, enrollment: EnrollmentId, step: StepKey, due: datetime, by: str, wall: datetime) -> bool:
     """Put a cancelled letter back on the timeline (its reader has come back). False if that step has no cancelled row."""
     mine = (D.enrollment_id == enrollment, D.step_key == step, is_in(State.CANCELLED))
-    back = transitions.move(
+    back = transitions.apply(
         db, State.SCHEDULED, by, wall, "came back", *mine, due_at=due, planned_at=due, reason=None, batch_id=None
     )
     return bool(back)
@@ -83,7 +83,7 @@ def promise(db: Connection, delivery: DeliveryId, due: datetime, by: str, wall: 
 
 def letters_sent(db: Connection, who: SubscriberId, since: datetime) -> tuple[datetime | None, int]:
     """When a letter last went to a person, and how many since `since` (timeline): what the guards look at."""
-    theirs = (D.subscriber_id == who, D.kind == Kind.LETTER, D.sent_at.is_not(None))
+    theirs = (D.subscriber_id == who, D.kind == DeliveryKind.LETTER, D.sent_at.is_not(None))
     row = db.execute(select(func.max(D.sent_at), func.count().filter(D.sent_at >= since)).where(*theirs)).one()
     return row[0], row[1]
 

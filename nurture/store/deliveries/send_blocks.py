@@ -13,7 +13,7 @@ from nurture.store.core.schema import gates
 G = gates.c
 
 
-class Gate(StrEnum):
+class BlockKind(StrEnum):
     """Who shuts it, and so who may open it."""
 
     STOP = "stop"
@@ -27,10 +27,10 @@ class Gate(StrEnum):
 
 
 @dataclass(frozen=True)
-class Shut:
+class ActiveBlock:
     """A gate that is shut, or was until lately and is on trial. Real times."""
 
-    gate: Gate
+    kind: BlockKind
     since: datetime
     until: datetime | None
     why: str
@@ -48,7 +48,7 @@ _SHARED = select(func.pg_advisory_xact_lock_shared(_TURN), cast(cast(func.pg_cur
 _ALONE = select(func.pg_advisory_xact_lock(_TURN))
 
 
-def hold_open(db: Connection) -> int | None:
+def lock_unblocked(db: Connection) -> int | None:
     """From here to the end of the transaction nobody throws the stop switch. SQLite has one writer at a time anyway.
 
     Returns the transaction's id on PostgreSQL, for `store.deliveries.marks`, at no further round trip.
@@ -59,32 +59,32 @@ def hold_open(db: Connection) -> int | None:
     return transaction
 
 
-def shut_gates(db: Connection) -> list[Shut]:
+def active_blocks(db: Connection) -> list[ActiveBlock]:
     """Gates that are shut, or on trial, longest first."""
-    return [Shut(Gate(row[0]), *row[1:]) for row in db.execute(_SHUT)]
+    return [ActiveBlock(BlockKind(row[0]), *row[1:]) for row in db.execute(_SHUT)]
 
 
-def stopped(shut: Sequence[Shut], wall: datetime) -> Shut | None:
+def stopped(shut: Sequence[ActiveBlock], wall: datetime) -> ActiveBlock | None:
     """The gate that stops everything now, if one does."""
     return next((gate for gate in shut if gate.stops(wall)), None)
 
 
-def shut(db: Connection, gate: Gate, why: str, by: str, wall: datetime, until: datetime | None = None) -> bool:
+def block(db: Connection, gate: BlockKind, why: str, by: str, wall: datetime, until: datetime | None = None) -> bool:
     """Shut a gate until `until`, or until a person opens it. Returns whether it stood open.
 
     The stop switch waits for those who are marking mail: after its commit nothing passes. A provider that refuses again and
     again has done so since the first time.
     """
-    if gate is Gate.STOP and db.dialect.name == "postgresql":
+    if gate is BlockKind.STOP and db.dialect.name == "postgresql":
         db.execute(_ALONE)
     stood = db.execute(select(G.shut_at).where(G.name == gate).with_for_update()).scalar_one() is None
-    since = wall if stood or gate is not Gate.PROVIDER else G.shut_at
+    since = wall if stood or gate is not BlockKind.PROVIDER else G.shut_at
     text = {"why": storable(why)[:200], "by": storable(by)[:120]}
     db.execute(update(gates).where(G.name == gate).values(shut_at=since, until=until, **text))
     return stood
 
 
-def open_(db: Connection, gate: Gate) -> bool:
+def unblock(db: Connection, gate: BlockKind) -> bool:
     """Open a gate. Returns whether it was shut."""
     was = update(gates).where(G.name == gate, G.shut_at.is_not(None))
     return bool(db.execute(was.values(shut_at=None, until=None, why=None, by=None)).rowcount)

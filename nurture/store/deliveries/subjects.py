@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, literal, not_, or_, select
 
-from nurture.domain.delivery import Kind, Subject
+from nurture.domain.delivery import DeliveryKind, Subject
 from nurture.ids import ConsultationId
 from nurture.store.accounts import account_changes, sessions
 from nurture.store.accounts.account_changes import ToldChange
@@ -18,7 +18,7 @@ from nurture.store.core.desk_schema import account_changes as account_change_row
 from nurture.store.core.desk_schema import login_links, trials, users
 from nurture.store.core.schema import consultations, deliveries
 from nurture.store.letters import drafts
-from nurture.store.letters.drafts import Trial
+from nurture.store.letters.drafts import TestEmail
 
 D, L = deliveries.c, login_links.c
 
@@ -40,7 +40,7 @@ def is_there(wall: ColumnElement[datetime]) -> ColumnElement[bool]:
 
 def is_gone(wall: datetime) -> ColumnElement[bool]:
     """The contrary, for mails that may have a subject only."""
-    return and_(D.kind.in_((Kind.NOTICE, Kind.ALREADY_SUBSCRIBED)), not_(is_there(literal(wall, Instant))))
+    return and_(D.kind.in_((DeliveryKind.NOTICE, DeliveryKind.ALREADY_SUBSCRIBED)), not_(is_there(literal(wall, Instant))))
 
 
 def _may_be(kind: Subject) -> ColumnElement[bool]:
@@ -53,7 +53,7 @@ class Found:
     """Subjects that are there, by id."""
 
     links: dict[str, Addressed]
-    tests: dict[ConsultationId, Trial]
+    tests: dict[ConsultationId, TestEmail]
     consultations: set[str]
     changes: dict[str, ToldChange]
 
@@ -73,4 +73,4 @@ def find(db: Connection, ids: Collection[ConsultationId], wall: datetime) -> Fou
     if not ids:
         return Found({}, {}, set(), {})
     known = set(db.scalars(select(consultations.c.id).where(consultations.c.id.in_(ids))))
-    return Found(sessions.addressed(db, ids, wall), drafts.trials_of(db, ids), known, account_changes.find(db, ids))
+    return Found(sessions.addressed(db, ids, wall), drafts.test_email_statuses(db, ids), known, account_changes.find(db, ids))

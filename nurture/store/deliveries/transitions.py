@@ -72,10 +72,10 @@ def _literal(states: Sequence[State]) -> ColumnElement[bool]:
     return D.state == literals[0] if len(literals) == 1 else D.state.in_(literals)
 
 
-_BY_ID = {dialect: update(deliveries).where(bulk_params.among(dialect, D.id, "moved")) for dialect in ("sqlite", "postgresql")}
+_BY_ID = {dialect: update(deliveries).where(bulk_params.in_ids(dialect, D.id, "moved")) for dialect in ("sqlite", "postgresql")}
 
 
-def move(
+def apply(
     db: Connection,
     to: State,
     by: str,
@@ -96,7 +96,7 @@ def move(
     if to is State.SCHEDULED:  # the next attempt begins with a clean row
         values |= {"claimed_at": None, "sending_at": None}
         _save_attempts(db, rows)
-    ids = bulk_params.ids(db, (row.id for row in rows))
+    ids = bulk_params.encode_ids(db, (row.id for row in rows))
     db.execute(_BY_ID[db.dialect.name].values({"state": to, "reason": why[:200]} | values), {"moved": ids})
     note(db, rows, to, by, wall, why)
     return [Settled(*row[: len(_SETTLED)]) for row in rows]
@@ -144,7 +144,7 @@ def _write(db: Connection, lines: list[dict[str, Any]]) -> None:
 
 
 @dataclass(frozen=True)
-class Line:
+class HistoryLine:
     """One change of a delivery's state, or a report about it: when (real time), by whom and why."""
 
     at: datetime
@@ -155,16 +155,16 @@ class Line:
     request: RequestId | None
 
 
-def story(db: Connection, delivery: DeliveryId) -> list[Line]:
+def history(db: Connection, delivery: DeliveryId) -> list[HistoryLine]:
     """Everything that happened to one delivery, in order; empty if there is none."""
     columns = (D.created_at, D.accepted_at, D.state, D.attempt, D.request_id, D.owner, D.claimed_at, D.sending_at)
     row = db.execute(select(*columns).where(D.id == delivery)).first()
     if row is None:
         return []
     kept = select(H.at, H.state, H.by, H.why, H.attempt, H.request_id).where(H.delivery_id == delivery)
-    lines = [Line(*found) for found in db.execute(kept.order_by(H.at, H.id))]
+    lines = [HistoryLine(*found) for found in db.execute(kept.order_by(H.at, H.id))]
     lines += [
-        Line(at, outcome(kind), PROVIDER, detail or kind.value, row.attempt, request)
+        HistoryLine(at, outcome(kind), PROVIDER, detail or kind.value, row.attempt, request)
         for at, kind, detail, request in db.execute(
             select(V.at, V.kind, V.detail, V.request_id).where(V.delivery_id == delivery).order_by(V.at, V.id)
         )
@@ -173,9 +173,9 @@ def story(db: Connection, delivery: DeliveryId) -> list[Line]:
     owner = row.owner or "unknown"
     plain = [(row.claimed_at, State.CLAIMED), (row.sending_at, State.SENDING), (row.accepted_at, State.ACCEPTED)]
     forward = [
-        Line(at, state, owner, None, row.attempt, row.request_id if state is not State.CLAIMED else None)
+        HistoryLine(at, state, owner, None, row.attempt, row.request_id if state is not State.CLAIMED else None)
         for at, state in plain
         if at is not None and state not in told
     ]
     story = sorted([*forward, *lines], key=lambda line: (line.at, line.attempt))
-    return [Line(row.created_at, State.SCHEDULED, TIMELINE, None, 0, None), *story]
+    return [HistoryLine(row.created_at, State.SCHEDULED, TIMELINE, None, 0, None), *story]

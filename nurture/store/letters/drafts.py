@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from nurture.domain.delivery import State
-from nurture.encryption import FieldRef, Encrypted
+from nurture.encryption import Encrypted, FieldRef
 from nurture.ids import ConsultationId, EditionId, SequenceId, StepKey, SubscriberId, UserId
 from nurture.store.core.desk_schema import trials, users
 from nurture.store.core.schema import deliveries, drafts, editions
@@ -17,7 +17,7 @@ R, E, T, D = drafts.c, editions.c, trials.c, deliveries.c
 
 
 @dataclass(frozen=True)
-class Draft:
+class LetterDraft:
     """A letter as a file, on its way. `version` counts its saves."""
 
     step: StepKey
@@ -30,19 +30,19 @@ class Draft:
 _COLUMNS = (R.step_key, R.version, R.text, R.saved_at, R.saved_by)
 
 
-def get(db: Connection, sequence: SequenceId, step: StepKey) -> Draft | None:
+def get(db: Connection, sequence: SequenceId, step: StepKey) -> LetterDraft | None:
     """The draft of a letter."""
     row = db.execute(select(*_COLUMNS).where(R.sequence_id == sequence, R.step_key == step)).first()
-    return Draft(*row) if row else None
+    return LetterDraft(*row) if row else None
 
 
-def of_sequence(db: Connection, sequence: SequenceId) -> dict[StepKey, Draft]:
+def of_sequence(db: Connection, sequence: SequenceId) -> dict[StepKey, LetterDraft]:
     """All drafts of a sequence."""
     rows = db.execute(select(*_COLUMNS).where(R.sequence_id == sequence))
-    return {row[0]: Draft(*row) for row in rows}
+    return {row[0]: LetterDraft(*row) for row in rows}
 
 
-def save(db: Connection, sequence: SequenceId, draft: Draft) -> bool:
+def save(db: Connection, sequence: SequenceId, draft: LetterDraft) -> bool:
     """Write a draft's next `version`; False, and nothing written, if it is not at the one before any more."""
     mine = (R.sequence_id == sequence, R.step_key == draft.step, R.version == draft.version - 1)
     values = {"version": draft.version, "text": draft.text, "saved_at": draft.saved, "saved_by": draft.by}
@@ -65,7 +65,7 @@ def drop(db: Connection, sequence: SequenceId, step: StepKey, version: int) -> b
 
 
 @dataclass(frozen=True)
-class Past:
+class PastEdition:
     """An edition as it was published. `source`: the letter's file; empty in editions older than the desk."""
 
     id: EditionId
@@ -76,30 +76,30 @@ class Past:
     text: str
 
 
-def editions_of(db: Connection, sequence: SequenceId, step: StepKey, limit: int = 100) -> list[Past]:
+def editions_of(db: Connection, sequence: SequenceId, step: StepKey, limit: int = 100) -> list[PastEdition]:
     """What was published of a letter, newest first."""
     columns = (E.id, E.published_at, E.published_by, E.source, E.html, E.text)
     query = select(*columns).where(E.sequence_id == sequence, E.step_key == step)
     rows = db.execute(query.order_by(E.number.desc().nulls_first(), E.published_at.desc()).limit(limit))
-    return [Past(row[0], row[1], row[2] or "", row[3] or "", row[4], row[5]) for row in rows]
+    return [PastEdition(row[0], row[1], row[2] or "", row[3] or "", row[4], row[5]) for row in rows]
 
 
 @dataclass(frozen=True)
-class Released:
+class LatestEdition:
     """When (timeline) an edition was published, and by whom: `user` and an account's id, or who typed a command."""
 
     at: datetime
     by: str
 
 
-def released(db: Connection, ids: Collection[EditionId]) -> dict[EditionId, Released]:
+def released(db: Connection, ids: Collection[EditionId]) -> dict[EditionId, LatestEdition]:
     """Of editions."""
     rows = db.execute(select(E.id, E.published_at, E.published_by).where(E.id.in_(ids)))
-    return {row[0]: Released(row[1], row[2] or "") for row in rows}
+    return {row[0]: LatestEdition(row[1], row[2] or "") for row in rows}
 
 
 @dataclass(frozen=True)
-class Trial:
+class TestEmail:
     """A letter as one person at the desk tries it out in their own inbox."""
 
     id: ConsultationId
@@ -110,14 +110,14 @@ class Trial:
     email: Encrypted | None = None
 
 
-def trial_place(trial: str) -> FieldRef:
+def test_email_field(trial: str) -> FieldRef:
     """Where the content of a trial mail is bound to."""
     return FieldRef("trials", "content", trial)
 
 
-def add_trial(
+def add_test_email(
     db: Connection,
-    trial: Trial,
+    trial: TestEmail,
     mailer: str,
     wall: datetime,
     edition: EditionId | None = None,
@@ -135,7 +135,7 @@ def add_trial(
 
 
 @dataclass(frozen=True)
-class Tried:
+class TestEmailStatus:
     """What became of a trial mail. Times are real."""
 
     id: ConsultationId
@@ -147,30 +147,30 @@ class Tried:
     """What the provider or the ledger has against it."""
 
 
-def tried(db: Connection) -> list[Tried]:
+def test_emails(db: Connection) -> list[TestEmailStatus]:
     """Every trial mail that is still kept, newest first."""
     columns = (T.id, T.edition_id, T.mailer, T.made_at, D.state, D.reason)
     rows = db.execute(select(*columns).join(deliveries, D.about_id == T.id).order_by(T.made_at.desc(), D.planned_at.desc()))
-    return [Tried(row[0], row[1], row[2] or "", row[3], row[4], row[5] or "") for row in rows]
+    return [TestEmailStatus(row[0], row[1], row[2] or "", row[3], row[4], row[5] or "") for row in rows]
 
 
-def trials_of(db: Connection, ids: Collection[ConsultationId]) -> dict[ConsultationId, Trial]:
+def test_email_statuses(db: Connection, ids: Collection[ConsultationId]) -> dict[ConsultationId, TestEmail]:
     """Those of `ids` that are trials; the others are about something else."""
     columns = (T.id, T.user_id, T.content_sealed, T.subject, T.html, T.text, users.c.email_sealed)
     rows = db.execute(select(*columns).join(users, users.c.id == T.user_id).where(T.id.in_(ids)))
-    return {row[0]: Trial(row[0], row[1], row[2], (row[3], row[4], row[5]), row[6]) for row in rows}
+    return {row[0]: TestEmail(row[0], row[1], row[2], (row[3], row[4], row[5]), row[6]) for row in rows}
 
 
-def trials_that_imitate(db: Connection, who: SubscriberId) -> list[ConsultationId]:
+def test_emails_imitating(db: Connection, who: SubscriberId) -> list[ConsultationId]:
     """Trial mails that hold a subscriber's name, and those of an older version, of which nobody knows whose they hold."""
     return list(db.scalars(select(T.id).where(or_(T.subscriber_id == who, T.content_sealed.is_(None)))))
 
 
-def remove_trials(db: Connection, ids: Collection[ConsultationId]) -> None:
+def remove_test_emails(db: Connection, ids: Collection[ConsultationId]) -> None:
     """Delete trial mails, whether or not they have been sent."""
     db.execute(delete(trials).where(T.id.in_(ids)))
 
 
-def forget_trials(db: Connection, before: datetime) -> None:
+def forget_test_emails(db: Connection, before: datetime) -> None:
     """Delete trials made before then: they have been sent."""
     db.execute(delete(trials).where(T.made_at < before))

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
-from nurture.domain.picture import Picture, shown_in
+from nurture.domain.picture import LetterImage, shown_in
 from nurture.domain.sequence import PublicationState
-from nurture.ids import EditionId, PictureId
+from nurture.ids import EditionId, ImageId
 from nurture.store.core.schema import drafts, edition_pictures, pictures, publications
 
 P, U = pictures.c, edition_pictures.c
@@ -15,7 +15,7 @@ _READ = select(P.id, P.name, P.subtype, P.width, P.height, P.size)
 _TOUCHED_EVERY = timedelta(days=1)
 
 
-def add(db: Connection, picture: Picture, content: bytes, alt: str, by: str, wall: datetime) -> None:
+def add(db: Connection, picture: LetterImage, content: bytes, alt: str, by: str, wall: datetime) -> None:
     """Keep a picture that is not here yet, neither its content nor its name."""
     db.execute(
         insert(pictures).values(
@@ -25,20 +25,20 @@ def add(db: Connection, picture: Picture, content: bytes, alt: str, by: str, wal
     )  # fmt: skip
 
 
-def get(db: Connection, picture: PictureId) -> Picture | None:
+def get(db: Connection, picture: ImageId) -> LetterImage | None:
     """One picture."""
     row = db.execute(_READ.where(P.id == picture)).first()
-    return Picture(*row) if row else None
+    return LetterImage(*row) if row else None
 
 
-def named(db: Connection, names: Collection[str]) -> dict[str, Picture]:
+def named(db: Connection, names: Collection[str]) -> dict[str, LetterImage]:
     """Those of these names that there are."""
     if not names:
         return {}
-    return {row.name: Picture(*row) for row in db.execute(_READ.where(P.name.in_(names)))}
+    return {row.name: LetterImage(*row) for row in db.execute(_READ.where(P.name.in_(names)))}
 
 
-def contents(db: Connection, ids: Collection[PictureId]) -> dict[PictureId, tuple[bytes, str]]:
+def contents(db: Connection, ids: Collection[ImageId]) -> dict[ImageId, tuple[bytes, str]]:
     """Content and subtype of those of these pictures that there are."""
     if not ids:
         return {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select, update
 
-from nurture.domain.problem import Trouble, What
+from nurture.domain.problem import Problem, ProblemKind
 from nurture.domain.sequence import PublicationState
 from nurture.store.core.schema import publications
 
@@ -27,7 +27,7 @@ class Publication:
     by: str
     done: int
     total: int
-    troubles: tuple[Trouble, ...]
+    troubles: tuple[Problem, ...]
     finished: datetime | None
     partial: bool = False
     """Whether `files` are only the letters that change."""
@@ -68,9 +68,9 @@ def _publication(row: Any) -> Publication:
     return Publication(first, sequence, json.loads(files), state, asked, by, done, total, told, finished, partial)
 
 
-def _trouble(stored: str | Mapping[str, Any]) -> Trouble:
+def _trouble(stored: str | Mapping[str, Any]) -> Problem:
     """One before the desk had words of its own is only a sentence."""
-    return Trouble(stored) if isinstance(stored, str) else Trouble(**{**stored, "what": What(stored["what"])})
+    return Problem(stored) if isinstance(stored, str) else Problem(**{**stored, "what": ProblemKind(stored["what"])})
 
 
 def waiting(db: Connection) -> bool:
@@ -96,7 +96,7 @@ def progress(db: Connection, publication: int, owner: str, done: int, total: int
 
 
 def finish(
-    db: Connection, publication: int, owner: str, state: PublicationState, troubles: Sequence[Trouble], wall: datetime
+    db: Connection, publication: int, owner: str, state: PublicationState, troubles: Sequence[Problem], wall: datetime
 ) -> bool:
     """Note how it ended; False, and nothing written, if somebody else has it now."""
     mine = (P.id == publication, P.owner == owner, P.state == PublicationState.CHECKING)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.encryption import Encrypted
 from nurture.ids import StepKey, SubscriberId
 from nurture.store.core.schema import deliveries, enrollments, sequences, subscribers
@@ -29,7 +29,7 @@ class Coming:
 
 def coming(db: Connection, since: datetime | None, until: datetime, most: int) -> tuple[int, list[Coming]]:
     """How many letters are due from `since` (None: however long ago) until before `until` (UTC), and the first of them."""
-    mine = [is_in(State.SCHEDULED), D.kind == Kind.LETTER, D.due_at < until]
+    mine = [is_in(State.SCHEDULED), D.kind == DeliveryKind.LETTER, D.due_at < until]
     if since is not None:
         mine.append(D.due_at >= since)
     count = db.execute(select(func.count()).select_from(deliveries).where(*mine)).scalar_one()

@@ -76,7 +76,7 @@ def sources(db: Connection, span: Span) -> list[tuple[str, int]]:
 
 
 @dataclass(frozen=True)
-class Standing:
+class FunnelCount:
     """How many of those who began in a span of time stand at the same place."""
 
     sequence: SequenceId
@@ -86,11 +86,11 @@ class Standing:
     count: int
 
 
-def standings(db: Connection, span: Span) -> list[Standing]:
+def funnel_counts(db: Connection, span: Span) -> list[FunnelCount]:
     """Where those are who began a sequence in a span of time."""
     columns = (E.sequence_id, E.last_step, E.state, E.why)
     mine = (E.started_at >= span[0], E.started_at < span[1])
-    return [Standing(*row) for row in db.execute(select(*columns, func.count()).where(*mine).group_by(*columns)).all()]
+    return [FunnelCount(*row) for row in db.execute(select(*columns, func.count()).where(*mine).group_by(*columns)).all()]
 
 
 def undelivered(db: Connection, span: Span) -> dict[tuple[SequenceId, StepKey], int]:

@@ -44,7 +44,7 @@ from nurture.store.sequences.sequences import RUNNING
 D, E, S = deliveries.c, enrollments.c, subscribers.c
 
 
-class Standing(NamedTuple):
+class ReaderPosition(NamedTuple):
     """One reader in the middle of a sequence."""
 
     enrollment: EnrollmentId
@@ -66,17 +66,17 @@ _STANDING = (
 
 def standing(
     db: Connection, sequence: SequenceId, state: EnrollmentState, after: EnrollmentId | None, most: int, lock: bool
-) -> list[Standing]:
+) -> list[ReaderPosition]:
     """The next active, or paused, readers of a sequence, in the order of their ids; `lock`: until the transaction ends."""
     there = E.state == literal_column(f"'{state}'")  # as the index has it: SQLite uses a partial index only for its very words
     query = select(*_STANDING).join(subscribers, S.id == E.subscriber_id)
     query = query.where(E.sequence_id == sequence, there).order_by(E.id).limit(most)
     query = query if after is None else query.where(E.id > after)
     rows = db.execute(query.with_for_update(of=enrollments) if lock else query).all()
-    return [Standing(*row) for row in rows]
+    return [ReaderPosition(*row) for row in rows]
 
 
-class Row(NamedTuple):
+class ScheduledRow(NamedTuple):
     """One letter of a reader in the ledger that they have not got."""
 
     id: DeliveryId
@@ -85,16 +85,16 @@ class Row(NamedTuple):
     planned: datetime
 
 
-class Letters(NamedTuple):
+class ReaderLetters(NamedTuple):
     """Every letter of one reader: what they have got, or was skipped for them for good; the one that is to come or on its
     way; and the others, that were cancelled.
     """
 
     sent: frozenset[StepKey]
-    open: Row | None = None
-    others: tuple[Row, ...] = ()
+    open: ScheduledRow | None = None
+    others: tuple[ScheduledRow, ...] = ()
 
-    def of(self, step: StepKey) -> Row | None:
+    def of(self, step: StepKey) -> ScheduledRow | None:
         """The row of that step, which they have not got."""
         if self.open is not None and self.open.step == step:
             return self.open
@@ -120,7 +120,7 @@ def _letters(dialect: str) -> Select[Any]:
             func.min(case((_OPEN, D.planned_at)), type_=Instant),
             func.count(case((_NOT_GOT, 1))),
         )
-        .where(bulk_params.among(dialect, D.enrollment_id, "of"))
+        .where(bulk_params.in_ids(dialect, D.enrollment_id, "of"))
         .group_by(D.enrollment_id)
     )  # fmt: skip
 
@@ -129,33 +129,33 @@ _BETWEEN = "\n"
 _LETTERS = {dialect: _letters(dialect) for dialect in ("sqlite", "postgresql")}
 
 
-def letters(db: Connection, of: Collection[EnrollmentId]) -> dict[EnrollmentId, Letters]:
+def letters(db: Connection, of: Collection[EnrollmentId]) -> dict[EnrollmentId, ReaderLetters]:
     """Every letter of these readers."""
-    rows = db.execute(_LETTERS[db.dialect.name], {"of": bulk_params.ids(db, of)}).all()
+    rows = db.execute(_LETTERS[db.dialect.name], {"of": bulk_params.encode_ids(db, of)}).all()
     several = _not_got(db, [row[0] for row in rows if row[-1] > (row[2] is not None)])
     nothing = frozenset[StepKey]()
     known: dict[str | None, frozenset[StepKey]] = {None: nothing}
-    found = dict.fromkeys(of, Letters(nothing))
+    found = dict.fromkeys(of, ReaderLetters(nothing))
     for enrollment, got, row, step, state, planned, _ in rows:
         sent = known.get(got)
         if sent is None:
             sent = known[got] = frozenset(map(StepKey, got.split(_BETWEEN)))
         others = several.get(enrollment)
         if others is None:
-            found[enrollment] = Letters(sent, None if row is None else Row(row, step, state, planned))
+            found[enrollment] = ReaderLetters(sent, None if row is None else ScheduledRow(row, step, state, planned))
         else:
             there = next((each for each in others if each.state != State.CANCELLED), None)
-            found[enrollment] = Letters(sent, there, tuple(each for each in others if each is not there))
+            found[enrollment] = ReaderLetters(sent, there, tuple(each for each in others if each is not there))
     return found
 
 
-def _not_got(db: Connection, of: Collection[EnrollmentId]) -> dict[EnrollmentId, list[Row]]:
+def _not_got(db: Connection, of: Collection[EnrollmentId]) -> dict[EnrollmentId, list[ScheduledRow]]:
     """Each letter of these readers that they have not got: one was stopped, or there are several."""
-    found = defaultdict[EnrollmentId, list[Row]](list)
+    found = defaultdict[EnrollmentId, list[ScheduledRow]](list)
     if of:
-        theirs = (bulk_params.among(db.dialect.name, D.enrollment_id, "of", bulk_params.ids(db, of)), _NOT_GOT)
+        theirs = (bulk_params.in_ids(db.dialect.name, D.enrollment_id, "of", bulk_params.encode_ids(db, of)), _NOT_GOT)
         for row in db.execute(select(D.enrollment_id, D.id, D.step_key, _STATE, D.planned_at).where(*theirs)).all():
-            found[row[0]].append(Row(*row[1:]))
+            found[row[0]].append(ScheduledRow(*row[1:]))
     return found
 
 
@@ -165,7 +165,7 @@ def lock_scheduled(db: Connection, of: Collection[EnrollmentId]) -> set[Delivery
     """
     if db.dialect.name == "sqlite":
         return None
-    theirs = bulk_params.among(db.dialect.name, D.enrollment_id, "of", bulk_params.ids(db, of))
+    theirs = bulk_params.in_ids(db.dialect.name, D.enrollment_id, "of", bulk_params.encode_ids(db, of))
     return set(db.scalars(select(D.id).where(theirs, is_in(State.SCHEDULED)).order_by(D.id).with_for_update()))
 
 
@@ -176,34 +176,36 @@ def move(db: Connection, to: Mapping[DeliveryId, tuple[StepKey | None, datetime]
     """Give letters to come another promise, and another step unless that is None, by their ids; what they were is in their
     history.
     """
-    dialect, moved = db.dialect.name, bulk_params.table(db.dialect.name, "moved", step=Text, due=Instant)
+    dialect, moved = db.dialect.name, bulk_params.as_table(db.dialect.name, "moved", step=Text, due=Instant)
     mine, values = D.id == moved.c.id, {"planned_at": moved.c.due, "due_at": moved.c.due}
     # a column that is named is written into every index of it, whether it changes or not
     kept = {row: where for row, where in to.items() if where[0] is None}
     for rows, more in ((kept, {}), ({row: to[row] for row in to.keys() - kept.keys()}, {"step_key": moved.c.step})):
         if rows:
-            transitions.note_among(db, bulk_params.among(dialect, D.id, "noted", bulk_params.ids(db, rows)), by, wall, EDITED)
-            db.execute(update(deliveries).where(mine).values(values | more), {"moved": bulk_params.pack(db, rows)})
+            transitions.note_among(
+                db, bulk_params.in_ids(dialect, D.id, "noted", bulk_params.encode_ids(db, rows)), by, wall, EDITED
+            )
+            db.execute(update(deliveries).where(mine).values(values | more), {"moved": bulk_params.encode(db, rows)})
 
 
 def cancel(db: Connection, ids: Collection[DeliveryId], by: str, wall: datetime, why: str = EDITED) -> None:
     """Letters that are not to come now."""
     if ids:
-        mine = bulk_params.among(db.dialect.name, D.id, "cancelled", bulk_params.ids(db, ids))
-        transitions.move(db, State.CANCELLED, by, wall, why, mine, lease_until=None, batch_id=None)
+        mine = bulk_params.in_ids(db.dialect.name, D.id, "cancelled", bulk_params.encode_ids(db, ids))
+        transitions.apply(db, State.CANCELLED, by, wall, why, mine, lease_until=None, batch_id=None)
 
 
 def restore(db: Connection, row: DeliveryId, due: datetime, by: str, wall: datetime) -> None:
     """A letter that was cancelled once is to come again."""
     values: dict[str, Any] = {"due_at": due, "planned_at": due, "reason": None, "batch_id": None}
-    transitions.move(db, State.SCHEDULED, by, wall, EDITED, D.id == row, **values)
+    transitions.apply(db, State.SCHEDULED, by, wall, EDITED, D.id == row, **values)
 
 
 def go_on_at(db: Connection, at: Mapping[EnrollmentId, StepKey | None]) -> None:
     """Where readers go on, if that is not simply after what they got last."""
     if at:
-        places = bulk_params.table(db.dialect.name, "places", at=Text)
-        packed = bulk_params.pack(db, {enrollment: (step,) for enrollment, step in at.items()})
+        places = bulk_params.as_table(db.dialect.name, "places", at=Text)
+        packed = bulk_params.encode(db, {enrollment: (step,) for enrollment, step in at.items()})
         db.execute(update(enrollments).where(E.id == places.c.id).values(next_step=places.c.at), {"places": packed})
 
 

@@ -96,7 +96,7 @@ def at_version(db: Connection, sequence: SequenceId, version: int) -> Schedule |
 
 
 @dataclass(frozen=True)
-class Place:
+class PinnedPlace:
     """What an edit has made of one reader's way on."""
 
     schedule: ScheduleId | None
@@ -108,25 +108,28 @@ class Place:
 _GIVEN = (State.ACCEPTED, State.DELIVERED, State.BOUNCED, State.DROPPED, State.COMPLAINED)
 
 
-_PLACES = {dialect: select(E.id, E.schedule_id, E.next_step).where(bulk_params.among(dialect, E.id, "ids"))
+_PLACES = {dialect: select(E.id, E.schedule_id, E.next_step).where(bulk_params.in_ids(dialect, E.id, "ids"))
            for dialect in ("sqlite", "postgresql")}  # fmt: skip
 _SENT = {
     dialect: select(D.enrollment_id, D.step_key).where(
-        bulk_params.among(dialect, D.enrollment_id, "ids"),
+        bulk_params.in_ids(dialect, D.enrollment_id, "ids"),
         D.state.in_(_GIVEN) | ((D.state == State.CANCELLED) & D.reason.startswith(SKIPPED)),
     )
     for dialect in ("sqlite", "postgresql")
 }
 
 
-def places(db: Connection, ids: Iterable[EnrollmentId]) -> dict[EnrollmentId, Place]:
+def places(db: Connection, ids: Iterable[EnrollmentId]) -> dict[EnrollmentId, PinnedPlace]:
     """Where readers go on."""
-    return {row[0]: Place(row[1], row[2]) for row in db.execute(_PLACES[db.dialect.name], {"ids": bulk_params.ids(db, ids)})}
+    return {
+        row[0]: PinnedPlace(row[1], row[2])
+        for row in db.execute(_PLACES[db.dialect.name], {"ids": bulk_params.encode_ids(db, ids)})
+    }
 
 
 def sent(db: Connection, ids: Collection[EnrollmentId]) -> dict[EnrollmentId, frozenset[StepKey]]:
     """What readers have got, or was skipped for them for good."""
     found: dict[EnrollmentId, set[StepKey]] = {enrollment: set() for enrollment in ids}
-    for enrollment, step in db.execute(_SENT[db.dialect.name], {"ids": bulk_params.ids(db, ids)}):
+    for enrollment, step in db.execute(_SENT[db.dialect.name], {"ids": bulk_params.encode_ids(db, ids)}):
         found[enrollment].add(step)
     return {enrollment: frozenset(steps) for enrollment, steps in found.items()}

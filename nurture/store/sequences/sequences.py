@@ -230,14 +230,14 @@ _COLUMNS = (
 _ENROLLED = {
     dialect: select(*_COLUMNS)
     .join(subscribers, subscribers.c.id == E.subscriber_id)
-    .where(bulk_params.among(dialect, E.id, "ids"))
+    .where(bulk_params.in_ids(dialect, E.id, "ids"))
     for dialect in ("sqlite", "postgresql")
 }
 
 
 def enrolled(db: Connection, ids: Iterable[EnrollmentId]) -> dict[EnrollmentId, Enrolled]:
     """Enrollments by id."""
-    return {row[0]: Enrolled(*row) for row in db.execute(_ENROLLED[db.dialect.name], {"ids": bulk_params.ids(db, ids)})}
+    return {row[0]: Enrolled(*row) for row in db.execute(_ENROLLED[db.dialect.name], {"ids": bulk_params.encode_ids(db, ids)})}
 
 
 def enrollments_of(db: Connection, who: SubscriberId) -> list[Enrolled]:
@@ -265,7 +265,7 @@ class Advance:
 
 @cache
 def _advance(dialect: str) -> Executable:
-    places = bulk_params.table(dialect, "places", anchor=Instant, step=Text)
+    places = bulk_params.as_table(dialect, "places", anchor=Instant, step=Text)
     arrived = {"next_step": func.nullif(E.next_step, places.c.step)}  # from there on the plain order holds again
     return update(enrollments).where(E.id == places.c.id).values(anchor_at=places.c.anchor, last_step=places.c.step, **arrived)
 
@@ -282,7 +282,7 @@ def advance(db: Connection, places: Iterable[Advance]) -> None:
     places = list(places)
     if places:
         rows = {place.enrollment: (place.anchor, place.last_step) for place in places}
-        db.execute(_advance(db.dialect.name), {"places": bulk_params.pack(db, rows)})
+        db.execute(_advance(db.dialect.name), {"places": bulk_params.encode(db, rows)})
     done = [{"enrollment": p.enrollment, "anchor": p.anchor} for p in places if p.done]
     if done:
         db.execute(_COMPLETE, done)
@@ -330,7 +330,10 @@ def runs(db: Connection, who: SubscriberId, sequence: SequenceId) -> bool:
 
 def pause(db: Connection, ids: Iterable[EnrollmentId], why: str, now: datetime) -> None:
     """Freeze the wait of active readers at `now` (UTC)."""
-    mine = (bulk_params.among(db.dialect.name, E.id, "paused", bulk_params.ids(db, ids)), E.state == EnrollmentState.ACTIVE)
+    mine = (
+        bulk_params.in_ids(db.dialect.name, E.id, "paused", bulk_params.encode_ids(db, ids)),
+        E.state == EnrollmentState.ACTIVE,
+    )
     db.execute(update(enrollments).where(*mine).values(state=EnrollmentState.PAUSED, why=why, paused_at=now))
 
 

@@ -29,7 +29,7 @@ def end_sessions(db: Connection) -> None:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class RestoreOutlook:
     """What a restored database would do once somebody starts sending."""
 
     due: int
@@ -40,10 +40,10 @@ class Outlook:
     """Mails that are due later, each at its time."""
 
 
-def outlook(db: Connection, now: datetime) -> Outlook:
+def outlook(db: Connection, now: datetime) -> RestoreOutlook:
     """`now`: on the timeline."""
     found = {row[0]: row[1] for row in db.execute(select(deliveries.c.state, func.count()).group_by(deliveries.c.state))}
     due = select(func.count()).where(is_in(State.SCHEDULED, State.CLAIMED, State.SENDING), deliveries.c.due_at <= now)
     number = db.execute(due).scalar_one()
     in_doubt = found.get(State.UNKNOWN, 0) + found.get(State.HELD, 0)
-    return Outlook(number, in_doubt, found.get(State.SCHEDULED, 0) - number)
+    return RestoreOutlook(number, in_doubt, found.get(State.SCHEDULED, 0) - number)

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from nurture.encryption import FieldRef, Encrypted
+from nurture.encryption import Encrypted, FieldRef
 from nurture.ids import UserId
 from nurture.store.core.desk_schema import facts
 from nurture.store.state import app_state

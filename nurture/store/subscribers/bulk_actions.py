@@ -20,7 +20,7 @@ from nurture.store.subscribers.listing import Filter
 S, E, T, A, P = subscribers.c, enrollments.c, tags.c, acts.c, act_people.c
 
 
-class Act(StrEnum):
+class BulkAction(StrEnum):
     """What can be done to many at once."""
 
     PAUSE = "pause"
@@ -31,47 +31,47 @@ class Act(StrEnum):
 
 
 _FROM = {
-    Act.PAUSE: (EnrollmentState.ACTIVE,),
-    Act.RESUME: (EnrollmentState.PAUSED,),
-    Act.STOP: (EnrollmentState.ACTIVE, EnrollmentState.PAUSED),
+    BulkAction.PAUSE: (EnrollmentState.ACTIVE,),
+    BulkAction.RESUME: (EnrollmentState.PAUSED,),
+    BulkAction.STOP: (EnrollmentState.ACTIVE, EnrollmentState.PAUSED),
 }
-ABOUT_TAGS = (Act.TAG, Act.UNTAG)
+ABOUT_TAGS = (BulkAction.TAG, BulkAction.UNTAG)
 
 Chosen = Filter | tuple[SubscriberId, ...]
 """Everybody a filter finds, or these people."""
 
 
-def _targets(db: Connection, chosen: Chosen, act: Act, tag: str) -> Select[Any]:
+def _targets(db: Connection, chosen: Chosen, act: BulkAction, tag: str) -> Select[Any]:
     """Whom the act would change: enrollments, or subscribers where it is about a tag."""
     if isinstance(chosen, Filter):
         who = people.conditions(chosen)
     else:
         who = [
-            bulk_params.among(db.dialect.name, S.id, "chosen", bulk_params.ids(db, chosen)),
+            bulk_params.in_ids(db.dialect.name, S.id, "chosen", bulk_params.encode_ids(db, chosen)),
             S.state != SubscriberState.ERASED,
         ]
     if act in ABOUT_TAGS:
         have = S.id.in_(select(T.subscriber_id).where(T.tag == tag))
-        return select(S.id).where(*who, not_(have) if act is Act.TAG else have)
+        return select(S.id).where(*who, not_(have) if act is BulkAction.TAG else have)
     there = (S.state == SubscriberState.ACTIVE, E.state.in_(_FROM[act]))
     return select(E.id).join(subscribers, S.id == E.subscriber_id).where(*who, *there)
 
 
-def count(db: Connection, chosen: Chosen, act: Act, tag: str) -> int:
+def count(db: Connection, chosen: Chosen, act: BulkAction, tag: str) -> int:
     """How many the act would change."""
     return db.execute(select(func.count()).select_from(_targets(db, chosen, act, tag).subquery())).scalar_one()
 
 
-def targets(db: Connection, chosen: Chosen, act: Act, tag: str, most: int) -> list[str]:
+def targets(db: Connection, chosen: Chosen, act: BulkAction, tag: str, most: int) -> list[str]:
     """The first `most` whom the act would change."""
     return list(db.scalars(_targets(db, chosen, act, tag).limit(most)))
 
 
 @dataclass(frozen=True)
-class Done:
+class BulkActionRecord:
     """One thing done to many. Real time."""
 
-    act: Act
+    act: BulkAction
     tag: str
     people: int
     at: datetime
@@ -81,7 +81,7 @@ class Done:
     """Of how many it can still be taken back."""
 
 
-def begin(db: Connection, key: str, act: Act, tag: str, by: UserId, wall: datetime) -> None:
+def begin(db: Connection, key: str, act: BulkAction, tag: str, by: UserId, wall: datetime) -> None:
     """Note that something is done to many; whom it changed is added with `add`."""
     db.execute(insert(acts).values(id=key, act=act.value, detail=tag, people=0, done_at=wall, done_by=by))
 
@@ -101,16 +101,16 @@ _LEFT = select(func.count()).select_from(act_people).where(P.act_id == A.id).sca
 _DONE = select(A.id, A.act, A.detail, A.people, A.done_at, A.undone_at, _LEFT)
 
 
-def read(db: Connection, key: str) -> Done | None:
+def read(db: Connection, key: str) -> BulkActionRecord | None:
     """One thing done to many."""
     row = db.execute(_DONE.where(A.id == key)).first()
-    return Done(Act(row[1]), *row[2:]) if row else None
+    return BulkActionRecord(BulkAction(row[1]), *row[2:]) if row else None
 
 
-def latest(db: Connection, since: datetime, most: int) -> list[tuple[str, Done]]:
+def latest(db: Connection, since: datetime, most: int) -> list[tuple[str, BulkActionRecord]]:
     """What was done since then (real time) and can still be taken back, with its id, newest first."""
     query = _DONE.where(A.done_at > since, _LEFT > 0).order_by(A.done_at.desc(), A.id.desc()).limit(most)
-    return [(row[0], Done(Act(row[1]), *row[2:])) for row in db.execute(query)]
+    return [(row[0], BulkActionRecord(BulkAction(row[1]), *row[2:])) for row in db.execute(query)]
 
 
 def begin_taking_back(db: Connection, key: str, wall: datetime) -> list[str]:
@@ -121,7 +121,7 @@ def begin_taking_back(db: Connection, key: str, wall: datetime) -> list[str]:
 
 def taken_back(db: Connection, key: str, targets: Collection[str]) -> int:
     """Note of whom it is taken back, in the transaction that does; returns of how many nobody else had."""
-    mine = bulk_params.among(db.dialect.name, P.target_id, "targets", bulk_params.ids(db, targets))
+    mine = bulk_params.in_ids(db.dialect.name, P.target_id, "targets", bulk_params.encode_ids(db, targets))
     return db.execute(delete(act_people).where(P.act_id == key, mine)).rowcount
 
 

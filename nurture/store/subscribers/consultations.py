@@ -18,7 +18,7 @@ C, D, S = consultations.c, deliveries.c, subscribers.c
 
 
 @dataclass(frozen=True)
-class Row:
+class ConsultationRow:
     """A request as stored; its details are still sealed."""
 
     id: ConsultationId
@@ -59,23 +59,23 @@ def add(
     )  # fmt: skip
 
 
-def newest(db: Connection, most: int, states: Collection[RequestState] = ()) -> list[Row]:
+def newest(db: Connection, most: int, states: Collection[RequestState] = ()) -> list[ConsultationRow]:
     """The newest requests, of all states or some."""
     query = _rows().order_by(C.created_at.desc(), C.id).limit(most)
-    return [Row(*row) for row in db.execute(query.where(C.state.in_(states)) if states else query).all()]
+    return [ConsultationRow(*row) for row in db.execute(query.where(C.state.in_(states)) if states else query).all()]
 
 
-def get(db: Connection, consultation: ConsultationId, lock: bool = False) -> Row | None:
+def get(db: Connection, consultation: ConsultationId, lock: bool = False) -> ConsultationRow | None:
     """One request; locked until the transaction ends if asked."""
     query = _rows().where(C.id == consultation)
     row = db.execute(query.with_for_update(of=consultations) if lock else query).first()
-    return Row(*row) if row else None
+    return ConsultationRow(*row) if row else None
 
 
-def to_look_up(db: Connection, most: int) -> list[Row]:
+def to_look_up(db: Connection, most: int) -> list[ConsultationRow]:
     """Requests by the open form of which nobody has looked yet whether their address is on the list, oldest first."""
     query = _rows().where(C.origin == RequestOrigin.FORM, C.looked_up_at.is_(None))
-    return [Row(*row) for row in db.execute(query.order_by(C.created_at).limit(most))]
+    return [ConsultationRow(*row) for row in db.execute(query.order_by(C.created_at).limit(most))]
 
 
 def set_looked_up(db: Connection, consultation: ConsultationId, wall: datetime) -> None:
@@ -115,9 +115,9 @@ def change_why(db: Connection, who: SubscriberId, was: str, now: str) -> None:
     db.execute(update(enrollments).where(*mine).values(why=now))
 
 
-def unassigned(db: Connection) -> list[Row]:
+def unassigned(db: Connection) -> list[ConsultationRow]:
     """Requests of nobody on the list."""
-    return [Row(*row) for row in db.execute(_rows().where(C.subscriber_id.is_(None))).all()]
+    return [ConsultationRow(*row) for row in db.execute(_rows().where(C.subscriber_id.is_(None))).all()]
 
 
 def remove(db: Connection, who: SubscriberId, more: Collection[ConsultationId]) -> list[ConsultationId]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select, update
 
 from nurture.domain.subscriber import SubscriberState, Suppression
-from nurture.encryption import FieldRef, Encrypted
+from nurture.encryption import Encrypted, FieldRef
 from nurture.ids import SubscriberId, UserId
 from nurture.store.core.desk_schema import imports
 from nurture.store.core.schema import subscribers, suppressions

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select, update
 
-from nurture.domain.delivery import OPEN, Kind, State
+from nurture.domain.delivery import OPEN, DeliveryKind, State
 from nurture.encryption import Encrypted
 from nurture.ids import ConsultationId, DeliveryId, SubscriberId
 from nurture.store.core.desk_schema import act_people, imports, notes, tags, trials
@@ -40,8 +40,8 @@ def forget(db: Connection, who: SubscriberId, empty: Encrypted) -> None:
 def cancel_notices(db: Connection, about: Collection[ConsultationId], wall: datetime) -> None:
     """Stop notices about requests that are gone."""
     if about:
-        mine = (D.kind == Kind.NOTICE, D.about_id.in_(about), is_in(*OPEN))
-        transitions.move(db, State.CANCELLED, "desk", wall, "erased", *mine, lease_until=None, batch_id=None)
+        mine = (D.kind == DeliveryKind.NOTICE, D.about_id.in_(about), is_in(*OPEN))
+        transitions.apply(db, State.CANCELLED, "desk", wall, "erased", *mine, lease_until=None, batch_id=None)
 
 
 def mails_about(db: Connection, about: Collection[ConsultationId]) -> list[DeliveryId]:

@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from nurture.domain.delivery import State
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
-from nurture.domain.subscriber_status import GONE, PLACES, Standing
+from nurture.domain.subscriber_status import GONE, PLACES, SubscriberStatus
 from nurture.encryption import Encrypted
 from nurture.ids import EnrollmentId, SequenceId, StepKey, SubscriberId
 from nurture.store.core import bulk_params
@@ -40,7 +40,7 @@ _RUNNING = (EnrollmentState.ACTIVE, EnrollmentState.PAUSED)
 
 
 @dataclass(frozen=True)
-class Place:
+class SequencePlace:
     """A step of a sequence in a filter: `waits` for those for whom it comes next, else those who got it last."""
 
     sequence: SequenceId
@@ -53,8 +53,8 @@ class Place:
 class Filter:
     """Whom the list shows. Everything empty: everybody who has not been erased."""
 
-    standing: Standing | None = None
-    place: Place | None = None
+    standing: SubscriberStatus | None = None
+    place: SequencePlace | None = None
     source: str = ""
     tag: str = ""
     since: datetime | None = None
@@ -63,7 +63,7 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class Mark:
+class Cursor:
     """A place in the list: when somebody joined, and who."""
 
     joined: datetime
@@ -71,7 +71,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Row:
+class SubscriberRow:
     """One person of the list; personal values are still sealed."""
 
     id: SubscriberId
@@ -86,7 +86,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Course:
+class EnrollmentRow:
     """Where a person is in their sequence, and the letter that waits for them, if one does."""
 
     enrollment: EnrollmentId
@@ -126,18 +126,18 @@ def _newest_is(state: EnrollmentState) -> ColumnElement[bool]:
     return and_(_has(state), not_(_has(*hiding))) if hiding else _has(state)
 
 
-def _stands(standing: Standing) -> list[ColumnElement[bool]]:
+def _stands(standing: SubscriberStatus) -> list[ColumnElement[bool]]:
     gone = {word: state for state, word in GONE.items()}
     if standing in gone:
         return [S.state == gone[standing]]
-    if standing is Standing.WAITING:
+    if standing is SubscriberStatus.WAITING:
         return [S.state == SubscriberState.PENDING]
     places = {word: state for state, word in PLACES.items()}
-    if standing is Standing.ENDED:  # or never in a sequence at all
+    if standing is SubscriberStatus.ENDED:  # or never in a sequence at all
         others = [state for state, word in PLACES.items() if word is not standing]
         return [S.state == SubscriberState.ACTIVE, not_(_has(*others))]
     there = and_(S.state == SubscriberState.ACTIVE, _newest_is(places[standing]))
-    return [or_(there, S.state == SubscriberState.PAUSED) if standing is Standing.PAUSED else there]
+    return [or_(there, S.state == SubscriberState.PAUSED) if standing is SubscriberStatus.PAUSED else there]
 
 
 def conditions(which: Filter) -> list[ColumnElement[bool]]:
@@ -169,23 +169,27 @@ def count(db: Connection, which: Filter) -> int:
     return db.execute(select(func.count()).select_from(subscribers).where(*conditions(which))).scalar_one()
 
 
-def page(db: Connection, which: Filter, limit: int, after: Mark | None = None, before: Mark | None = None) -> list[Row]:
+def page(
+    db: Connection, which: Filter, limit: int, after: Cursor | None = None, before: Cursor | None = None
+) -> list[SubscriberRow]:
     """The next people after a place in the list, or the last ones before it; always in the list's order, newest first."""
     query = select(*_COLUMNS).where(*conditions(which)).limit(limit)
     here = tuple_(S.created_at, S.id)
     if before is not None:
         there = tuple_(literal(before.joined, Instant), literal(before.who, Id))
         rows = db.execute(query.where(here > there).order_by(S.created_at, S.id)).all()
-        return [Row(*row) for row in reversed(rows)]
+        return [SubscriberRow(*row) for row in reversed(rows)]
     if after is not None:
         query = query.where(here < tuple_(literal(after.joined, Instant), literal(after.who, Id)))
-    return [Row(*row) for row in db.execute(query.order_by(S.created_at.desc(), S.id.desc()))]
+    return [SubscriberRow(*row) for row in db.execute(query.order_by(S.created_at.desc(), S.id.desc()))]
 
 
-def some(db: Connection, people: Collection[SubscriberId]) -> list[Row]:
+def some(db: Connection, people: Collection[SubscriberId]) -> list[SubscriberRow]:
     """People by their ids, newest first."""
-    chosen = bulk_params.among(db.dialect.name, S.id, "people", bulk_params.ids(db, people))
-    return [Row(*row) for row in db.execute(select(*_COLUMNS).where(chosen).order_by(S.created_at.desc(), S.id.desc()))]
+    chosen = bulk_params.in_ids(db.dialect.name, S.id, "people", bulk_params.encode_ids(db, people))
+    return [
+        SubscriberRow(*row) for row in db.execute(select(*_COLUMNS).where(chosen).order_by(S.created_at.desc(), S.id.desc()))
+    ]
 
 
 def by_address(db: Connection, email_bidx: bytes) -> SubscriberId | None:
@@ -203,20 +207,20 @@ def ids(db: Connection, which: Filter, limit: int) -> list[SubscriberId]:
 _WAITING = (State.SCHEDULED, State.CLAIMED, State.SENDING, State.UNKNOWN, State.HELD, State.FAILED)
 
 
-def courses(db: Connection, people: Collection[SubscriberId]) -> dict[SubscriberId, Course]:
+def courses(db: Connection, people: Collection[SubscriberId]) -> dict[SubscriberId, EnrollmentRow]:
     """The sequence of each of these people that says most of them (PLACES), with what waits for them in it."""
     dialect = db.dialect.name
-    theirs = bulk_params.among(dialect, E.subscriber_id, "people", bulk_params.ids(db, people))
+    theirs = bulk_params.in_ids(dialect, E.subscriber_id, "people", bulk_params.encode_ids(db, people))
     columns = (E.subscriber_id, E.id, E.sequence_id, E.state, E.why, E.last_step, E.started_at, E.ended_at)
-    found: dict[SubscriberId, Course] = {}
+    found: dict[SubscriberId, EnrollmentRow] = {}
     weight = {state: place for place, state in enumerate(PLACES)}
     rows = db.execute(select(*columns).where(theirs)).all()
     for row in sorted(rows, key=lambda row: (-weight[row.state], row.started_at, row.id)):
-        found[row[0]] = Course(*row[1:])
+        found[row[0]] = EnrollmentRow(*row[1:])
     if not found:
         return found
     running = {course.enrollment: who for who, course in found.items() if course.state in _RUNNING}
-    mine = bulk_params.among(dialect, D.enrollment_id, "courses", bulk_params.ids(db, running))
+    mine = bulk_params.in_ids(dialect, D.enrollment_id, "courses", bulk_params.encode_ids(db, running))
     waiting = select(D.enrollment_id, D.step_key, D.due_at, D.state).where(mine, D.enrollment_id.is_not(None), is_in(*_WAITING))
     for enrollment, step, due, state in db.execute(waiting).all():
         who = running[enrollment]
@@ -227,20 +231,20 @@ def courses(db: Connection, people: Collection[SubscriberId]) -> dict[Subscriber
 
 
 @dataclass(frozen=True)
-class Letters:
+class LetterKeys:
     """The letters of all sequences, as the list and its filters name them."""
 
     of: Mapping[SequenceId, tuple[tuple[StepKey, str, bool], ...]] = field(default_factory=dict)
     """Key and file of each step, in order, and whether it was taken out."""
 
 
-def letters(db: Connection) -> Letters:
+def letters(db: Connection) -> LetterKeys:
     """Every step of every sequence."""
     found: dict[SequenceId, list[tuple[StepKey, str, bool]]] = {}
     columns = (steps.c.sequence_id, steps.c.key, steps.c.source, steps.c.removed)
     for sequence, key, source, removed in db.execute(select(*columns).order_by(steps.c.sequence_id, steps.c.position)):
         found.setdefault(sequence, []).append((key, source, removed))
-    return Letters({sequence: tuple(each) for sequence, each in found.items()})
+    return LetterKeys({sequence: tuple(each) for sequence, each in found.items()})
 
 
 def sources(db: Connection) -> list[str]:
@@ -271,7 +275,7 @@ _MOST_CHOICES = 200
 def tags_of(db: Connection, people: Collection[SubscriberId]) -> dict[SubscriberId, list[str]]:
     """The tags of each of these people, in order."""
     found: dict[SubscriberId, list[str]] = {}
-    theirs = bulk_params.among(db.dialect.name, T.subscriber_id, "people", bulk_params.ids(db, people))
+    theirs = bulk_params.in_ids(db.dialect.name, T.subscriber_id, "people", bulk_params.encode_ids(db, people))
     for who, tag in db.execute(select(T.subscriber_id, T.tag).where(theirs).order_by(T.tag)):
         found.setdefault(who, []).append(tag)
     return found
@@ -282,14 +286,16 @@ def add_tag(db: Connection, people: Collection[SubscriberId], tag: str) -> list[
     if not people:
         return []
     dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    chosen = select(S.id, literal(tag)).where(bulk_params.among(db.dialect.name, S.id, "people", bulk_params.ids(db, people)))
+    chosen = select(S.id, literal(tag)).where(
+        bulk_params.in_ids(db.dialect.name, S.id, "people", bulk_params.encode_ids(db, people))
+    )
     written = dialect.insert(tags).from_select(["subscriber_id", "tag"], chosen).on_conflict_do_nothing()
     return [SubscriberId(row) for row in db.scalars(written.returning(T.subscriber_id))]
 
 
 def remove_tag(db: Connection, people: Collection[SubscriberId], tag: str) -> list[SubscriberId]:
     """Take a tag off people; returns those who had it."""
-    theirs = bulk_params.among(db.dialect.name, T.subscriber_id, "people", bulk_params.ids(db, people))
+    theirs = bulk_params.in_ids(db.dialect.name, T.subscriber_id, "people", bulk_params.encode_ids(db, people))
     gone = delete(tags).where(T.tag == tag, theirs).returning(T.subscriber_id)
     return [SubscriberId(row) for row in db.scalars(gone)]
 
@@ -302,6 +308,6 @@ def put_tags(db: Connection, who: SubscriberId, words: Collection[str]) -> None:
 
 def sources_of(db: Connection, people: Collection[SubscriberId]) -> dict[SubscriberId, str]:
     """By which page or list each of these people came: the latest they signed up on."""
-    theirs = bulk_params.among(db.dialect.name, C.subscriber_id, "people", bulk_params.ids(db, people))
+    theirs = bulk_params.in_ids(db.dialect.name, C.subscriber_id, "people", bulk_params.encode_ids(db, people))
     rows = db.execute(select(C.subscriber_id, C.source).where(theirs, C.act == "given").order_by(C.at))
     return {SubscriberId(who): source for who, source in rows.all()}

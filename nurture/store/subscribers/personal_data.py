@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select
 
 from nurture.domain.consultation import RequestOrigin
-from nurture.domain.delivery import Kind, State, Subject
-from nurture.encryption import FieldRef, Encrypted
+from nurture.domain.delivery import DeliveryKind, State, Subject
+from nurture.encryption import Encrypted, FieldRef
 from nurture.ids import DeliveryId, EditionId, SequenceId, StepKey, SubscriberId, UserId
 from nurture.store.core.desk_schema import notes
 from nurture.store.core.schema import (
@@ -51,11 +51,11 @@ def consents_of(db: Connection, who: SubscriberId) -> list[Consent]:
 
 
 @dataclass(frozen=True)
-class Mailed:
+class SentMail:
     """One mail to a person, as the ledger has it."""
 
     id: DeliveryId
-    kind: Kind
+    kind: DeliveryKind
     state: State
     sequence: SequenceId | None
     step: StepKey | None
@@ -74,21 +74,21 @@ _MAILED = (
 )  # fmt: skip
 
 
-def mails_of(db: Connection, who: SubscriberId, most: int = 500) -> list[Mailed]:
+def mails_of(db: Connection, who: SubscriberId, most: int = 500) -> list[SentMail]:
     """The mail of a person, newest promise first."""
     query = select(*_MAILED).outerjoin(enrollments, E.id == D.enrollment_id).where(D.subscriber_id == who)
-    return [Mailed(*tuple(row)) for row in db.execute(query.order_by(D.planned_at.desc(), D.id.desc()).limit(most))]
+    return [SentMail(*tuple(row)) for row in db.execute(query.order_by(D.planned_at.desc(), D.id.desc()).limit(most))]
 
 
-def mail_of(db: Connection, who: SubscriberId, delivery: DeliveryId) -> Mailed | None:
+def mail_of(db: Connection, who: SubscriberId, delivery: DeliveryId) -> SentMail | None:
     """One mail of a person."""
     query = select(*_MAILED).outerjoin(enrollments, E.id == D.enrollment_id)
     row = db.execute(query.where(D.id == delivery, D.subscriber_id == who)).first()
-    return Mailed(*tuple(row)) if row else None
+    return SentMail(*tuple(row)) if row else None
 
 
 @dataclass(frozen=True)
-class Note:
+class StoredNote:
     """What the therapist wrote down about a person; the text is still sealed."""
 
     id: str
@@ -103,10 +103,10 @@ def note_place(note: str) -> FieldRef:
     return FieldRef("notes", "text", note)
 
 
-def notes_of(db: Connection, who: SubscriberId) -> list[Note]:
+def notes_of(db: Connection, who: SubscriberId) -> list[StoredNote]:
     """The notes about a person, newest first."""
     query = select(N.id, N.text_sealed, N.written_at, N.written_by).where(N.subscriber_id == who)
-    return [Note(*row) for row in db.execute(query.order_by(N.written_at.desc(), N.id))]
+    return [StoredNote(*row) for row in db.execute(query.order_by(N.written_at.desc(), N.id))]
 
 
 def count_notes(db: Connection, who: SubscriberId) -> int:
@@ -125,7 +125,7 @@ def delete_note(db: Connection, who: SubscriberId, note: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Asked:
+class StoredRequest:
     """A request for a call, as a person's page names it."""
 
     id: str
@@ -136,13 +136,13 @@ class Asked:
     """FORM: somebody typed the person's address, and nobody has said so far that it was them."""
 
 
-def requests_of(db: Connection, who: SubscriberId) -> list[Asked]:
+def requests_of(db: Connection, who: SubscriberId) -> list[StoredRequest]:
     """The requests for a call of a person, or with their address, newest first."""
     q = consultations.c
     address = select(subscribers.c.email_bidx).where(subscribers.c.id == who).scalar_subquery()
     theirs = or_(q.subscriber_id == who, and_(q.subscriber_id.is_(None), q.email_bidx == address))
     query = select(q.id, q.state, q.created_at, q.details_sealed, q.origin).where(theirs)
-    return [Asked(*row) for row in db.execute(query.order_by(q.created_at.desc(), q.id))]
+    return [StoredRequest(*row) for row in db.execute(query.order_by(q.created_at.desc(), q.id))]
 
 
 def everything(db: Connection, who: SubscriberId) -> Mapping[str, list[dict[str, Any]]]:

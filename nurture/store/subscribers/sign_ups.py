@@ -5,9 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
 
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import DeliveryKind
 from nurture.domain.limits import Suspicion
-from nurture.encryption import FieldRef, Encrypted
+from nurture.encryption import Encrypted, FieldRef
 from nurture.ids import SignUpId, SubscriberId
 from nurture.store.core.schema import deliveries, sign_ups
 
@@ -95,7 +95,7 @@ def get(db: Connection, sign_up: SignUpId) -> StoredSignUp | None:
 
 def reader_of(db: Connection, sign_up: SignUpId) -> SubscriberId | None:
     """To whom the confirmation of that id goes."""
-    found = db.scalar(select(D.subscriber_id).where(D.id == sign_up, D.kind == Kind.CONFIRMATION))
+    found = db.scalar(select(D.subscriber_id).where(D.id == sign_up, D.kind == DeliveryKind.CONFIRMATION))
     return SubscriberId(found) if found else None
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Executable, Select, bindparam, delete, func, 
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.subscriber import SubscriberState, Suppression
-from nurture.encryption import FieldRef, Encrypted
+from nurture.encryption import Encrypted, FieldRef
 from nurture.ids import ConsentId, SubscriberId, new_id
 from nurture.store.core.schema import consents, subscribers, suppressions
 from nurture.store.subscribers import departures
@@ -19,7 +19,7 @@ S = subscribers.c
 
 
 @dataclass(frozen=True)
-class Person:
+class Subscriber:
     """A subscriber as stored; personal values are still sealed."""
 
     id: SubscriberId
@@ -49,7 +49,7 @@ def _add(dialect: str) -> Executable:
     return insert_person.on_conflict_do_nothing(index_elements=[S.email_bidx]).returning(S.id)
 
 
-def add(db: Connection, person: Person, now: datetime) -> bool:
+def add(db: Connection, person: Subscriber, now: datetime) -> bool:
     """Write a new person; False, and nothing written, if their address is known."""
     values = {
         "id": person.id, "email_bidx": person.email_bidx, "email_sealed": person.email, "first_name_sealed": person.first_name,
@@ -66,28 +66,28 @@ _LOCK_BY_ID, _LOCK_BY_ADDRESS = (query.with_for_update(key_share=True) for query
 """With `key_share`: others may still add rows that refer to this person."""
 
 
-def _one(db: Connection, query: Select[Any], of: bytes | str) -> Person | None:
+def _one(db: Connection, query: Select[Any], of: bytes | str) -> Subscriber | None:
     row = db.execute(query, {"of": of}).first()
-    return Person(*row) if row else None
+    return Subscriber(*row) if row else None
 
 
-def find(db: Connection, email_bidx: bytes) -> Person | None:
+def find(db: Connection, email_bidx: bytes) -> Subscriber | None:
     """The person with that address, locked until the transaction ends."""
     return _one(db, _LOCK_BY_ADDRESS, email_bidx)
 
 
-def get(db: Connection, who: SubscriberId) -> Person | None:
+def get(db: Connection, who: SubscriberId) -> Subscriber | None:
     """A person by id, locked until the transaction ends."""
     return _one(db, _LOCK_BY_ID, who)
 
 
-def peek(db: Connection, who: SubscriberId) -> Person | None:
+def get_unlocked(db: Connection, who: SubscriberId) -> Subscriber | None:
     """A person by id, for reading."""
     return _one(db, _BY_ID, who)
 
 
 @dataclass(frozen=True)
-class Living:
+class Mailable:
     """What a letter may say of a person who may still get one."""
 
     id: SubscriberId
@@ -99,15 +99,15 @@ class Living:
 _LIVING = S.state.in_([SubscriberState.PENDING, SubscriberState.ACTIVE, SubscriberState.PAUSED])
 
 
-def count_living(db: Connection) -> int:
+def count_mailable(db: Connection) -> int:
     """How many people may still get letters: on the list, paused, or about to confirm."""
     return db.execute(select(func.count()).select_from(subscribers).where(_LIVING)).scalar_one()
 
 
-def living(db: Connection, after: SubscriberId | None, limit: int) -> list[Living]:
+def mailable(db: Connection, after: SubscriberId | None, limit: int) -> list[Mailable]:
     """The next of them, in the order of their ids."""
     query = select(S.id, S.first_name_sealed, S.time_zone, S.confirmed_at).where(_LIVING).order_by(S.id).limit(limit)
-    return [Living(*row) for row in db.execute(query if after is None else query.where(S.id > after))]
+    return [Mailable(*row) for row in db.execute(query if after is None else query.where(S.id > after))]
 
 
 def ask_again(db: Connection, who: SubscriberId, plain_sender: bool, now: datetime) -> None:

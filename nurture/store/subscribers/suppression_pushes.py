@@ -19,7 +19,7 @@ from nurture.store.core.schema import subscribers, suppression_pushes
 P, S = suppression_pushes.c, subscribers.c
 
 
-class Act(StrEnum):
+class PushAction(StrEnum):
     """What the provider is to do with an address."""
 
     ADD = "add"
@@ -32,13 +32,13 @@ class Push:
 
     id: str
     subscriber: SubscriberId
-    act: Act
+    act: PushAction
     attempt: int
     """How often it has been taken up, this time included."""
     email: Encrypted
 
 
-def enqueue(db: Connection, who: SubscriberId, act: Act, now: datetime) -> None:
+def enqueue(db: Connection, who: SubscriberId, act: PushAction, now: datetime) -> None:
     """Have the provider told about a reader, as soon as may be. It takes the place of an older word about them."""
     dialect = sqlite if db.dialect.name == "sqlite" else postgresql
     word = {"id": new_id(), "act": act, "due_at": now, "attempt": 0}
@@ -66,7 +66,7 @@ def claim(db: Connection, now: datetime, until: datetime, limit: int) -> list[Pu
     ids = db.scalars(_claim(db.dialect.name), {"now": now, "most": limit, "until": until}).all()
     query = select(P.id, P.subscriber_id, P.act, P.attempt, S.email_sealed).join(subscribers, S.id == P.subscriber_id)
     rows = db.execute(query.where(P.id.in_(ids)).order_by(P.id))
-    return [Push(row[0], SubscriberId(row[1]), Act(row[2]), row[3], row[4]) for row in rows]
+    return [Push(row[0], SubscriberId(row[1]), PushAction(row[2]), row[3], row[4]) for row in rows]
 
 
 def done(db: Connection, ids: Collection[str]) -> set[str]:

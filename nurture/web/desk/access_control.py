@@ -9,7 +9,7 @@ from typing import Any, overload
 from flask import Response, abort, g, redirect, request, url_for
 
 from nurture.domain.client import Client, describe_device
-from nurture.domain.user import Need, allows
+from nurture.domain.user import Permission, allows
 from nurture.services.accounts import login, login_attempts, passkeys
 from nurture.services.accounts.accounts import Account
 from nurture.services.accounts.login_attempts import DEVICES_KEPT
@@ -90,12 +90,12 @@ def _is_forged(csrf: str) -> bool:
     return not hmac.compare_digest(given.encode(), csrf.encode())
 
 
-def _refusal(here: login.Present, need: Need | None, recent: bool) -> Response | None:
+def _refusal(here: login.Visitor, need: Permission | None, recent: bool) -> Response | None:
     """Why this person may not have this page now; None if they may."""
     changes = request.method not in ("GET", "HEAD")
     if changes and _is_forged(g.csrf):
         abort(403)
-    if not allows(here.account.role, need if need is not None else Need.CHANGE if changes else Need.LOOK):
+    if not allows(here.account.role, need if need is not None else Permission.CHANGE if changes else Permission.VIEW):
         return message(
             403,
             "Your account may not do this",
@@ -117,11 +117,11 @@ def needs_login(view: _View) -> _View: ...
 
 
 @overload
-def needs_login(*, need: Need | None = None, recent: bool = False) -> Callable[[_View], _View]: ...
+def needs_login(*, need: Permission | None = None, recent: bool = False) -> Callable[[_View], _View]: ...
 
 
 def needs_login(
-    view: _View | None = None, *, need: Need | None = None, recent: bool = False
+    view: _View | None = None, *, need: Permission | None = None, recent: bool = False
 ) -> _View | Callable[[_View], _View]:
     """Only for somebody with a living session; what changes anything must carry the session's own token.
 
@@ -132,7 +132,7 @@ def needs_login(
     def decorate(inner: _View) -> _View:
         @wraps(inner)
         def guarded(*args: Any, **kwargs: Any) -> Response:
-            here = login.present(rt(), request.cookies.get(cookie(), ""))
+            here = login.visitor(rt(), request.cookies.get(cookie(), ""))
             if here is None or here.session.half:
                 return login_form(401, request.full_path.rstrip("?") if request.method == "GET" else "")
             _ = request.form  # refused here if it holds what nothing should read

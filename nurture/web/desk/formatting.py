@@ -7,23 +7,23 @@ from zoneinfo import ZoneInfo
 
 from flask import g
 
-from nurture.domain.delivery import Kind, State
-from nurture.domain.subscriber_status import Standing
-from nurture.domain.user import Need, allows
-from nurture.services.subscribers.listing import Named, Summary
-from nurture.store.subscribers.bulk_actions import Act, Done
+from nurture.domain.delivery import DeliveryKind, State
+from nurture.domain.subscriber_status import SubscriberStatus
+from nurture.domain.user import Permission, allows
+from nurture.services.subscribers.listing import NamedLetter, Summary
+from nurture.store.subscribers.bulk_actions import BulkAction, BulkActionRecord
 from nurture.web.pages import rt
 
 STANDINGS = {
-    Standing.WAITING: "Not confirmed yet",
-    Standing.READING: "Getting letters",
-    Standing.PAUSED: "Paused",
-    Standing.FINISHED: "Had every letter",
-    Standing.ENDED: "Ended early",
-    Standing.LEFT: "Left",
-    Standing.BOUNCED: "Address does not work",
-    Standing.COMPLAINED: "Reported as spam",
-    Standing.ERASED: "Erased",
+    SubscriberStatus.WAITING: "Not confirmed yet",
+    SubscriberStatus.READING: "Getting letters",
+    SubscriberStatus.PAUSED: "Paused",
+    SubscriberStatus.FINISHED: "Had every letter",
+    SubscriberStatus.ENDED: "Ended early",
+    SubscriberStatus.LEFT: "Left",
+    SubscriberStatus.BOUNCED: "Address does not work",
+    SubscriberStatus.COMPLAINED: "Reported as spam",
+    SubscriberStatus.ERASED: "Erased",
 }
 
 STATES = {
@@ -42,8 +42,8 @@ STATES = {
 }
 
 KINDS = {
-    Kind.CONFIRMATION: "The mail that asks to confirm",
-    Kind.ALREADY_SUBSCRIBED: "A mail about a form that was filled in with their address",
+    DeliveryKind.CONFIRMATION: "The mail that asks to confirm",
+    DeliveryKind.ALREADY_SUBSCRIBED: "A mail about a form that was filled in with their address",
 }
 
 WHYS = {
@@ -101,7 +101,7 @@ def whom(by: str | None, names: Mapping[str, str]) -> str:
     return "whoever runs the service"
 
 
-def called(letter: Named) -> str:
+def called(letter: NamedLetter) -> str:
     """What a letter is called: `the welcome`, or `letter 3`."""
     if letter.number is None:
         return "a letter taken out since"
@@ -125,19 +125,19 @@ def whereabouts(summary: Summary) -> str:
     where, zone = summary.where, ZoneInfo(summary.time_zone)
     after = f"after {called(where.last)}" if where and where.last else "before the first letter"
     match summary.standing:
-        case Standing.WAITING:
+        case SubscriberStatus.WAITING:
             return "has not pressed the button in the first mail"
-        case Standing.LEFT:
+        case SubscriberStatus.LEFT:
             return f"on {day(summary.left)}, {after}" if summary.left else after
-        case Standing.BOUNCED | Standing.COMPLAINED:
+        case SubscriberStatus.BOUNCED | SubscriberStatus.COMPLAINED:
             return f"no more letters, {after}"
-        case Standing.PAUSED:
+        case SubscriberStatus.PAUSED:
             return after
-        case Standing.FINISHED:
+        case SubscriberStatus.FINISHED:
             return f"the last on {day(where.ended)}" if where and where.ended else "the last one too"
-        case Standing.ENDED:
+        case SubscriberStatus.ENDED:
             return f"{after}: {WHYS.get(where.why, where.why)}" if where and where.why else "in no sequence"
-        case Standing.ERASED:
+        case SubscriberStatus.ERASED:
             return ""
     if where is None or where.next is None or where.due is None:
         return f"between letters, {after}"
@@ -150,20 +150,20 @@ def whereabouts(summary: Summary) -> str:
 
 
 _DONE_TO_MANY = {
-    Act.PAUSE: "The letters of {} are paused.", Act.RESUME: "{} go on where they were.",
-    Act.STOP: "The letters of {} are stopped.", Act.TAG: "{} have the tag “{}” now.",
-    Act.UNTAG: "{} no longer have the tag “{}”.",
+    BulkAction.PAUSE: "The letters of {} are paused.", BulkAction.RESUME: "{} go on where they were.",
+    BulkAction.STOP: "The letters of {} are stopped.", BulkAction.TAG: "{} have the tag “{}” now.",
+    BulkAction.UNTAG: "{} no longer have the tag “{}”.",
 }  # fmt: skip
 
 
-def done_to_many(done: Done) -> str:
+def done_to_many(done: BulkActionRecord) -> str:
     """What was done to several people at once, as a sentence."""
     return _DONE_TO_MANY[done.act].format(people(done.people), done.tag)
 
 
 def rights() -> dict[str, bool]:
     """What whoever is at the desk may do, for pages that show a form only to whom it serves."""
-    return {"may_change": allows(g.me.role, Need.CHANGE), "may_own": allows(g.me.role, Need.OWN)}
+    return {"may_change": allows(g.me.role, Permission.CHANGE), "may_own": allows(g.me.role, Permission.OWN)}
 
 
 def people(count: int) -> str:

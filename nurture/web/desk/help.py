@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nurture.services.operations.dashboard import Trouble
+from nurture.services.operations.dashboard import AttentionKind
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ _NOTHING_LOST = "Nothing is lost: people can still sign up, and every letter tha
 _NOBODY_TWICE = "There is no need to send anything by hand. Nobody misses a letter, and nobody gets one twice."
 
 HELP = {
-    Trouble.REFUSED: Help(
+    AttentionKind.REFUSED: Help(
         "Your mail service refuses all mail",
         f"The service that carries your letters, SendGrid for example, refuses every one of them. "
         f"The desk's first page quotes its answer. {_NOTHING_LOST}",
@@ -33,7 +33,7 @@ HELP = {
         "401 or 403 is a wrong or revoked key, 429 a limit. SMTP: 535 is a wrong user or password, 550 or 553 at MAIL "
         "a sender's address that is not yours, 5.4.5 a limit. See “When sending stops” in docs/operations.md.",
     ),
-    Trouble.CLOCK: Help(
+    AttentionKind.CLOCK: Help(
         "Sending has stopped, to be safe",
         "The computer's clock, or what the service remembers of the letters, is not where it was. Before a letter could go out "
         f"at the wrong time, or a second time, it stopped. {_NOTHING_LOST}",
@@ -45,7 +45,7 @@ HELP = {
         "restored). `nurture sending status` says which. See “When sending stops” in docs/operations.md before starting "
         "it again.",
     ),
-    Trouble.SILENT: Help(
+    AttentionKind.SILENT: Help(
         "The part that sends letters is not running",
         f"The desk answers, but the part beside it that looks every few seconds for letters to send does not. {_NOTHING_LOST}",
         (
@@ -57,7 +57,7 @@ HELP = {
         "scheduler) running, and does it reach the database? `nurture tick --status` says when it last ticked. See “Health” in "
         "docs/operations.md.",
     ),
-    Trouble.LATE: Help(
+    AttentionKind.LATE: Help(
         "Some letters are late",
         f"They were due a while ago and have not left yet. Very many letters at once take their time. {_NOTHING_LOST}",
         (
@@ -68,7 +68,7 @@ HELP = {
         "nurture's mail is late although its scheduler ticks and nothing stops it. `nurture tick --status` says how many are "
         "due and for how long; `job_failed` and `request_not_accepted` in the log say why. See “Health” in docs/operations.md.",
     ),
-    Trouble.CONFIRMATIONS: Help(
+    AttentionKind.CONFIRMATIONS: Help(
         "Mails that ask to confirm wait for you",
         "Either far more people than usual signed up within an hour, or hardly anybody of those who did has confirmed. That "
         "can be good news, such as an article about you. It can also be somebody who types other people’s addresses into the "
@@ -84,7 +84,7 @@ HELP = {
         "least 30 were answered. `confirmations_wait` in the log says which. If a program fills in the form, block it at the "
         "proxy, and see whether NURTURE_TRUSTED_PROXIES is set. See “Sign-ups by strangers” in docs/operations.md.",
     ),
-    Trouble.NETWORKS: Help(
+    AttentionKind.NETWORKS: Help(
         "Visitors cannot be told apart",
         "The service is reached through another program, a proxy, and has not been told which. So it does not know where a "
         "visitor comes from, and cannot limit how many sign-ups come from one place. Everything else works as always.",

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from nurture.domain.dns import SILENT, Answer, Found, Kind, Question, Said, parents
+from nurture.domain.dns import SILENT, DnsAnswer, DnsCache, DnsQuestion, DnsStatus, RecordType, parents
 from nurture.domain.email_auth.domain import findings, questions
-from nurture.domain.email_auth.findings import Case, Finding, Level, Record, Topic, asks_for_something, domain_of
+from nurture.domain.email_auth.findings import Case, DomainFinding, Level, Record, Topic, asks_for_something, domain_of
 from nurture.domain.email_auth.mail_services import gives_addresses_away, service_of
 
 KEY = "k=rsa; t=s; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQ"
@@ -27,9 +27,9 @@ SENDGRID, GOOGLE = Case("practice.com", "sendgrid"), Case("practice.com", "smtp-
 OTHER = Case("practice.com", "smtp.mailbox.test")
 
 
-def answered(case: Case, zone: Zone, silent: Sequence[str] = ()) -> Found:
+def answered(case: Case, zone: Zone, silent: Sequence[str] = ()) -> DnsCache:
     """Ask until nothing is left, of a zone that is a value."""
-    found: dict[Question, Answer] = {}
+    found: dict[DnsQuestion, DnsAnswer] = {}
     for _ in range(20):
         asked = questions(case, found)
         if not asked:
@@ -37,26 +37,32 @@ def answered(case: Case, zone: Zone, silent: Sequence[str] = ()) -> Found:
         for one in asked:
             values = zone.get((one.name, one.kind.value))
             known = any(name == one.name or name.endswith(f".{one.name}") for name, _ in zone)
-            answer = Answer(Said.SOMETHING, tuple(values)) if values else Answer(Said.NOTHING if known else Said.NO_SUCH_NAME)
+            answer = (
+                DnsAnswer(DnsStatus.SOMETHING, tuple(values))
+                if values
+                else DnsAnswer(DnsStatus.NOTHING if known else DnsStatus.NO_SUCH_NAME)
+            )
             found[one] = SILENT if one.name in silent or "*" in silent else answer
     raise AssertionError("it never stops asking")
 
 
-def look(case: Case, changed: Mapping[tuple[str, str], Sequence[str] | None] = {}, silent: Sequence[str] = ()) -> list[Finding]:
+def look(
+    case: Case, changed: Mapping[tuple[str, str], Sequence[str] | None] = {}, silent: Sequence[str] = ()
+) -> list[DomainFinding]:
     zone = {key: values for key, values in {**SOUND, **changed}.items() if values is not None}
     return findings(case, answered(case, zone, silent))
 
 
-def about(topic: Topic, found: Sequence[Finding]) -> Finding:
+def about(topic: Topic, found: Sequence[DomainFinding]) -> DomainFinding:
     (one,) = [each for each in found if each.topic is topic]
     return one
 
 
-def levels(found: Sequence[Finding]) -> dict[Topic, Level]:
+def levels(found: Sequence[DomainFinding]) -> dict[Topic, Level]:
     return {each.topic: each.level for each in found}
 
 
-def spf_of(value: str, case: Case = GOOGLE, **more: Sequence[str]) -> Finding:
+def spf_of(value: str, case: Case = GOOGLE, **more: Sequence[str]) -> DomainFinding:
     lists = {(name.replace("__", "."), "TXT"): values for name, values in more.items()}
     return about(Topic.SERVERS, look(case, {("practice.com", "TXT"): [value], **lists}))
 
@@ -421,5 +427,5 @@ def test_whether_mail_to_the_domain_arrives(mx: list[str] | None, level: Level) 
 
 def test_a_silent_question_about_mail_is_unsure() -> None:
     found = dict(answered(SENDGRID, SOUND))
-    found[Question("practice.com", Kind.MX)] = SILENT
+    found[DnsQuestion("practice.com", RecordType.MX)] = SILENT
     assert about(Topic.REPLIES, findings(SENDGRID, found)).level is Level.UNSURE

@@ -11,7 +11,7 @@ from nurture.ids import UserId
 from nurture.runtime import Runtime
 from nurture.services.accounts import accounts, api_keys, login
 from nurture.services.accounts.accounts import AccountRefused
-from nurture.services.accounts.api_keys import KeyRefused
+from nurture.services.accounts.api_keys import ApiKeyRefused
 from nurture.services.addresses import parse_address
 from nurture.services.settings import consent_texts
 
@@ -74,7 +74,7 @@ def test_whoever_is_no_owner_any_more_has_no_key(rt: Runtime) -> None:
         who = owner(rt, f"goes{number}")
         at_once(partial(accounts.set_role, rt, who, Role.VIEWER), partial(api_keys.make, rt, who, "k", Scope.READ))
         assert [each for each in api_keys.everything(rt) if each.revoked is None] == []
-        with pytest.raises(KeyRefused, match="may not make keys"):
+        with pytest.raises(ApiKeyRefused, match="may not make keys"):
             api_keys.make(rt, who, "k", Scope.READ)
 
 

@@ -10,7 +10,7 @@ from nurture.ids import KeyId, UserId, new_id
 from nurture.runtime import Runtime
 from nurture.services.accounts import accounts, security_events
 from nurture.services.accounts import api_keys as keys
-from nurture.services.accounts.api_keys import KeyRefused
+from nurture.services.accounts.api_keys import ApiKeyRefused
 from nurture.services.addresses import parse_address
 from nurture.services.operations.retention import retain
 from nurture.store.accounts import users
@@ -109,14 +109,14 @@ def test_whoever_is_no_owner_any_more_has_no_keys(rt: Runtime) -> None:
 
 @pytest.mark.parametrize("label", ["", "   ", "x" * 81])
 def test_a_key_says_what_it_is_for(rt: Runtime, label: str) -> None:
-    with pytest.raises(KeyRefused) as refused:
+    with pytest.raises(ApiKeyRefused) as refused:
         keys.make(rt, ME, label, Scope.READ)
     assert refused.value.field == "label"
 
 
 def test_there_is_an_end_to_keys(rt: Runtime) -> None:
     made = [keys.make(rt, ME, f"key {n}", Scope.READ) for n in range(keys.MOST_KEYS)]
-    with pytest.raises(KeyRefused, match="20 keys already"):
+    with pytest.raises(ApiKeyRefused, match="20 keys already"):
         keys.make(rt, ME, "one more", Scope.READ)
     keys.revoke(rt, ME, made[0].key.id)
     keys.make(rt, ME, "one more", Scope.READ)

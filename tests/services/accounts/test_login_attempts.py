@@ -12,7 +12,7 @@ from nurture.runtime import Runtime
 from nurture.services.accounts import accounts, login, security_events
 from nurture.services.accounts import login_attempts as tries
 from nurture.services.accounts.login import LogInRefused
-from nurture.services.accounts.login_attempts import Check, TooManyTries
+from nurture.services.accounts.login_attempts import Check, TooManyAttempts
 from nurture.services.addresses import parse_address
 from nurture.services.operations import retention
 from nurture.store.core.desk_schema import account_changes, known_devices, login_attempts
@@ -27,7 +27,7 @@ ELSEWHERE = Client("198.51.100.0/24")
 
 def test_of_many_tries_at_the_same_moment_five_are_judged(rt: Runtime) -> None:
     raised = at_once(*[partial(tries.count, rt, Check.LOG_IN, "somebody", None, ELSEWHERE)] * 12)
-    assert raised == [TooManyTries.__name__] * 7
+    assert raised == [TooManyAttempts.__name__] * 7
 
 
 def test_a_bucket_that_nothing_fell_into_for_a_day_begins_anew(rt: Runtime, clock: ManualClock) -> None:
@@ -36,7 +36,7 @@ def test_a_bucket_that_nothing_fell_into_for_a_day_begins_anew(rt: Runtime, cloc
     clock.advance(hours=25)
     for _ in range(5):
         tries.count(rt, Check.LOG_IN, "somebody", None, ELSEWHERE)
-    with pytest.raises(TooManyTries):
+    with pytest.raises(TooManyAttempts):
         tries.count(rt, Check.LOG_IN, "somebody", None, ELSEWHERE)
 
 
@@ -79,11 +79,11 @@ def test_a_device_is_known_by_its_own_cookie_only_and_not_after_a_reset(rt: Runt
     assert len(device) == 32
     assert tries.device_of(rt, cookie[:-2] + "AA") == tries.device_of(rt, "") == tries.device_of(rt, "x" * 5000) == ""
     for _ in range(6):
-        with pytest.raises((LogInRefused, TooManyTries)):
+        with pytest.raises((LogInRefused, TooManyAttempts)):
             login.log_in(rt, parse_address(dana.email), "wrong", ELSEWHERE)
     assert login.log_in(rt, parse_address(dana.email), PASSWORD, Client("", device)).half
     accounts.reset(rt, dana.id)
-    with pytest.raises(TooManyTries):
+    with pytest.raises(TooManyAttempts):
         login.log_in(rt, parse_address(dana.email), PASSWORD, Client("", device))
     with rt.database.read() as db:
         assert db.scalar(select(func.count()).select_from(account_changes)) == 1

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import func, select
 
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import DeliveryKind
 from nurture.runtime import Runtime
 from nurture.services.accounts import login
 from nurture.services.addresses import parse_address
@@ -15,7 +15,7 @@ from tests.people import rows, run_tick
 
 
 def notices(rt: Runtime) -> int:
-    return [row[0] for row in rows(rt)].count(Kind.NOTICE)
+    return [row[0] for row in rows(rt)].count(DeliveryKind.NOTICE)
 
 
 def test_a_stranger_who_asks_all_day_brings_ten_mails_and_the_next_day_begins_anew(rt: Runtime, clock: ManualClock) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pyotp
 import pytest
 
-from nurture.domain.user import FREE_TRIES, Need, Role, allows, wait_after
+from nurture.domain.user import FREE_TRIES, Permission, Role, allows, wait_after
 from nurture.ids import UserId
 from nurture.services.accounts.passwords import PasswordRefused, check_password, fits, hash_password, is_dated
 from nurture.services.accounts.second_factor import (
@@ -113,6 +113,6 @@ def test_waits_grow_and_end_and_roles_include_each_other() -> None:
     assert waits == sorted(waits)
     assert waits[0] == timedelta(seconds=30)
     assert waits[-1] == timedelta(minutes=15)
-    assert [[allows(role, need) for need in Need] for role in (Role.VIEWER, Role.EDITOR, Role.OWNER)] == [
+    assert [[allows(role, need) for need in Permission] for role in (Role.VIEWER, Role.EDITOR, Role.OWNER)] == [
         [True, False, False], [True, True, False], [True, True, True],
     ]  # fmt: skip

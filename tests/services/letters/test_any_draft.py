@@ -21,7 +21,7 @@ from nurture.services.accounts import accounts
 from nurture.services.accounts.accounts import Account
 from nurture.services.addresses import parse_address
 from nurture.services.letters import drafts as editing
-from nurture.services.letters.drafts import EditRefused
+from nurture.services.letters.drafts import DraftRefused
 from nurture.store.core.schema import drafts, steps
 from tests.desk import log_in, post
 from tests.letters.samples import VALUES, a_sample
@@ -72,11 +72,11 @@ def test_a_bad_draft_is_saved_opens_and_is_a_remark(rt: Runtime, me: Account, bo
     kept = editing.save(rt, KEY, HISTORY, Parts("A subject", "A line below it", body), now.version, me.id)
     assert kept.parts.body.rstrip("\n") == body.rstrip("\n"), "nothing typed is lost"
     _, letters = editing.all_letters(rt)
-    looks = {each.key: editing.look(rt, each.letter) for each in letters}
+    looks = {each.key: editing.review(rt, each.letter) for each in letters}
     assert len(looks) == 6
     assert looks[HISTORY].stops, "and it cannot go out"
     assert editing.FAILED not in looks[HISTORY].refused, "somebody is told what is wrong, not only that something is"
-    with pytest.raises(EditRefused):
+    with pytest.raises(DraftRefused):
         editing.publish(rt, KEY, HISTORY, kept.version, me)
     again = editing.save(rt, KEY, HISTORY, Parts("A subject", "", body + "\nmore\n"), kept.version, me.id)
     assert again.version == kept.version + 1, "it can be saved again"
@@ -86,7 +86,7 @@ def test_a_bad_draft_is_saved_opens_and_is_a_remark(rt: Runtime, me: Account, bo
 def test_an_unknown_source_is_a_remark_with_its_line_and_the_others_stay(rt: Runtime, me: Account, name: str) -> None:
     now = editing.open_letter(rt, KEY, HISTORY)
     kept = editing.save(rt, KEY, HISTORY, Parts("A subject", "", BAD_BODIES[name] + "It cures you.\n"), now.version, me.id)
-    remarks = editing.look(rt, kept.letter).remarks
+    remarks = editing.review(rt, kept.letter).remarks
     found = [one for one in remarks if one.finding.rule == "T20"]
     assert [(one.line, one.stops) for one in found] == [(3, True)]
     assert "C01" in {one.finding.rule for one in remarks}, "the rest of the letter is looked at all the same"
@@ -127,7 +127,7 @@ def test_a_stored_file_that_cannot_be_read_opens_and_can_be_mended(client: Flask
     for path in ("/desk/letters/", PAGE, f"{PAGE}/preview", f"{PAGE}/publish", f"{PAGE}/editions", "/desk/"):
         assert client.get(path, follow_redirects=True).status_code == 200, path
     bad = editing.open_letter(rt, KEY, HISTORY)
-    assert editing.look(rt, bad.letter).stops
+    assert editing.review(rt, bad.letter).stops
     parts = Parts("Mended", "", bad.parts.body + "\nMended.\n")
     mended = editing.save(rt, KEY, HISTORY, parts, kept.version, me.id)
     assert (mended.parts.subject, mended.parts.body) == (parts.subject, parts.body)

@@ -11,13 +11,13 @@ from nurture.ids import StepKey
 from nurture.letters.authoring import Parts, compared, composed, differs, fix_of, parts_of
 from nurture.letters.practice import Logo
 from nurture.letters.source import LetterRefused, read_letter
-from nurture.mailers.base import Picture
+from nurture.mailers.base import InlineImage
 from nurture.runtime import Runtime
 from nurture.services.accounts import accounts
 from nurture.services.accounts.accounts import Account
 from nurture.services.addresses import parse_address
 from nurture.services.letters import drafts, previews, publishing
-from nurture.services.letters.drafts import Conflict, EditRefused, Open
+from nurture.services.letters.drafts import Conflict, DraftRefused, OpenLetter
 from nurture.services.letters.previews import NAMELESS
 from nurture.services.letters.publishing import load_folder
 from nurture.store.core.schema import steps
@@ -35,7 +35,7 @@ def me(rt: Runtime) -> Account:
     return next(one for one in accounts.everyone(rt) if one.id == who)
 
 
-def with_body(now: Open, old: str, new: str) -> Parts:
+def with_body(now: OpenLetter, old: str, new: str) -> Parts:
     assert old in now.letter.body
     return Parts(now.letter.subject, now.letter.preheader, now.letter.body.replace(old, new))
 
@@ -127,29 +127,29 @@ def test_the_gate_stops_a_letter_and_says_at_which_line_and_one_click_mends_it(r
         now, "**The long middle.**", "It is a miracle for some. It cures depression fast.\n\n**The long middle.**"
     )
     saved = drafts.save(rt, KEY, HISTORY, wrong, now.version, me.id)
-    found = drafts.look(rt, saved.letter)
+    found = drafts.review(rt, saved.letter)
     assert found.stops
     cure = next(remark for remark in found.remarks if remark.finding.rule == "C01")
     assert cure.line is not None
     assert "It cures depression fast." in saved.letter.body.split("\n")[cure.line - 1]
-    with pytest.raises(EditRefused, match="must be changed"):
+    with pytest.raises(DraftRefused, match="must be changed"):
         drafts.publish(rt, KEY, HISTORY, saved.version, me)
     assert cure.fix is not None
     body = saved.letter.body
     mended = body[: cure.fix.begin] + cure.fix.put + body[cure.fix.end :]
     assert "It is a miracle for some. It may ease symptoms for some people.\n" in mended
     again = drafts.save(rt, KEY, HISTORY, Parts(now.letter.subject, now.letter.preheader, mended), saved.version, me.id)
-    assert not [each for each in drafts.look(rt, again.letter).remarks if each.finding.rule == "C01"]
+    assert not [each for each in drafts.review(rt, again.letter).remarks if each.finding.rule == "C01"]
 
 
 def test_brackets_that_cannot_be_read_are_said_and_never_lost(rt: Runtime, me: Account) -> None:
     now = drafts.open_letter(rt, KEY, HISTORY)
     saved = drafts.save(rt, KEY, HISTORY, with_body(now, "The lab.", "The {{ lab."), now.version, me.id)
-    assert drafts.look(rt, saved.letter).refused
+    assert drafts.review(rt, saved.letter).refused
     assert "{{ lab." in drafts.open_letter(rt, KEY, HISTORY).letter.body
     with pytest.raises(previews.CannotShow):
         previews.shown(rt, saved.letter)
-    with pytest.raises(EditRefused):
+    with pytest.raises(DraftRefused):
         drafts.publish(rt, KEY, HISTORY, saved.version, me)
 
 
@@ -218,7 +218,7 @@ def test_the_whole_series_is_tried_within_seconds_and_in_its_order(rt: Runtime, 
 def test_facts_that_were_looked_at_again_are_due_in_half_a_year(rt: Runtime, me: Account, clock: ManualClock) -> None:
     now = drafts.reviewed(rt, KEY, HISTORY, 0, me.id)
     assert now.letter.reviewed_on == clock.now().date()
-    assert not [each for each in drafts.look(rt, now.letter).remarks if each.finding.rule == "T12"]
+    assert not [each for each in drafts.review(rt, now.letter).remarks if each.finding.rule == "T12"]
 
 
 def test_what_an_inbox_shows_is_filled_for_the_reader_chosen(rt: Runtime) -> None:
@@ -244,13 +244,13 @@ def test_a_button_that_is_missing_is_put_in_by_one_click(rt: Runtime, me: Accoun
     now = drafts.open_letter(rt, KEY, HISTORY)
     lines = [line for line in now.letter.body.split("\n") if "button(" not in line]
     saved = drafts.save(rt, KEY, HISTORY, Parts(now.letter.subject, now.letter.preheader, "\n".join(lines)), now.version, me.id)
-    finding = next(each for each in drafts.look(rt, saved.letter).remarks if each.finding.rule == "T02")
+    finding = next(each for each in drafts.review(rt, saved.letter).remarks if each.finding.rule == "T02")
     assert finding.fix is not None
     assert fix_of(saved.letter, finding.finding) == finding.fix
     body = saved.letter.body
     mended = body[: finding.fix.begin] + finding.fix.put + body[finding.fix.end :]
     again = drafts.save(rt, KEY, HISTORY, Parts(now.letter.subject, now.letter.preheader, mended), saved.version, me.id)
-    assert not [each for each in drafts.look(rt, again.letter).remarks if each.finding.rule == "T02"]
+    assert not [each for each in drafts.review(rt, again.letter).remarks if each.finding.rule == "T02"]
 
 
 def test_letters_loaded_from_files_and_from_the_desk_are_the_same_letters(rt: Runtime, me: Account, tmp_path: object) -> None:
@@ -270,8 +270,8 @@ def test_letters_loaded_from_files_and_from_the_desk_are_the_same_letters(rt: Ru
 def test_a_trial_shows_the_practice_s_logo_as_a_letter_does(rt: Runtime, me: Account) -> None:
     logo = Logo(png(200, 48), "png", 200, 48)
     rt.practice = replace(rt.practice, logo=logo)
-    rt.constant = rt.practice.values()
-    rt.sender = replace(rt.sender, logo=Picture(logo.content, logo.subtype))
+    rt.template_globals = rt.practice.values()
+    rt.sender = replace(rt.sender, logo=InlineImage(logo.content, logo.subtype))
     previews.send_to_self(rt, [drafts.open_letter(rt, KEY, HISTORY).letter], me)
     run_tick(rt)
     (mail,) = inbox(rt)

@@ -12,14 +12,14 @@ from sqlalchemy.exc import IntegrityError
 from nurture.delivery import image_cache
 from nurture.domain.picture import LONGEST_TEXT, content_id, picture_id
 from nurture.domain.user import Role
-from nurture.ids import PictureId, StepKey
+from nurture.ids import ImageId, StepKey
 from nurture.letters.authoring import Parts
 from nurture.letters.compiler import compile_letter
 from nurture.letters.filling import fill
 from nurture.letters.image_processing import develop
 from nurture.letters.image_rules import DECORATIVE
 from nurture.letters.source import LetterRefused, read_letter
-from nurture.runtime import Memory, Runtime
+from nurture.runtime import ProcessState, Runtime
 from nurture.services.accounts import accounts
 from nurture.services.accounts.accounts import Account
 from nurture.services.addresses import parse_address
@@ -169,11 +169,11 @@ def test_a_process_reads_a_picture_once_for_all_mails_and_remembers_only_so_much
     other = a_picture(rt, transparent(), "A line from corner to corner")
     pages = [f'src="cid:{content_id(picture.id)}"' for picture in (made, other)]
     with rt.database.read() as db:
-        assert image_cache.shown(rt, db, pages).keys() == {made.id, other.id}, "what is asked for is all there"
-        assert sum(len(kept.content) for kept in rt.memory.album.values()) <= made.size
-        rt.memory = Memory()
-        assert image_cache.shown(rt, db, ["<p>No picture</p>"]) == {}
-        assert image_cache.shown(rt, db, [f'src="cid:picture-{"0" * 32}"']) == {}
+        assert image_cache.load_images(rt, db, pages).keys() == {made.id, other.id}, "what is asked for is all there"
+        assert sum(len(kept.content) for kept in rt.process_state.image_cache.values()) <= made.size
+        rt.process_state = ProcessState()
+        assert image_cache.load_images(rt, db, ["<p>No picture</p>"]) == {}
+        assert image_cache.load_images(rt, db, [f'src="cid:picture-{"0" * 32}"']) == {}
 
 
 def test_an_edition_keeps_its_picture_and_a_mail_of_then_still_shows_it(rt: Runtime, me: Account) -> None:
@@ -197,7 +197,7 @@ def test_an_edition_keeps_its_picture_and_a_mail_of_then_still_shows_it(rt: Runt
         db.execute(delete(schema.pictures))
     old = drafts.editions(rt, KEY, WELCOME)[1]
     drafts.put_back(rt, KEY, WELCOME, old.id, drafts.open_letter(rt, KEY, WELCOME).version, me.id)
-    assert not drafts.look(rt, drafts.open_letter(rt, KEY, WELCOME).letter).refused
+    assert not drafts.review(rt, drafts.open_letter(rt, KEY, WELCOME).letter).refused
 
 
 def test_a_picture_goes_thirty_days_after_the_last_draft_that_showed_it(rt: Runtime, me: Account, clock: ManualClock) -> None:
@@ -232,16 +232,16 @@ def test_a_letter_sent_to_oneself_carries_the_picture_of_the_draft(rt: Runtime, 
 def test_a_letter_with_a_picture_that_nobody_may_see_is_not_published(rt: Runtime, me: Account) -> None:
     draft_with(rt, me, "![A cell](https://example.org/x.png)")
     now = drafts.open_letter(rt, KEY, WELCOME)
-    look = drafts.look(rt, now.letter)
+    look = drafts.review(rt, now.letter)
     (remark,) = [one for one in look.remarks if one.finding.rule == "T19"]
     assert remark.stops
     assert remark.line == 3
     assert remark.fix is not None
     assert look.refused == "", "said once, beside its line"
-    with pytest.raises(drafts.EditRefused, match="must be changed"):
+    with pytest.raises(drafts.DraftRefused, match="must be changed"):
         drafts.publish(rt, KEY, WELCOME, now.version, me)
     draft_with(rt, me, '{{ aside("![A cell](https://example.org/x.png)") }}', step=HISTORY)
-    assert drafts.look(rt, drafts.open_letter(rt, KEY, HISTORY).letter).stops
+    assert drafts.review(rt, drafts.open_letter(rt, KEY, HISTORY).letter).stops
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -325,4 +325,4 @@ def test_no_name_leads_out_of_the_folder(rt: Runtime, tmp_path: Path) -> None:
 
 
 def test_there_is_no_picture_of_another_id(rt: Runtime) -> None:
-    assert images.content(rt, PictureId("0" * 32)) is None
+    assert images.content(rt, ImageId("0" * 32)) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from nurture.domain.problem import What
+from nurture.domain.problem import ProblemKind
 from nurture.domain.sequence import PublicationState
 from nurture.domain.timeline import NeverOpens
 from nurture.letters.source import LetterRefused
@@ -128,7 +128,7 @@ def test_a_hole_that_somebody_would_see_is_counted_and_nothing_is_published(rt: 
     last = publishing.under_way(rt)[0]
     assert (last.state, last.by, last.done, last.total) == (PublicationState.REFUSED, "Dana", 5, 5)
     assert last.troubles[0].said.startswith("3 of 5 readers")
-    assert (last.troubles[0].what, last.troubles[0].readers, last.troubles[0].tried) == (What.HOLE, 3, 5)
+    assert (last.troubles[0].what, last.troubles[0].readers, last.troubles[0].tried) == (ProblemKind.HOLE, 3, 5)
     with rt.database.begin() as db:
         db.execute(delete(subscribers).where(subscribers.c.first_name_sealed.is_(None)))
     loaded = publishing.load_folder(rt, tmp_path)
@@ -144,7 +144,7 @@ def test_a_fact_that_nobody_has_told_us_keeps_the_letter_from_being_published(rt
     assert re.match(r"01-history\.md, line \d+: `practice\.fee` is empty, so .* Set NURTURE_PRACTICE_FEE \(docs/", fee)
     assert "NURTURE_REPLY_DAYS" in days
     facts = replace(rt.practice.facts, fee="free", reply_days="3")
-    rt.constant = replace(rt.practice, facts=facts).values()
+    rt.template_globals = replace(rt.practice, facts=facts).values()
     assert publishing.load_folder(rt, folder)
 
 
@@ -190,9 +190,9 @@ def test_readers_are_tried_in_pages_and_each_once(rt: Runtime) -> None:
     for _ in range(7):
         sign_up(rt)
     with rt.database.read() as db:
-        pages = [subscribers_of.living(db, None, 3)]
+        pages = [subscribers_of.mailable(db, None, 3)]
         while pages[-1]:
-            pages.append(subscribers_of.living(db, pages[-1][-1].id, 3))
-        assert subscribers_of.count_living(db) == 7
+            pages.append(subscribers_of.mailable(db, pages[-1][-1].id, 3))
+        assert subscribers_of.count_mailable(db) == 7
     assert [len(page) for page in pages] == [3, 3, 1, 0]
     assert len({reader.id for page in pages for reader in page}) == 7

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from sqlalchemy import Boolean, Column, Connection, Integer, LargeBinary, String, func, insert, inspect, select
 
 from nurture import runtime
-from nurture.domain.delivery import Accepted, Kind, State
+from nurture.domain.delivery import Accepted, DeliveryKind, State
 from nurture.domain.subscriber import SubscriberState
 from nurture.encryption import links_fingerprint
 from nurture.ids import new_id
@@ -36,7 +36,7 @@ from nurture.settings import Settings, load
 from nurture.store.core import table_copy
 from nurture.store.core.columns import Id, Instant, SealedColumn, Word
 from nurture.store.core.schema import metadata
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.subscribers import subscribers
 from nurture.store.subscribers.departures import JOURNAL_FILE
 from tests.clocks import ManualClock
@@ -245,7 +245,7 @@ def test_nothing_goes_out_again_after_a_restore(
         assert run_tick(new).claimed == 0
         clock.advance(minutes=10)
     (stopped,) = send_blocks.what_stops(new)
-    assert stopped.gate is Gate.DATABASE_RESTORED
+    assert stopped.kind is BlockKind.DATABASE_RESTORED
     assert f"{report.manifest.created:%Y-%m-%d %H:%M} UTC" in stopped.why
     doubts = service.list_doubts(new, State.UNKNOWN)
     assert len(doubts) == 4
@@ -259,12 +259,12 @@ def test_nothing_goes_out_again_after_a_restore(
     assert not set(again) & set(sent), "nothing again"
     assert len(fleet.sent) == len(set(fleet.sent))
     for reader in readers[2:]:
-        states = [row[1] for row in rows(new, reader, Kind.LETTER)]
+        states = [row[1] for row in rows(new, reader, DeliveryKind.LETTER)]
         assert states.count(State.ACCEPTED) >= 3, "and nobody is forgotten"
     gone = {delivery for delivery in again if _whose(new, delivery) in (left.id, erased.id)}
     assert gone == set(), "who left gets nothing more"
     with new.database.read() as db:
-        person = subscribers.peek(db, erased.id)
+        person = subscribers.get_unlocked(db, erased.id)
         assert person is not None
         assert person.state is SubscriberState.ERASED
         assert new.cipher.decrypt(person.email, subscribers.email_place(erased.id)) == ""
@@ -315,7 +315,7 @@ def test_a_place_that_is_not_empty_is_refused_and_left_alone(rt: Runtime, tmp_pa
         a_subscriber(rt)
     before = content(rt)
     with pytest.raises(RestoreRefused, match="is not empty"):
-        restores.restore(rt.given, Archive(path))
+        restores.restore(rt.env_settings, Archive(path))
     assert content(rt) == before
 
 
@@ -348,7 +348,7 @@ def test_keys_travel_in_an_encrypted_backup_and_only_to_where_there_are_none(
     assert file.stat().st_mode & 0o777 == 0o600
     after = opened(bare, clock)
     with after.database.read() as db:
-        person = subscribers.peek(db, reader.id)
+        person = subscribers.get_unlocked(db, reader.id)
         assert person is not None
         assert after.cipher.decrypt(person.email, subscribers.email_place(reader.id)) == reader.email
     after.close()
@@ -506,7 +506,7 @@ def test_a_backup_of_an_older_schema_is_brought_up(rt: Runtime, clock: ManualClo
             for shape in table_copy.shapes()
             if shape.name in there
         )
-        key = runtime.secret(rt.given)
+        key = runtime.secret(rt.env_settings)
         with write_archive(tmp_path / "old.backup", None) as archive:
             for shape in shapes:
                 for block in table_copy.read_blocks(db, shape):

@@ -71,7 +71,7 @@ def test_rotation_from_the_default_key_and_the_old_secret_may_go(database_url: s
     assert late is not None
     rt.close()
     moved = runtime.build(
-        settings_for(tmp_path, database_url, field_keys=NEW).model_copy(update={"secret_key": rt.given.field_keys})
+        settings_for(tmp_path, database_url, field_keys=NEW).model_copy(update={"secret_key": rt.env_settings.field_keys})
     )
     for address in [*addresses, "late@oak.example"]:
         assert listing.find(moved, parse_address(address, test_names=True)).who is not None

@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import func, select
 
 from nurture.delivery import provider_events
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import DeliveryKind
 from nurture.domain.event import Event, EventKind
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.runtime import Runtime
@@ -25,13 +25,13 @@ def test_sign_ups_nobody_confirms_are_deleted_in_time_and_readers_are_not(rt: Ru
     with rt.database.read() as db:
         assert set(db.scalars(select(subscribers.c.id))) == {reader.id}
     assert rows(rt, newcomer) == []
-    assert rows(rt, reader, Kind.LETTER)
+    assert rows(rt, reader, DeliveryKind.LETTER)
 
 
 def test_reports_are_deleted_when_nobody_will_ask_any_more(rt: Runtime, clock: ManualClock) -> None:
     def report(name: str) -> None:
         twin = hashlib.blake2b(name.encode(), digest_size=16).digest()
-        provider_events.take(rt, [Event(EventKind.DELIVERED, clock.wall(), twin, name)])
+        provider_events.record_events(rt, [Event(EventKind.DELIVERED, clock.wall(), twin, name)])
 
     def kept() -> int:
         with rt.database.read() as db:

@@ -11,15 +11,15 @@ from sqlalchemy import select
 from nurture.delivery.reconcile import reconcile
 from nurture.delivery.sender import send_batch
 from nurture.delivery.tick import tick
-from nurture.domain.delivery import Kind, Outcome, Refused, State
+from nurture.domain.delivery import DeliveryKind, Outcome, Refused, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.ids import BatchId, DeliveryId, EnrollmentId, UserId, new_id
 from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
 from nurture.services.sequences.enrollments import (
-    Act,
     ActRefused,
-    Done,
+    EnrollmentAction,
+    EnrollmentChange,
     TooLate,
     pause,
     put_back,
@@ -31,7 +31,7 @@ from nurture.services.sequences.enrollments import (
 from nurture.services.subscribers import unsubscribe
 from nurture.services.subscribers.unsubscribe import Exit
 from nurture.store.core import schema
-from nurture.store.deliveries.transitions import story
+from nurture.store.deliveries.transitions import history
 from nurture.store.sequences import sequences
 from tests.clocks import ManualClock
 from tests.people import Reader, a_subscriber, due, enrollment_of, inbox, rows, run_tick, subjects, undo_unsubscribe
@@ -56,7 +56,7 @@ def state_of(rt: Runtime, enrollment: EnrollmentId) -> tuple[EnrollmentState, st
 
 
 def letters(rt: Runtime, reader: Reader) -> list[tuple[State, str | None]]:
-    return [(state, step) for kind, state, step, _ in rows(rt, reader) if kind is Kind.LETTER]
+    return [(state, step) for kind, state, step, _ in rows(rt, reader) if kind is DeliveryKind.LETTER]
 
 
 def live_on(rt: Runtime, clock: ManualClock, reader: Reader, most: int = 12) -> None:
@@ -74,12 +74,12 @@ def test_a_pause_freezes_the_rest_of_the_wait_and_resuming_goes_on_with_it(rt: R
     assert due(rt, reader) == datetime(2026, 3, 5, 15, 0, tzinfo=UTC)
     clock.advance(days=1, hours=3)
     done = pause(rt, enrollment, ME)
-    assert (done.changed, done.undo) == (True, Act.RESUME)
+    assert (done.changed, done.undo) == (True, EnrollmentAction.RESUME)
     clock.advance(days=10)
     assert run_tick(rt).claimed == 0
     done = resume(rt, enrollment, ME)
     # one day and 21 hours were left on Tuesday 13:00; from Friday the 13th, 13:00 (summer time since): Sunday 10:00, so Monday
-    assert (done.changed, done.undo) == (True, Act.PAUSE)
+    assert (done.changed, done.undo) == (True, EnrollmentAction.PAUSE)
     assert due(rt, reader) == done.due == datetime(2026, 3, 16, 13, 0, tzinfo=UTC)
     live_on(rt, clock, reader)
     assert len(subjects(rt, reader)) == len(set(subjects(rt, reader))) == len(STEPS)
@@ -165,7 +165,7 @@ def test_a_letter_refused_while_paused_comes_back_with_the_reader(rt: Runtime, c
 def test_stopped_and_put_back_goes_on_where_it_was(rt: Runtime, clock: ManualClock) -> None:
     reader, enrollment = a_reader(rt)
     promised = due(rt, reader)
-    assert stop(rt, enrollment, ME).undo is Act.PUT_BACK
+    assert stop(rt, enrollment, ME).undo is EnrollmentAction.PUT_BACK
     assert state_of(rt, enrollment) == (EnrollmentState.EXITED, "desk")
     assert due(rt, reader) is None
     assert put_back(rt, enrollment, ME).due == promised == due(rt, reader)
@@ -243,7 +243,7 @@ def test_the_next_letter_goes_now_once_the_guards_allow_it(rt: Runtime, clock: M
     promised = due(rt, reader)
     clock.advance(hours=20)
     done = send_next_now(rt, enrollment, ME)
-    assert (done.due, done.before, done.undo) == (clock.now(), promised, Act.SEND_LATER)
+    assert (done.due, done.before, done.undo) == (clock.now(), promised, EnrollmentAction.SEND_LATER)
     assert send_next_now(rt, enrollment, ME).changed is False
     run_tick(rt)
     assert letters(rt, reader)[:2] == [(State.ACCEPTED, "welcome"), (State.ACCEPTED, "history")]
@@ -254,7 +254,7 @@ def test_the_next_letter_goes_now_once_the_guards_allow_it(rt: Runtime, clock: M
 
 
 def test_one_letter_a_day_holds_for_what_is_sent_by_hand_too(rt: Runtime, clock: ManualClock) -> None:
-    rt.guards = type(rt.guards)(timedelta(hours=1), 1)
+    rt.frequency_caps = type(rt.frequency_caps)(timedelta(hours=1), 1)
     _, enrollment = a_reader(rt)
     clock.advance(hours=3)
     with pytest.raises(ActRefused, match=r"today already. The next may go from Tuesday 3 March, 00:00"):
@@ -297,9 +297,9 @@ def test_an_undo_after_the_letter_has_left_says_when_and_moves_no_other_letter(r
 def test_going_on_is_not_taken_back_once_a_letter_has_left(
     rt: Runtime,
     clock: ManualClock,
-    first: Callable[..., Done],
-    act: Callable[..., Done],
-    undo: Callable[..., Done],
+    first: Callable[..., EnrollmentChange],
+    act: Callable[..., EnrollmentChange],
+    undo: Callable[..., EnrollmentChange],
 ) -> None:
     reader, enrollment = a_reader(rt)
     first(rt, enrollment, ME)
@@ -331,8 +331,8 @@ def test_a_letters_history_says_who_did_it(rt: Runtime, clock: ManualClock) -> N
     resume(rt, enrollment, ME)
     d = schema.deliveries.c
     with rt.database.read() as db:
-        history = db.scalar(select(d.id).where(d.subscriber_id == reader.id, d.step_key == "history"))
-        lines = story(db, DeliveryId(history or ""))
+        letter = db.scalar(select(d.id).where(d.subscriber_id == reader.id, d.step_key == "history"))
+        lines = history(db, DeliveryId(letter or ""))
     assert [(line.state, line.by, line.why) for line in lines[1:]] == [
         (State.CANCELLED, ME, "paused"), (State.SCHEDULED, ME, "came back"),
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from nurture.delivery.reconcile import reconcile
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.edit import Choice
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
@@ -72,7 +72,7 @@ def edited(old: Edited, change: Change) -> Edited:
 def got(rt: Runtime, reader: Reader) -> list[str]:
     """What a reader has got, in the order in which it went out."""
     d = schema.deliveries.c
-    query = select(d.step_key).where(d.subscriber_id == reader.id, d.kind == Kind.LETTER, d.state == State.ACCEPTED)
+    query = select(d.step_key).where(d.subscriber_id == reader.id, d.kind == DeliveryKind.LETTER, d.state == State.ACCEPTED)
     with rt.database.read() as db:
         return [step or "" for step in db.scalars(query.order_by(d.sent_at, d.accepted_at))]
 
@@ -91,7 +91,7 @@ class World:
         reader = a_subscriber(self.rt, zone=ZONES[number])
         self.readers.append(reader)
         self.enrollments.append(enrollment_of(self.rt, reader))
-        self.owed.append({card.slot.key for card in schedule.show(self.rt, KEY).cards if not card.slot.removed})
+        self.owed.append({card.slot.key for card in schedule.load(self.rt, KEY).cards if not card.slot.removed})
 
     def tick(self, hours: int) -> None:
         before, owed_now = [got(self.rt, reader) for reader in self.readers], [due(self.rt, reader) for reader in self.readers]
@@ -105,7 +105,7 @@ class World:
                 assert at <= self.clock.now(), "a letter came before its promise"
 
     def edit(self, change: Change) -> None:
-        shown = schedule.show(self.rt, KEY)
+        shown = schedule.load(self.rt, KEY)
         new, choice = edited(shown.edited, change), change[0]
         promised = [due(self.rt, reader) for reader in self.readers]
         middle = [self.state(number) in RUNNING for number in range(len(self.readers))]
@@ -169,7 +169,7 @@ class World:
                 continue
             assert self.owed[number] <= set(found), f"silently skipped: {self.owed[number] - set(found)}"
             assert self.state(number) is EnrollmentState.COMPLETED
-            left = {state for _, state, _, _ in rows(self.rt, reader, Kind.LETTER)}
+            left = {state for _, state, _, _ in rows(self.rt, reader, DeliveryKind.LETTER)}
             assert left <= {State.ACCEPTED, State.CANCELLED}
 
 
@@ -233,7 +233,7 @@ def test_edits_while_letters_go_out_lose_nothing_and_overwrite_nothing(rt: Runti
 
     def edit(number: int) -> None:
         for turn in range(12):
-            shown = schedule.show(rt, KEY)
+            shown = schedule.load(rt, KEY)
             slots = list(shown.edited.slots)
             slots.insert(1 + turn % 5, slots.pop(1 + (turn + number) % 5))
             slots[3] = replace(slots[3], wait=WAITS[2 + turn % 3])
@@ -280,5 +280,5 @@ def test_edits_while_letters_go_out_lose_nothing_and_overwrite_nothing(rt: Runti
             break
         clock.at = max(clock.at, min(moments))
         run_tick(rt)
-    every = sorted(card.slot.key for card in schedule.show(rt, KEY).cards)
+    every = sorted(card.slot.key for card in schedule.load(rt, KEY).cards)
     assert [sorted(got(rt, reader)) for reader in readers] == [every] * 12

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from nurture.delivery.sender import send_batch
 from nurture.delivery.tick import tick
-from nurture.domain.delivery import Kind, Outcome, State
+from nurture.domain.delivery import DeliveryKind, Outcome, State
 from nurture.domain.edit import NOBODY, Choice
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.timeline import NeverOpens, Quiet, Rules, Window
@@ -44,11 +44,11 @@ def state_of(rt: Runtime, enrollment: EnrollmentId) -> EnrollmentState:
 
 def letters(rt: Runtime, reader: Reader) -> list[str]:
     """What a reader has got, or is getting, in order."""
-    return [step or "" for kind, state, step, _ in rows(rt, reader, Kind.LETTER) if state is State.ACCEPTED]
+    return [step or "" for kind, state, step, _ in rows(rt, reader, DeliveryKind.LETTER) if state is State.ACCEPTED]
 
 
 def next_step(rt: Runtime, reader: Reader) -> str | None:
-    found = [step for _, state, step, _ in rows(rt, reader, Kind.LETTER) if state is State.SCHEDULED]
+    found = [step for _, state, step, _ in rows(rt, reader, DeliveryKind.LETTER) if state is State.SCHEDULED]
     return found[0] if found else None
 
 
@@ -89,7 +89,7 @@ def without(new: Edited, *keys: StepKey) -> Edited:
 
 
 def save(rt: Runtime, new: Edited, choice: Choice = Choice.EVERYONE) -> schedule.Saved:
-    return schedule.save(rt, KEY, new, choice, ME, schedule.show(rt, KEY).version)
+    return schedule.save(rt, KEY, new, choice, ME, schedule.load(rt, KEY).version)
 
 
 def test_a_shortened_wait_moves_people_forward_as_was_said_before(rt: Runtime, clock: ManualClock) -> None:
@@ -99,7 +99,7 @@ def test_a_shortened_wait_moves_people_forward_as_was_said_before(rt: Runtime, c
     fresh = a_reader(rt, clock)
     promised = due(rt, fresh)
     assert promised
-    new = waits(schedule.show(rt, KEY).edited, history="1 day")
+    new = waits(schedule.load(rt, KEY).edited, history="1 day")
     found = schedule.preview(rt, KEY, new)
     said = ["1 person gets “Letter 1: where it came from” 2 days earlier."]
     assert found.sentences == {
@@ -118,7 +118,7 @@ def test_a_shortened_wait_moves_people_forward_as_was_said_before(rt: Runtime, c
 def test_new_people_only_leaves_those_in_the_middle_on_the_schedule_as_it_was(rt: Runtime, clock: ManualClock) -> None:
     before = a_reader(rt, clock)
     promised = due(rt, before)
-    shown = schedule.show(rt, KEY).edited
+    shown = schedule.load(rt, KEY).edited
     swapped = order(waits(without(shown, WHY), history="1 day"), WELCOME, HOW, HISTORY, WHY, EXPECT, INVITATION)
     assert save(rt, swapped, Choice.NEW_ONLY).sentences == [NOBODY]
     after = a_reader(rt, clock)
@@ -130,9 +130,9 @@ def test_new_people_only_leaves_those_in_the_middle_on_the_schedule_as_it_was(rt
 
 def test_a_later_edit_for_everyone_reaches_also_who_was_pinned(rt: Runtime, clock: ManualClock) -> None:
     before = a_reader(rt, clock)
-    first = without(schedule.show(rt, KEY).edited, WHY)
+    first = without(schedule.load(rt, KEY).edited, WHY)
     save(rt, first, Choice.NEW_ONLY)
-    new = waits(schedule.show(rt, KEY).edited, history="9 days")
+    new = waits(schedule.load(rt, KEY).edited, history="9 days")
     assert schedule.preview(rt, KEY, new).sentences[Choice.EVERYONE] == [
         "1 person gets “Letter 1: where it came from” 6 days later.",
         "1 person skips “Letter 3: why talk at all?”.",
@@ -145,10 +145,10 @@ def test_a_later_edit_for_everyone_reaches_also_who_was_pinned(rt: Runtime, cloc
 def test_a_letter_taken_out_is_skipped_and_one_put_back_comes_again(rt: Runtime, clock: ManualClock) -> None:
     readers = [a_reader(rt, clock, got) for got in (1, 2)]
     clock.advance(days=1)
-    save(rt, without(schedule.show(rt, KEY).edited, HOW))
+    save(rt, without(schedule.load(rt, KEY).edited, HOW))
     assert next_step(rt, readers[1]) == "why-talk"
     again = replace(
-        schedule.show(rt, KEY).edited, slots=tuple(replace(s, removed=False) for s in schedule.show(rt, KEY).edited.slots)
+        schedule.load(rt, KEY).edited, slots=tuple(replace(s, removed=False) for s in schedule.load(rt, KEY).edited.slots)
     )
     save(rt, again)
     assert next_step(rt, readers[1]) == "how-it-may-work"
@@ -158,14 +158,14 @@ def test_a_letter_taken_out_is_skipped_and_one_put_back_comes_again(rt: Runtime,
 
 def test_taking_out_the_last_letter_ends_the_sequence_for_who_waited_for_it(rt: Runtime, clock: ManualClock) -> None:
     reader = a_reader(rt, clock, 5)
-    save(rt, without(schedule.show(rt, KEY).edited, INVITATION))
+    save(rt, without(schedule.load(rt, KEY).edited, INVITATION))
     assert next_step(rt, reader) is None
     assert state_of(rt, enrollment_of(rt, reader)) is EnrollmentState.COMPLETED
 
 
 def test_another_order_loses_nothing_and_repeats_nothing(rt: Runtime, clock: ManualClock) -> None:
     readers = [a_reader(rt, clock, got) for got in range(1, 6)]
-    save(rt, order(schedule.show(rt, KEY).edited, INVITATION, WHY, EXPECT, HOW, HISTORY, WELCOME))
+    save(rt, order(schedule.load(rt, KEY).edited, INVITATION, WHY, EXPECT, HOW, HISTORY, WELCOME))
     for reader in readers:
         assert sorted(live_on(rt, clock, reader)) == sorted(STEPS)
         assert len(subjects(rt, reader)) == len(set(subjects(rt, reader))) == len(STEPS)
@@ -176,7 +176,7 @@ def test_who_is_being_written_to_meanwhile_goes_on_by_the_new_order(rt: Runtime,
     reader = a_reader(rt, clock)
     clock.at = due(rt, reader) or clock.at
     outbox = rt.mailer
-    new = order(schedule.show(rt, KEY).edited, WELCOME, HOW, WHY, EXPECT, INVITATION, HISTORY)
+    new = order(schedule.load(rt, KEY).edited, WELCOME, HOW, WHY, EXPECT, INVITATION, HISTORY)
 
     async def edited_meanwhile(mail: Mail) -> Outcome:
         save(rt, new)
@@ -195,7 +195,7 @@ def test_a_claimed_letter_stays_as_it_is(rt: Runtime, clock: ManualClock) -> Non
     clock.at = due(rt, reader) or clock.at
 
     def edited_first(batch: BatchId) -> None:
-        save(rt, without(schedule.show(rt, KEY).edited, HISTORY))
+        save(rt, without(schedule.load(rt, KEY).edited, HISTORY))
         send_batch(rt, batch)
 
     tick(rt, edited_first)
@@ -206,15 +206,15 @@ def test_an_edit_that_holds_pauses_whom_it_would_move_until_they_are_let_go(rt: 
     other = a_reader(rt, clock, 2)
     one, two = a_reader(rt, clock), a_reader(rt, clock)
     clock.advance(hours=5)
-    saved = save(rt, waits(schedule.show(rt, KEY).edited, history="1 day", invitation="2 days"), Choice.HOLD)
+    saved = save(rt, waits(schedule.load(rt, KEY).edited, history="1 day", invitation="2 days"), Choice.HOLD)
     held = [one, two]
     assert {state_of(rt, enrollment_of(rt, reader)) for reader in held} == {EnrollmentState.PAUSED}
-    assert saved.held == len(schedule.waiting(rt, KEY)) == 2
+    assert saved.held == len(schedule.held_readers(rt, KEY)) == 2
     assert state_of(rt, enrollment_of(rt, other)) is EnrollmentState.ACTIVE, "its next letter does not change"
     clock.advance(days=20)
     run_tick(rt)
     assert letters(rt, held[0]) == ["welcome"]
-    first = schedule.waiting(rt, KEY)[0]
+    first = schedule.held_readers(rt, KEY)[0]
     assert (first.name, first.subscriber in {one.id, two.id}) == ("Robin", True)
     assert "Robin" not in repr(first)
     assert schedule.release(rt, KEY, ME, enrollment_of(rt, held[0])) == 1
@@ -227,7 +227,7 @@ def test_an_edit_that_holds_pauses_whom_it_would_move_until_they_are_let_go(rt: 
 
 def test_who_is_let_go_in_time_gets_the_letter_when_the_edit_says(rt: Runtime, clock: ManualClock) -> None:
     reader = a_reader(rt, clock)
-    save(rt, waits(schedule.show(rt, KEY).edited, history="9 days"), Choice.HOLD)
+    save(rt, waits(schedule.load(rt, KEY).edited, history="9 days"), Choice.HOLD)
     clock.advance(days=2)
     schedule.release(rt, KEY, ME)
     assert due(rt, reader) == datetime(2026, 3, 11, 14, 0, tzinfo=UTC)
@@ -239,7 +239,7 @@ def test_a_paused_reader_keeps_the_rest_of_the_new_wait(rt: Runtime, clock: Manu
     clock.advance(days=1)
     enrollments.pause(rt, enrollment, ME)
     clock.advance(days=5)
-    new = waits(schedule.show(rt, KEY).edited, history="10 days")
+    new = waits(schedule.load(rt, KEY).edited, history="10 days")
     assert schedule.preview(rt, KEY, new).sentences[Choice.HOLD] == [
         "1 person gets “Letter 1: where it came from” 7 days later."
     ]
@@ -254,7 +254,7 @@ def test_who_comes_back_goes_on_as_it_was_when_they_left(rt: Runtime, clock: Man
     reader, other = a_reader(rt, clock, 2), a_reader(rt, clock, 2)
     unsubscribe.unsubscribe(rt, reader.id, Exit.PAGE)
     enrollments.stop(rt, enrollment_of(rt, other), ME)
-    save(rt, order(schedule.show(rt, KEY).edited, WELCOME, HOW, WHY, EXPECT, INVITATION, HISTORY))
+    save(rt, order(schedule.load(rt, KEY).edited, WELCOME, HOW, WHY, EXPECT, INVITATION, HISTORY))
     undo_unsubscribe(rt, reader.id)
     enrollments.put_back(rt, enrollment_of(rt, other), ME)
     for each in (reader, other):
@@ -262,7 +262,7 @@ def test_who_comes_back_goes_on_as_it_was_when_they_left(rt: Runtime, clock: Man
 
 
 def test_files_say_the_same_afterwards(rt: Runtime, clock: ManualClock, tmp_path: Path) -> None:
-    shown = schedule.show(rt, KEY)
+    shown = schedule.load(rt, KEY)
     rules = Rules(Window(time(10), time(16), frozenset({0, 2, 5})), Quiet(time(22), time(7)), shown.rules.holidays)
     new = order(waits(without(shown.edited, WHY), history="1 day 6 hours"), WELCOME, HOW, HISTORY, WHY, EXPECT, INVITATION)
     save(rt, replace(new, rules=rules))
@@ -275,25 +275,25 @@ def test_files_say_the_same_afterwards(rt: Runtime, clock: ManualClock, tmp_path
     ]  # fmt: skip
     before = folder_files(shipped("letters") / KEY)
     assert (tmp_path / "00-welcome.md").read_text("utf-8") == before["00-welcome.md"]
-    version = schedule.show(rt, KEY).version
+    version = schedule.load(rt, KEY).version
     publishing.load_folder(rt, tmp_path)
-    assert schedule.show(rt, KEY).version == version, "importing what was exported changes nothing"
-    assert schedule.show(rt, KEY).edited == replace(new, rules=rules)
+    assert schedule.load(rt, KEY).version == version, "importing what was exported changes nothing"
+    assert schedule.load(rt, KEY).edited == replace(new, rules=rules)
 
 
 def test_an_edit_that_changes_nothing_keeps_every_byte_and_the_version(rt: Runtime, tmp_path: Path) -> None:
-    saved = save(rt, schedule.show(rt, KEY).edited)
+    saved = save(rt, schedule.load(rt, KEY).edited)
     assert (saved.changed, saved.version) == (False, 0)
     publishing.export_folder(rt, KEY, tmp_path)
     assert folder_files(tmp_path) == folder_files(shipped("letters") / KEY)
 
 
 def test_two_people_at_once_do_not_overwrite_each_other(rt: Runtime) -> None:
-    shown = schedule.show(rt, KEY)
+    shown = schedule.load(rt, KEY)
     schedule.save(rt, KEY, waits(shown.edited, history="1 day"), Choice.EVERYONE, ME, shown.version)
     with pytest.raises(ScheduleConflict, match="Somebody else has changed"):
         schedule.save(rt, KEY, waits(shown.edited, history="8 days"), Choice.EVERYONE, ME, shown.version)
-    assert [card.slot.wait for card in schedule.show(rt, KEY).cards][1] == "1 day"
+    assert [card.slot.wait for card in schedule.load(rt, KEY).cards][1] == "1 day"
 
 
 @pytest.mark.parametrize(
@@ -307,16 +307,16 @@ def test_two_people_at_once_do_not_overwrite_each_other(rt: Runtime) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_changes(rt: Runtime, change: object, why: str) -> None:
-    before = schedule.show(rt, KEY)
+    before = schedule.load(rt, KEY)
     new = change(before.edited)  # type: ignore[operator]
     for act in (lambda: schedule.preview(rt, KEY, new), lambda: save(rt, new)):
         with pytest.raises(ScheduleRefused, match=why):
             act()
-    assert schedule.show(rt, KEY) == before
+    assert schedule.load(rt, KEY) == before
 
 
 def test_hours_that_never_open_are_refused(rt: Runtime) -> None:
-    shown = schedule.show(rt, KEY)
+    shown = schedule.load(rt, KEY)
     night = Rules(Window(time(22), time(23)), Quiet(time(21), time(8)))
     with pytest.raises(NeverOpens, match="Give the window"):
         save(rt, replace(shown.edited, rules=night))
@@ -324,7 +324,7 @@ def test_hours_that_never_open_are_refused(rt: Runtime) -> None:
 
 def test_an_unknown_sequence_is_refused(rt: Runtime) -> None:
     with pytest.raises(ScheduleRefused, match="no such sequence"):
-        schedule.show(rt, "nothing")
+        schedule.load(rt, "nothing")
 
 
 def test_a_new_letter_reaches_nobody_before_it_is_published(rt: Runtime, clock: ManualClock, tmp_path: Path) -> None:
@@ -332,13 +332,13 @@ def test_a_new_letter_reaches_nobody_before_it_is_published(rt: Runtime, clock: 
     first = schedule.insert_step(rt, KEY, "A  question: “why” me?", "2 days", HISTORY, ME)
     second = schedule.insert_step(rt, KEY, "A question, why me?", "2 days", first, ME)
     assert (first, second) == ("a-question-why-me", "a-question-why-me-2")
-    shown = schedule.show(rt, KEY)
+    shown = schedule.load(rt, KEY)
     assert [card.slot.key for card in shown.cards][:5] == ["welcome", "history", first, second, "how-it-may-work"]
     assert [(card.title, card.published) for card in shown.cards][2] == ("A question: “why” me?", False)
     assert next_step(rt, before) == "how-it-may-work"
     assert schedule.preview(rt, KEY, shown.edited).changes is False
     publish(rt, second)
-    assert [card.slot.key for card in schedule.show(rt, KEY).cards][:5] == [
+    assert [card.slot.key for card in schedule.load(rt, KEY).cards][:5] == [
         "welcome", "history", first, second, "how-it-may-work",
     ]  # fmt: skip
     assert next_step(rt, before) == second
@@ -360,18 +360,18 @@ def publish(rt: Runtime, step: StepKey) -> None:
 def test_drafts_move_with_an_edit_and_can_be_thrown_away(rt: Runtime) -> None:
     first = schedule.insert_step(rt, KEY, "First of all", "2 days", None, ME)
     second = schedule.insert_step(rt, KEY, "Then", "3 days", first, ME)
-    shown = schedule.show(rt, KEY)
+    shown = schedule.load(rt, KEY)
     assert [card.slot.key for card in shown.cards][:3] == [first, second, "welcome"]
     keys = [slot.key for slot in shown.edited.slots]
     new = waits(order(shown.edited, *[key for key in keys if key != first], first), first_of_all="5 days")
     assert schedule.preview(rt, KEY, new).changes is True
     assert save(rt, new).changed is True
-    shown = schedule.show(rt, KEY)
+    shown = schedule.load(rt, KEY)
     assert (shown.cards[-1].slot, shown.version) == (Slot(first, "5 days"), 0)
     assert schedule.discard_step(rt, KEY, first) is True
     assert schedule.discard_step(rt, KEY, first) is False
     assert schedule.discard_step(rt, KEY, HISTORY) is False, "a letter people have got is not thrown away"
-    assert schedule.show(rt, KEY).cards[0].slot.key == second
+    assert schedule.load(rt, KEY).cards[0].slot.key == second
 
 
 def test_a_draft_of_a_letter_says_its_new_wait(rt: Runtime, clock: ManualClock) -> None:
@@ -380,7 +380,7 @@ def test_a_draft_of_a_letter_says_its_new_wait(rt: Runtime, clock: ManualClock) 
         assert stored
         text = stored.steps[1].source + "\nOne more line.\n"
         new_letters.begin(db, stored.id, new_letters.NewLetter(HISTORY, text), ME, clock.now())
-    save(rt, waits(schedule.show(rt, KEY).edited, history="8 days"))
+    save(rt, waits(schedule.load(rt, KEY).edited, history="8 days"))
     r = schema.drafts.c
     with rt.database.read() as db:
         row = db.execute(select(r.text, r.version)).one()

@@ -17,7 +17,7 @@ from tests.services.sequences.test_schedule import HISTORY, KEY, ME, WHY, a_read
 
 
 def save(rt: Runtime, new: Edited, choice: Choice = Choice.EVERYONE) -> None:
-    schedule.save(rt, KEY, new, choice, ME, schedule.show(rt, KEY).version)
+    schedule.save(rt, KEY, new, choice, ME, schedule.load(rt, KEY).version)
 
 
 def changed(now: Edited) -> Edited:
@@ -33,19 +33,19 @@ def test_who_changes_it_back_before_anything_was_due_has_every_date_as_it_was(
     rt: Runtime, clock: ManualClock, choice: Choice
 ) -> None:
     readers = [a_reader(rt, clock, got) for got in (1, 2, 3)]
-    now = schedule.show(rt, KEY)
+    now = schedule.load(rt, KEY)
     before = [due(rt, reader) for reader in readers]
     save(rt, changed(now.edited), choice)
-    (kept,) = schedule_history.plans(rt, KEY)
+    (kept,) = schedule_history.past_schedules(rt, KEY)
     assert (kept.version, kept.by, kept.until) == (0, ME, clock.wall())
     clock.advance(hours=1)
-    back = schedule_history.plan(rt, KEY, 0)
+    back = schedule_history.past_schedule(rt, KEY, 0)
     assert back.edited == now.edited
     save(rt, back.edited)
     for _ in readers:
         schedule.release(rt, KEY, ME)  # who was held waits until they are let go, also after going back
     assert [due(rt, reader) for reader in readers] == before
-    assert [each.version for each in schedule_history.plans(rt, KEY)] == [1, 0]
+    assert [each.version for each in schedule_history.past_schedules(rt, KEY)] == [1, 0]
 
 
 def test_a_letter_that_would_have_gone_at_once_is_put_off_rather_than_early(rt: Runtime, clock: ManualClock) -> None:
@@ -54,30 +54,33 @@ def test_a_letter_that_would_have_gone_at_once_is_put_off_rather_than_early(rt: 
     was = due(rt, reader)
     assert was
     clock.advance(days=2)
-    save(rt, waits(schedule.show(rt, KEY).edited, history="1 day"))
+    save(rt, waits(schedule.load(rt, KEY).edited, history="1 day"))
     brought_forward = due(rt, reader)
     assert brought_forward
     assert brought_forward < was
-    save(rt, schedule_history.plan(rt, KEY, 0).edited)
+    save(rt, schedule_history.past_schedule(rt, KEY, 0).edited)
     found = due(rt, reader)
     assert found
     assert found >= was
 
 
 def test_letters_that_came_since_and_what_somebody_works_on_stay(rt: Runtime, tmp_path: Path) -> None:
-    save(rt, waits(schedule.show(rt, KEY).edited, history="9 days"))
+    save(rt, waits(schedule.load(rt, KEY).edited, history="9 days"))
     folder = tmp_path / "letters"
     publishing.export_folder(rt, KEY, folder)
     text = (folder / "01-history.md").read_text()
     (folder / "09-a-word-before.md").write_text(text)
     publishing.load_folder(rt, folder, by="Dana (command line)")
     schedule.insert_step(rt, KEY, "A question", "3 days", WHY, ME)
-    back = schedule_history.plan(rt, KEY, 0)
+    back = schedule_history.past_schedule(rt, KEY, 0)
     keys = [card.slot.key for card in back.cards]
     assert "a-word-before" in keys
     assert keys.index(WHY) + 1 == keys.index(StepKey("a-question"))
     assert {card.slot.key: card.slot.wait for card in back.cards}[HISTORY] == "3 days"
-    assert [(each.version, each.by) for each in schedule_history.plans(rt, KEY)] == [(1, "Dana (command line)"), (0, ME)]
+    assert [(each.version, each.by) for each in schedule_history.past_schedules(rt, KEY)] == [
+        (1, "Dana (command line)"),
+        (0, ME),
+    ]
     save(rt, back.edited)
 
 
@@ -86,9 +89,9 @@ def test_words_alone_make_no_earlier_plan(rt: Runtime, tmp_path: Path) -> None:
     letter = tmp_path / "letters" / "01-history.md"
     letter.write_text(letter.read_text() + "\nOne more line.\n")
     publishing.load_folder(rt, tmp_path / "letters")
-    assert schedule_history.plans(rt, KEY) == []
+    assert schedule_history.past_schedules(rt, KEY) == []
 
 
 def test_a_plan_that_was_never_is_refused(rt: Runtime) -> None:
     with pytest.raises(ScheduleRefused, match="not kept"):
-        schedule_history.plan(rt, KEY, 4)
+        schedule_history.past_schedule(rt, KEY, 4)

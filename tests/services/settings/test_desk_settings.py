@@ -13,7 +13,7 @@ from nurture.mailers.outbox import Outbox
 from nurture.mailers.smtp import Smtp
 from nurture.runtime import Runtime, keep_up
 from nurture.services.settings import desk_settings
-from nurture.services.settings.desk_settings import FactsRefused
+from nurture.services.settings.desk_settings import SettingsRefused
 from nurture.settings import DEFINITIONS, SettingRefused
 from nurture.store.core.desk_schema import facts as table
 from nurture.store.core.schema import steps
@@ -41,7 +41,7 @@ def kept(rt: Runtime) -> dict[str, str]:
 
 
 def wrong(rt: Runtime, **typed: str) -> str:
-    with pytest.raises(FactsRefused) as refused:
+    with pytest.raises(SettingsRefused) as refused:
         desk_settings.save(rt, typed, ME)
     assert set(refused.value.errors) == set(typed)
     assert kept(rt) == {}
@@ -50,17 +50,17 @@ def wrong(rt: Runtime, **typed: str) -> str:
 
 def test_what_the_desk_says_is_in_the_next_letter_of_every_process(rt: Runtime, twin: Runtime) -> None:
     assert desk_settings.save(rt, {"practice_name": "Dana Oak", "practice_credential": "LCSW", "practice_state": "Oregon"}, ME)
-    assert twin.constant["practice"]["name"] == "Dana from Oak Street"
-    here = dispatch.join(twin)
+    assert twin.template_globals["practice"]["name"] == "Dana from Oak Street"
+    here = dispatch.create_dispatcher(twin)
     try:
         a_subscriber(twin)
         tick(twin, here.submit)  # which looks what the desk has set
         here.finish()
     finally:
         here.close()
-    assert twin.constant["practice"]["name"] == "Dana Oak"
+    assert twin.template_globals["practice"]["name"] == "Dana Oak"
     assert "Dana Oak, LCSW, Oregon" in inbox(twin)[-1].part("plain")
-    later = runtime.build(twin.given)
+    later = runtime.build(twin.env_settings)
     assert later.practice.facts.name == "Dana Oak"
     later.close()
 
@@ -127,7 +127,7 @@ def test_a_fact_that_a_letter_says_plainly_cannot_be_taken_away(rt: Runtime) -> 
     with rt.database.begin() as db:
         plain = '---\nsubject: "Letter 1: where it came from"\nwait: 3 days\n---\nIt costs {{ practice.fee }}.\n'
         db.execute(update(steps).where(steps.c.key == "history").values(source=plain))
-    with pytest.raises(FactsRefused, match=r"Letter 1: where it came from.*says this"):
+    with pytest.raises(SettingsRefused, match=r"Letter 1: where it came from.*says this"):
         desk_settings.save(rt, {"practice_fee": ""}, ME)
     assert rt.settings.practice_fee == "20 dollars"
     assert desk_settings.save(rt, {"practice_fee": "free"}, ME)
@@ -141,7 +141,7 @@ def test_a_logo_is_kept_shown_and_taken_away(rt: Runtime, twin: Runtime) -> None
     assert (twin.practice.logo.width, twin.practice.logo.height) == (200, 48)
     desk_settings.save_logo(rt, None, ME)
     assert rt.sender.logo is None
-    with pytest.raises(FactsRefused, match="no PNG or JPEG"):
+    with pytest.raises(SettingsRefused, match="no PNG or JPEG"):
         desk_settings.save_logo(rt, b"GIF89a", ME)
     desk_settings.save_logo(rt, photograph(), ME)
     assert rt.sender.logo is not None
@@ -183,7 +183,7 @@ def test_every_secret_that_the_desk_keeps_is_sealed(rt: Runtime, name: str) -> N
 
 def test_a_mailer_needs_a_sender_and_keeps_its_secret_sealed(rt: Runtime) -> None:
     chosen = {"mailer": "smtp", "smtp_url": desk_settings.smtp_url("127.0.0.1", "2525", "dana@oak", "a p/ss:word", False)}
-    with pytest.raises(FactsRefused, match="Fill in the page “Sender” first"):
+    with pytest.raises(SettingsRefused, match="Fill in the page “Sender” first"):
         desk_settings.save_mailer(rt, chosen, ME)
     desk_settings.save(rt, SENDER, ME)
     desk_settings.save_mailer(rt, chosen, ME)
@@ -203,7 +203,7 @@ def test_a_mailer_needs_a_sender_and_keeps_its_secret_sealed(rt: Runtime) -> Non
 
 def test_whoever_hosts_it_decides_on_the_mailer_if_they_say_so(database_url: str, tmp_path: Path) -> None:
     host = runtime.build(settings_for(tmp_path, database_url, mailer="outbox"))
-    with pytest.raises(FactsRefused, match="Whoever hosts this service"):
+    with pytest.raises(SettingsRefused, match="Whoever hosts this service"):
         desk_settings.save_mailer(host, {"mailer": "smtp", "smtp_url": "smtp://127.0.0.1:2525"}, ME)
     host.close()
 
@@ -214,14 +214,14 @@ def test_whoever_hosts_it_decides_on_the_mailer_if_they_say_so(database_url: str
      ("mail.example", "0", "smtp_port"), ("mail.example", "70000", "smtp_port"), ("mail.example", "x", "smtp_port")],
 )  # fmt: skip
 def test_a_mail_server_that_cannot_be_one_is_refused(host: str, port: str, field: str) -> None:
-    with pytest.raises(FactsRefused) as refused:
+    with pytest.raises(SettingsRefused) as refused:
         desk_settings.smtp_url(host, port, "", "", False)
     assert set(refused.value.errors) == {field}
 
 
 def test_a_key_that_signs_nothing_is_refused(rt: Runtime) -> None:
     desk_settings.save(rt, SENDER, ME)
-    with pytest.raises(FactsRefused) as refused:
+    with pytest.raises(SettingsRefused) as refused:
         desk_settings.save_mailer(
             rt, {"mailer": "sendgrid", "sendgrid_api_key": "SG.x", "sendgrid_webhook_key": "nonsense"}, ME
         )
@@ -238,7 +238,7 @@ def test_settings_that_do_not_fit_the_environment_any_more_leave_a_process_as_it
     assert isinstance(host.mailer, Outbox)
     assert "settings_refused" in capsys.readouterr().err
     with pytest.raises(SettingRefused, match="https"):
-        runtime.build(host.given)
+        runtime.build(host.env_settings)
     host.close()
 
 

@@ -11,7 +11,7 @@ from nurture.ids import ConsultationId, UserId, new_id
 from nurture.runtime import Runtime
 from nurture.services.accounts.accounts import Account
 from nurture.services.settings import desk_settings, mailer_check
-from nurture.services.settings.desk_settings import FactsRefused
+from nurture.services.settings.desk_settings import SettingsRefused
 from tests.conftest import settings_for
 from tests.desk import a_colleague
 from tests.people import run_tick
@@ -74,7 +74,7 @@ def test_sendgrid_is_asked_in_its_sandbox(house: Runtime, sendgrid: SendGridServ
 
 
 def test_what_is_missing_is_said_before_anybody_is_asked(house: Runtime) -> None:
-    with pytest.raises(FactsRefused, match="fill in every field"):
+    with pytest.raises(SettingsRefused, match="fill in every field"):
         mailer_check.check(house, {"mailer": "sendgrid"})
 
 
@@ -82,21 +82,21 @@ def test_a_mail_to_oneself_leaves_and_its_fate_is_known(house: Runtime, smtp: Sm
     desk_settings.save_mailer(house, by_smtp(smtp.port), UserId(new_id()))
     mine = me(house)
     which = mailer_check.send(house, mine)
-    assert mailer_check.what_became(house, which) == mailer_check.Became(done=False, arrived=False)
+    assert mailer_check.load_result(house, which) == mailer_check.DeliveryResult(done=False, arrived=False)
     run_tick(house)
-    assert mailer_check.what_became(house, which) == mailer_check.Became(done=True, arrived=True)
+    assert mailer_check.load_result(house, which) == mailer_check.DeliveryResult(done=True, arrived=True)
     (mail,) = smtp.mails
     assert mail.rcpt_tos == ("dana@example.org",)
     assert "went the way your letters will go" in mail.part("plain")
     assert "List-Unsubscribe" not in mail.message
-    assert mailer_check.what_became(house, ConsultationId(new_id())) is None
+    assert mailer_check.load_result(house, ConsultationId(new_id())) is None
 
 
 def test_a_mail_that_does_not_leave_says_why_while_it_is_tried_again(house: Runtime, smtp: SmtpServer) -> None:
     desk_settings.save_mailer(house, by_smtp(smtp.port, password="changed since"), UserId(new_id()))
     which = mailer_check.send(house, me(house))
     run_tick(house)
-    found = mailer_check.what_became(house, which)
+    found = mailer_check.load_result(house, which)
     assert found is not None
     assert (found.done, found.arrived) == (False, False)
     assert "does not accept this user name and password" in found.said
@@ -118,4 +118,4 @@ def test_a_mail_that_does_not_leave_says_why_while_it_is_tried_again(house: Runt
     ],
 )
 def test_reasons_are_explained(why: str, said: str) -> None:
-    assert said in mailer_check.explain(why)
+    assert said in mailer_check.explain_failure(why)

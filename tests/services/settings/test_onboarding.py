@@ -13,7 +13,7 @@ from nurture.config import waits_for_the_desk
 from nurture.delivery.send_transaction import NOT_LIVE
 from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.user import Role
 from nurture.ids import BatchId, StepKey, UserId, new_id
 from nurture.runtime import Runtime
@@ -25,7 +25,7 @@ from nurture.services.operations import dashboard, send_blocks
 from nurture.services.operations.retention import retain
 from nurture.services.settings import desk_settings, launch, mailer_check, onboarding
 from nurture.services.settings.onboarding import NotReady, Task
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.state import launch as live
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
@@ -60,7 +60,7 @@ def do_everything(rt: Runtime, smtp: SmtpServer) -> Account:
     choose_smtp(rt, smtp)
     desk_settings.save(rt, WHO, me.id)
     mailer_check.send(rt, me)
-    for each in onboarding.standing(rt, True).chapters:
+    for each in onboarding.load_progress(rt, True).chapters:
         onboarding.mark_read(rt, each.edition, me.id, True)
     onboarding.send_series(rt, me)
     run_tick(rt)
@@ -75,7 +75,7 @@ def test_nothing_reaches_a_reader_before_somebody_says_so_and_everything_after(r
     me = do_everything(rt, smtp)
     assert {mail.rcpt_tos for mail in smtp.mails} == {("dana@example.org",)}
     assert [row[1] for row in rows(rt, early)] == [State.SCHEDULED] * 2
-    assert onboarding.standing(rt, True).missing == []
+    assert onboarding.load_progress(rt, True).missing == []
     onboarding.go_live(rt, me)
     run_tick(rt)
     assert [mail.rcpt_tos for mail in smtp.mails][-1] == (early.email,)
@@ -84,7 +84,7 @@ def test_nothing_reaches_a_reader_before_somebody_says_so_and_everything_after(r
 
 
 def test_the_list_says_what_is_missing_and_what_is_missing_stops_it(rt: Runtime, smtp: SmtpServer) -> None:
-    now = onboarding.standing(rt, False)
+    now = onboarding.load_progress(rt, False)
     assert now.done == frozenset()
     me = do_everything(rt, smtp)
     for undo, task in (
@@ -92,7 +92,7 @@ def test_the_list_says_what_is_missing_and_what_is_missing_stops_it(rt: Runtime,
         (lambda: onboarding.mark_read(rt, now.chapters[2].edition, ME, False), Task.READ),
     ):
         undo()
-        assert task in onboarding.standing(rt, True).missing
+        assert task in onboarding.load_progress(rt, True).missing
     with pytest.raises(NotReady):
         onboarding.go_live(rt, me)
     with pytest.raises(NotReady):
@@ -105,7 +105,7 @@ def test_another_mail_service_must_be_tried_anew(rt: Runtime, smtp: SmtpServer, 
     clock.advance(minutes=1)
     url = desk_settings.smtp_url("127.0.0.1", str(smtp.port), "dana", "another word", False)
     desk_settings.save_mailer(rt, {"mailer": "smtp", "smtp_url": url}, ME)
-    assert onboarding.standing(rt, True).missing == [Task.TRIAL]
+    assert onboarding.load_progress(rt, True).missing == [Task.TRIAL]
 
 
 def test_a_letter_that_changes_is_to_be_read_and_sent_again_and_only_that_one(rt: Runtime, smtp: SmtpServer) -> None:
@@ -115,7 +115,7 @@ def test_a_letter_that_changes_is_to_be_read_and_sent_again_and_only_that_one(rt
     changed = drafts.save(rt, key, StepKey("history"), replace(now.parts, subject="Letter 1: how it began"), now.version, me.id)
     drafts.publish(rt, key, StepKey("history"), changed.version, me)
     assert publishing.work(rt)
-    assert onboarding.standing(rt, True).missing == [Task.READ, Task.SERIES]
+    assert onboarding.load_progress(rt, True).missing == [Task.READ, Task.SERIES]
     assert onboarding.send_series(rt, me) == 1
 
 
@@ -137,7 +137,7 @@ def test_what_was_claimed_for_the_outbox_does_not_slip_out_by_a_mailer_chosen_me
 
 
 def test_a_sender_works_by_the_settings_it_was_started_with_and_is_followed_by_another(rt: Runtime, smtp: SmtpServer) -> None:
-    here = dispatch.join(rt)
+    here = dispatch.create_dispatcher(rt)
     try:
         sign_up(rt)
         tick(rt, here.submit)
@@ -157,10 +157,10 @@ def test_a_first_run_that_takes_weeks_does_not_begin_anew(rt: Runtime, smtp: Smt
     me = do_everything(rt, smtp)
     clock.advance(days=30)
     retain(rt)
-    assert onboarding.standing(rt, True).missing == []
+    assert onboarding.load_progress(rt, True).missing == []
     onboarding.go_live(rt, me)
     retain(rt)
-    assert onboarding.standing(rt, True).missing == [Task.TRIAL, Task.SERIES], "nobody asks for them any more"
+    assert onboarding.load_progress(rt, True).missing == [Task.TRIAL, Task.SERIES], "nobody asks for them any more"
 
 
 def test_a_key_that_was_refused_stops_nothing_once_another_is_kept(rt: Runtime, smtp: SmtpServer) -> None:
@@ -171,11 +171,11 @@ def test_a_key_that_was_refused_stops_nothing_once_another_is_kept(rt: Runtime, 
     )
     mailer_check.send(rt, me)
     run_tick(rt)
-    assert [each.gate for each in send_blocks.what_stops(rt)] == [Gate.PROVIDER]
+    assert [each.kind for each in send_blocks.what_stops(rt)] == [BlockKind.PROVIDER]
     choose_smtp(rt, smtp)
     which = mailer_check.send(rt, me)
     run_tick(rt)
-    assert mailer_check.what_became(rt, which) == mailer_check.Became(done=True, arrived=True)
+    assert mailer_check.load_result(rt, which) == mailer_check.DeliveryResult(done=True, arrived=True)
 
 
 def test_links_to_the_desk_come_also_before(rt: Runtime, smtp: SmtpServer) -> None:
@@ -184,7 +184,7 @@ def test_links_to_the_desk_come_also_before(rt: Runtime, smtp: SmtpServer) -> No
     login.mail_link(rt, parse_address(me.email))
     run_tick(rt)
     assert [mail.rcpt_tos for mail in smtp.mails] == [("dana@example.org",)]
-    assert [row[0] for row in rows(rt)] == [Kind.NOTICE]
+    assert [row[0] for row in rows(rt)] == [DeliveryKind.NOTICE]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_production_mailer_of_the_environment_waits_too(database_url: str, tmp
     sign_up(rt)
     assert run_tick(rt).claimed == 0
     assert not launch.is_open(rt)
-    assert onboarding.standing(rt, True).missing == [
+    assert onboarding.load_progress(rt, True).missing == [
         Task.PRACTICE,
         Task.SENDER,
         Task.TRIAL,

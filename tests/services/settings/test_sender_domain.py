@@ -10,10 +10,10 @@ import pytest
 
 from nurture import runtime
 from nurture.domain.email_auth.findings import Level, Topic
-from nurture.mailers.dns_client import Names
+from nurture.mailers.dns_client import DnsClient
 from nurture.runtime import Runtime
 from nurture.services.operations import dashboard
-from nurture.services.operations.dashboard import Need, Trouble
+from nurture.services.operations.dashboard import AttentionItem, AttentionKind
 from nurture.services.settings import sender_domain
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
@@ -45,7 +45,7 @@ def server() -> Iterator[NameServer]:
 @contextmanager
 def built(folder: Path, url: str, clock: ManualClock, server: NameServer, **given: object) -> Iterator[Runtime]:
     rt = runtime.build(settings_for(folder, url, from_email=FROM, postal_address="1 Oak Street", **given))
-    rt.clock, rt.names = clock, Names([server.address])
+    rt.clock, rt.dns = clock, DnsClient([server.address])
     yield rt
     rt.close()
 
@@ -130,12 +130,12 @@ def test_sendgrid_says_itself_what_it_wants_to_find(
 def test_home_says_so_once_something_was_found_and_only_where_mail_leaves_the_machine(
     smtp: Runtime, rt: Runtime, server: NameServer, fine: bool
 ) -> None:
-    need = Need(Trouble.DOMAIN)
-    assert need not in dashboard.look(smtp, 0, ZoneInfo("UTC")).needs
+    need = AttentionItem(AttentionKind.DOMAIN)
+    assert need not in dashboard.load(smtp, 0, ZoneInfo("UTC")).needs
     if not fine:
         server.zone["practice.test", "TXT"] = ["v=spf1 +all"]
     sender_domain.check(smtp, FROM)
-    assert (need in dashboard.look(smtp, 0, ZoneInfo("UTC")).needs) is not fine
-    rt.names = Names([server.address])
+    assert (need in dashboard.load(smtp, 0, ZoneInfo("UTC")).needs) is not fine
+    rt.dns = DnsClient([server.address])
     sender_domain.check(rt, rt.sender.email)
-    assert need not in dashboard.look(rt, 0, ZoneInfo("UTC")).needs
+    assert need not in dashboard.load(rt, 0, ZoneInfo("UTC")).needs

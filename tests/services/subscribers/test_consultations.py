@@ -2,7 +2,7 @@
 
 from sqlalchemy import select
 
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.ids import SubscriberId
 from nurture.runtime import Runtime
@@ -14,7 +14,7 @@ from tests.people import a_subscriber, inbox, rows, run_tick
 
 
 def ask(rt: Runtime, email: str, who: SubscriberId | None = None) -> str:
-    request = goals.Request("Robin Quill", email, "Oregon", "phone", "+1 555 0100", True, "Tuesdays after four")
+    request = goals.ConsultationRequest("Robin Quill", email, "Oregon", "phone", "+1 555 0100", True, "Tuesdays after four")
     return goals.request_consultation(rt, request, parse_address(email), who)
 
 
@@ -24,7 +24,7 @@ def test_asking_for_a_call_ends_the_sequence_and_keeps_the_reader(rt: Runtime, c
     ask(rt, "other@example.org", reader.id)
     clock.advance(days=30)
     run_tick(rt)
-    assert [row[1] for row in rows(rt, reader, Kind.LETTER)] == [State.ACCEPTED, State.CANCELLED]
+    assert [row[1] for row in rows(rt, reader, DeliveryKind.LETTER)] == [State.ACCEPTED, State.CANCELLED]
     with rt.database.read() as db:
         assert db.execute(select(enrollments.c.state, enrollments.c.why)).one() == (EnrollmentState.EXITED, "consultation")
 
@@ -32,7 +32,7 @@ def test_asking_for_a_call_ends_the_sequence_and_keeps_the_reader(rt: Runtime, c
 def test_the_address_alone_ends_nothing(rt: Runtime) -> None:
     reader = a_subscriber(rt)
     ask(rt, reader.email.upper())
-    assert rows(rt, reader, Kind.LETTER)[-1][1] is State.SCHEDULED
+    assert rows(rt, reader, DeliveryKind.LETTER)[-1][1] is State.SCHEDULED
 
 
 def test_the_notice_says_where_to_look_and_nothing_about_the_person(rt: Runtime) -> None:

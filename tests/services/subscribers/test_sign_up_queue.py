@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from nurture.delivery.plan import SET_BACK
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.limits import FEWEST_ASKED, Suspicion, Trip
 from nurture.ids import SubscriberId
 from nurture.runtime import Runtime
@@ -35,12 +35,12 @@ def links(rt: Runtime, email: str) -> list[str]:
 
 
 def asked(rt: Runtime) -> int:
-    return [row[0] for row in rows(rt)].count(Kind.CONFIRMATION)
+    return [row[0] for row in rows(rt)].count(DeliveryKind.CONFIRMATION)
 
 
-def waiting(rt: Runtime) -> sign_up_queue.Waiting | None:
+def waiting(rt: Runtime) -> sign_up_queue.ConfirmationsOnHold | None:
     with rt.database.read() as db:
-        return sign_up_queue.waiting(rt, db)
+        return sign_up_queue.on_hold(rt, db)
 
 
 SPELLINGS = ("victim@gmail.com", "v.ictim@gmail.com", "vic.tim+a@googlemail.com", "VICTIM+b@gmail.com", "v.i.c.t.i.m@gmail.com")
@@ -103,7 +103,7 @@ def test_an_answer_counts_as_an_answer(rt: Runtime, clock: ManualClock) -> None:
     reader = a_subscriber(rt)
     personal_data.erase(rt, reader.id)
     again = sign_up(rt, reader.email)
-    assert [row[0] for row in rows(rt, again)] == [Kind.CONFIRMATION]
+    assert [row[0] for row in rows(rt, again)] == [DeliveryKind.CONFIRMATION]
 
 
 def test_each_link_brings_what_was_typed_with_it(rt: Runtime, clock: ManualClock) -> None:
@@ -143,7 +143,7 @@ def test_a_link_from_the_version_before_goes_on_working(rt: Runtime) -> None:
         db.execute(sign_ups.delete())
     run_tick(rt)
     signup.confirm(rt, links(rt, reader.email)[0])
-    assert Kind.LETTER in [row[0] for row in rows(rt, reader)]
+    assert DeliveryKind.LETTER in [row[0] for row in rows(rt, reader)]
 
 
 def test_what_was_typed_is_in_the_export_and_goes_with_an_erasure_and_with_time(rt: Runtime, clock: ManualClock) -> None:
@@ -185,7 +185,7 @@ def test_more_than_an_hour_brings_wait_until_somebody_lets_them_go_on(few: Runti
     clock.advance(hours=2)
     run_tick(few)
     assert asked(few) == 5, "time alone does not let them go on"
-    sign_up_queue.go_on(few)
+    sign_up_queue.resume(few)
     run_tick(few)
     assert asked(few) == 12, "one press, and everybody who waited is asked"
     assert waiting(few) is None
@@ -194,7 +194,7 @@ def test_more_than_an_hour_brings_wait_until_somebody_lets_them_go_on(few: Runti
         type_in(few, f"reader{number}@example.org")
     run_tick(few)
     assert asked(few) == 17, "counted anew from the press"
-    sign_up_queue.go_on(few, drop=True)
+    sign_up_queue.resume(few, drop=True)
     run_tick(few)
     assert asked(few) == 17
 
@@ -216,7 +216,7 @@ def test_they_wait_when_hardly_anybody_confirms(rt: Runtime, clock: ManualClock)
     now = waiting(rt)
     assert now is not None
     assert (now.why, now.count) == (Trip.SHARE, 1)
-    sign_up_queue.go_on(rt)
+    sign_up_queue.resume(rt)
     clock.advance(minutes=1)
     type_in(rt, "later@example.org")
     run_tick(rt)

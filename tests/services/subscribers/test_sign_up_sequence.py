@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import insert, select, update
 
 from nurture.cli.main import cli
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.ids import EnrollmentId, SequenceId, StepKey
 from nurture.runtime import Runtime
@@ -58,7 +58,7 @@ def enrolled_too(rt: Runtime, reader: Reader, key: str = OTHER) -> EnrollmentId:
         assert sequence
         enrollment = sequences.enroll(db, reader.id, SequenceId(sequence), rt.clock.now())
         bidx = rt.cipher.blind_index(reader.email)
-        new = NewDelivery(Kind.LETTER, rt.clock.now(), reader.id, bidx, enrollment, StepKey("hello"))
+        new = NewDelivery(DeliveryKind.LETTER, rt.clock.now(), reader.id, bidx, enrollment, StepKey("hello"))
         ledger.plan(db, [new], rt.clock.now())
     return enrollment
 
@@ -73,7 +73,7 @@ def test_another_sequence_does_not_become_the_one_that_sign_ups_begin(rt: Runtim
     assert begun(rt, a_subscriber(rt)) == {SHIPPED}
     assert dashboard.first_sequence(rt) == SHIPPED
     assert simulate_stored(rt, None, rt.clock.now(), ZoneInfo(NEW_YORK)).sequence == SHIPPED
-    assert schedule.show(rt, None).key == SHIPPED
+    assert schedule.load(rt, None).key == SHIPPED
     assert drafts.all_letters(rt)[0] == SHIPPED
     publishing.load_folder(rt, other)
     assert [(each.key, each.begins) for each in signup.list_sequences(rt)] == [(OTHER, False), (SHIPPED, True)]

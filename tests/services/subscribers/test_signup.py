@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.runtime import Runtime
 from nurture.services.settings import consent_texts
@@ -30,7 +30,7 @@ def test_signing_up_sends_a_confirmation_and_nothing_else(rt: Runtime) -> None:
     reader = sign_up(rt, first_name="Zebedee")
     run_tick(rt)
     (mail,) = inbox(rt, reader)
-    assert rows(rt, reader)[0][:2] == (Kind.CONFIRMATION, State.ACCEPTED)
+    assert rows(rt, reader)[0][:2] == (DeliveryKind.CONFIRMATION, State.ACCEPTED)
     assert "Zebedee" not in mail.source, "no user text in a confirmation: it may reach somebody who never asked"
 
 
@@ -44,7 +44,7 @@ def test_confirming_starts_the_sequence_at_once_and_twice_is_the_same_as_once(rt
     reader = sign_up(rt)
     confirm(rt, reader)
     confirm(rt, reader)
-    assert [row[0] for row in rows(rt, reader)].count(Kind.LETTER) == 1
+    assert [row[0] for row in rows(rt, reader)].count(DeliveryKind.LETTER) == 1
     run_tick(rt)
     assert len(inbox(rt, reader)) == 1, "the confirmation was cancelled, the welcome went out"
 
@@ -77,7 +77,7 @@ def test_on_a_fast_clock_there_is_still_time_to_press_the_button(rt: Runtime) ->
     token = inbox(rt, reader)[0].part("plain").split("/confirm/")[1].split()[0]
     clock.advance(minutes=5)  # five months of the timeline
     confirm_token(rt, token)
-    assert rows(rt, reader, Kind.LETTER) != []
+    assert rows(rt, reader, DeliveryKind.LETTER) != []
 
 
 def test_the_same_address_in_other_capitals_is_the_same_reader(rt: Runtime) -> None:
@@ -91,17 +91,17 @@ def test_nobody_can_flood_an_address_with_confirmations(rt: Runtime, clock: Manu
     for hours in (0, 1, 25, 26, 72, 100):
         clock.at = clock.at.replace(hour=15, minute=0) + timedelta(hours=hours)
         sign_up(rt, "victim@example.org")
-    assert [row[0] for row in rows(rt)] == [Kind.CONFIRMATION] * 2
+    assert [row[0] for row in rows(rt)] == [DeliveryKind.CONFIRMATION] * 2
 
 
 def test_a_reader_who_signs_up_again_is_told_so_once_in_thirty_days(rt: Runtime, clock: ManualClock) -> None:
     reader = a_subscriber(rt)
     for _ in range(3):
         sign_up(rt, reader.email)
-    assert [row[0] for row in rows(rt, reader)].count(Kind.ALREADY_SUBSCRIBED) == 1
+    assert [row[0] for row in rows(rt, reader)].count(DeliveryKind.ALREADY_SUBSCRIBED) == 1
     clock.advance(days=30)
     sign_up(rt, reader.email)
-    assert [row[0] for row in rows(rt, reader)].count(Kind.ALREADY_SUBSCRIBED) == 2
+    assert [row[0] for row in rows(rt, reader)].count(DeliveryKind.ALREADY_SUBSCRIBED) == 2
 
 
 def test_who_left_may_come_back_by_signing_up_and_starts_afresh(rt: Runtime, clock: ManualClock) -> None:

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import func, select
 
 from nurture import runtime
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
-from nurture.mailers.sendgrid.lists import Lists
-from nurture.runtime import Memory, Runtime
+from nurture.mailers.sendgrid.lists import SuppressionApi
+from nurture.runtime import ProcessState, Runtime
 from nurture.services.addresses import parse_address
 from nurture.services.subscribers import sign_up_queue, signup, suppressions, unsubscribe
 from nurture.services.subscribers.unsubscribe import Exit
@@ -24,10 +24,10 @@ from nurture.store.core.schema import enrollments, metadata
 from nurture.store.core.schema import suppression_pushes as table
 from nurture.store.core.schema import suppressions as suppressed_table
 from nurture.store.deliveries import send_blocks
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.state import app_state, heartbeats
 from nurture.store.subscribers import subscribers, suppression_pushes
-from nurture.store.subscribers.suppression_pushes import Act
+from nurture.store.subscribers.suppression_pushes import PushAction
 from tests.clocks import START, ManualClock
 from tests.conftest import settings_for
 from tests.people import NEW_YORK, Reader, a_subscriber, confirm, due, enrollment_of, rows, run_tick, sign_up, undo_unsubscribe
@@ -66,7 +66,7 @@ def rt(database_url: str, tmp_path: Path, clock: ManualClock, server: SendGridWi
 
 def standing(rt: Runtime, reader: Reader) -> tuple[SubscriberState | None, Suppression | None]:
     with rt.database.read() as db:
-        person = subscribers.peek(db, reader.id)
+        person = subscribers.get_unlocked(db, reader.id)
         return person.state if person else None, subscribers.suppression(db, rt.cipher.blind_index(reader.email))
 
 
@@ -112,7 +112,7 @@ def test_who_is_known_to_be_gone_only_from_a_list_gets_nothing_more(
     with rt.database.read() as db:
         theirs = enrollments.c.id == enrollment_of(rt, reader)
         assert db.execute(select(enrollments.c.state).where(theirs)).scalar_one() is EnrollmentState.EXITED
-    assert [row[1] for row in rows(rt, reader, Kind.LETTER)] == [State.ACCEPTED, State.CANCELLED]
+    assert [row[1] for row in rows(rt, reader, DeliveryKind.LETTER)] == [State.ACCEPTED, State.CANCELLED]
     clock.at = due(rt, other) or clock.at
     run_tick(rt)
     assert len(server.to(reader.email)) == 1, "the welcome"
@@ -350,13 +350,13 @@ def test_after_a_restored_backup_it_is_read_at_once_and_stale_words_are_not_told
     clock.advance(hours=2)
     server.fill("unsubscribes", [(reader.email, clock.at.timestamp())])  # they left anew, and a backup from before is restored
     with rt.database.begin() as db:
-        send_blocks.shut(db, Gate.DATABASE_RESTORED, "the database was set back", "test", clock.at)
+        send_blocks.block(db, BlockKind.DATABASE_RESTORED, "the database was set back", "test", clock.at)
     assert suppressions.push(rt) == 0
     assert server.listed("unsubscribes") == [reader.email]
     assert suppressions.pull(rt)
     assert standing(rt, reader) == (SubscriberState.UNSUBSCRIBED, Suppression.UNSUBSCRIBED)
     with rt.database.begin() as db:
-        send_blocks.open_(db, Gate.DATABASE_RESTORED)
+        send_blocks.unblock(db, BlockKind.DATABASE_RESTORED)
     suppressions.push(rt)
     assert server.listed("unsubscribes") == [reader.email]
 
@@ -384,7 +384,7 @@ def test_a_mark_that_lies_ahead_does_not_keep_it_from_reading(
 
 def test_by_a_clock_that_jumped_nothing_is_read(rt: Runtime, clock: ManualClock, server: SendGridWithLists) -> None:
     with rt.database.begin() as db:
-        send_blocks.shut(db, Gate.CLOCK, "the clock jumped", "another machine", clock.at)
+        send_blocks.block(db, BlockKind.CLOCK, "the clock jumped", "another machine", clock.at)
     assert not suppressions.pull(rt)
     assert suppressions.push(rt) == 0
     assert not server.list_requests
@@ -492,7 +492,7 @@ def test_a_refused_key_is_left_in_peace_for_long_by_all_that_waits(
     readers = [sign_up(rt) for _ in range(150)]
     with rt.database.begin() as db:
         for number, reader in enumerate(readers):
-            suppression_pushes.enqueue(db, reader.id, Act.REMOVE if number % 10 == 0 else Act.ADD, clock.at)
+            suppression_pushes.enqueue(db, reader.id, PushAction.REMOVE if number % 10 == 0 else PushAction.ADD, clock.at)
     server.plan_lists(status(403))
     assert suppressions.push(rt) == 0
     for _ in range(50):
@@ -535,16 +535,16 @@ def test_a_word_that_was_overtaken_while_it_was_told_is_put_right(rt: Runtime, s
     """One process is about to say that a reader left, when they take it back and another process says so first."""
     reader = a_subscriber(rt)
     unsubscribe.unsubscribe(rt, reader.id, Exit.PAGE)
-    real = rt.lists
+    real = rt.suppression_api
     assert real is not None
 
-    def after_a_pause() -> Lists:
-        rt.lists = real
+    def after_a_pause() -> SuppressionApi:
+        rt.suppression_api = real
         assert undo_unsubscribe(rt, reader.id)
         assert not told or suppressions.push(rt) == 1
         return real()
 
-    rt.lists = after_a_pause
+    rt.suppression_api = after_a_pause
     suppressions.push(rt)
     while waiting(rt):
         suppressions.push(rt)
@@ -555,16 +555,16 @@ def test_a_word_that_was_overtaken_while_it_was_told_is_put_right(rt: Runtime, s
 def test_who_is_deleted_while_sendgrid_is_told_does_no_harm(rt: Runtime, clock: ManualClock, server: SendGridWithLists) -> None:
     reader = sign_up(rt)
     with rt.database.begin() as db:
-        suppression_pushes.enqueue(db, reader.id, Act.ADD, clock.at)
-    real = rt.lists
+        suppression_pushes.enqueue(db, reader.id, PushAction.ADD, clock.at)
+    real = rt.suppression_api
     assert real is not None
 
-    def after_deletion() -> Lists:
+    def after_deletion() -> SuppressionApi:
         with rt.database.begin() as db:
             subscribers.delete_unconfirmed(db, clock.at + timedelta(days=1))
         return real()
 
-    rt.lists = after_deletion
+    rt.suppression_api = after_deletion
     suppressions.push(rt)
     assert waiting(rt) == []
 
@@ -574,14 +574,14 @@ def test_a_process_that_stops_gives_back_what_it_has_not_told(
 ) -> None:
     for _ in range(3):
         takes_it_back(rt, ManualClock())
-    real = rt.lists
+    real = rt.suppression_api
     assert real is not None
 
-    def stopping() -> Lists:
+    def stopping() -> SuppressionApi:
         rt.stopping.set()
         return real()
 
-    rt.lists = stopping
+    rt.suppression_api = stopping
     assert suppressions.push(rt) == 0
     assert [(act, at) for act, at, _ in waiting(rt)] == [("remove", clock.at)] * 3
     assert not server.list_requests
@@ -648,7 +648,7 @@ def test_killed_between_telling_and_writing_it_down_it_is_told_again(
     ((_, at, attempt),) = waiting(rt)
     assert attempt == 1
     rt.clock = ManualClock(at)
-    rt.memory = Memory()
+    rt.process_state = ProcessState()
     assert suppressions.push(rt) == 1
     assert server.listed("unsubscribes") == [reader.email]
     assert waiting(rt) == []

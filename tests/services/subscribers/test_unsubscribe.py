@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from nurture.delivery.sender import send_batch
 from nurture.delivery.tick import tick
-from nurture.domain.delivery import Kind, Outcome, State
+from nurture.domain.delivery import DeliveryKind, Outcome, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.ids import BatchId, SubscriberId, new_id
@@ -30,7 +30,7 @@ def test_leaving_stops_everything_at_once_and_twice_is_the_same_as_once(rt: Runt
     run_tick(rt)
     assert len(inbox(rt, reader)) == 1
     with rt.database.read() as db:
-        person = subscribers.peek(db, reader.id)
+        person = subscribers.get_unlocked(db, reader.id)
         assert subscribers.suppression(db, rt.cipher.blind_index(reader.email)) is Suppression.UNSUBSCRIBED
         assert db.execute(select(enrollments.c.state, enrollments.c.why)).one() == (EnrollmentState.EXITED, "unsubscribed")
         assert list(db.scalars(select(consents.c.act))).count("withdrawn") == 1
@@ -115,7 +115,7 @@ def test_a_letter_accepted_while_leaving_is_not_sent_again_after_coming_back(rt:
     rt.mailer = outbox
     assert due(rt, reader) is None
     undo_unsubscribe(rt, reader.id)
-    assert [row[2] for row in rows(rt, reader, Kind.LETTER) if row[1] is State.SCHEDULED] == ["history"]
+    assert [row[2] for row in rows(rt, reader, DeliveryKind.LETTER) if row[1] is State.SCHEDULED] == ["history"]
     clock.advance(days=30)
     clock.at = due(rt, reader) or clock.at
     run_tick(rt)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select, text
 
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import DeliveryKind
 from nurture.runtime import Runtime
 from nurture.store.core.database import Database, DatabaseRefused, wal_is_safe
 from nurture.store.core.schema import deliveries, instance
@@ -38,7 +38,7 @@ def test_sqlite_is_set_up_to_forget_no_commit(tmp_path: Path) -> None:
 
 def test_an_error_undoes_the_whole_act(rt: Runtime) -> None:
     with pytest.raises(ZeroDivisionError), rt.database.begin() as db:
-        ledger.plan(db, [NewDelivery(Kind.NOTICE, rt.clock.now())], rt.clock.now())
+        ledger.plan(db, [NewDelivery(DeliveryKind.NOTICE, rt.clock.now())], rt.clock.now())
         raise ZeroDivisionError
     with rt.database.read() as db:
         assert db.execute(select(func.count()).select_from(deliveries)).scalar_one() == 0
@@ -58,7 +58,7 @@ def test_writers_wait_for_each_other_instead_of_failing(rt: Runtime) -> None:
         try:
             for _ in range(20):
                 with rt.database.begin() as db:
-                    ledger.plan(db, [NewDelivery(Kind.NOTICE, rt.clock.now())], rt.clock.now())
+                    ledger.plan(db, [NewDelivery(DeliveryKind.NOTICE, rt.clock.now())], rt.clock.now())
         except BaseException as error:
             errors.append(error)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nurture import runtime
-from nurture.domain.delivery import Kind, State
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.store.core.schema import deliveries
 from nurture.store.deliveries import claims, in_doubt, ledger
 from nurture.store.deliveries.transitions import is_in
@@ -14,7 +14,9 @@ from nurture.store.sequences import sequences
 from tests.conftest import settings_for
 
 OF_GIVEN_ROWS: dict[str, Any] = {
-    **{f"mark a {kind}": ledger._mark("sqlite", kind) for kind in Kind if kind is not Kind.CONFIRMATION},  # one list more
+    **{
+        f"mark a {kind}": ledger._mark("sqlite", kind) for kind in DeliveryKind if kind is not DeliveryKind.CONFIRMATION
+    },  # one list more
     "accept": ledger._accepted("sqlite", straight=True),
     "accept late": ledger._accepted("sqlite", straight=False),
     "advance": sequences._advance("sqlite"),

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from nurture.domain.delivery import Guards, Kind, State
+from nurture.domain.delivery import DeliveryKind, FrequencyCaps, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression, hindrance
 from nurture.ids import BatchId, DeliveryId, RequestId, StepKey, SubscriberId, new_id
@@ -22,7 +22,7 @@ from tests.clocks import ManualClock
 from tests.people import a_subscriber, enrollment_of, rows, sign_up
 
 LEASE = timedelta(seconds=120)
-GUARDS = Guards()
+GUARDS = FrequencyCaps()
 
 
 def claim(rt: Runtime, limit: int = 100) -> tuple[BatchId, list[DeliveryId]]:
@@ -32,7 +32,7 @@ def claim(rt: Runtime, limit: int = 100) -> tuple[BatchId, list[DeliveryId]]:
         return batch, ledger.claim(db, batch, "test", now, wall, wall + LEASE, limit)
 
 
-def mark(rt: Runtime, batch: BatchId, ids: Iterable[DeliveryId], guards: Guards = GUARDS) -> dict[DeliveryId, RequestId]:
+def mark(rt: Runtime, batch: BatchId, ids: Iterable[DeliveryId], guards: FrequencyCaps = GUARDS) -> dict[DeliveryId, RequestId]:
     """Offer rows, each for a request of its own; returns those that may enter it."""
     ids, now, wall = list(ids), rt.clock.now(), rt.clock.wall()
     day = now.astimezone(ZoneInfo("America/New_York")).replace(hour=0, minute=0)
@@ -40,7 +40,7 @@ def mark(rt: Runtime, batch: BatchId, ids: Iterable[DeliveryId], guards: Guards 
         kinds = {row[0]: row[1] for row in db.execute(select(deliveries.c.id, deliveries.c.kind))}
         offered = {row: Offered(kinds[row], RequestId(new_id()), day) for row in ids}
         marked = ledger.mark(db, batch, offered, guards, "test", now, wall)
-        ledger.turned_away(db, batch, offered.keys() - marked, "test", wall)
+        ledger.cancel_ineligible(db, batch, offered.keys() - marked, "test", wall)
     return {row: offered[row].request for row in marked}
 
 
@@ -52,7 +52,7 @@ def accept(rt: Runtime, requests: dict[DeliveryId, RequestId], message: str | No
 
 def notices(rt: Runtime, count: int, due: datetime | None = None) -> None:
     with rt.database.begin() as db:
-        planned = [NewDelivery(Kind.NOTICE, due or rt.clock.now()) for _ in range(count)]
+        planned = [NewDelivery(DeliveryKind.NOTICE, due or rt.clock.now()) for _ in range(count)]
         ledger.plan(db, planned, rt.clock.now())
 
 
@@ -62,11 +62,13 @@ def states(rt: Runtime) -> list[State]:
 
 def test_a_step_is_planned_once_however_often_it_is_tried(rt: Runtime) -> None:
     reader = a_subscriber(rt)
-    ((_, _, step, _),) = rows(rt, reader, Kind.LETTER)
-    again = NewDelivery(Kind.LETTER, rt.clock.now(), reader.id, b"x" * 32, enrollment_of(rt, reader), StepKey(step or ""))
+    ((_, _, step, _),) = rows(rt, reader, DeliveryKind.LETTER)
+    again = NewDelivery(
+        DeliveryKind.LETTER, rt.clock.now(), reader.id, b"x" * 32, enrollment_of(rt, reader), StepKey(step or "")
+    )
     with rt.database.begin() as db:
         ledger.plan(db, [again, again], rt.clock.now())
-    assert len(rows(rt, reader, Kind.LETTER)) == 1
+    assert len(rows(rt, reader, DeliveryKind.LETTER)) == 1
 
 
 def test_a_claim_takes_what_is_due_oldest_first_and_no_more_than_asked(rt: Runtime, clock: ManualClock) -> None:
@@ -130,7 +132,7 @@ def test_a_mail_accepted_once_stays_accepted(rt: Runtime) -> None:
 
 def reconciled(rt: Runtime, clock: ManualClock, to: State = State.UNKNOWN) -> tuple[int, int]:
     with rt.database.begin() as db:
-        return in_doubt.reclaim(db, "test", clock.wall()), in_doubt.doubt(db, "test", clock.wall(), to)
+        return in_doubt.reclaim(db, "test", clock.wall()), in_doubt.mark_in_doubt(db, "test", clock.wall(), to)
 
 
 def test_a_silent_claim_is_due_again_but_a_silent_sending_never_is(rt: Runtime, clock: ManualClock) -> None:
@@ -167,7 +169,7 @@ def test_a_late_acceptance_settles_a_row_in_doubt_and_says_so(rt: Runtime, clock
     accept(rt, requests)
     assert states(rt) == [State.ACCEPTED]
     with rt.database.read() as db:
-        story = transitions.story(db, ids[0])
+        story = transitions.history(db, ids[0])
     assert [line.state for line in story] == [State.SCHEDULED, State.CLAIMED, State.SENDING, doubt, State.ACCEPTED]
 
 
@@ -197,7 +199,7 @@ def test_the_story_of_a_delivery_keeps_every_attempt(rt: Runtime, clock: ManualC
     clock.advance(seconds=1)
     accept(rt, mark(rt, batch, ids))
     with rt.database.read() as db:
-        story = transitions.story(db, ids[0])
+        story = transitions.history(db, ids[0])
     s = State
     assert [(line.state, line.attempt) for line in story] == [
         (s.SCHEDULED, 0), (s.CLAIMED, 1), (s.SENDING, 1), (s.SCHEDULED, 1), (s.CLAIMED, 2), (s.SENDING, 2), (s.ACCEPTED, 2),
@@ -213,7 +215,9 @@ def three_letters(rt: Runtime) -> list[DeliveryId]:
         db.execute(deliveries.delete())
         place = enrollment_of(rt, reader)
         bidx = db.execute(select(people_table.c.email_bidx)).scalar_one()
-        letters = [NewDelivery(Kind.LETTER, rt.clock.now(), reader.id, bidx, place, StepKey(f"step-{n}")) for n in range(3)]
+        letters = [
+            NewDelivery(DeliveryKind.LETTER, rt.clock.now(), reader.id, bidx, place, StepKey(f"step-{n}")) for n in range(3)
+        ]
         ledger.plan(db, letters, rt.clock.now())
     return claim(rt)[1]
 
@@ -222,7 +226,7 @@ def test_no_two_letters_to_one_person_within_the_gap(rt: Runtime, clock: ManualC
     ids = three_letters(rt)
     with rt.database.read() as db:
         batch = BatchId(db.execute(select(deliveries.c.batch_id).limit(1)).scalar_one())
-    loose = Guards(gap=timedelta(hours=20), letters=9)
+    loose = FrequencyCaps(gap=timedelta(hours=20), letters=9)
     assert len(mark(rt, batch, ids[:1], loose)) == 1
     clock.advance(hours=20, seconds=-1)
     assert mark(rt, batch, ids[1:2], loose) == {}
@@ -234,7 +238,7 @@ def test_no_more_letters_on_a_day_of_the_readers_calendar_than_allowed(rt: Runti
     ids = three_letters(rt)  # ten in the morning in New York
     with rt.database.read() as db:
         batch = BatchId(db.execute(select(deliveries.c.batch_id).limit(1)).scalar_one())
-    daily = Guards(gap=timedelta(0), letters=1)
+    daily = FrequencyCaps(gap=timedelta(0), letters=1)
     assert len(mark(rt, batch, ids[:1], daily)) == 1
     clock.advance(hours=13, minutes=59)
     assert mark(rt, batch, ids[1:2], daily) == {}, "a minute before midnight there"
@@ -252,13 +256,13 @@ def test_a_refused_letter_does_not_count_against_the_gap(rt: Runtime, clock: Man
     assert len(mark(rt, batch, ids[1:2])) == 1
 
 
-KINDS = (Kind.LETTER, Kind.CONFIRMATION, Kind.ALREADY_SUBSCRIBED)
+KINDS = (DeliveryKind.LETTER, DeliveryKind.CONFIRMATION, DeliveryKind.ALREADY_SUBSCRIBED)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_marking_lets_through_exactly_what_the_rule_lets_through(rt: Runtime, kind: Kind) -> None:
+def test_marking_lets_through_exactly_what_the_rule_lets_through(rt: Runtime, kind: DeliveryKind) -> None:
     """`_may_be_sent` is `hindrance` in SQL: every combination of person, suppression and enrollment."""
-    cases = list(product(SubscriberState, (None, *Suppression), EnrollmentState if kind is Kind.LETTER else [None]))
+    cases = list(product(SubscriberState, (None, *Suppression), EnrollmentState if kind is DeliveryKind.LETTER else [None]))
     allowed = {}
     reader = a_subscriber(rt)
     with rt.database.begin() as db:
@@ -268,7 +272,7 @@ def test_marking_lets_through_exactly_what_the_rule_lets_through(rt: Runtime, ki
         for number, (state, suppressed, place) in enumerate(cases):
             who, bidx, enrollment = SubscriberId(new_id()), number.to_bytes(32, "big"), new_id()
             sealed = rt.cipher.encrypt("x", subscribers.email_place(who))
-            subscribers.add(db, subscribers.Person(who, bidx, sealed, None, "UTC", state), rt.clock.now())
+            subscribers.add(db, subscribers.Subscriber(who, bidx, sealed, None, "UTC", state), rt.clock.now())
             if suppressed:
                 subscribers.suppress(db, bidx, suppressed, rt.clock.now())
             if place:
@@ -313,7 +317,7 @@ def test_the_standing_counts_what_is_due_and_for_how_long(rt: Runtime, clock: Ma
     notices(rt, 2)
     clock.advance(seconds=90)
     with rt.database.begin() as db:
-        standing = in_doubt.standing(db, clock.now())
+        standing = in_doubt.ledger_counts(db, clock.now())
     assert (standing.states, standing.due, standing.oldest_due_seconds) == ({State.SCHEDULED: 2}, 2, 90.0)
 
 

@@ -7,16 +7,16 @@ import pytest
 from sqlalchemy import Connection, event
 
 from nurture import runtime
-from nurture.domain.subscriber_status import Standing
+from nurture.domain.subscriber_status import SubscriberStatus
 from nurture.ids import SubscriberId
 from nurture.store.subscribers import listing
-from nurture.store.subscribers.listing import Filter, Mark
+from nurture.store.subscribers.listing import Cursor, Filter
 from tests.conftest import settings_for
 
-MARK = Mark(datetime(2026, 3, 2, tzinfo=UTC), SubscriberId("0" * 32))
+MARK = Cursor(datetime(2026, 3, 2, tzinfo=UTC), SubscriberId("0" * 32))
 
 
-def plan(db: Connection, which: Filter, after: Mark | None, before: Mark | None) -> list[str]:
+def plan(db: Connection, which: Filter, after: Cursor | None, before: Cursor | None) -> list[str]:
     """What SQLite does for one page, in its own words."""
     seen: list[tuple[str, object]] = []
     event.listen(db, "before_cursor_execute", lambda *given: seen.append((given[2], given[3])))
@@ -25,10 +25,10 @@ def plan(db: Connection, which: Filter, after: Mark | None, before: Mark | None)
     return [str(row[3]) for row in db.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("which", [Filter(), Filter(Standing.WAITING), Filter(source="/")])
+@pytest.mark.parametrize("which", [Filter(), Filter(SubscriberStatus.WAITING), Filter(source="/")])
 @pytest.mark.parametrize(("after", "before"), [(None, None), (MARK, None), (None, MARK)])
 def test_a_page_walks_the_list_s_index_and_sorts_nothing(
-    which: Filter, after: Mark | None, before: Mark | None, tmp_path: Path
+    which: Filter, after: Cursor | None, before: Cursor | None, tmp_path: Path
 ) -> None:
     rt = runtime.build(settings_for(tmp_path), migrate=True)
     with rt.database.read() as db:

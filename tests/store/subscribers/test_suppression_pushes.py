@@ -6,7 +6,7 @@ from datetime import timedelta
 from nurture.runtime import Runtime
 from nurture.store.state import heartbeats
 from nurture.store.subscribers import subscribers, suppression_pushes
-from nurture.store.subscribers.suppression_pushes import Act, Push
+from nurture.store.subscribers.suppression_pushes import Push, PushAction
 from tests.clocks import START, ManualClock
 from tests.people import sign_up
 
@@ -21,13 +21,13 @@ def claimed(rt: Runtime, after: timedelta = timedelta(), limit: int = 100) -> li
 def test_the_newest_word_takes_the_place_of_an_older_one_and_begins_anew(rt: Runtime) -> None:
     reader = sign_up(rt)
     with rt.database.begin() as db:
-        suppression_pushes.enqueue(db, reader.id, Act.ADD, START)
+        suppression_pushes.enqueue(db, reader.id, PushAction.ADD, START)
     (old,) = claimed(rt)
     with rt.database.begin() as db:
-        suppression_pushes.enqueue(db, reader.id, Act.REMOVE, START)
+        suppression_pushes.enqueue(db, reader.id, PushAction.REMOVE, START)
         assert suppression_pushes.done(db, [old.id]) == set(), "a word that was overtaken takes nothing with it"
     (new,) = claimed(rt)
-    assert (old.act, old.attempt, new.act, new.attempt) == (Act.ADD, 1, Act.REMOVE, 1)
+    assert (old.act, old.attempt, new.act, new.attempt) == (PushAction.ADD, 1, PushAction.REMOVE, 1)
     assert new.subscriber == reader.id
     assert rt.cipher.decrypt(new.email, subscribers.email_place(reader.id)) == reader.email
     with rt.database.begin() as db:
@@ -39,7 +39,7 @@ def enqueued(rt: Runtime, number: int) -> None:
     readers = [sign_up(rt) for _ in range(number)]
     with rt.database.begin() as db:
         for reader in readers:
-            suppression_pushes.enqueue(db, reader.id, Act.ADD, START)
+            suppression_pushes.enqueue(db, reader.id, PushAction.ADD, START)
 
 
 def test_what_is_taken_is_free_again_when_its_time_is_over(rt: Runtime) -> None:

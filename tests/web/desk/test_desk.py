@@ -18,12 +18,12 @@ from nurture.runtime import Runtime
 from nurture.services.accounts import login
 from nurture.services.addresses import parse_address
 from nurture.services.operations import dashboard, send_blocks
-from nurture.services.operations.dashboard import Trouble
+from nurture.services.operations.dashboard import AttentionKind
 from nurture.services.sequences import schedule
 from nurture.services.subscribers import consultations
 from nurture.store.core.schema import deliveries, enrollments, sequences, subscribers
 from nurture.store.deliveries import send_blocks as gates
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.state import heartbeats
 from nurture.store.subscribers.subscribers import email_place
 from tests.clocks import ManualClock
@@ -79,7 +79,7 @@ def test_today_in_one_look(client: FlaskClient, rt: Runtime, clock: ManualClock)
     coming = due(rt, reader)
     assert coming is not None
     clock.advance(seconds=(coming - clock.now()).total_seconds() - 3600)
-    asked = consultations.Request("Robin Quill", "robin@example.org", "Oregon", "email", "", False, "Tuesdays")
+    asked = consultations.ConsultationRequest("Robin Quill", "robin@example.org", "Oregon", "email", "", False, "Tuesdays")
     consultation = consultations.request_consultation(rt, asked, parse_address(asked.email), None)
     log_in(client, rt)
     page = client.get("/desk/").text
@@ -113,9 +113,9 @@ def test_an_undo_of_the_stop_opens_nothing_that_has_stopped_since(client: FlaskC
     log_in(client, rt)
     assert post(client, "/desk/sending", act="stop").status_code == 303
     with rt.database.begin() as db:
-        gates.shut(db, Gate.DATABASE_RESTORED, "a restored copy", "test", clock.wall())
+        gates.block(db, BlockKind.DATABASE_RESTORED, "a restored copy", "test", clock.wall())
     assert post(client, "/desk/sending", act="start").status_code == 303
-    assert [each.gate for each in send_blocks.what_stops(rt)] == [Gate.DATABASE_RESTORED]
+    assert [each.kind for each in send_blocks.what_stops(rt)] == [BlockKind.DATABASE_RESTORED]
 
 
 def needs(client: FlaskClient) -> list[tuple[str, str]]:
@@ -135,15 +135,15 @@ def needs(client: FlaskClient) -> list[tuple[str, str]]:
 def test_each_thing_that_stops_mail_leads_to_what_to_do_about_it(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
     log_in(client, rt)
     run_tick(rt)
-    for gate, which in ((Gate.PROVIDER, "refused"), (Gate.CLOCK, "clock"), (Gate.DATABASE_RESTORED, "clock")):
+    for gate, which in ((BlockKind.PROVIDER, "refused"), (BlockKind.CLOCK, "clock"), (BlockKind.DATABASE_RESTORED, "clock")):
         with rt.database.begin() as db:
-            gates.shut(db, gate, "a test", "a test", rt.clock.wall())
+            gates.block(db, gate, "a test", "a test", rt.clock.wall())
         assert needs(client) == [("What to do", f"/desk/help/{which}")]
         shown = client.get(f"/desk/help/{which}").text
         assert "For whoever runs the service" in shown
         assert "not so" not in shown
         with rt.database.begin() as db:
-            gates.open_(db, gate)
+            gates.unblock(db, gate)
     a_subscriber(rt)
     clock.advance(hours=1)
     with rt.database.begin() as db:
@@ -160,7 +160,7 @@ def test_a_mail_that_failed_and_people_who_wait_are_one_press_away(
     a_subscriber(rt)
     run_tick(rt)
     log_in(client, rt)
-    now = schedule.show(rt, "ketamine-and-talk-therapy")
+    now = schedule.load(rt, "ketamine-and-talk-therapy")
     slots = tuple(replace(slot, wait="1 day") if slot.key == "history" else slot for slot in now.edited.slots)
     schedule.save(rt, now.key, replace(now.edited, slots=slots), Choice.HOLD, UserId("a" * 32), now.version)
     assert needs(client) == [("See who", "/desk/sequence/?sequence=ketamine-and-talk-therapy#held")]
@@ -250,6 +250,6 @@ def test_home_counts_everybody_who_waits_and_says_of_which_sequence(rt: Runtime)
             paused = {e.state: EnrollmentState.PAUSED, e.why: "edit", e.paused_at: now, e.anchor_at: now, e.started_at: now}
             place = {e.id: who, e.subscriber_id: who, e.sequence_id: sequence if number < 101 else "f" * 32}
             db.execute(insert(enrollments).values(paused | place))
-    needs = dashboard.look(rt, 0, ZoneInfo("UTC")).needs
-    waiting = {(each.sequence, each.count) for each in needs if each.trouble is Trouble.WAITING}
+    needs = dashboard.load(rt, 0, ZoneInfo("UTC")).needs
+    waiting = {(each.sequence, each.count) for each in needs if each.kind is AttentionKind.WAITING}
     assert waiting == {("another", 2), ("ketamine-and-talk-therapy", 101)}

@@ -5,11 +5,11 @@ import re
 from flask import Blueprint, Response, abort, g, request, url_for
 
 from nurture.domain.passkey import Site
-from nurture.domain.user import Need
+from nurture.domain.user import Permission
 from nurture.services.accounts import account_passkeys, accounts, login, login_attempts, passkeys, second_factor, sessions
 from nurture.services.accounts.accounts import AccountRefused, Protection
 from nurture.services.accounts.login import LogInRefused
-from nurture.services.accounts.login_attempts import TooManyTries
+from nurture.services.accounts.login_attempts import TooManyAttempts
 from nurture.services.accounts.passwords import FEWEST, PasswordRefused
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.web.desk.access_control import as_json, client, needs_login, see, with_device
@@ -18,7 +18,7 @@ from nurture.web.pages import page, rt, takes_test_names
 
 pages = Blueprint("account", __name__, url_prefix="/desk/account")
 
-_LOOK = needs_login(need=Need.LOOK)
+_LOOK = needs_login(need=Permission.VIEW)
 
 
 @pages.get("/")
@@ -59,7 +59,7 @@ def _asks_password() -> bool:
 
 
 @pages.get("/protect")
-@needs_login(need=Need.LOOK, recent=True)
+@needs_login(need=Permission.VIEW, recent=True)
 def protect() -> Response:
     """A name, an address, a password and the app, on one page."""
     secret, sealed = accounts.begin_protection(rt(), g.me.id)
@@ -107,7 +107,7 @@ def protect_now() -> Response:
         address = parse_address(email, takes_test_names())
         chosen = Protection(name, address, form.get("password", ""), secret, form.get("code", ""))
         codes = accounts.protect(rt(), g.me.id, g.here.session.id, chosen)
-    except (LogInRefused, TooManyTries) as refused:
+    except (LogInRefused, TooManyAttempts) as refused:
         return _protect_form(secret, sealed, name, email, {"old": str(refused)})
     except InputRefused as refused:
         return _protect_form(secret, sealed, name, email, {"email": str(refused)})
@@ -134,7 +134,7 @@ def _site() -> Site:
 
 
 @pages.get("/passkeys/new")
-@needs_login(need=Need.LOOK, recent=True)
+@needs_login(need=Permission.VIEW, recent=True)
 def new_passkey() -> Response:
     """A name for it, and the button by which the device makes one."""
     _site()
@@ -147,7 +147,7 @@ def _passkey_form(status: int, **errors: str) -> Response:
 
 
 @pages.post("/passkeys/options")
-@needs_login(need=Need.LOOK, recent=True)
+@needs_login(need=Permission.VIEW, recent=True)
 def passkey_options() -> Response:
     """What a browser is to make a passkey from. `email`: of an account that has none yet, to be shown beside the passkey."""
     at = _site()
@@ -159,7 +159,7 @@ def passkey_options() -> Response:
 
 
 @pages.post("/passkeys/new")
-@needs_login(need=Need.LOOK, recent=True)
+@needs_login(need=Permission.VIEW, recent=True)
 def add_passkey() -> Response:
     """Keep the passkey that the device has made."""
     _site()
@@ -172,7 +172,7 @@ def add_passkey() -> Response:
 
 
 @pages.post("/passkeys/<passkey>")
-@needs_login(need=Need.LOOK, recent=True)
+@needs_login(need=Permission.VIEW, recent=True)
 def change_passkey(passkey: str) -> Response:
     """Rename or remove a passkey."""
     _site()
@@ -204,7 +204,7 @@ def change_password() -> Response:
     old, new = request.form.get("old", "")[:1000], request.form.get("new", "")
     try:
         accounts.change_password(rt(), g.me.id, g.here.session.id, old, new, client())
-    except TooManyTries as refused:
+    except TooManyAttempts as refused:
         return _show(422, old=str(refused))
     except AccountRefused as refused:
         return _show(422, **{refused.field or "old": str(refused)})
@@ -214,7 +214,7 @@ def change_password() -> Response:
 
 
 @pages.post("/codes")
-@needs_login(need=Need.LOOK, recent=True)
+@needs_login(need=Permission.VIEW, recent=True)
 def renew_codes() -> Response:
     """New recovery codes."""
     return page("desk/codes.html", codes=accounts.renew_codes(rt(), g.me.id), onward=url_for("account.show"))

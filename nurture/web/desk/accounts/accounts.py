@@ -4,7 +4,7 @@ import re
 
 from flask import Blueprint, Response, abort, request, url_for
 
-from nurture.domain.user import Need, Role
+from nurture.domain.user import Permission, Role
 from nurture.ids import UserId
 from nurture.services.accounts import accounts, login, security_events
 from nurture.services.accounts.accounts import AccountRefused
@@ -14,8 +14,8 @@ from nurture.web.pages import page, rt, takes_test_names
 
 pages = Blueprint("access", __name__, url_prefix="/desk/access")
 
-_OWN = needs_login(need=Need.OWN)
-_OWN_NOW = needs_login(need=Need.OWN, recent=True)
+_OWN = needs_login(need=Permission.OWN)
+_OWN_NOW = needs_login(need=Permission.OWN, recent=True)
 
 ROLES = {
     Role.OWNER: "Everything, also settings, exports and accounts",

@@ -4,10 +4,10 @@ import re
 
 from flask import Blueprint, Response, abort, g, request, url_for
 
-from nurture.domain.user import Need, Scope
+from nurture.domain.user import Permission, Scope
 from nurture.ids import KeyId
 from nurture.services.accounts import accounts, api_keys
-from nurture.services.accounts.api_keys import KeyRefused, Made
+from nurture.services.accounts.api_keys import ApiKeyRefused, Made
 from nurture.web.desk.access_control import needs_login, see
 from nurture.web.pages import page, rt
 
@@ -17,7 +17,7 @@ SCOPES = {Scope.READ: "Read only", Scope.ALL: "Read and change everything"}
 
 
 @pages.get("")
-@needs_login(need=Need.OWN)
+@needs_login(need=Permission.OWN)
 def show() -> Response:
     """All keys, without their secrets."""
     return _show({}, {})
@@ -40,13 +40,13 @@ def _show(form: dict[str, str], errors: dict[str, str], made: Made | None = None
 
 
 @pages.post("")
-@needs_login(need=Need.OWN, recent=True)
+@needs_login(need=Permission.OWN, recent=True)
 def make() -> Response:
     """Make a key, and show its secret this once."""
     form = {name: request.form.get(name, "").strip() for name in ("label", "scope")}
     try:
         made = api_keys.make(rt(), g.me.id, form["label"], Scope(form["scope"]))
-    except KeyRefused as refused:
+    except ApiKeyRefused as refused:
         return _show(form, {refused.field: str(refused)})
     except ValueError:
         return _show(form, {"scope": "Please choose what the key may do."})
@@ -54,7 +54,7 @@ def make() -> Response:
 
 
 @pages.post("/<key>")
-@needs_login(need=Need.OWN, recent=True)
+@needs_login(need=Permission.OWN, recent=True)
 def revoke(key: str) -> Response:
     """Take a key back."""
     if not re.fullmatch("[0-9a-f]{32}", key):

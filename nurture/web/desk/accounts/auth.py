@@ -3,11 +3,11 @@
 from flask import Blueprint, Response, abort, g, request, url_for
 
 from nurture.domain.passkey import PasskeyUse
-from nurture.domain.user import Need
+from nurture.domain.user import Permission
 from nurture.ids import UserId, new_id
 from nurture.services.accounts import login, passkeys
-from nurture.services.accounts.login import Given, LogInRefused, Present
-from nurture.services.accounts.login_attempts import TooManyTries
+from nurture.services.accounts.login import LogInRefused, SecondFactor, Visitor
+from nurture.services.accounts.login_attempts import TooManyAttempts
 from nurture.services.accounts.passkeys import LASTS, TooManyAsked
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.tokens import Purpose, TokenRefused
@@ -47,12 +47,12 @@ def check_password() -> Response:
     try:
         address = parse_address(email, takes_test_names())
         entered = login.log_in(rt(), address, request.form.get("password", "")[:1000], client())
-    except (InputRefused, LogInRefused, TooManyTries) as refused:
+    except (InputRefused, LogInRefused, TooManyAttempts) as refused:
         return login_form(422, onward, str(refused), email)
     return _inside(entered, onward)
 
 
-def _inside(entered: login.Entered, onward: str) -> Response:
+def _inside(entered: login.NewSession, onward: str) -> Response:
     to = url_for("entry.ask_code", next=safe_next(onward)) if entered.half else safe_next(onward)
     return with_session(see(to), entered.token)
 
@@ -72,8 +72,8 @@ def _code_form(status: int, onward: str, **errors: str) -> Response:
     return page("desk/code.html", status, onward=onward, errors=errors, passkeys=offered, has_app=here.account.has_app)
 
 
-def _present() -> Present | None:
-    return login.present(rt(), request.cookies.get(cookie(), ""))
+def _present() -> Visitor | None:
+    return login.visitor(rt(), request.cookies.get(cookie(), ""))
 
 
 @pages.post("/login/code")
@@ -81,10 +81,10 @@ def _present() -> Present | None:
 def check_code() -> Response:
     """The second proof."""
     onward, sent = safe_next(request.form.get("next", "")), _sent()
-    given = Given(request.form.get("code", "")[:100], sent)
+    given = SecondFactor(request.form.get("code", "")[:100], sent)
     try:
         entered = login.second_proof(rt(), request.cookies.get(cookie(), ""), given, client())
-    except (LogInRefused, TooManyTries) as refused:
+    except (LogInRefused, TooManyAttempts) as refused:
         return _code_form(422, onward, **{"passkey" if sent else "code": str(refused)})
     return with_device(with_session(see(onward), entered.token), entered.device)
 
@@ -141,7 +141,7 @@ def _log_in_by_passkey() -> Response:
     onward, sent = request.form.get("next", ""), _sent()
     try:
         entered = login.log_in_by_passkey(rt(), _browser() or new_id(), sent, client())
-    except (LogInRefused, TooManyTries) as refused:
+    except (LogInRefused, TooManyAttempts) as refused:
         return login_form(422, onward, str(refused), field="passkey")
     return with_device(with_session(see(safe_next(onward)), entered.token), entered.device)
 
@@ -200,7 +200,7 @@ def _prove_form(status: int, onward: str, **errors: str) -> Response:
 
 
 @pages.post("/prove")
-@needs_login(need=Need.LOOK)
+@needs_login(need=Permission.VIEW)
 def prove_now() -> Response:
     """Check it, and go on."""
     onward, sent = safe_next(request.form.get("next", "")), _sent()
@@ -209,13 +209,13 @@ def prove_now() -> Response:
             login.prove_by_passkey(rt(), g.here, sent, client())
         else:
             login.prove(rt(), g.here, request.form.get("password", "")[:1000], client())
-    except (LogInRefused, TooManyTries) as refused:
+    except (LogInRefused, TooManyAttempts) as refused:
         return _prove_form(422, onward, **{"passkey" if sent else "password": str(refused)})
     return see(onward)
 
 
 @pages.post("/logout")
-@needs_login(need=Need.LOOK)
+@needs_login(need=Permission.VIEW)
 def log_out() -> Response:
     """End the session."""
     login.log_out(rt(), g.here)

@@ -3,13 +3,13 @@
 from flask import Blueprint, Response, g, request, url_for
 
 from nurture.domain.picture import LONGEST_TEXT
-from nurture.domain.user import Need
+from nurture.domain.user import Permission
 from nurture.ids import StepKey
 from nurture.letters.authoring import Parts
 from nurture.letters.image_processing import MOST_READ
 from nurture.letters.image_rules import DECORATIVE
 from nurture.services.letters import drafts, images
-from nurture.services.letters.drafts import Conflict, EditRefused
+from nurture.services.letters.drafts import Conflict, DraftRefused
 from nurture.services.letters.images import NotAdded
 from nurture.web.desk.access_control import needs_login, see
 from nurture.web.desk.upload import takes_a_file
@@ -34,7 +34,7 @@ def too_large(_: Exception) -> Response:
 
 
 @pages.get("/<sequence>/<step>/picture")
-@needs_login(need=Need.CHANGE)
+@needs_login(need=Permission.CHANGE)
 def choose(sequence: str, step: str) -> Response:
     """The form for a picture, for browsers without script."""
     return _form(sequence, step)
@@ -81,7 +81,7 @@ def put_in(sequence: str, step: str) -> Response:
             now.version,
             g.me.id,
         )
-    except (Conflict, EditRefused):
+    except (Conflict, DraftRefused):
         return message(
             409,
             "The picture is here, and not in the letter yet",

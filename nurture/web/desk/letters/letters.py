@@ -7,8 +7,8 @@ from flask import Blueprint, Response, abort, g, make_response, request, url_for
 from markupsafe import escape
 
 from nurture.domain.picture import LONGEST_TEXT
-from nurture.domain.problem import Trouble, What
-from nurture.domain.user import Need
+from nurture.domain.problem import Problem, ProblemKind
+from nurture.domain.user import Permission
 from nurture.ids import EditionId, StepKey
 from nurture.letters import registry
 from nurture.letters.authoring import Parts
@@ -17,7 +17,7 @@ from nurture.letters.source import read_stored
 from nurture.services.accounts import accounts
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.letters import drafts, images, previews
-from nurture.services.letters.drafts import Conflict, EditRefused, Look, NoSuchLetter, Open
+from nurture.services.letters.drafts import Conflict, DraftRefused, NoSuchLetter, OpenLetter, Review
 from nurture.services.letters.previews import NAMED, NAMELESS, CannotShow
 from nurture.store.letters.publications import Publication
 from nurture.web.desk import formatting
@@ -54,7 +54,7 @@ def _gone(error: NoSuchLetter) -> Response:
 def overview() -> Response:
     """All letters in their order, and what each needs."""
     sequence, letters = drafts.all_letters(rt(), request.args.get("sequence") or None)
-    cards = [(letter, drafts.look(rt(), letter.letter)) for letter in letters]
+    cards = [(letter, drafts.review(rt(), letter.letter)) for letter in letters]
     return page(
         "desk/letters/index.html", tab="letters", sequence=sequence, cards=cards, names=accounts.names(rt()), words=formatting
     )
@@ -81,7 +81,7 @@ def edit(sequence: str, step: str) -> Response:
     return _editor(drafts.open_letter(rt(), sequence, StepKey(step)))
 
 
-def _editor(now: Open, status: int = 200, parts: Parts | None = None, refused: str = "") -> Response:
+def _editor(now: OpenLetter, status: int = 200, parts: Parts | None = None, refused: str = "") -> Response:
     response = page(
         "desk/letters/edit.html",
         status,
@@ -104,9 +104,9 @@ def _editor(now: Open, status: int = 200, parts: Parts | None = None, refused: s
     return response
 
 
-def _seen(now: Open) -> dict[str, Any]:
+def _seen(now: OpenLetter) -> dict[str, Any]:
     """What the page says about a letter as it stands."""
-    look: Look = drafts.look(rt(), now.letter)
+    look: Review = drafts.review(rt(), now.letter)
     try:
         inbox = previews.inbox(rt(), now.letter, _who())
     except CannotShow:
@@ -138,7 +138,7 @@ def save(sequence: str, step: str) -> Response:
     parts = Parts(form.get("subject", ""), form.get("preheader", ""), form.get("body", "").replace("\r\n", "\n"))
     try:
         now = drafts.save(rt(), sequence, StepKey(step), parts, _version(), g.me.id)
-    except EditRefused as refused:
+    except DraftRefused as refused:
         if _is_live():
             return page("desk/letters/refused.html", 422, refused=str(refused))
         return _editor(drafts.open_letter(rt(), sequence, StepKey(step)), 422, parts, str(refused))
@@ -190,7 +190,7 @@ def _in_light(html: str, dark: bool) -> str:
 
 
 @pages.post("/<sequence>/<step>/who")
-@needs_login(need=Need.LOOK)
+@needs_login(need=Permission.VIEW)
 def look_as(sequence: str, step: str) -> Response:
     """The preview with the eyes of the reader who has this address."""
     try:
@@ -232,7 +232,7 @@ def reviewed(sequence: str, step: str) -> Response:
     """Its facts were looked at again today."""
     try:
         drafts.reviewed(rt(), sequence, StepKey(step), _version(), g.me.id)
-    except (EditRefused, Conflict) as refused:
+    except (DraftRefused, Conflict) as refused:
         return _sorry("Not noted", refused, sequence, step)
     return see(url_for("letters.edit", sequence=sequence, step=step))
 
@@ -275,7 +275,7 @@ def put_back(sequence: str, step: str) -> Response:
     try:
         edition = EditionId(request.form.get("edition", ""))
         drafts.put_back(rt(), sequence, StepKey(step), edition, _version(), g.me.id)
-    except (EditRefused, Conflict) as refused:
+    except (DraftRefused, Conflict) as refused:
         return _sorry("Not put back", refused, sequence, step)
     return see(url_for("letters.edit", sequence=sequence, step=step))
 
@@ -289,7 +289,7 @@ def before_publishing(sequence: str, step: str) -> Response:
         "desk/letters/publish.html",
         tab="letters",
         now=now,
-        look=drafts.look(rt(), now.letter),
+        look=drafts.review(rt(), now.letter),
         refused="",
         pieces=drafts.compare(now.published, now.letter.text),
         readers=drafts.living(rt()),
@@ -310,14 +310,14 @@ def publish(sequence: str, step: str) -> Response:
             url_for("letters.before_publishing", sequence=sequence, step=step),
             "Look again",
         )
-    except EditRefused as refused:
+    except DraftRefused as refused:
         now = drafts.open_letter(rt(), sequence, StepKey(step))
         return page(
             "desk/letters/publish.html",
             422,
             tab="letters",
             now=now,
-            look=drafts.look(rt(), now.letter),
+            look=drafts.review(rt(), now.letter),
             refused=str(refused),
             pieces=drafts.compare(now.published, now.letter.text),
             readers=drafts.living(rt()),
@@ -346,7 +346,7 @@ _LACKED = {"first_name": "first name", "signed_up_on": "day of sign-up"}
 _SETTINGS = "/desk/settings/practice"
 
 
-def _plainly(trouble: Trouble, found: Publication) -> dict[str, str]:
+def _plainly(trouble: Problem, found: Publication) -> dict[str, str]:
     """A trouble in a therapist's words, and one link to where it is mended."""
     mend = {}
     if trouble.step:
@@ -354,25 +354,25 @@ def _plainly(trouble: Trouble, found: Publication) -> dict[str, str]:
     count = formatting.people(trouble.readers)
     has = "has" if trouble.readers == 1 else "have"
     match trouble.what:
-        case What.FACT:
+        case ProblemKind.FACT:
             said = f"{_place(trouble)} says {_FACTS.get(trouble.name, 'a fact of your practice')}, which is not filled in yet: "
             return {"said": f"{said}readers would see a gap there.", "url": _SETTINGS, "act": "Fill it in"}
-        case What.HOLE:
+        case ProblemKind.HOLE:
             lacked = _LACKED.get(trouble.name, trouble.name)
             said = f"{count} on your list {has} no {lacked}, and would see a gap: {_place(trouble, first=False)} names it. "
             return {"said": f"{said}Choose the {lacked} anew from “Personal field”: it leaves no gap.", **mend}
-        case What.LETTER:
+        case ProblemKind.LETTER:
             said = trouble.advice or f"The letter cannot be put together for {count} on your list."
             return {"said": said, **mend}
-        case What.UNREADABLE:
+        case ProblemKind.UNREADABLE:
             return {
                 "said": f"What is kept of {count} on your list cannot be opened. Ask whoever runs the service to look at it."
             }
-        case What.OTHER:
+        case ProblemKind.OTHER:
             return {"said": trouble.said}
 
 
-def _place(trouble: Trouble, first: bool = True) -> str:
+def _place(trouble: Problem, first: bool = True) -> str:
     places = {"subject": "the subject line", "preheader": "the line below the subject"}
     said = places.get(trouble.part, f"line {trouble.line} of the letter" if trouble.line else "the letter")
     return said[0].upper() + said[1:] if first else said

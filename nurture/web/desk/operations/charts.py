@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from nurture.domain.rounding import Shown
+from nurture.domain.rounding import RoundedCount
 
 _WIDTH = 440
 _LEFT, _TOP, _PLOT = 44, 14, 170
@@ -19,7 +19,7 @@ class Bar:
     """One place on a chart: what it is called, and a count for each series."""
 
     label: str
-    values: tuple[Shown, ...]
+    values: tuple[RoundedCount, ...]
 
 
 def _svg(key: str, title: str, described: str, height: int, inside: Iterable[str]) -> Markup:
@@ -98,14 +98,14 @@ def rows(key: str, title: str, described: str, places: Sequence[Bar], notes: Seq
 
 
 @dataclass(frozen=True)
-class Limit:
+class ReferenceLine:
     """A rate that must not be reached, 0 to 1, and its name on the scale."""
 
     at: float
     name: str
 
 
-def gauge(key: str, title: str, described: str, value: float, limits: Sequence[Limit]) -> Markup:
+def gauge(key: str, title: str, described: str, value: float, limits: Sequence[ReferenceLine]) -> Markup:
     """How far a rate is from its limits: a bar on a scale that ends a third beyond the last of them."""
     top = max(limits[-1].at * 4 / 3, value)
     level = 0 if value < limits[0].at else 2 if value >= limits[-1].at else 1

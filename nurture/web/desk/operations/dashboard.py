@@ -9,13 +9,13 @@ from nurture.domain.delivery import State
 from nurture.domain.limits import Trip
 from nurture.ids import DeliveryId, StepKey
 from nurture.services.operations import dashboard, deliveries, send_blocks
-from nurture.services.operations.dashboard import Need, Trouble
+from nurture.services.operations.dashboard import AttentionItem, AttentionKind
 from nurture.services.operations.deliveries import NotInDoubt
 from nurture.services.operations.statistics import Range
 from nurture.services.settings import onboarding
 from nurture.services.settings.onboarding import Task
 from nurture.services.subscribers import consultations, sign_up_queue
-from nurture.store.deliveries.send_blocks import Gate
+from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.web.desk import formatting
 from nurture.web.desk.access_control import needs_login, see
 from nurture.web.desk.help import HELP
@@ -28,7 +28,7 @@ pages = Blueprint("dashboard", __name__, url_prefix="/desk")
 @needs_login
 def show() -> Response:
     """Today in one look."""
-    seen = dashboard.look(rt(), dashboard.requests_waiting(consultations.count_requests(rt())), formatting.practice_zone())
+    seen = dashboard.load(rt(), dashboard.requests_waiting(consultations.count_requests(rt())), formatting.practice_zone())
     needs = [_said(need, seen.titles) for need in seen.needs]
     return page(
         "desk/home.html",
@@ -42,44 +42,44 @@ def show() -> Response:
     )
 
 
-def _said(need: Need, titles: Mapping[tuple[str, StepKey], str]) -> dict[str, str]:
+def _said(need: AttentionItem, titles: Mapping[tuple[str, StepKey], str]) -> dict[str, str]:
     """A thing that needs a person: a sentence, and one thing to do."""
     many = need.count != 1
     mails = f"{need.count} mails" if many else "One mail"
-    match need.trouble:
-        case Trouble.STOPPED:
+    match need.kind:
+        case AttentionKind.STOPPED:
             return {"said": "All sending is stopped. Nobody gets a letter until you start it again.", "act": "start"}
-        case Trouble.REFUSED:
+        case AttentionKind.REFUSED:
             if need.is_probing:
                 said = f"Your mail service refused all mail: “{need.about}”. The next mail shows whether it takes mail again."
             else:
                 said = f"Your mail service refuses all mail at the moment: “{need.about}”. It is tried again by itself."
             return _help(need, said)
-        case Trouble.CLOCK:
+        case AttentionKind.CLOCK:
             return _help(need, "The service's clock or records jumped, so nothing is sent, to be safe.")
-        case Trouble.SILENT:
+        case AttentionKind.SILENT:
             return _help(need, "The part that sends letters is not running, so nothing goes out.")
-        case Trouble.LATE:
+        case AttentionKind.LATE:
             return _help(need, "Some letters are late. They go out by themselves; look again in a quarter of an hour.")
-        case Trouble.HELD:
+        case AttentionKind.HELD:
             said = f"{mails} may have been sent, and nobody can tell. You decide whether to send again."
             return {"said": said, "act": "Decide", "url": url_for("dashboard.mails", _anchor="held")}
-        case Trouble.FAILED:
+        case AttentionKind.FAILED:
             url = url_for("dashboard.mails", _anchor="failed")
             return {"said": f"{mails} could not be sent.", "act": "Look at it", "url": url}
-        case Trouble.BOUNCES:
+        case AttentionKind.BOUNCES:
             return _numbers("More than 2 in 100 mails of the last 30 days came back.", "mail-2")
-        case Trouble.COMPLAINTS:
+        case AttentionKind.COMPLAINTS:
             return _numbers("More than 1 in 1,000 mails of the last 30 days were reported as spam.", "mail-1")
-        case Trouble.REVIEW:
+        case AttentionKind.REVIEW:
             title = titles.get((need.sequence, StepKey(need.about)), need.about)
             url = url_for("letters.edit", sequence=need.sequence, step=need.about)
             return {"said": f"The facts in “{title}” are due for another look.", "act": "Open the letter", "url": url}
-        case Trouble.WAITING:
+        case AttentionKind.WAITING:
             who = f"{need.count:,} people wait" if many else "One person waits"
             said = f"{who} for you to let them go on, since the letters changed."
             return {"said": said, "act": "See who", "url": url_for("sequence.show", sequence=need.sequence, _anchor="held")}
-        case Trouble.CONFIRMATIONS:
+        case AttentionKind.CONFIRMATIONS:
             said = (
                 "Far more people than usual signed up"
                 if need.about == Trip.RATE
@@ -88,9 +88,9 @@ def _said(need: Need, titles: Mapping[tuple[str, StepKey], str]) -> dict[str, st
             who = f"{need.count:,} sign-ups wait" if many else "One sign-up waits"
             said = f"{said}, so the mails that ask to confirm wait for you: {who}."
             return _help(need, said) | {"press": "Let them go on", "to": url_for("dashboard.confirmations")}
-        case Trouble.NETWORKS:
+        case AttentionKind.NETWORKS:
             return _help(need, "Visitors cannot be told apart, so nothing limits how often one of them can sign up.")
-        case Trouble.DOMAIN:
+        case AttentionKind.DOMAIN:
             said = "Mail services do not trust the address your letters come from as they could."
             return {"said": said, "act": "See why", "url": url_for("domain.show")}
 
@@ -99,18 +99,18 @@ def _numbers(said: str, part: str) -> dict[str, str]:
     return {"said": said, "act": "See numbers", "url": url_for("numbers.show", back=Range.MONTH.value, _anchor=part)}
 
 
-def _help(need: Need, said: str) -> dict[str, str]:
-    return {"said": said, "act": "What to do", "url": url_for("dashboard.trouble", which=need.trouble.value)}
+def _help(need: AttentionItem, said: str) -> dict[str, str]:
+    return {"said": said, "act": "What to do", "url": url_for("dashboard.trouble", which=need.kind.value)}
 
 
 @pages.get("/help/<which>")
 @needs_login
 def trouble(which: str) -> Response:
     """What to do about what nobody at the desk can mend alone."""
-    about = HELP.get(Trouble(which)) if which in set(Trouble) else None
+    about = HELP.get(AttentionKind(which)) if which in set(AttentionKind) else None
     if about is None:
         abort(404)
-    now = any(need.trouble == which for need in dashboard.look(rt(), 0, formatting.practice_zone()).needs)
+    now = any(need.kind == which for need in dashboard.load(rt(), 0, formatting.practice_zone()).needs)
     return page("desk/trouble.html", tab="home", help=about, now=now, which=which, **formatting.rights())
 
 
@@ -121,7 +121,7 @@ def sending() -> Response:
     if request.form.get("act") == "stop":
         send_blocks.stop_sending(rt(), "stopped at the desk", f"user {g.me.id}")
         return see(url_for("dashboard.home", said="stopped"))
-    send_blocks.start_sending(rt(), only=Gate.STOP)  # not what has stopped it since, for a reason of its own
+    send_blocks.start_sending(rt(), only=BlockKind.STOP)  # not what has stopped it since, for a reason of its own
     return see(url_for("dashboard.home"))
 
 
@@ -129,7 +129,7 @@ def sending() -> Response:
 @needs_login
 def confirmations() -> Response:
     """Let the mails that ask to confirm go on, with the sign-ups that wait or without them."""
-    sign_up_queue.go_on(rt(), drop=request.form.get("act") == "drop")
+    sign_up_queue.resume(rt(), drop=request.form.get("act") == "drop")
     return see(url_for("dashboard.home"))
 
 

@@ -5,22 +5,22 @@ from datetime import date
 from flask import Blueprint, Response, request
 
 from nurture.domain import rounding
-from nurture.domain.rounding import Shown, shown
+from nurture.domain.rounding import RoundedCount, rounded
 from nurture.services.operations import statistics
-from nurture.services.operations.statistics import Bucket, Numbers, Range, Step
+from nurture.services.operations.statistics import Bucket, FunnelStep, Numbers, Range
 from nurture.web.desk import formatting
 from nurture.web.desk.access_control import needs_login
 from nurture.web.desk.operations import charts
-from nurture.web.desk.operations.charts import Bar, Limit
+from nurture.web.desk.operations.charts import Bar, ReferenceLine
 from nurture.web.pages import page, rt
 
 pages = Blueprint("numbers", __name__, url_prefix="/desk")
 
 _RANGES = {Range.MONTH: "30 days", Range.QUARTER: "90 days", Range.YEAR: "A year", Range.ALL: "All"}
 _STAYED = ("the same day", "1 to 3 days", "4 to 7 days", "the second week", "the third week", "later")
-_COMPLAINTS = (Limit(0.001, "0.1 %"), Limit(0.003, "0.3 %"))
+_COMPLAINTS = (ReferenceLine(0.001, "0.1 %"), ReferenceLine(0.003, "0.3 %"))
 """Google: "keep your spam rate below 0.1 % and avoid ever reaching 0.3 %"; Yahoo: below 0.3 % (sender guidelines, 2024–26)."""
-_BOUNCES = (Limit(0.02, "2 %"),)
+_BOUNCES = (ReferenceLine(0.02, "2 %"),)
 _FEWEST_MAILS = 1000
 """Below this a single mail moves a rate too much to be compared with the limits of mail services."""
 
@@ -31,7 +31,7 @@ def show() -> Response:
     """Everything for one span of time."""
     asked = request.args.get("back", Range.QUARTER)
     back = Range(asked) if asked in set(Range) else Range.QUARTER
-    found = statistics.read(rt(), back, formatting.practice_zone())
+    found = statistics.load(rt(), back, formatting.practice_zone())
     return page(
         "desk/numbers.html",
         tab="numbers",
@@ -62,57 +62,57 @@ def _label(bucket: Bucket, back: Range) -> str:
 def _came(found: Numbers, back: Range) -> dict[str, object] | None:
     asked, confirmed = sum(each.asked for each in found.buckets), sum(each.confirmed for each in found.buckets)
     if rounding.parts([asked]) is None or not asked:
-        return {"chart": "", "total": shown(asked), "confirmed": shown(confirmed), "table": []}
-    places = [Bar(_label(each, back), (shown(each.asked), shown(each.confirmed))) for each in found.buckets]
-    said = f"{shown(asked)} people asked for the letters and {shown(confirmed)} confirmed, drawn over time."
+        return {"chart": "", "total": rounded(asked), "confirmed": rounded(confirmed), "table": []}
+    places = [Bar(_label(each, back), (rounded(each.asked), rounded(each.confirmed))) for each in found.buckets]
+    said = f"{rounded(asked)} people asked for the letters and {rounded(confirmed)} confirmed, drawn over time."
     table = [
         (f"{_day(each.first)} to {_day(each.last, True)}", *bar.values) for each, bar in zip(found.buckets, places, strict=True)
     ]
     chart = charts.bars("came", "Sign-ups and confirmations", said, places)
-    return {"chart": chart, "total": shown(asked), "confirmed": shown(confirmed), "table": table}
+    return {"chart": chart, "total": rounded(asked), "confirmed": rounded(confirmed), "table": table}
 
 
-def _funnel(steps: tuple[Step, ...]) -> dict[str, object]:
+def _funnel(steps: tuple[FunnelStep, ...]) -> dict[str, object]:
     first = steps[0].sent
     if rounding.parts([first]) is None:
-        return {"chart": "", "table": [], "first": shown(first), "replies": False}
-    places = [Bar(_name(step), (shown(step.sent),)) for step in steps]
-    notes = [str(shown(step.sent)) for step in steps]
+        return {"chart": "", "table": [], "first": rounded(first), "replies": False}
+    places = [Bar(_name(step), (rounded(step.sent),)) for step in steps]
+    notes = [str(rounded(step.sent)) for step in steps]
     said = f"{notes[0]} people got the first letter, and {notes[-1]} the last."
     replies = any(step.replied for step in steps)
     table = [
-        (_name(step), shown(step.sent), _delivered(step), shown(step.left), shown(step.asked), shown(step.replied))
+        (_name(step), rounded(step.sent), _delivered(step), rounded(step.left), rounded(step.asked), rounded(step.replied))
         for step in steps
     ]
     return {
         "chart": charts.rows(f"funnel-{steps[0].letter.key}", "Letter by letter", said, places, notes),
         "table": table,
-        "first": shown(first),
+        "first": rounded(first),
         "replies": replies,
-        "asked": shown(sum(step.asked for step in steps)),
+        "asked": rounded(sum(step.asked for step in steps)),
         "share": rounding.share(sum(step.asked for step in steps), first),
-        "left": shown(sum(step.left for step in steps)),
+        "left": rounded(sum(step.left for step in steps)),
     }
 
 
-def _name(step: Step) -> str:
+def _name(step: FunnelStep) -> str:
     name = formatting.called(step.letter)
     return name[0].upper() + name[1:]
 
 
-def _delivered(step: Step) -> Shown:
-    return shown(step.sent - min(step.undelivered, step.sent))
+def _delivered(step: FunnelStep) -> RoundedCount:
+    return rounded(step.sent - min(step.undelivered, step.sent))
 
 
 def _stayed(found: Numbers) -> dict[str, object]:
     left = sum(found.stays)
     counts = rounding.parts(found.stays)
     if counts is None or not left:
-        return {"chart": "", "table": [], "left": shown(left)}
+        return {"chart": "", "table": [], "left": rounded(left)}
     places = [Bar(label, (count,)) for label, count in zip(_STAYED, counts, strict=True)]
     said = "How long after confirming people left: " + "; ".join(f"{each.label} {each.values[0]}" for each in places) + "."
     chart = charts.rows("stayed", "How long people stay before they leave", said, places)
-    return {"chart": chart, "table": [(each.label, each.values[0]) for each in places], "left": shown(left)}
+    return {"chart": chart, "table": [(each.label, each.values[0]) for each in places], "left": rounded(left)}
 
 
 def _mail(found: Numbers) -> dict[str, object]:
@@ -126,12 +126,12 @@ def _mail(found: Numbers) -> dict[str, object]:
     }
 
 
-def _measured(key: str, title: str, count: int, sent: int, limits: tuple[Limit, ...]) -> dict[str, object]:
+def _measured(key: str, title: str, count: int, sent: int, limits: tuple[ReferenceLine, ...]) -> dict[str, object]:
     value, said = rounding.rate(count, sent)
     described = f"{said} of all mail; {' and '.join(limit.name for limit in limits)} must not be reached."
     return {
         "words": said,
-        "count": shown(count),
+        "count": rounded(count),
         "chart": charts.gauge(key, title, described, value, limits),
         "verdict": _verdict(value, count, sent, limits[0].at, limits[-1].at),
     }
@@ -139,7 +139,7 @@ def _measured(key: str, title: str, count: int, sent: int, limits: tuple[Limit, 
 
 def _verdict(value: float, count: int, sent: int, wanted: float, limit: float) -> tuple[str, str]:
     """A class and a sentence. One to four of something are no trend, whatever share of the mail they are."""
-    if shown(count).few or not count or value < wanted:
+    if rounded(count).few or not count or value < wanted:
         return "good", "Well within what mail services accept."
     if value < limit or sent < _FEWEST_MAILS:
         return "near", "Above what Gmail wants to see. Write only to people who asked, and look at what came back."

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, g, request, url_for
 
 from nurture.domain.edit import Choice
 from nurture.domain.timeline import NeverOpens
-from nurture.domain.user import Need, allows
+from nurture.domain.user import Permission, allows
 from nurture.errors import NurtureError
 from nurture.ids import EnrollmentId, StepKey
 from nurture.services.accounts import accounts
@@ -38,7 +38,7 @@ _NOT_SEEN = "You have changed something since you looked. Here is what it does n
 def _show(
     form: Form, status: int = 200, found: Preview | None = None, wrong: str = "", note: str = "", saved: bool = False
 ) -> Response:
-    kept = schedule_history.plans(rt(), form.key)
+    kept = schedule_history.past_schedules(rt(), form.key)
     try:
         seen = digest(form.edited(), form.version)
     except ScheduleRefused:
@@ -55,21 +55,21 @@ def _show(
         choices=list(Choice),
         picked=request.form.get("choice", Choice.EVERYONE.value),
         weekdays=_DAYS,
-        held=schedule.waiting(rt(), form.key, _MOST_HELD + 1),
+        held=schedule.held_readers(rt(), form.key, _MOST_HELD + 1),
         most_held=_MOST_HELD,
-        may_change=allows(g.me.role, Need.CHANGE),
+        may_change=allows(g.me.role, Permission.CHANGE),
         new_title=request.form.get("new_title", ""),
         words=formatting,
         kept=kept,
         names=accounts.names(rt()) if kept else {},
         saved=saved,
         sequences=signup.list_sequences(rt()),
-        held_count=schedule.count_waiting(rt(), form.key),
+        held_count=schedule.count_held(rt(), form.key),
     )
 
 
 def _form() -> Form:
-    return form_from(schedule.show(rt(), request.form.get("sequence") or None), request.form)
+    return form_from(schedule.load(rt(), request.form.get("sequence") or None), request.form)
 
 
 @pages.errorhandler(ScheduleRefused)
@@ -81,7 +81,7 @@ def _gone(refused: ScheduleRefused) -> Response:
 @needs_login
 def show() -> Response:
     """The letters in their order, with what each waits for."""
-    shown = schedule.show(rt(), request.args.get("sequence") or None)
+    shown = schedule.load(rt(), request.args.get("sequence") or None)
     if request.args.get("earlier"):
         return _as_it_was(shown.key, request.args["earlier"])
     done = request.args.get("done", "")
@@ -94,16 +94,18 @@ def show() -> Response:
 
 def _as_it_was(key: str, version: str) -> Response:
     """An earlier plan, filled in and not saved, with what going back to it would do."""
-    which = next((each for each in schedule_history.plans(rt(), key, _MOST_LOOKED_BACK) if str(each.version) == version), None)
+    which = next(
+        (each for each in schedule_history.past_schedules(rt(), key, _MOST_LOOKED_BACK) if str(each.version) == version), None
+    )
     if which is None:
         raise ScheduleRefused("This earlier plan is not kept any more. Choose one that is listed on the page of the plan.")
-    form = form_of(schedule_history.plan(rt(), key, which.version))
+    form = form_of(schedule_history.past_schedule(rt(), key, which.version))
     note = f"This is the plan as it was until {formatting.moment(which.until)}. Nothing is changed before you save it."
     return _show(form, found=schedule.preview(rt(), key, form.edited()), note=note)
 
 
 @pages.post("/begins")
-@needs_login(need=Need.CHANGE)
+@needs_login(need=Permission.CHANGE)
 def begins() -> Response:
     """Have sign-ups begin this sequence."""
     key = request.form.get("sequence", "")
@@ -129,7 +131,7 @@ def preview() -> Response:
 
 
 def _looked_at(form: Form, status: int = 200, note: str = "") -> Response:
-    now = schedule.show(rt(), form.key)
+    now = schedule.load(rt(), form.key)
     if now.version != form.version:
         form, status, note = replace(form, version=now.version), 409, _CHANGED
     try:
@@ -170,7 +172,7 @@ def insert() -> Response:
     except ScheduleRefused as refused:
         return _show(form, 422, wrong=str(refused))
     return _show(
-        form_from(schedule.show(rt(), form.key), request.form),
+        form_from(schedule.load(rt(), form.key), request.form),
         note="The letter is begun. Nobody gets it before it is written and published.",
     )
 

@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 from nurture.domain.sequence import AT_ONCE, Wait, parse_wait
 from nurture.ids import StepKey
 from nurture.services.sequences.hours import HoursRefused, read_rules
-from nurture.services.sequences.schedule import Edited, Schedule, ScheduleRefused, Slot
+from nurture.services.sequences.schedule import EditableSchedule, Edited, ScheduleRefused, Slot
 
 _MOST = 365
 """Most days, or hours, of a wait."""
@@ -119,7 +119,7 @@ def digest(edited: Edited, version: int) -> str:
     return hashlib.sha256(repr((slots, rules, version)).encode()).hexdigest()[:32]
 
 
-def form_of(shown: Schedule) -> Form:
+def form_of(shown: EditableSchedule) -> Form:
     """The form, with nothing changed."""
     rules = shown.rules
     cards = []
@@ -142,7 +142,7 @@ def form_of(shown: Schedule) -> Form:
     )
 
 
-def form_from(shown: Schedule, given: "MultiDict[str, str]") -> Form:
+def form_from(shown: EditableSchedule, given: "MultiDict[str, str]") -> Form:
     """The form as it was sent. Letters that came since are added in their place, those that went are left out: what somebody
     else did is never undone by what this person did not see.
     """

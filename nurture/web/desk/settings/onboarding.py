@@ -4,12 +4,12 @@ import re
 
 from flask import Blueprint, Response, abort, g, request, url_for
 
-from nurture.domain.user import Need
+from nurture.domain.user import Permission
 from nurture.ids import EditionId
 from nurture.services.letters.previews import address_of
 from nurture.services.operations.dashboard import first_sequence
 from nurture.services.settings import onboarding
-from nurture.services.settings.onboarding import NotReady, Standing, Task
+from nurture.services.settings.onboarding import NotReady, OnboardingProgress, Task
 from nurture.web.desk.access_control import needs_login, see
 from nurture.web.desk.formatting import moment
 from nurture.web.desk.settings import onboarding_nav
@@ -36,8 +36,8 @@ TASKS = {
 """How each thing to do is said once it is done, before that, and where it is done."""
 
 
-def _standing() -> Standing:
-    return onboarding.standing(rt(), g.me.protected)
+def _standing() -> OnboardingProgress:
+    return onboarding.load_progress(rt(), g.me.protected)
 
 
 @pages.get("/")
@@ -57,7 +57,7 @@ def show() -> Response:
 
 
 @pages.post("/")
-@needs_login(need=Need.OWN, recent=True)
+@needs_login(need=Permission.OWN, recent=True)
 def begin() -> Response:
     """From now on letters leave."""
     try:
@@ -89,7 +89,7 @@ def letters() -> Response:
 
 
 @pages.post("/letters")
-@needs_login(need=Need.CHANGE)
+@needs_login(need=Permission.CHANGE)
 def mark_read() -> Response:
     """It is read; on to the next."""
     edition = request.form.get("edition", "")
@@ -120,7 +120,7 @@ def series() -> Response:
 
 
 @pages.post("/series")
-@needs_login(need=Need.CHANGE)
+@needs_login(need=Permission.CHANGE)
 def send_series() -> Response:
     """Send it."""
     onboarding.send_series(rt(), g.me)

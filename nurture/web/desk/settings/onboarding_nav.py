@@ -6,7 +6,7 @@ from flask import request
 
 
 @dataclass(frozen=True)
-class Step:
+class OnboardingStep:
     """One step: its key, what it is called, and its page."""
 
     key: str
@@ -20,24 +20,24 @@ class Step:
 
 
 STEPS = (
-    Step("who", "Who you are", "/desk/settings/practice"),
-    Step("sender", "What inboxes show", "/desk/settings/sender"),
-    Step("mail", "How mail leaves", "/desk/settings/mail"),
-    Step("look", "How letters look", "/desk/settings/look"),
-    Step("read", "Read your letters", "/desk/start/letters"),
-    Step("series", "Send yourself the series", "/desk/start/series"),
-    Step("live", "Let it begin", "/desk/start/"),
+    OnboardingStep("who", "Who you are", "/desk/settings/practice"),
+    OnboardingStep("sender", "What inboxes show", "/desk/settings/sender"),
+    OnboardingStep("mail", "How mail leaves", "/desk/settings/mail"),
+    OnboardingStep("look", "How letters look", "/desk/settings/look"),
+    OnboardingStep("read", "Read your letters", "/desk/start/letters"),
+    OnboardingStep("series", "Send yourself the series", "/desk/start/series"),
+    OnboardingStep("live", "Let it begin", "/desk/start/"),
 )
 
 
 @dataclass(frozen=True)
-class Here:
+class CurrentStep:
     """The step that a page is opened as."""
 
-    step: Step
+    step: OnboardingStep
     number: int
-    before: Step | None
-    after: Step | None
+    before: OnboardingStep | None
+    after: OnboardingStep | None
 
     @property
     def of(self) -> int:
@@ -45,16 +45,16 @@ class Here:
         return len(STEPS)
 
 
-def at(key: str) -> Here | None:
+def at(key: str) -> CurrentStep | None:
     """A step by its key."""
     number = next((n for n, step in enumerate(STEPS) if step.key == key), None)
     if number is None:
         return None
     following = STEPS[number + 1] if number + 1 < len(STEPS) else None
-    return Here(STEPS[number], number + 1, STEPS[number - 1] if number else None, following)
+    return CurrentStep(STEPS[number], number + 1, STEPS[number - 1] if number else None, following)
 
 
-def here() -> Here | None:
+def here() -> CurrentStep | None:
     """The step this page is opened as; None outside the first run."""
     return at(request.values.get("step", ""))
 

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, url_for
 
 from nurture.domain.email_auth.findings import Level, Topic
-from nurture.domain.user import Need
+from nurture.domain.user import Permission
 from nurture.services.settings import sender_domain
 from nurture.services.settings.sender_domain import Checked
 from nurture.web.desk.access_control import needs_login, see
@@ -39,14 +39,14 @@ def check_again() -> Checked:
 
 
 @pages.get("")
-@needs_login(need=Need.OWN)
+@needs_login(need=Permission.OWN)
 def show() -> Response:
     """What the last check saw."""
     return page("desk/settings/domain_page.html", **shown())
 
 
 @pages.post("")
-@needs_login(need=Need.OWN)
+@needs_login(need=Permission.OWN)
 def check() -> Response:
     """Check anew."""
     check_again()

@@ -6,7 +6,7 @@ from zoneinfo import available_timezones
 
 from flask import Blueprint, Response, abort, g, request, url_for
 
-from nurture.domain.user import Need
+from nurture.domain.user import Permission
 from nurture.ids import ConsultationId
 from nurture.letters.image_processing import MOST_READ
 from nurture.services.accounts import accounts
@@ -14,7 +14,7 @@ from nurture.services.letters import previews
 from nurture.services.letters.drafts import all_letters
 from nurture.services.settings import consent_texts, desk_settings, mailer_check, sender_domain
 from nurture.services.settings.consent_texts import WordingRefused
-from nurture.services.settings.desk_settings import FactsRefused
+from nurture.services.settings.desk_settings import SettingsRefused
 from nurture.settings import chooses_mailer
 from nurture.web.desk.access_control import needs_login, see
 from nurture.web.desk.formatting import day
@@ -26,8 +26,8 @@ from nurture.web.pages import message, page, rt, takes_test_names
 pages = Blueprint("settings", __name__, url_prefix="/desk/settings")
 takes_a_file(pages, "save_look", MOST_READ)
 
-_OWN = needs_login(need=Need.OWN)
-_OWN_NOW = needs_login(need=Need.OWN, recent=True)
+_OWN = needs_login(need=Permission.OWN)
+_OWN_NOW = needs_login(need=Permission.OWN, recent=True)
 CARRIERS = {
     "outbox": ("Nothing leaves yet", "Every mail stays on this machine, in the outbox, to look at."),
     "sendgrid": ("SendGrid", "A mail service. It says what became of each letter."),
@@ -86,7 +86,7 @@ def save_practice() -> Response:
     typed = _typed(*desk_settings.PRACTICE)
     try:
         desk_settings.save(rt(), typed, g.me.id)
-    except FactsRefused as refused:
+    except SettingsRefused as refused:
         return _show("practice", refused.errors, form=typed)
     return _saved("settings.practice")
 
@@ -105,7 +105,7 @@ def save_sender() -> Response:
     typed = _typed(*desk_settings.SENDER)
     try:
         desk_settings.save(rt(), typed, g.me.id, takes_test_names())
-    except FactsRefused as refused:
+    except SettingsRefused as refused:
         return _show("sender", refused.errors, form=typed)
     return _saved("settings.sender")
 
@@ -151,7 +151,7 @@ def save_look() -> Response:
             desk_settings.save_logo(rt(), None, g.me.id)
         elif chosen is not None and chosen.filename:
             desk_settings.save_logo(rt(), chosen.read(), g.me.id)
-    except FactsRefused as refused:
+    except SettingsRefused as refused:
         return _look(colour, refused.errors)
     return see(onboarding_nav.kept("/desk/settings/look?said=saved")) if _stays() else _saved("settings.look")
 
@@ -180,7 +180,7 @@ def save_hours() -> Response:
     typed = _typed("time_zone")
     try:
         desk_settings.save(rt(), typed, g.me.id)
-    except FactsRefused as refused:
+    except SettingsRefused as refused:
         return _hours(typed["time_zone"], refused.errors)
     return _saved("settings.hours")
 
@@ -240,7 +240,7 @@ def _mail(form: Mapping[str, str], errors: Mapping[str, str] | None = None, doub
         form={name: form.get(name, "") for name in _MAIL_FIELDS},
         doubt=doubt,
         carriers=CARRIERS,
-        fixed=chooses_mailer(rt().given),
+        fixed=chooses_mailer(rt().env_settings),
         has_key=bool(now.sendgrid_api_key),
         has_password=bool(desk_settings.smtp_password(rt())),
         now=now,
@@ -260,7 +260,7 @@ def save_mail() -> Response:
         if trouble:
             return _mail(typed, doubt=trouble)
         desk_settings.save_mailer(rt(), chosen, g.me.id)
-    except FactsRefused as refused:
+    except SettingsRefused as refused:
         return _mail(typed, refused.errors)
     return see(onboarding_nav.kept("/desk/settings/mail?said=saved"))
 
@@ -271,7 +271,7 @@ def _chosen(typed: Mapping[str, str]) -> dict[str, str]:
         case "sendgrid":
             key = typed["sendgrid_api_key"].strip()
             if not key and not rt().settings.sendgrid_api_key:
-                raise FactsRefused({"sendgrid_api_key": "Please paste the key. SendGrid shows it once, when it is made."})
+                raise SettingsRefused({"sendgrid_api_key": "Please paste the key. SendGrid shows it once, when it is made."})
             secret = {"sendgrid_api_key": key} if key else {}
             return {"mailer": "sendgrid", "sendgrid_webhook_key": typed["sendgrid_webhook_key"].strip(), **secret}
         case "smtp":
@@ -287,7 +287,7 @@ def _chosen(typed: Mapping[str, str]) -> dict[str, str]:
         case "outbox":
             return {"mailer": "outbox"}
         case _:
-            raise FactsRefused({"mailer": "Please choose what carries your mail."})
+            raise SettingsRefused({"mailer": "Please choose what carries your mail."})
 
 
 @pages.post("/mail/trial")
@@ -302,7 +302,7 @@ def try_mail() -> Response:
 @_OWN
 def tried(which: str) -> Response:
     """What became of it."""
-    found = mailer_check.what_became(rt(), ConsultationId(which)) if len(which) == 32 and which.isalnum() else None
+    found = mailer_check.load_result(rt(), ConsultationId(which)) if len(which) == 32 and which.isalnum() else None
     if found is None:
         abort(404)
     part = "tried_part" if "HX-Request" in request.headers else "tried"

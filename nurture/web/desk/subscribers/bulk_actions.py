@@ -7,9 +7,9 @@ from flask import Blueprint, Response, abort, request, url_for
 from nurture.ids import SubscriberId
 from nurture.services.addresses import InputRefused
 from nurture.services.subscribers import bulk_actions, listing
-from nurture.services.subscribers.bulk_actions import CrowdRefused
+from nurture.services.subscribers.bulk_actions import BulkActionRefused
 from nurture.services.subscribers.detail import parse_tag
-from nurture.store.subscribers.bulk_actions import ABOUT_TAGS, Act, Chosen
+from nurture.store.subscribers.bulk_actions import ABOUT_TAGS, BulkAction, Chosen
 from nurture.web.desk import formatting
 from nurture.web.desk.access_control import needs_login, see
 from nurture.web.desk.subscribers.detail import by
@@ -21,27 +21,28 @@ pages = Blueprint("many", __name__, url_prefix="/desk/people/many")
 _ID = re.compile("[0-9a-f]{32}")
 
 _WILL = {
-    Act.PAUSE: "pauses the letters of", Act.RESUME: "lets letters go on for", Act.STOP: "stops the letters of",
-    Act.TAG: "gives the tag “{}” to", Act.UNTAG: "takes the tag “{}” off",
+    BulkAction.PAUSE: "pauses the letters of", BulkAction.RESUME: "lets letters go on for",
+    BulkAction.STOP: "stops the letters of", BulkAction.TAG: "gives the tag “{}” to",
+    BulkAction.UNTAG: "takes the tag “{}” off",
 }  # fmt: skip
 _BUTTON = {
-    Act.PAUSE: "Pause them", Act.RESUME: "Let them go on", Act.STOP: "Stop them", Act.TAG: "Give the tag",
-    Act.UNTAG: "Take the tag off",
+    BulkAction.PAUSE: "Pause them", BulkAction.RESUME: "Let them go on", BulkAction.STOP: "Stop them",
+    BulkAction.TAG: "Give the tag", BulkAction.UNTAG: "Take the tag off",
 }  # fmt: skip
 _MEANS = {
-    Act.PAUSE: "Nothing goes out to them until you let them go on. What is left of each one's wait is kept.",
-    Act.RESUME: "Each waits what was left of the wait when it was paused; nobody gets two letters at once.",
-    Act.STOP: "They get no more letters of this series. They stay on the list.",
-    Act.TAG: "A tag must name nobody and no illness.", Act.UNTAG: "Nothing else about them changes.",
+    BulkAction.PAUSE: "Nothing goes out to them until you let them go on. What is left of each one's wait is kept.",
+    BulkAction.RESUME: "Each waits what was left of the wait when it was paused; nobody gets two letters at once.",
+    BulkAction.STOP: "They get no more letters of this series. They stay on the list.",
+    BulkAction.TAG: "A tag must name nobody and no illness.", BulkAction.UNTAG: "Nothing else about them changes.",
 }  # fmt: skip
 
 
-def _asked() -> tuple[Chosen, Act, str, list[str]]:
+def _asked() -> tuple[Chosen, BulkAction, str, list[str]]:
     """Whom, what, and the tag it is about, from the form; and the rows that were ticked. Raises InputRefused."""
     wanted = request.form.get("do", "")
-    if wanted not in set(Act):
+    if wanted not in set(BulkAction):
         abort(400)
-    act = Act(wanted)
+    act = BulkAction(wanted)
     ticked = [each for each in request.form.getlist("who") if _ID.fullmatch(each)][: listing.PAGE]
     tag = parse_tag(request.form.get("tag_for_them", "")[:300]) if act in ABOUT_TAGS else ""
     if request.form.get("for") == "all":
@@ -63,7 +64,7 @@ def look() -> Response:
         return show_list(request.form, 422, errors={"tag_for_them": str(refused)}, ticked=ticked)
     if chosen == ():
         return show_list(request.form, 422, errors={"do": "Please tick somebody in the list first, or choose all of them."})
-    found = bulk_actions.outlook(rt(), chosen, act, tag)
+    found = bulk_actions.preview(rt(), chosen, act, tag)
     carried = {name: value for name, value in request.form.items(multi=True) if name not in ("csrf", "who", "back")}
     return page(
         "desk/many.html",
@@ -89,8 +90,8 @@ def do() -> Response:
     """Do it."""
     try:
         chosen, act, tag, _ = _asked()
-        key = bulk_actions.do(rt(), chosen, act, tag, by())
-    except (InputRefused, CrowdRefused) as refused:
+        key = bulk_actions.run(rt(), chosen, act, tag, by())
+    except (InputRefused, BulkActionRefused) as refused:
         return _cannot(str(refused))
     return see(url_for("many.done", key=key))
 
@@ -104,8 +105,8 @@ def _cannot(said: str) -> Response:
 def done(key: str) -> Response:
     """What was done, and the way back."""
     try:
-        told = bulk_actions.tell(rt(), key if _ID.fullmatch(key) else abort(404))
-    except CrowdRefused:
+        told = bulk_actions.load_result(rt(), key if _ID.fullmatch(key) else abort(404))
+    except BulkActionRefused:
         abort(404)
     undone = told.done.undone is not None and not told.undoable
     begun = told.done.undone is not None and told.undoable
@@ -126,6 +127,6 @@ def undo(key: str) -> Response:
     """Put exactly those back."""
     try:
         undone = bulk_actions.undo(rt(), key if _ID.fullmatch(key) else abort(404), by())
-    except CrowdRefused as refused:
+    except BulkActionRefused as refused:
         return _cannot(str(refused))
     return page("desk/many_undone.html", tab="people", count=formatting.people(undone.back), late=undone.late)

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, abort, request, url_for
 from nurture.domain.consultation import WAITING, RequestOrigin, RequestState
 from nurture.ids import ConsultationId
 from nurture.services.subscribers import consultations
-from nurture.services.subscribers.consultations import MovedSince, Received
+from nurture.services.subscribers.consultations import ReceivedRequest, RequestChanged
 from nurture.web.desk import formatting
 from nurture.web.desk.access_control import needs_login, see
 from nurture.web.pages import message, page, rt
@@ -51,7 +51,7 @@ def inbox() -> Response:
     return page("desk/requests.html", tab="requests", rows=rows, groups=groups, show=show)
 
 
-def _came(found: Received) -> tuple[str, str]:
+def _came(found: ReceivedRequest) -> tuple[str, str]:
     """How a request came, in a few words and in a sentence."""
     match found.origin:
         case RequestOrigin.LETTER if found.listed == found.who:
@@ -79,7 +79,7 @@ def _came(found: Received) -> tuple[str, str]:
 _UNPROVEN = "not confirmed"
 
 
-def _found(consultation: str) -> Received:
+def _found(consultation: str) -> ReceivedRequest:
     found = consultations.read_request(rt(), ConsultationId(consultation)) if _ID.fullmatch(consultation) else None
     return found or abort(404)
 
@@ -170,6 +170,6 @@ def move(consultation: str) -> Response:
         abort(400)
     try:
         was = consultations.move_request(rt(), found.id, RequestState(wanted), RequestState(only_from) if only_from else None)
-    except MovedSince as refused:
+    except RequestChanged as refused:
         return message(409, "Too late", str(refused), url_for("requests.one", consultation=found.id), "To the request")
     return see(url_for("requests.one", consultation=found.id, was=was.value if was else None))

@@ -8,11 +8,11 @@ from dataclasses import replace
 from flask import Blueprint, Response, abort, make_response, request, url_for
 
 from nurture.domain.list_status import ListStatus
-from nurture.domain.user import Need
+from nurture.domain.user import Permission
 from nurture.services.addresses import InputRefused
 from nurture.services.subscribers import csv_import, csv_import_run, listing
 from nurture.services.subscribers.csv_files import MOST_BYTES, SheetRefused
-from nurture.services.subscribers.csv_import import SUPPRESSED, Becomes, Choices, Draft, ImportStopped, NoFile
+from nurture.services.subscribers.csv_import import SUPPRESSED, Becomes, ImportChoices, ImportPreview, ImportStopped, NoFile
 from nurture.services.subscribers.detail import parse_tag
 from nurture.services.subscribers.signup import NothingToSend
 from nurture.web.desk.access_control import needs_login, see
@@ -45,7 +45,7 @@ def _see(key: str) -> Response:
 
 
 @pages.get("/")
-@needs_login(need=Need.CHANGE)
+@needs_login(need=Permission.CHANGE)
 def choose() -> Response:
     """The form for a file."""
     return page("desk/import.html", tab="people", errors={})
@@ -67,21 +67,21 @@ def upload() -> Response:
 
 
 @pages.get("/<key>")
-@needs_login(need=Need.CHANGE)
+@needs_login(need=Permission.CHANGE)
 def show(key: str) -> Response:
     """What would happen, or what has."""
     draft = _draft(key)
     return _done(key, draft) if draft.done else _ask(key, draft, _typed(draft.choices), {})
 
 
-def _draft(key: str, choices: Choices | None = None) -> Draft:
+def _draft(key: str, choices: ImportChoices | None = None) -> ImportPreview:
     try:
-        return csv_import.draft(rt(), key if _ID.fullmatch(key) else abort(404), choices)
+        return csv_import.preview(rt(), key if _ID.fullmatch(key) else abort(404), choices)
     except NoFile:
         abort(404)
 
 
-def _typed(choices: Choices) -> dict[str, str]:
+def _typed(choices: ImportChoices) -> dict[str, str]:
     mode = "left" if choices.left else "confirmed" if choices.confirmed else "" if choices.undecided else "ask"
     return {
         "address": str(choices.address),
@@ -95,7 +95,7 @@ def _typed(choices: Choices) -> dict[str, str]:
     }
 
 
-def _ask(key: str, draft: Draft, typed: dict[str, str], errors: dict[str, str]) -> Response:
+def _ask(key: str, draft: ImportPreview, typed: dict[str, str], errors: dict[str, str]) -> Response:
     sheet = draft.sheet
     if sheet is None:
         abort(404)
@@ -130,7 +130,7 @@ def _ask(key: str, draft: Draft, typed: dict[str, str], errors: dict[str, str]) 
     )
 
 
-def _counted(draft: Draft) -> list[tuple[str, int]]:
+def _counted(draft: ImportPreview) -> list[tuple[str, int]]:
     return [(becomes.value, count) for becomes, count in draft.counts.items()]
 
 
@@ -165,7 +165,7 @@ def go(key: str) -> Response:
     return _see(key)
 
 
-def _choices(typed: dict[str, str], columns: int) -> tuple[Choices, dict[str, str]]:
+def _choices(typed: dict[str, str], columns: int) -> tuple[ImportChoices, dict[str, str]]:
     errors: dict[str, str] = {}
     address, name = (int(typed[each]) if typed[each].isdecimal() else None for each in ("address", "name"))
     if address is None or not 0 <= address < columns:
@@ -185,10 +185,10 @@ def _choices(typed: dict[str, str], columns: int) -> tuple[Choices, dict[str, st
         errors["status"], status = "Please choose another column for the status, or none.", None
     reason = typed["reason"] if typed["reason"] in set(_REASONS) else ListStatus.UNSUBSCRIBED.value
     left = reason if typed["mode"] == "left" else ""
-    return Choices(address, name, typed["mode"] == "confirmed", typed["where"][:_MOST], tag, status, left), errors
+    return ImportChoices(address, name, typed["mode"] == "confirmed", typed["where"][:_MOST], tag, status, left), errors
 
 
-def _done(key: str, draft: Draft) -> Response:
+def _done(key: str, draft: ImportPreview) -> Response:
     added = draft.counts.get(Becomes.ADDED, 0)
     others = [(becomes.value, count) for becomes, count in draft.counts.items() if becomes is not Becomes.ADDED]
     leaving = sum(draft.counts.get(each, 0) for each in SUPPRESSED)
@@ -205,7 +205,7 @@ def _done(key: str, draft: Draft) -> Response:
 
 
 @pages.get("/<key>/report.csv")
-@needs_login(need=Need.CHANGE)
+@needs_login(need=Permission.CHANGE)
 def report(key: str) -> Response:
     """What happened to each row, as a file."""
     try:

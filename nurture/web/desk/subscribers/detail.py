@@ -10,18 +10,18 @@ from zoneinfo import ZoneInfo
 from flask import Blueprint, Response, abort, g, make_response, request, url_for
 from markupsafe import Markup
 
-from nurture.domain.delivery import Kind, State
-from nurture.domain.list_status import Role
-from nurture.domain.subscriber_status import Standing
+from nurture.domain.delivery import DeliveryKind, State
+from nurture.domain.list_status import ColumnRole
+from nurture.domain.subscriber_status import SubscriberStatus
 from nurture.domain.timeline import NeverOpens
-from nurture.domain.user import Need
+from nurture.domain.user import Permission
 from nurture.ids import DeliveryId, SubscriberId, UserId
 from nurture.services.accounts import accounts
 from nurture.services.addresses import InputRefused
 from nurture.services.sequences import enrollments
-from nurture.services.sequences.enrollments import Act, ActRefused, TooLate
+from nurture.services.sequences.enrollments import ActRefused, EnrollmentAction, TooLate
 from nurture.services.subscribers import detail, personal_data
-from nurture.services.subscribers.detail import Letter, Nobody, Person
+from nurture.services.subscribers.detail import NoSuchSubscriber, SentLetter, SubscriberDetail
 from nurture.store.subscribers.personal_data import Consent
 from nurture.web.desk import formatting
 from nurture.web.desk.access_control import needs_login, see
@@ -61,15 +61,15 @@ def show_person(
 ) -> Response:
     """The page, with what is wrong with a form of it and what was typed there."""
     try:
-        found = detail.read(rt(), who)
-    except Nobody:
+        found = detail.load(rt(), who)
+    except NoSuchSubscriber:
         abort(404)
-    if found.summary.standing is Standing.ERASED:
+    if found.summary.standing is SubscriberStatus.ERASED:
         return page("desk/person_erased.html", tab="people", erased=formatting.day(found.summary.left or found.summary.joined))
     return page("desk/person.html", status, tab="people", errors=errors or {}, typed=typed or {}, **_shown(found))
 
 
-def _shown(found: Person) -> dict[str, object]:
+def _shown(found: SubscriberDetail) -> dict[str, object]:
     summary = found.summary
     zone = ZoneInfo(summary.time_zone)
     names = accounts.names(rt()) if found.notes else {}
@@ -107,7 +107,7 @@ def _shown(found: Person) -> dict[str, object]:
         "tags": summary.tags,
         "known_tags": [tag for tag in found.known_tags if tag not in summary.tags],
         "requests": [(key, state, formatting.moment(at), sure) for key, state, at, sure in found.requests],
-        "running": summary.standing in (Standing.READING, Standing.PAUSED),
+        "running": summary.standing in (SubscriberStatus.READING, SubscriberStatus.PAUSED),
         "did": _did(found),
         "zone": summary.time_zone.replace("_", " "),
         "stopped": bool(summary.where and summary.where.why == "desk"),
@@ -148,9 +148,9 @@ def _evidence(found: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 _EVIDENCE = {
-    Role.ASKED.value: "Asked, says the list", Role.ASKED_FROM.value: "Asked from",
-    Role.CONFIRMED.value: "Confirmed, says the list", Role.CONFIRMED_FROM.value: "Confirmed from",
-    Role.ZONE.value: "Time zone, says the list",
+    ColumnRole.ASKED.value: "Asked, says the list", ColumnRole.ASKED_FROM.value: "Asked from",
+    ColumnRole.CONFIRMED.value: "Confirmed, says the list", ColumnRole.CONFIRMED_FROM.value: "Confirmed from",
+    ColumnRole.ZONE.value: "Time zone, says the list",
 }  # fmt: skip
 
 
@@ -160,7 +160,7 @@ def _from(source: str) -> str:
     return {"/": "the sign-up page", "/confirm": "the page to confirm on"}.get(source, f"the page {source}")
 
 
-def _facts(found: Person, zone: ZoneInfo) -> list[tuple[str, str]]:
+def _facts(found: SubscriberDetail, zone: ZoneInfo) -> list[tuple[str, str]]:
     summary = found.summary
     facts = [
         ("Address", summary.email),
@@ -184,7 +184,7 @@ _SUPPRESSED = {
 }  # fmt: skip
 
 
-def _mail(mail: Letter, zone: ZoneInfo) -> dict[str, object]:
+def _mail(mail: SentLetter, zone: ZoneInfo) -> dict[str, object]:
     name = (
         formatting.called(mail.letter)
         if mail.letter
@@ -222,7 +222,7 @@ _UNDO_NEEDS = ("before", "delivery", "since")
 """What an undo has to know of the act it takes back; it travels in the address of the page that offers it."""
 
 
-def _did(found: Person) -> dict[str, object] | None:
+def _did(found: SubscriberDetail) -> dict[str, object] | None:
     """What was just done, as far as it is still true, and what takes it back."""
     told = _DID.get(request.args.get("did", "")) if request.method == "GET" else None
     if told is None:
@@ -241,8 +241,9 @@ def _did(found: Person) -> dict[str, object] | None:
 
 
 _DO = {
-    Act.PAUSE: enrollments.pause, Act.RESUME: enrollments.resume, Act.STOP: enrollments.stop,
-    Act.PUT_BACK: enrollments.put_back, Act.SEND_NOW: enrollments.send_next_now,
+    EnrollmentAction.PAUSE: enrollments.pause, EnrollmentAction.RESUME: enrollments.resume,
+    EnrollmentAction.STOP: enrollments.stop, EnrollmentAction.PUT_BACK: enrollments.put_back,
+    EnrollmentAction.SEND_NOW: enrollments.send_next_now,
 }  # fmt: skip
 
 
@@ -251,22 +252,24 @@ _DO = {
 def letters(who: str) -> Response:
     """Pause their letters, let them go on, stop them, send the next one now; or take that back."""
     someone, wanted = _known(who), request.form.get("act", "")
-    if wanted not in set(Act):
+    if wanted not in set(EnrollmentAction):
         abort(400)
     try:
         place = detail.enrollment_of(rt(), someone)
-        if wanted == Act.SEND_LATER:
+        if wanted == EnrollmentAction.SEND_LATER:
             delivery = request.form.get("delivery", "")
             delivery = DeliveryId(delivery) if _ID.fullmatch(delivery) else abort(400)
             done = enrollments.send_later(rt(), place, delivery, _instant(request.form.get("before", "")), by())
-        elif wanted in (Act.PAUSE, Act.STOP) and (since := request.form.get("since")):
-            done = (enrollments.pause if wanted == Act.PAUSE else enrollments.stop)(rt(), place, by(), since=_instant(since))
+        elif wanted in (EnrollmentAction.PAUSE, EnrollmentAction.STOP) and (since := request.form.get("since")):
+            done = (enrollments.pause if wanted == EnrollmentAction.PAUSE else enrollments.stop)(
+                rt(), place, by(), since=_instant(since)
+            )
         else:
-            done = _DO[Act(wanted)](rt(), place, by())
-    except Nobody:
+            done = _DO[EnrollmentAction(wanted)](rt(), place, by())
+    except NoSuchSubscriber:
         abort(404)
     except TooLate as late:
-        zone = ZoneInfo(detail.read(rt(), someone).summary.time_zone)
+        zone = ZoneInfo(detail.load(rt(), someone).summary.time_zone)
         return show_person(someone, 409, {"letters": f"Too late: {formatting.sent_at(late.left, zone)}. Nothing was changed."})
     except (ActRefused, NeverOpens) as refused:
         return show_person(someone, 409, {"letters": str(refused)})
@@ -292,7 +295,7 @@ def add_note(who: str) -> Response:
         detail.add_note(rt(), someone, text, by())
     except InputRefused as refused:
         return show_person(someone, 422, {"text": str(refused)}, {"text": text})
-    except Nobody:
+    except NoSuchSubscriber:
         abort(404)
     return back_to(someone, "notes", did="note")
 
@@ -319,7 +322,7 @@ def change_tags(who: str) -> Response:
             detail.add_tag(rt(), someone, detail.parse_tag(typed))
     except InputRefused as refused:
         return show_person(someone, 422, {"tag": str(refused)}, {"tag": typed})
-    except Nobody:
+    except NoSuchSubscriber:
         abort(404)
     return back_to(someone, "tags", did="tag")
 
@@ -338,7 +341,7 @@ def mail(who: str, delivery: str) -> Response:
         subject=shown.subject,
         name=name,
         sent=formatting.moment(shown.sent),
-        fixed=shown.kind is Kind.LETTER,
+        fixed=shown.kind is DeliveryKind.LETTER,
     )
     response.headers["Content-Security-Policy"] = FRAMED_CSP
     return response
@@ -353,22 +356,22 @@ def mail_html(who: str, delivery: str) -> Response:
     return response
 
 
-def _read(who: str, delivery: str) -> detail.Shown:
+def _read(who: str, delivery: str) -> detail.ShownMail:
     someone = _known(who)
     try:
         return detail.as_read(rt(), someone, DeliveryId(delivery) if _ID.fullmatch(delivery) else abort(404))
-    except Nobody:
+    except NoSuchSubscriber:
         abort(404)
 
 
 @pages.get("/export.json")
-@needs_login(need=Need.OWN, recent=True)
+@needs_login(need=Permission.OWN, recent=True)
 def export(who: str) -> Response:
     """Everything stored about them, as a file."""
     someone = _known(who)
     try:
         found = personal_data.export(rt(), someone)
-    except Nobody:
+    except NoSuchSubscriber:
         abort(404)
     response = make_response(json.dumps(found, ensure_ascii=False, indent=2, default=_plain))
     response.headers["Content-Type"] = "application/json; charset=utf-8"
@@ -381,7 +384,7 @@ def _plain(value: object) -> str:
 
 
 @pages.get("/erase")
-@needs_login(need=Need.OWN, recent=True)
+@needs_login(need=Permission.OWN, recent=True)
 def ask_erase(who: str) -> Response:
     """What erasing does, and the word to type."""
     return _ask_erase(_known(who))
@@ -389,10 +392,10 @@ def ask_erase(who: str) -> Response:
 
 def _ask_erase(who: SubscriberId, error: str = "") -> Response:
     try:
-        found = detail.read(rt(), who)
-    except Nobody:
+        found = detail.load(rt(), who)
+    except NoSuchSubscriber:
         abort(404)
-    if found.summary.standing is Standing.ERASED:
+    if found.summary.standing is SubscriberStatus.ERASED:
         return back_to(who)
     return page(
         "desk/person_erase.html",
@@ -409,7 +412,7 @@ _WORD = "ERASE"
 
 
 @pages.post("/erase")
-@needs_login(need=Need.OWN, recent=True)
+@needs_login(need=Permission.OWN, recent=True)
 def erase(who: str) -> Response:
     """Erase somebody, once the word is typed."""
     someone = _known(who)
@@ -417,6 +420,6 @@ def erase(who: str) -> Response:
         return _ask_erase(someone, f"Please type {_WORD} in capital letters. Nothing was erased.")
     try:
         arriving = personal_data.erase(rt(), someone)
-    except Nobody:
+    except NoSuchSubscriber:
         abort(404)
     return page("desk/person_erased.html", tab="people", erased="", arriving=arriving)

@@ -7,15 +7,15 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, request, url_for
 from werkzeug.datastructures import MultiDict
 
-from nurture.domain.subscriber_status import Standing
-from nurture.domain.user import Need
+from nurture.domain.subscriber_status import SubscriberStatus
+from nurture.domain.user import Permission
 from nurture.ids import SequenceId, StepKey, SubscriberId
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.subscribers import bulk_actions, csv_export, listing
 from nurture.services.subscribers.form_values import tidy_address
-from nurture.services.subscribers.listing import Choices
+from nurture.services.subscribers.listing import FilterChoices
 from nurture.store.core.columns import EPOCH, MICROSECOND
-from nurture.store.subscribers.listing import Filter, Mark, Place
+from nurture.store.subscribers.listing import Cursor, Filter, SequencePlace
 from nurture.web.desk import formatting
 from nurture.web.desk.access_control import needs_login, see
 from nurture.web.pages import page, rt
@@ -28,18 +28,18 @@ _MARK = re.compile(r"(\d{1,17})-([0-9a-f]{32})")
 _FIRST_DAY = date(2000, 1, 1)
 
 
-def filter_of(given: MultiDict[str, str], choices: Choices) -> tuple[Filter, dict[str, str], dict[str, str]]:
+def filter_of(given: MultiDict[str, str], choices: FilterChoices) -> tuple[Filter, dict[str, str], dict[str, str]]:
     """The filter a form or an address names, what was typed into its fields, and what is wrong with them."""
     typed = {name: given.get(name, "").strip()[:200] for name in FIELDS}
     errors: dict[str, str] = {}
-    standing = typed["standing"] if typed["standing"] in set(Standing) else ""
+    standing = typed["standing"] if typed["standing"] in set(SubscriberStatus) else ""
     since, until = (_day(typed[name], name, errors) for name in ("since", "until"))
     if since and until and since > until:
         errors["until"] = "This day lies before the first one. Please swap them."
     zone = formatting.practice_zone()
     return (
         Filter(
-            Standing(standing) if standing else None,
+            SubscriberStatus(standing) if standing else None,
             _place(typed["letter"], choices),
             typed["source"],
             typed["tag"],
@@ -64,7 +64,7 @@ def _day(typed: str, name: str, errors: dict[str, str]) -> date | None:
     return found
 
 
-def _place(typed: str, choices: Choices) -> Place | None:
+def _place(typed: str, choices: FilterChoices) -> SequencePlace | None:
     found = _LETTER.fullmatch(typed)
     if found is None:
         return None
@@ -72,11 +72,11 @@ def _place(typed: str, choices: Choices) -> Place | None:
     if choices.catalogue.find(sequence, key) is None:
         return None
     if found[1] == "got":
-        return Place(sequence, key, waits=False)
-    return Place(sequence, choices.catalogue.before(sequence, key), waits=True)
+        return SequencePlace(sequence, key, waits=False)
+    return SequencePlace(sequence, choices.catalogue.before(sequence, key), waits=True)
 
 
-def letters_of(choices: Choices) -> list[tuple[str, str]]:
+def letters_of(choices: FilterChoices) -> list[tuple[str, str]]:
     """What the filter for letters offers: value and words."""
     found = []
     for sequence in choices.catalogue.sequences():
@@ -91,12 +91,12 @@ def query_of(typed: dict[str, str], **more: str) -> str:
     return urlencode({name: value for name, value in (typed | more).items() if value})
 
 
-def _mark(typed: str) -> Mark | None:
+def _mark(typed: str) -> Cursor | None:
     found = _MARK.fullmatch(typed)
-    return Mark(EPOCH + int(found[1]) * MICROSECOND, SubscriberId(found[2])) if found else None
+    return Cursor(EPOCH + int(found[1]) * MICROSECOND, SubscriberId(found[2])) if found else None
 
 
-def _written(mark: Mark) -> str:
+def _written(mark: Cursor) -> str:
     return f"{(mark.joined - EPOCH) // MICROSECOND}-{mark.who}"
 
 
@@ -163,7 +163,7 @@ def show_list(
 
 
 @pages.get("/export.csv")
-@needs_login(need=Need.OWN, recent=True)
+@needs_login(need=Permission.OWN, recent=True)
 def export() -> Response:
     """Those the filter finds, as a file."""
     which, _, wrong = filter_of(request.args, listing.choices(rt()))
@@ -175,7 +175,7 @@ def export() -> Response:
 
 
 @pages.post("/find")
-@needs_login(need=Need.LOOK)
+@needs_login(need=Permission.VIEW)
 def find() -> Response:
     """Somebody by their exact address. It comes as a form, so that it stands in no address bar, history or log."""
     typed = request.form.get("email", "")[:300]

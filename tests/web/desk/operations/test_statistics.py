@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
 from nurture.domain.delivery import State
-from nurture.domain.rounding import shown
+from nurture.domain.rounding import rounded
 from nurture.runtime import Runtime
 from nurture.services.addresses import parse_address
 from nurture.services.operations import statistics
@@ -19,7 +19,7 @@ from nurture.services.subscribers import consultations, unsubscribe
 from nurture.services.subscribers.unsubscribe import Exit
 from nurture.store.core.schema import deliveries
 from nurture.web.desk.operations import charts
-from nurture.web.desk.operations.charts import Bar, Limit
+from nurture.web.desk.operations.charts import Bar, ReferenceLine
 from tests.clocks import ManualClock
 from tests.desk import enter
 from tests.people import a_subscriber, due, run_tick, sign_up
@@ -45,13 +45,13 @@ def crowd(rt: Runtime, clock: ManualClock) -> None:
     for reader in others[:5]:
         unsubscribe.unsubscribe(rt, reader.id, Exit.PAGE)
     email = others[5].email
-    asked = consultations.Request("Robin", email, "Oregon", "email", "", False, "Tuesdays")
+    asked = consultations.ConsultationRequest("Robin", email, "Oregon", "email", "", False, "Tuesdays")
     consultations.request_consultation(rt, asked, parse_address(email), others[5].id)
 
 
 def test_the_counts_behind_the_page_are_right(rt: Runtime, clock: ManualClock) -> None:
     crowd(rt, clock)
-    found = statistics.read(rt, Range.MONTH, ZoneInfo("UTC"))
+    found = statistics.load(rt, Range.MONTH, ZoneInfo("UTC"))
     assert (sum(b.asked for b in found.buckets), sum(b.confirmed for b in found.buckets), found.began) == (8, 7, 7)
     ((_, steps),) = found.funnels
     assert [(step.sent, step.left, step.asked) for step in steps] == [(7, 1, 0), (6, 5, 1), *[(0, 0, 0)] * 4]
@@ -59,9 +59,9 @@ def test_the_counts_behind_the_page_are_right(rt: Runtime, clock: ManualClock) -
     assert found.sources == (("/", 8),)
     assert found.mail.sent == 1 + 7 + 6
     clock.advance(days=200)
-    assert statistics.read(rt, Range.MONTH, ZoneInfo("UTC")).mail.sent == 0
+    assert statistics.load(rt, Range.MONTH, ZoneInfo("UTC")).mail.sent == 0
     for back in (Range.YEAR, Range.ALL):
-        older = statistics.read(rt, back, ZoneInfo("America/New_York"))
+        older = statistics.load(rt, back, ZoneInfo("America/New_York"))
         assert (sum(b.asked for b in older.buckets), older.stays) == (8, found.stays)
 
 
@@ -76,7 +76,7 @@ def test_bars_cover_the_whole_time_without_a_gap(rt: Runtime, clock: ManualClock
         (900, Range.ALL, 10),
     ):
         clock.advance(days=days)
-        buckets = statistics.read(rt, back, zone).buckets
+        buckets = statistics.load(rt, back, zone).buckets
         assert len(buckets) == bars, back
         for one, following in pairwise(buckets):
             assert (following.first - one.last).days == 1
@@ -133,11 +133,13 @@ def test_an_empty_page_says_so(desk: FlaskClient) -> None:
 
 
 def test_charts_are_wellformed_named_and_hold_no_style() -> None:
-    places = [Bar(label, (shown(count), shown(count // 2))) for label, count in (("<b>", 3), ("June & July", 140), ("x", 0))]
+    places = [
+        Bar(label, (rounded(count), rounded(count // 2))) for label, count in (("<b>", 3), ("June & July", 140), ("x", 0))
+    ]
     drawn = [
         charts.bars("a", "Title <i>", "Said", places), charts.rows("b", "Title <i>", "Said", places, ["one"]),
-        charts.gauge("c", "Title <i>", "Said", 0.002, [Limit(0.001, "0.1 %"), Limit(0.003, "0.3 %")]),
-        charts.bars("d", "Title <i>", "Said", []), charts.gauge("e", "Title <i>", "Said", 0.9, [Limit(0.02, "2 %")]),
+        charts.gauge("c", "Title <i>", "Said", 0.002, [ReferenceLine(0.001, "0.1 %"), ReferenceLine(0.003, "0.3 %")]),
+        charts.bars("d", "Title <i>", "Said", []), charts.gauge("e", "Title <i>", "Said", 0.9, [ReferenceLine(0.02, "2 %")]),
     ]  # fmt: skip
     for markup in drawn:
         root = ElementTree.fromstring(markup)

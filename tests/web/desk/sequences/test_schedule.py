@@ -84,7 +84,7 @@ def test_letters_move_and_leave_and_come_back_without_script_and_nothing_is_save
     assert ("removed-history", "1") in fields(page)
     page = send(desk, "preview", fields(page), back="history")
     assert ("removed-history", "") in fields(page)
-    assert schedule.show(rt, KEY).version == 0
+    assert schedule.load(rt, KEY).version == 0
 
 
 def test_what_it_would_do_is_said_for_each_choice_and_then_saved(desk: FlaskClient, rt: Runtime) -> None:
@@ -100,7 +100,7 @@ def test_what_it_would_do_is_said_for_each_choice_and_then_saved(desk: FlaskClie
     page = desk.get(saved.location)
     assert "Saved. Whatever has not been sent yet follows the new plan." in said(page)
     assert due(rt, reader) != promised
-    assert [card.slot.wait for card in schedule.show(rt, KEY).cards][1] == "1 day"
+    assert [card.slot.wait for card in schedule.load(rt, KEY).cards][1] == "1 day"
 
 
 def test_a_saved_change_can_be_changed_back_and_its_impact_is_seen_before(
@@ -134,7 +134,7 @@ def test_hours_days_and_holidays_are_saved(desk: FlaskClient, rt: Runtime) -> No
     form += [("day", "1"), ("day", "3"), ("opens", "10:30"), ("holiday", "2026-12-25"), ("holiday", "")]
     looked = send(desk, "preview", form)
     assert send(desk, "save", fields(looked), choice="new-only").status_code == 303
-    rules = schedule.show(rt, KEY).rules
+    rules = schedule.load(rt, KEY).rules
     assert (rules.window.days, f"{rules.window.opens:%H:%M}", [str(day) for day in rules.holidays]) == (
         frozenset({1, 3}), "10:30", ["2026-12-25"],
     )  # fmt: skip
@@ -148,14 +148,14 @@ def test_nothing_is_saved_that_was_not_looked_at(desk: FlaskClient, rt: Runtime)
     looked = send(desk, "preview", fields(page), days__history="1")
     answer = send(desk, "save", fields(looked), choice="everyone", days__history="2")
     assert answer.status_code == 409
-    assert schedule.show(rt, KEY).version == 0
+    assert schedule.load(rt, KEY).version == 0
     assert send(desk, "save", fields(answer), choice="everyone").status_code == 303
-    assert [card.slot.wait for card in schedule.show(rt, KEY).cards][1] == "2 days"
+    assert [card.slot.wait for card in schedule.load(rt, KEY).cards][1] == "2 days"
 
 
 def test_who_was_overtaken_keeps_what_they_did_and_sees_it_against_what_is_there(desk: FlaskClient, rt: Runtime) -> None:
     looked = send(desk, "preview", fields(desk.get("/desk/sequence/")), days__history="1")
-    shown = schedule.show(rt, KEY)
+    shown = schedule.load(rt, KEY)
     slots = tuple(reversed(shown.edited.slots))
     schedule.save(rt, KEY, schedule.Edited(slots, shown.rules), Choice.EVERYONE, ME, 0)
     answer = send(desk, "save", fields(looked), choice="everyone")
@@ -163,9 +163,9 @@ def test_who_was_overtaken_keeps_what_they_did_and_sees_it_against_what_is_there
     assert "Somebody else has changed the plan" in said(answer)
     assert order(answer)[0] == "welcome"
     assert ("days-history", "1") in fields(answer)
-    assert schedule.show(rt, KEY).edited.slots == slots, "nothing of theirs is overwritten yet"
+    assert schedule.load(rt, KEY).edited.slots == slots, "nothing of theirs is overwritten yet"
     assert send(desk, "save", fields(answer), choice="everyone").status_code == 303
-    assert schedule.show(rt, KEY).cards[0].slot.key == "welcome"
+    assert schedule.load(rt, KEY).cards[0].slot.key == "welcome"
 
 
 @pytest.mark.parametrize(
@@ -188,14 +188,14 @@ def test_what_cannot_be_is_said_and_stays_on_the_page(
     assert why in said(answer)
     assert ("days-invitation", "7") in fields(answer)
     assert send(desk, "save", fields(answer), choice="everyone").status_code in (409, 422)
-    assert schedule.show(rt, KEY).version == 0
+    assert schedule.load(rt, KEY).version == 0
 
 
 def test_whoever_saves_says_for_whom(desk: FlaskClient, rt: Runtime) -> None:
     looked = send(desk, "preview", fields(desk.get("/desk/sequence/")), days__history="1")
     answer = send(desk, "save", fields(looked), choice="nobody")
     assert (answer.status_code, "Choose for whom" in said(answer)) == (422, True)
-    assert schedule.show(rt, KEY).version == 0
+    assert schedule.load(rt, KEY).version == 0
 
 
 def test_a_letter_is_begun_in_its_place_and_other_changes_stay_on_the_page(desk: FlaskClient, rt: Runtime) -> None:

@@ -40,20 +40,20 @@ def test_nobody_can_sign_up_before_it_begins_and_nothing_is_kept(client: FlaskCl
         answer = client.post("/subscribe", data=form)
         assert answer.status_code == 503
         assert "Nothing you may have typed was kept" in answer.text
-        assert onboarding.standing(rt, True).waiting == 0
+        assert onboarding.load_progress(rt, True).waiting == 0
         onboarding.go_live(rt, do_everything(rt, smtp))
         assert client.post("/subscribe", data=form).status_code == 303
 
 
 def test_every_letter_is_read_one_after_the_other(client: FlaskClient, rt: Runtime) -> None:
     enter(client, rt)
-    chapters = onboarding.standing(rt, True).chapters
+    chapters = onboarding.load_progress(rt, True).chapters
     for number, each in enumerate(chapters):
         assert f'<h2 id="letter-heading">{each.letter.subject}</h2>' in said(client, f"{START}/letters?step=read")
         onward = post(client, f"{START}/letters", edition=each.edition).location
         assert ("letters" in onward) is (number + 1 < len(chapters))
     assert post(client, f"{START}/letters", edition=chapters[0].edition, act="unread").status_code == 303
-    assert [each.read for each in onboarding.standing(rt, True).chapters] == [False, True, True, True, True, True]
+    assert [each.read for each in onboarding.load_progress(rt, True).chapters] == [False, True, True, True, True, True]
     assert post(client, f"{START}/letters", edition="x").status_code == 400
     assert post(client, f"{START}/letters", edition="0" * 32).status_code == 303
 
@@ -73,8 +73,8 @@ def test_the_series_goes_to_oneself_letter_by_letter_as_it_will_go_out(
     assert part.count("in the outbox") == 6
     assert "hx-get" not in part
     subjects = [str(mail.message["Subject"]) for mail in inbox(rt)]
-    assert subjects == [each.letter.subject for each in onboarding.standing(rt, True).chapters]
-    assert onboarding.standing(rt, False).done == frozenset(), "nothing that only reached the outbox counts"
+    assert subjects == [each.letter.subject for each in onboarding.load_progress(rt, True).chapters]
+    assert onboarding.load_progress(rt, False).done == frozenset(), "nothing that only reached the outbox counts"
 
 
 def test_only_owners_let_it_begin_and_only_when_all_is_done(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:

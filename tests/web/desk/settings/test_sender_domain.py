@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from nurture import runtime
 from nurture.app import create_app
 from nurture.domain.user import Role
-from nurture.mailers.dns_client import Names
+from nurture.mailers.dns_client import DnsClient
 from nurture.runtime import Runtime
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
@@ -33,7 +33,7 @@ def mailing(tmp_path: Path, database_url: str, clock: ManualClock, server: NameS
             smtp_url="smtp://u:p@smtp.fastmail.com:587",
         )
     )  # fmt: skip
-    rt.clock, rt.names = clock, Names([server.address])
+    rt.clock, rt.dns = clock, DnsClient([server.address])
     yield rt
     rt.close()
 

@@ -190,7 +190,7 @@ def test_a_page_of_settings_can_be_a_step_and_leads_on(desk: FlaskClient) -> Non
 
 
 def test_what_another_process_has_saved_is_shown_at_once(desk: FlaskClient, rt: Runtime) -> None:
-    other = runtime.build(rt.given)
+    other = runtime.build(rt.env_settings)
     desk_settings.save(other, {"practice_name": "Dana Elm"}, UserId(new_id()))
     other.close()
     assert "Dana Elm" in said(desk, f"{SETTINGS}/practice")

@@ -9,14 +9,14 @@ import pytest
 from flask.testing import FlaskClient
 
 from nurture import failpoints
-from nurture.domain.subscriber_status import Standing
+from nurture.domain.subscriber_status import SubscriberStatus
 from nurture.ids import UserId, new_id
 from nurture.runtime import Runtime
 from nurture.services.sequences import enrollments
 from nurture.services.subscribers import bulk_actions, detail, listing, unsubscribe
-from nurture.services.subscribers.bulk_actions import CrowdRefused, Undone
+from nurture.services.subscribers.bulk_actions import BulkActionRefused, Undone
 from nurture.services.subscribers.unsubscribe import Exit
-from nurture.store.subscribers.bulk_actions import Act
+from nurture.store.subscribers.bulk_actions import BulkAction
 from nurture.store.subscribers.listing import Filter
 from tests.clocks import ManualClock
 from tests.desk import enter, post
@@ -32,7 +32,7 @@ def desk(client: FlaskClient, rt: Runtime) -> FlaskClient:
     return client
 
 
-def standings(rt: Runtime) -> dict[str, Standing]:
+def standings(rt: Runtime) -> dict[str, SubscriberStatus]:
     return {each.email: each.standing for each in listing.list_people(rt, Filter()).people}
 
 
@@ -49,12 +49,12 @@ def test_all_of_a_choice_are_paused_and_exactly_they_are_put_back(desk: FlaskCli
     assert done.status_code == 303
     page = desk.get(done.headers["Location"])
     assert "The letters of 3 people are paused." in page.text
-    assert {standings(rt)[each.email] for each in readers} == {Standing.PAUSED}
+    assert {standings(rt)[each.email] for each in readers} == {SubscriberStatus.PAUSED}
     undone = post(desk, done.headers["Location"] + "/undo")
     assert "3 people put back" in undone.text
     found = standings(rt)
-    assert [found[each.email] for each in readers] == [Standing.PAUSED, *[Standing.READING] * 3]
-    assert found[apart.email] is Standing.WAITING
+    assert [found[each.email] for each in readers] == [SubscriberStatus.PAUSED, *[SubscriberStatus.READING] * 3]
+    assert found[apart.email] is SubscriberStatus.WAITING
     assert [due(rt, each) for each in readers] == dues
     assert post(desk, done.headers["Location"] + "/undo").status_code == 409
 
@@ -67,10 +67,18 @@ def test_ticked_rows_are_stopped_and_put_back(desk: FlaskClient, rt: Runtime) ->
     assert "This stops the letters of 2 people" in looked.text
     assert looked.text.count('name="who"') == 2
     done = post(desk, "/desk/people/many/do", **form)
-    assert [standings(rt)[each.email] for each in readers] == [Standing.ENDED, Standing.ENDED, Standing.READING]
+    assert [standings(rt)[each.email] for each in readers] == [
+        SubscriberStatus.ENDED,
+        SubscriberStatus.ENDED,
+        SubscriberStatus.READING,
+    ]
     unsubscribe.unsubscribe(rt, readers[0].id, Exit.PAGE)
     assert "1 person put back" in post(desk, done.headers["Location"] + "/undo").text
-    assert [standings(rt)[each.email] for each in readers] == [Standing.LEFT, Standing.READING, Standing.READING]
+    assert [standings(rt)[each.email] for each in readers] == [
+        SubscriberStatus.LEFT,
+        SubscriberStatus.READING,
+        SubscriberStatus.READING,
+    ]
 
 
 def test_a_filter_says_who(desk: FlaskClient, rt: Runtime) -> None:
@@ -79,7 +87,7 @@ def test_a_filter_says_who(desk: FlaskClient, rt: Runtime) -> None:
     form = {"for": "all", "tag": "spring", "do": "pause"}
     assert "of 1 person" in post(desk, "/desk/people/many/", **form).text
     post(desk, "/desk/people/many/do", **form)
-    assert (standings(rt)[one.email], standings(rt)[two.email]) == (Standing.PAUSED, Standing.READING)
+    assert (standings(rt)[one.email], standings(rt)[two.email]) == (SubscriberStatus.PAUSED, SubscriberStatus.READING)
 
 
 def test_every_filter_can_say_who(desk: FlaskClient, rt: Runtime) -> None:
@@ -140,27 +148,27 @@ def test_what_cannot_be_is_said_and_nothing_typed_is_lost(desk: FlaskClient, rt:
 def test_too_many_at_once_are_refused_before_anything_is_done(rt: Runtime) -> None:
     for _ in range(2):
         a_subscriber(rt)
-    assert bulk_actions.outlook(rt, Filter(), Act.PAUSE, "", most=2).refused == ""
-    refused = bulk_actions.outlook(rt, Filter(), Act.PAUSE, "", most=1).refused
+    assert bulk_actions.preview(rt, Filter(), BulkAction.PAUSE, "", most=2).refused == ""
+    refused = bulk_actions.preview(rt, Filter(), BulkAction.PAUSE, "", most=1).refused
     assert refused == "This would change 2 people, and 1 at once are the most. Please narrow the choice."
-    with pytest.raises(CrowdRefused, match="at once are the most"):
-        bulk_actions.do(rt, Filter(), Act.PAUSE, "", ME, most=1)
-    assert set(standings(rt).values()) == {Standing.READING}
+    with pytest.raises(BulkActionRefused, match="at once are the most"):
+        bulk_actions.run(rt, Filter(), BulkAction.PAUSE, "", ME, most=1)
+    assert set(standings(rt).values()) == {SubscriberStatus.READING}
 
 
 @pytest.mark.parametrize("point", ["many.before_commit", "many.after_commit"])
-@pytest.mark.parametrize("act", [Act.PAUSE, Act.STOP, Act.RESUME])
+@pytest.mark.parametrize("act", [BulkAction.PAUSE, BulkAction.STOP, BulkAction.RESUME])
 def test_dying_half_way_leaves_a_record_of_exactly_those_who_were_changed(
-    desk: FlaskClient, rt: Runtime, clock: ManualClock, point: failpoints.Desk, act: Act
+    desk: FlaskClient, rt: Runtime, clock: ManualClock, point: failpoints.Desk, act: BulkAction
 ) -> None:
     readers = [a_subscriber(rt) for _ in range(5)]
     run_tick(rt)
-    if act is Act.RESUME:
-        bulk_actions.do(rt, Filter(), Act.PAUSE, "", ME)
+    if act is BulkAction.RESUME:
+        bulk_actions.run(rt, Filter(), BulkAction.PAUSE, "", ME)
         clock.advance(minutes=1)
     before = standings(rt)
     with meeting(point, nth=3), pytest.raises(Killed):
-        bulk_actions.do(rt, Filter(), act, "", ME)
+        bulk_actions.run(rt, Filter(), act, "", ME)
     changed = [email for email, standing in standings(rt).items() if standing is not before[email]]
     assert len(changed) == (2 if point == "many.before_commit" else 3)
     shown = desk.get("/desk/people/").text
@@ -171,13 +179,13 @@ def test_dying_half_way_leaves_a_record_of_exactly_those_who_were_changed(
     with meeting(point, nth=2), pytest.raises(Killed):
         bulk_actions.undo(rt, key, ME)
     left = len(changed) - (1 if point == "many.before_commit" else 2)
-    assert bulk_actions.tell(rt, key).done.left == left
+    assert bulk_actions.load_result(rt, key).done.left == left
     page = desk.get(f"/desk/people/many/{key}").text
     assert f"half-way: {words_of(left)} are still to be put back" in page
     assert bulk_actions.undo(rt, key, ME) == Undone(left)
-    assert standings(rt) == before | {untouched.email: Standing.ENDED}
+    assert standings(rt) == before | {untouched.email: SubscriberStatus.ENDED}
     assert f'many/{key}"' not in desk.get("/desk/people/").text
-    with pytest.raises(CrowdRefused, match="has been undone already"):
+    with pytest.raises(BulkActionRefused, match="has been undone already"):
         bulk_actions.undo(rt, key, ME)
 
 
@@ -196,9 +204,9 @@ def test_whoever_is_still_to_come_is_left_alone_once_an_undo_has_begun(rt: Runti
         found.append(bulk_actions.undo(rt, key, ME))
 
     with meeting("many.after_commit", undo):
-        bulk_actions.do(rt, Filter(), Act.PAUSE, "", ME)
+        bulk_actions.run(rt, Filter(), BulkAction.PAUSE, "", ME)
     assert found == [Undone(1)]
-    assert set(standings(rt).values()) == {Standing.READING}
+    assert set(standings(rt).values()) == {SubscriberStatus.READING}
 
 
 def test_undo_lasts_an_hour(desk: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
@@ -228,16 +236,16 @@ def test_the_list_is_saved_as_a_file_that_no_spreadsheet_runs(desk: FlaskClient,
 
 
 def test_an_undo_says_for_how_many_it_comes_too_late(desk: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
-    rt.guards = type(rt.guards)(timedelta(minutes=1), 5)
+    rt.frequency_caps = type(rt.frequency_caps)(timedelta(minutes=1), 5)
     early, late = a_subscriber(rt), a_subscriber(rt)
     run_tick(rt)
-    bulk_actions.do(rt, Filter(), Act.PAUSE, "", ME)
+    bulk_actions.run(rt, Filter(), BulkAction.PAUSE, "", ME)
     clock.advance(minutes=1)
-    key = bulk_actions.do(rt, Filter(), Act.RESUME, "", ME)
+    key = bulk_actions.run(rt, Filter(), BulkAction.RESUME, "", ME)
     clock.advance(minutes=5)
     enrollments.send_next_now(rt, enrollment_of(rt, late), ME)
     run_tick(rt)
     assert len(inbox(rt, late)) == 2
     page = post(desk, f"/desk/people/many/{key}/undo").text
     assert "1 person put back as before. For 1 person it was too late" in page
-    assert standings(rt) == {early.email: Standing.PAUSED, late.email: Standing.READING}
+    assert standings(rt) == {early.email: SubscriberStatus.PAUSED, late.email: SubscriberStatus.READING}

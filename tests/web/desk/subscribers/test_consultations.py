@@ -27,7 +27,7 @@ def desk(client: FlaskClient, rt: Runtime) -> FlaskClient:
 def ask(
     rt: Runtime, email: str = "robin@example.org", name: str = "Robin Quill", who: SubscriberId | None = None
 ) -> ConsultationId:
-    asked = consultations.Request(name, email, "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays after four")
+    asked = consultations.ConsultationRequest(name, email, "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays after four")
     return consultations.request_consultation(rt, asked, parse_address(email), who)
 
 

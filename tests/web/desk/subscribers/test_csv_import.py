@@ -9,9 +9,9 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from nurture.domain.delivery import Kind
+from nurture.domain.delivery import DeliveryKind
 from nurture.domain.subscriber import Suppression
-from nurture.domain.subscriber_status import Standing
+from nurture.domain.subscriber_status import SubscriberStatus
 from nurture.runtime import Runtime
 from nurture.services.operations import retention
 from nurture.services.subscribers import listing, personal_data, unsubscribe
@@ -79,13 +79,13 @@ def test_each_row_comes_to_what_was_said_before(desk: FlaskClient, rt: Runtime) 
     assert report(desk, path) == list(zip(map(str, range(2, 10)), expected, strict=True))
     assert "1 person was added" in desk.get(path).text
     (added,) = listing.list_people(rt, Filter(tag="open evening")).people
-    assert (added.email, added.name, added.standing) == ("new@example.org", "Kim", Standing.WAITING)
-    assert standings(rt)[left.email] is Standing.LEFT
-    assert standings(rt)[bounced.email] is Standing.READING
+    assert (added.email, added.name, added.standing) == ("new@example.org", "Kim", SubscriberStatus.WAITING)
+    assert standings(rt)[left.email] is SubscriberStatus.LEFT
+    assert standings(rt)[bounced.email] is SubscriberStatus.READING
     assert "nonsense" in desk.get(f"{path}/report.csv").text
 
 
-def standings(rt: Runtime) -> dict[str, Standing]:
+def standings(rt: Runtime) -> dict[str, SubscriberStatus]:
     return {each.email: each.standing for each in listing.list_people(rt, Filter()).people}
 
 
@@ -136,10 +136,10 @@ def test_who_has_confirmed_elsewhere_gets_the_first_letter_in_its_window(
     clock.advance(hours=6)
     run_tick(rt)
     assert subjects(rt) == ["Thanks for signing up: here is what to expect"]
-    assert not any(kind is Kind.CONFIRMATION for kind in kinds(rt))
+    assert not any(kind is DeliveryKind.CONFIRMATION for kind in kinds(rt))
 
 
-def kinds(rt: Runtime) -> list[Kind]:
+def kinds(rt: Runtime) -> list[DeliveryKind]:
     from tests.people import rows
 
     return [kind for kind, *_ in rows(rt)]
@@ -294,9 +294,13 @@ def test_whoever_is_on_such_a_list_stops_getting_letters_here(desk: FlaskClient,
     assert "Please say what this file is" in post(desk, path, **choices(mode="", name="")).text
     post(desk, path, **choices(mode="left", reason="bounced", name="", go="look"))
     assert desk.get(path).text.count("They are on the list here: their letters end.") == 2
-    assert standings(rt)[active.email] is Standing.READING
+    assert standings(rt)[active.email] is SubscriberStatus.READING
     post(desk, path, **choices(mode="left", reason="bounced", name="", where="", agreed=""))
-    assert standings(rt) == {active.email: Standing.BOUNCED, waiting.email: Standing.BOUNCED, other.email: Standing.READING}
+    assert standings(rt) == {
+        active.email: SubscriberStatus.BOUNCED,
+        waiting.email: SubscriberStatus.BOUNCED,
+        other.email: SubscriberStatus.READING,
+    }
     run_tick(rt)
     assert {str(mail.message["To"]) for mail in inbox(rt)} == {other.email}
     assert "Were on a list of people who left" in desk.get(f"/desk/people/{active.id}/").text
@@ -329,7 +333,7 @@ def test_who_never_confirmed_there_is_asked_and_not_taken_as_confirmed(desk: Fla
     assert report(desk, path) == [("2", "not added: had not confirmed there")]
     path = upload(desk, text).headers["Location"]
     post(desk, path, **choices(name=""))
-    assert standings(rt) == {"ann@example.org": Standing.WAITING}
+    assert standings(rt) == {"ann@example.org": SubscriberStatus.WAITING}
 
 
 def test_a_column_somebody_names_holds_the_status(desk: FlaskClient, rt: Runtime) -> None:

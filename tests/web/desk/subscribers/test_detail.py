@@ -137,7 +137,7 @@ def test_everything_stored_about_somebody_comes_as_one_file(desk: FlaskClient, r
     run_tick(rt)
     detail.add_note(rt, reader.id, "Likes tea.", UserId("0" * 32))
     detail.add_tag(rt, reader.id, "spring")
-    asked = goals.Request("Ada Quill", reader.email, "Oregon", "email", "", False, "Tuesdays")
+    asked = goals.ConsultationRequest("Ada Quill", reader.email, "Oregon", "email", "", False, "Tuesdays")
     goals.request_consultation(rt, asked, parse_address(reader.email), reader.id)
     response = desk.get(f"/desk/people/{reader.id}/export.json")
     assert response.headers["Content-Disposition"].startswith("attachment")
@@ -176,7 +176,7 @@ def test_after_erasing_nothing_leads_to_them_and_nothing_is_sent(desk: FlaskClie
     run_tick(rt)
     detail.add_note(rt, reader.id, "Likes tea.", UserId("0" * 32))
     detail.add_tag(rt, reader.id, "springtime")
-    alone = goals.Request("Adaline Quill", "ada.quill@example.org", "Oregon", "email", "", False, "Tuesdays")
+    alone = goals.ConsultationRequest("Adaline Quill", "ada.quill@example.org", "Oregon", "email", "", False, "Tuesdays")
     with rt.database.begin() as db:
         from nurture.ids import ConsultationId, new_id
         from nurture.store.subscribers import consultations
