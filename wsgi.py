@@ -11,7 +11,7 @@ for said in settings.unknown_variables():
     print(f"nurture: warning: {said}", file=sys.stderr)
 _rt = runtime.build(settings.load())
 app = create_app(_rt)
-_here = dispatch.join(_rt)
+_here = dispatch.create_dispatcher(_rt)
 atexit.register(record_clean_stop, _rt)  # the last one: what is registered later runs earlier
 atexit.register(_here.close)
 atexit.register(scheduler.stop, _rt, scheduler.start(_rt, _here.submit))

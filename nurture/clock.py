@@ -1,7 +1,7 @@
 """The only place that reads the time. Everything else is handed a `Clock`, or an instant as an argument.
 
 Two times exist. `now()` is the *timeline*: due instants, windows, gaps, retention; NURTURE_CLOCK_SPEED speeds it up
-for development. `wall()` and `boot_seconds()` are real: leases, time-outs, rates and the life of links never run faster.
+for development. `real_now()` and `boot_seconds()` are real: leases, time-outs, rates and the life of links never run faster.
 """
 
 import time
@@ -17,7 +17,7 @@ class Clock(Protocol):
         """The instant on the timeline (UTC)."""
         ...
 
-    def wall(self) -> datetime:
+    def real_now(self) -> datetime:
         """The real instant (UTC), for leases and time-outs."""
         ...
 
@@ -39,9 +39,9 @@ class SystemClock:
 
     def now(self) -> datetime:
         """The instant on the timeline (UTC)."""
-        return self.wall()
+        return self.real_now()
 
-    def wall(self) -> datetime:
+    def real_now(self) -> datetime:
         """The real instant (UTC)."""
         return datetime.now(UTC)
 
@@ -77,7 +77,7 @@ class FastClock(SystemClock):
 
     def now(self) -> datetime:
         """The instant on the timeline (UTC)."""
-        return self.origin.timeline + self.stretch(self.wall() - self.origin.real)
+        return self.origin.timeline + self.stretch(self.real_now() - self.origin.real)
 
     def stretch(self, real: timedelta) -> timedelta:
         """`real` times the speed."""

@@ -95,7 +95,7 @@ def mailer_of(settings: Settings, clock: Clock) -> Mailer:
         case "sendgrid":
             from nurture.mailers.sendgrid.mailer import SendGrid
 
-            return SendGrid(_revealed(settings.sendgrid_api_key), settings.sendgrid_host, clock.wall)
+            return SendGrid(_revealed(settings.sendgrid_api_key), settings.sendgrid_host, clock.real_now)
         case "smtp":
             from nurture.mailers.smtp import Smtp
 
@@ -163,7 +163,7 @@ def _lists(settings: Settings, clock: Clock, stopping: threading.Event) -> OpenL
     from nurture.mailers.sendgrid.lists import SuppressionApi
 
     return partial(
-        SuppressionApi, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, clock.wall, stopping.wait
+        SuppressionApi, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, clock.real_now, stopping.wait
     )
 
 

@@ -1,7 +1,7 @@
 """Named points at which a process can be made to die or to stand still, so that anyone can prove nothing is lost there.
 
-`NURTURE_CRASH_AT=T2.after_commit` kills the process (SIGKILL) when it first comes by, `…:3` the third time, and
-`T2.after_commit:3=stop` stops it (SIGSTOP) until somebody sends SIGCONT. `make faults` drives this; see docs/reliability.md.
+`NURTURE_CRASH_AT=mark.after_commit` kills the process (SIGKILL) when it first comes by, `…:3` the third time, and
+`mark.after_commit:3=stop` stops it (SIGSTOP) until somebody sends SIGCONT. `make faults` drives this; see docs/reliability.md.
 """
 
 import os
@@ -10,20 +10,20 @@ import threading
 from typing import Literal, get_args
 
 Point = Literal[
-    "T0.before_commit", "T0.after_commit",
-    "T1.before_commit", "T1.after_commit",
+    "plan.before_commit", "plan.after_commit",
+    "claim.before_commit", "claim.after_commit",
     "render",
-    "T2.before_commit", "T2.after_commit",
+    "mark.before_commit", "mark.after_commit",
     "post.before", "post.half", "post.after",
-    "T3.before_commit", "T3.between", "T3.after_commit",
-    "T4.before_commit", "T4.after_commit",
-    "T5.before_commit", "T5.after_commit",
-    "T6.before_commit", "T6.after_commit",
+    "settle.before_commit", "settle.between", "settle.after_commit",
+    "reclaim.before_commit", "reclaim.after_commit",
+    "event.before_commit", "event.after_commit",
+    "resolve.before_commit", "resolve.after_commit",
 ]  # fmt: skip
-"""T0 plan · T1 claim · T2 mark, the point of no return · post: the request · T3 outcome · T4 reclaim · T5 event ·
-T6 decision on a doubt."""
+"""plan: write the next row · claim · mark: the point of no return · post: the request · settle: write the outcome ·
+reclaim: take back what a silent owner claimed · event: what the provider reports · resolve: decide on a mail in doubt."""
 
-Desk = Literal["many.before_commit", "many.after_commit"]
+Desk = Literal["bulk_action.before_commit", "bulk_action.after_commit"]
 """The desk does something to many people, or takes it back: one of them after the other, a transaction each."""
 
 POINTS: tuple[Point, ...] = get_args(Point)

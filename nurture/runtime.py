@@ -52,7 +52,7 @@ class Timeouts:
 class LastCheck:
     """What a process saw at its last check of the clock and the database (delivery.safety_checks)."""
 
-    wall: datetime | None = None
+    real_now: datetime | None = None
     """None: it has not looked yet."""
     boot: float = 0.0
     """Boot seconds of that look, or of the last good one."""
@@ -261,7 +261,7 @@ def _check_new_key(settings: Settings, database: Database) -> None:
 def _clock(db: Connection, speed: float) -> Clock:
     """The clock all processes of this database share; a changed speed goes on from where the timeline is."""
     system = SystemClock()
-    real = system.wall()
+    real = system.real_now()
     fresh = {"real": real.isoformat(), "timeline": real.isoformat(), "speed": speed}
     if speed == 1:
         return system

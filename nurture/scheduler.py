@@ -34,7 +34,7 @@ def start(rt: Runtime, submit: Submit) -> BackgroundScheduler:
             coalesce=True,
             misfire_grace_time=None,
             jitter=min(1, seconds / 10),
-            next_run_time=rt.clock.wall(),
+            next_run_time=rt.clock.real_now(),
         )
     scheduler.start()
     _log.info("scheduler_started", seconds=rt.settings.tick_seconds)

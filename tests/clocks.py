@@ -14,7 +14,7 @@ class ManualClock(SystemClock):
     def __init__(self, at: datetime = START) -> None:
         self.at = at
 
-    def wall(self) -> datetime:
+    def real_now(self) -> datetime:
         return self.at
 
     def boot_seconds(self) -> float:

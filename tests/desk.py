@@ -51,14 +51,14 @@ class Colleague:
     codes: tuple[str, ...]
 
     def code(self, rt: Runtime) -> str:
-        return pyotp.TOTP(self.secret).at(rt.clock.wall())
+        return pyotp.TOTP(self.secret).at(rt.clock.real_now())
 
 
 def a_colleague(rt: Runtime, email: str = "dana@example.org", role: Role = Role.OWNER, name: str = "Dana") -> Colleague:
     address = parse_address(email)
     who = accounts.add(rt, address, name, role)
     secret, _ = accounts.begin_protection(rt, who)
-    code = pyotp.TOTP(secret).at(rt.clock.wall())
+    code = pyotp.TOTP(secret).at(rt.clock.real_now())
     codes = accounts.protect(rt, who, "0" * 32, Protection(name, address, PASSWORD, secret, code))
     return Colleague(who, email, secret, tuple(codes))
 
@@ -76,8 +76,8 @@ def enter(client: FlaskClient, rt: Runtime, role: Role = Role.OWNER) -> None:
 
 def a_session(rt: Runtime, role: Role = Role.OWNER) -> str:
     """The token of such a session."""
-    who, wall = UserId(new_id()), rt.clock.wall()
+    who, real_now = UserId(new_id()), rt.clock.real_now()
     with rt.database.begin() as db:
-        users.add(db, User(who, role), wall)
-        session = stored.open_session(db, who, wall, half=False)
-    return rt.tokens.mint(Purpose.DESK_SESSION, session, wall + stored.LONGEST)
+        users.add(db, User(who, role), real_now)
+        session = stored.open_session(db, who, real_now, half=False)
+    return rt.tokens.mint(Purpose.DESK_SESSION, session, real_now + stored.LONGEST)

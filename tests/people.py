@@ -71,10 +71,10 @@ def confirm(rt: Runtime, reader: Reader) -> None:
     signup.confirm(rt, rt.tokens.mint(Purpose.CONFIRM, named))
 
 
-def undo_unsubscribe(rt: Runtime, who: SubscriberId) -> bool:
+def undo_unsubscribe(rt: Runtime, subscriber_id: SubscriberId) -> bool:
     """Press the undo of the page that followed the last unsubscribe of a reader."""
     with rt.database.read() as db:
-        theirs = (consents.c.subscriber_id == who, consents.c.act == "withdrawn")
+        theirs = (consents.c.subscriber_id == subscriber_id, consents.c.act == "withdrawn")
         leaving = db.scalar(select(consents.c.id).where(*theirs).order_by(consents.c.at.desc()).limit(1))
     return leaving is not None and unsubscribe.undo_unsubscribe(rt, ConsentId(leaving))
 

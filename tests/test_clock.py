@@ -17,7 +17,7 @@ class FastClockAt(FastClock):
         super().__init__(origin)
         self.real = real
 
-    def wall(self) -> datetime:
+    def real_now(self) -> datetime:
         return self.real
 
 
@@ -57,7 +57,7 @@ def test_a_fast_clocks_timeline_runs_ahead_from_its_origin(speed: float, real: t
 def test_a_fast_clocks_real_time_does_not_run_faster() -> None:
     clock = FastClock(Origin(START, START, 86400))
     before = datetime.now(UTC)
-    assert before <= clock.wall() <= datetime.now(UTC)
+    assert before <= clock.real_now() <= datetime.now(UTC)
 
 
 def test_fast_clocks_with_one_origin_agree_whenever_they_started() -> None:

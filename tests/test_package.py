@@ -252,7 +252,7 @@ def damaged(installed: Installed, tmp_path: Path) -> Path:
     [
         ("templates", ["serve"]),
         ("templates/desk/start", ["worker"]),
-        ("templates/letters", ["emails", "lint"]),
+        ("templates/letters", ["letters", "lint"]),
         ("web/static", ["tick"]),
         ("store/migrations/versions", ["init"]),
     ],

@@ -205,7 +205,7 @@ def status(as_json: bool) -> None:
     """Say whether anything stops the sending, and what."""
     with _runtime() as rt:
         shut = send_blocks.what_stops(rt)
-        wall, waits = rt.clock.wall(), not launch.is_open(rt)
+        real_now, waits = rt.clock.real_now(), not launch.is_open(rt)
     found: list[dict[str, Any]] = [
         {
             "gate": gate.kind,
@@ -213,7 +213,7 @@ def status(as_json: bool) -> None:
             "by": gate.by,
             "since": gate.since.isoformat(),
             "until": gate.until.isoformat() if gate.until else None,
-            "stops": gate.stops(wall),
+            "stops": gate.stops(real_now),
         }
         for gate in shut
     ]
@@ -224,7 +224,7 @@ def status(as_json: bool) -> None:
         return
     for gate in shut:
         until = f"until {_at(gate.until)}" if gate.until else "until `nurture sending start`"
-        state = f"stopped {until}" if gate.stops(wall) else "on trial: the next mails show whether it works again"
+        state = f"stopped {until}" if gate.stops(real_now) else "on trial: the next mails show whether it works again"
         click.echo(f"{gate.kind.value:<9} {state}: {gate.why} (by {gate.by}, since {_at(gate.since)})")
     if waits:
         click.echo("first run mail to readers waits until the first run at the desk (/desk/start/) is done")

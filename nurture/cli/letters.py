@@ -1,4 +1,4 @@
-"""`nurture emails …`: letters in and out, as the files they are."""
+"""`nurture letters …`: letters in and out, as the files they are."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ import click
 from nurture import log, runtime
 from nurture import settings as configuration
 from nurture.cli.deliveries import who
-from nurture.cli.text import Group
+from nurture.cli.text import Command, Group
 from nurture.clock import SystemClock
 from nurture.config import practice_of
 from nurture.domain.picture import LetterImages
@@ -27,14 +27,14 @@ from nurture.settings import Settings
 from nurture.store.letters.publications import Publication
 
 
-@click.group(cls=Group, epilog="Example:  nurture emails export ketamine-and-talk-therapy ./letters")
-def emails() -> None:
+@click.group(cls=Group, epilog="Example:  nurture letters export ketamine-and-talk-therapy ./letters")
+def letters() -> None:
     """Check, import and export letters as files, and choose the sequence that sign-ups begin."""
 
 
-@emails.command("import", epilog="Example:  nurture emails import ./letters")
+@letters.command("import", epilog="Example:  nurture letters import ./letters")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--background", is_flag=True, help="Let the service do it, and look with `emails published`.")
+@click.option("--background", is_flag=True, help="Let the service do it, and look with `letters publications`.")
 @click.option("--remove", is_flag=True, help="Take out letters that have no file here, also while people are reading.")
 def import_(folder: Path, background: bool, remove: bool) -> None:
     """Load a sequence from FOLDER (sequence.yaml, NN-name.md files, pictures/); a changed letter gets a new edition.
@@ -50,9 +50,9 @@ def import_(folder: Path, background: bool, remove: bool) -> None:
     try:
         if background:
             publishing.ask(rt, folder, who())
-            click.echo("Handed over. `nurture emails published` shows how far it is; `serve`, `worker` or `tick` must run.")
+            click.echo("Handed over. `nurture letters publications` shows how far it is; `serve`, `worker` or `tick` must run.")
             return
-        loaded = publishing.load_folder(rt, folder, by=who(), tell=_progress(), remove=remove)
+        loaded = publishing.load_folder(rt, folder, by=who(), on_progress=_progress(), remove=remove)
     finally:
         rt.close()
     if loaded:
@@ -69,9 +69,9 @@ def _progress() -> publishing.Tell:
     return tell
 
 
-@emails.command(epilog="Example:  nurture emails published --json")
+@letters.command(epilog="Example:  nurture letters publications --json")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def published(as_json: bool) -> None:
+def publications(as_json: bool) -> None:
     """The last times letters were published, or refused, and how far one is that is under way."""
     rt = runtime.build(configuration.load())
     found = publishing.under_way(rt)
@@ -90,6 +90,11 @@ def published(as_json: bool) -> None:
         click.echo("Nothing has been published yet. `nurture init` loads the letters that come with the service.")
 
 
+letters.add_command(
+    Command("published", callback=publications.callback, params=publications.params, help=publications.help, hidden=True)
+)
+
+
 def _said(publication: Publication) -> list[str]:
     return [trouble.said for trouble in publication.troubles]
 
@@ -98,7 +103,7 @@ def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-@emails.command("sequences", epilog="Example:  nurture emails sequences --begin ketamine-and-talk-therapy")
+@letters.command("sequences", epilog="Example:  nurture letters sequences --begin ketamine-and-talk-therapy")
 @click.option("--begin", metavar="SEQUENCE", help="Have sign-ups begin this sequence from now on.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_sequences(begin: str | None, as_json: bool) -> None:
@@ -120,7 +125,7 @@ def list_sequences(begin: str | None, as_json: bool) -> None:
         )
 
 
-@emails.command(epilog="Example:  nurture emails export ketamine-and-talk-therapy ./letters")
+@letters.command(epilog="Example:  nurture letters export ketamine-and-talk-therapy ./letters")
 @click.argument("sequence")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def export(sequence: str, folder: Path) -> None:
@@ -131,7 +136,7 @@ def export(sequence: str, folder: Path) -> None:
     click.echo(f"Wrote {count} letters to {folder}.")
 
 
-@emails.command(epilog="Example:  nurture emails lint ./letters --on 2027-06-01")
+@letters.command(epilog="Example:  nurture letters lint ./letters --on 2027-06-01")
 @click.argument("folders", nargs=-1, metavar="[FOLDER]...", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--on", "day", type=click.DateTime(["%Y-%m-%d"]), help="Judge review dates as on this day instead of today.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -14,7 +14,7 @@ COMMANDS = {
     "config": ("configuration", "Print every setting that is in force, and where its value comes from."),
     "deliveries": ("deliveries", "List and settle mail that failed or is in doubt."),
     "demo": ("service", "Walk the whole sequence in under a minute."),
-    "emails": ("letters", "Check, import and export letters as files, and choose the sequence that sign-ups begin."),
+    "letters": ("letters", "Check, import and export letters as files, and choose the sequence that sign-ups begin."),
     "init": ("service", "Create or upgrade the database, and load the shipped letters where they are missing."),
     "keys": ("keys", "Replace the keys that encrypt addresses, names and notes in the database."),
     "restore": ("backup", "Restore FILE, made by `nurture backup`, into the empty database of the settings."),
@@ -30,6 +30,9 @@ COMMANDS = {
 short command waits for all the others to load.
 """
 
+ALIASES = {"emails": "letters"}
+"""Names of versions before; they go on working, and no help names them."""
+
 
 class Commands(click.Group):
     """Loads a command when it is used, and turns refusals into one clear message and the right exit code."""
@@ -40,6 +43,7 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command by its name."""
+        cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = getattr(import_module(f"nurture.cli.{COMMANDS[cmd_name][0]}"), cmd_name)

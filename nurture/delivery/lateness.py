@@ -40,23 +40,25 @@ def handle_lateness(rt: Runtime, batch: BatchId, rows: list[Claimed]) -> list[Cl
 def _moved(
     rt: Runtime, db: Connection, batch: BatchId, row: Claimed, way: ReaderSchedule, now: datetime, grace: timedelta
 ) -> bool:
-    wall, by, late = rt.clock.wall(), process_name(), now - row.planned
+    real_now, by, late = rt.clock.real_now(), process_name(), now - row.planned
     step = next((step for step in way.steps if step.key == row.step), None)
     then = step.lateness.of(late) if step else IfLate.SEND
     hours = f"{late.total_seconds() / 3600:.0f} hours late"
     if then is IfLate.SKIP:
-        plan_after(db, claims.put_aside(db, batch, row.id, State.CANCELLED, by, wall, f"{SKIPPED}{hours}"), now, wall, grace)
+        plan_after(
+            db, claims.put_aside(db, batch, row.id, State.CANCELLED, by, real_now, f"{SKIPPED}{hours}"), now, real_now, grace
+        )
         return True
     if then is IfLate.ASK:
-        claims.put_aside(db, batch, row.id, State.HELD, by, wall, f"{hours}: shall it still go out?")
+        claims.put_aside(db, batch, row.id, State.HELD, by, real_now, f"{hours}: shall it still go out?")
         return True
     try:
         opening = reopened(row.planned, now, grace, way.rules, ZoneInfo(row.time_zone or "UTC"))
     except NeverOpens as never:
-        claims.unfit(db, batch, {row.id: str(never)}, by, wall)
+        claims.unfit(db, batch, {row.id: str(never)}, by, real_now)
         return True
     if opening is not None:
-        claims.postponed(db, batch, row.id, opening, by, wall, f"{hours}: waits for the window")
+        claims.postponed(db, batch, row.id, opening, by, real_now, f"{hours}: waits for the window")
     return opening is not None
 
 
@@ -67,10 +69,10 @@ def space_out(
     rows: Iterable[tuple[DeliveryId, SubscriberId, str]],
     known: dict[DeliveryId, Claimed],
 ) -> None:
-    """Rows that T2 turned away because something went to the same person lately: a new promise at the first moment at which
+    """Rows that MARK turned away because something went to the same person lately: a new promise at the first moment at which
     they may go.
     """
-    now, wall, by = rt.clock.now(), rt.clock.wall(), process_name()
+    now, real_now, by = rt.clock.now(), rt.clock.real_now(), process_name()
     plans = ScheduleLookup(db)
     for delivery, who, zone_name in rows:
         row, zone = known[delivery], ZoneInfo(zone_name)
@@ -78,5 +80,5 @@ def space_out(
         free = spaced_out(now, ledger.last_sent(db, who, True) if letter else None, rt.frequency_caps.gap, zone)
         if letter and row.sequence is not None and row.enrollment is not None:
             free = first_opening(free, plans.ways({row.enrollment: row.sequence})[row.enrollment].rules, zone)
-        claims.postponed(db, batch, delivery, free, by, wall, "too soon after another mail to the same person")
+        claims.postponed(db, batch, delivery, free, by, real_now, "too soon after another mail to the same person")
         _log.info("delivery_deferred_min_gap", delivery=delivery)

@@ -1,4 +1,4 @@
-"""T3: what came back from the provider, written down. Every write names the request: a fenced-off owner changes nothing."""
+"""SETTLE: what came back from the provider, written down. Every write names the request: a fenced-off owner changes nothing."""
 
 import random
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ class SendRequest:
     rows: tuple[Claimed, ...]
     mails: tuple[PreparedMail, ...]
     marked: datetime | None = None
-    """When T2 let it go, on the timeline."""
+    """When MARK let it go, on the timeline."""
 
     @property
     def of(self) -> dict[DeliveryId, RequestId]:
@@ -59,7 +59,7 @@ def apply_outcome(rt: Runtime, db: Connection, done: Iterable[tuple[SendRequest,
 
     `trial`: what is accepted here ends a block of the provider that was half-open.
     """
-    now, wall, by = rt.clock.now(), rt.clock.wall(), process_name()
+    now, real_now, by = rt.clock.now(), rt.clock.real_now(), process_name()
     done = [*done]
     if any(_bounced(request, outcome) for request, outcome in done):
         schedules.hold(db)  # before any row is locked: whoever changes a schedule locks what is scheduled
@@ -74,20 +74,24 @@ def apply_outcome(rt: Runtime, db: Connection, done: Iterable[tuple[SendRequest,
                 continue
             case Refused(why, wait):
                 wait = wait or backoff(request.rows[0].attempt, random.random())  # noqa: S311 - jitter, not a secret
-                ledger.refused(db, request.of, now + rt.clock.stretch(wait), by, wall, why)
-                if outcome.everyone and send_blocks.block(db, BlockKind.PROVIDER, why, by, wall, wall + wait) and outcome.alarm:
+                ledger.refused(db, request.of, now + rt.clock.stretch(wait), by, real_now, why)
+                if (
+                    outcome.everyone
+                    and send_blocks.block(db, BlockKind.PROVIDER, why, by, real_now, real_now + wait)
+                    and outcome.alarm
+                ):
                     _log.error("sending_stopped", reason=why, seconds=wait.total_seconds())
             case Rejected() if len(request.rows) > 1:
                 smaller += _halves(rt, db, request)
             case Rejected(why) if (reader := _bounced(request, outcome)) is not None:
-                ledger.failed(db, request.of, by, wall, why, State.BOUNCED)
+                ledger.failed(db, request.of, by, real_now, why, State.BOUNCED)
                 person = subscribers.get(db, reader)
                 if person is not None:
                     suppress(rt, db, person, Suppression.BOUNCED)
             case Rejected(why):
-                ledger.failed(db, request.of, by, wall, why)
+                ledger.failed(db, request.of, by, real_now, why)
             case Ambiguous(why):
-                ledger.in_doubt(db, request.of, doubt_state(rt), by, wall, why)
+                ledger.in_doubt(db, request.of, doubt_state(rt), by, real_now, why)
         _log.warning(
             "request_not_accepted",
             request=request.id,
@@ -96,8 +100,8 @@ def apply_outcome(rt: Runtime, db: Connection, done: Iterable[tuple[SendRequest,
             deliveries=len(request.rows),
         )
     if taken:
-        moved = ledger.accepted(db, taken, by, now, wall)
-        plan_after(db, (settled[row] for row in moved), now, wall, rt.clock.stretch(ON_TIME))
+        moved = ledger.accepted(db, taken, by, now, real_now)
+        plan_after(db, (settled[row] for row in moved), now, real_now, rt.clock.stretch(ON_TIME))
         if trial:
             send_blocks.unblock(db, BlockKind.PROVIDER)
     return smaller
@@ -122,9 +126,9 @@ def _halves(rt: Runtime, db: Connection, request: SendRequest) -> list[SendReque
         fresh = RequestId(new_id())
         mails = tuple(rt.mailer.prepare(replace(each.mail, request=fresh)) for each in request.mails[part])
         halves.append(SendRequest(fresh, request.batch, request.rows[part], mails, request.marked))
-    wall = rt.clock.wall()
+    real_now = rt.clock.real_now()
     ids = {row.id: half.id for half in halves for row in half.rows}
-    moved = ledger.split(db, request.id, ids, process_name(), wall, wall + rt.timeouts.lease)
+    moved = ledger.split(db, request.id, ids, process_name(), real_now, real_now + rt.timeouts.lease)
     return [kept for half in halves if (kept := restore_request(half, moved)) is not None]
 
 

@@ -1,4 +1,4 @@
-"""T0: write the next row of an enrollment. The instant comes from domain.timeline; here it becomes a promise."""
+"""PLAN: write the next row of an enrollment. The instant comes from domain.timeline; here it becomes a promise."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -111,9 +111,9 @@ def _next_or_alarm(
         return None
 
 
-def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, wall: datetime, grace: timedelta) -> None:
+def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, real_now: datetime, grace: timedelta) -> None:
     """Advance the readers whose letter was sent, or skipped at `now` (timeline), and write their next rows, in the same
-    transaction. `wall`: real time; `grace`: how late, on the timeline, still counts as on time.
+    transaction. `real_now`: real time; `grace`: how late, on the timeline, still counts as on time.
     """
     letters = [row for row in settled if row.enrollment is not None and row.sequence is not None and row.step is not None]
     if not letters:
@@ -128,20 +128,20 @@ def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, wall: 
         if new is not None:
             following_rows[row.id] = new
     sequences.advance(db, advances)
-    failpoints.point("T3.between")
+    failpoints.point("settle.between")
     ledger.plan_next(db, following_rows, now)
     if any(due <= now for _, due in following_rows.values()):
-        _doubt_promises(db, wall)
+        _doubt_promises(db, real_now)
 
 
-def _doubt_promises(db: Connection, wall: datetime) -> None:
+def _doubt_promises(db: Connection, real_now: datetime) -> None:
     """A promise that lies in the time the database has forgotten (delivery.safety_checks) may have been kept then."""
     until = app_state.get(db, SET_BACK)
     if until:
-        in_doubt.set_back(db, process_name(), datetime.fromisoformat(until), wall)
+        in_doubt.set_back(db, process_name(), datetime.fromisoformat(until), real_now)
 
 
-def plan_asked(db: Connection, new: NewDelivery, asked: datetime, now: datetime, wall: datetime) -> None:
+def plan_asked(db: Connection, new: NewDelivery, asked: datetime, now: datetime, real_now: datetime) -> None:
     """Plan a mail that somebody asked for at `asked` (timeline). It is in doubt if the database has forgotten what came after
     that: it may have been sent then.
     """
@@ -149,7 +149,7 @@ def plan_asked(db: Connection, new: NewDelivery, asked: datetime, now: datetime,
     forgotten = until is not None and asked <= datetime.fromisoformat(until)
     ledger.plan(db, [replace(new, due=asked) if forgotten else new], now)
     if forgotten:
-        _doubt_promises(db, wall)
+        _doubt_promises(db, real_now)
 
 
 def backfill_missing(db: Connection, now: datetime) -> int:
@@ -172,7 +172,7 @@ def plan_first(db: Connection, enrollment: EnrollmentId, email_bidx: bytes, now:
     place = sequences.enrolled(db, [enrollment])[enrollment]
     first = _next(ScheduleLookup(db).of(place.sequence), place.last_step, place.anchor, place.time_zone)
     ledger.plan(db, [_row(place, email_bidx, *first)] if first else [], now)
-    failpoints.point("T0.before_commit")
+    failpoints.point("plan.before_commit")
 
 
 Moment = Callable[[datetime, Rules, ZoneInfo], datetime]
@@ -180,7 +180,7 @@ Moment = Callable[[datetime, Rules, ZoneInfo], datetime]
 
 
 def plan_resumed(
-    db: Connection, place: Enrolled, email_bidx: bytes, when: Moment, by: str, now: datetime, wall: datetime
+    db: Connection, place: Enrolled, email_bidx: bytes, when: Moment, by: str, now: datetime, real_now: datetime
 ) -> None:
     """Put the next letter of a reader who comes back on the timeline: the very row that was stopped, if there is one.
 
@@ -196,7 +196,7 @@ def plan_resumed(
     zone = ZoneInfo(place.time_zone)
     promised = rescheduling.stopped_promise(db, place.id, step.key) or next_due(place.anchor, step, way.rules, zone)
     due = when(promised, way.rules, zone)
-    if not rescheduling.restore_cancelled(db, place.id, step.key, due, by, wall):
+    if not rescheduling.restore_cancelled(db, place.id, step.key, due, by, real_now):
         ledger.plan(db, [_row(place, email_bidx, step.key, due)], now)
 
 

@@ -1,11 +1,11 @@
-"""T5: what the provider reports about mails it took. Settles the deliveries, and whom it says not to mail any more.
+"""EVENT: what the provider reports about mails it took. Settles the deliveries, and whom it says not to mail any more.
 
 A row is committed as `sending` before its request leaves, so a report always finds it, even before our own T3. Any event of
 any mail of a request proves that the provider took the request as a whole.
 
 A report never queues behind a lock: whoever holds one may stand still, and silence would then look like a letter that never
-left. What cannot be settled at once is put on file instead, in a transaction that meets nobody; T6 looks there before it sends
-anything again (delivery.reconcile), and the provider is asked to repeat the report.
+left. What cannot be settled at once is put on file instead, in a transaction that takes no contended locks; RESOLVE
+looks there before it sends anything again (delivery.reconcile), and the provider is asked to repeat the report.
 """
 
 import hashlib
@@ -68,12 +68,12 @@ def record_events(rt: Runtime, found: Sequence[Event]) -> EventReport:
         raise
 
 
-def settle_noted(rt: Runtime, most: int) -> int:
-    """Settle deliveries in doubt, `most` at once, of which a report is on file that could not be settled when it came. Returns
+def settle_noted(rt: Runtime, limit: int) -> int:
+    """Settle deliveries in doubt, `limit` at once, of which a report is on file that could not be settled when it came. Returns
     how many; 0, too, if they are still locked: another time.
     """
     with rt.database.read() as db:
-        noted = in_doubt.noted(db, most)
+        noted = in_doubt.noted(db, limit)
     if not noted:
         return 0
     try:
@@ -91,13 +91,13 @@ def _take(rt: Runtime, found: Sequence[Event]) -> EventReport:
         rows = provider_events.reported(db, {event.delivery for event in found if event.delivery})
         ledger.lock_readers(db, {row.subscriber for row in rows.values() if row.subscriber})
         known = {row.id: row.subscriber for row in rows.values()}
-        twins = provider_events.add(db, found, known, rt.clock.wall())
+        twins = provider_events.add(db, found, known, rt.clock.real_now())
         fresh = list({event.twin: event for event in found if event.twin in twins}.values())
         settled = _settle(rt, db, fresh, rows)
         _count_duplicates(rt, db, fresh, rows)
         _stop(rt, db, fresh, rows)
-        failpoints.point("T5.before_commit")
-    failpoints.point("T5.after_commit")
+        failpoints.point("event.before_commit")
+    failpoints.point("event.after_commit")
     return EventReport(len(fresh), sum(event.delivery not in rows for event in fresh), settled)
 
 
@@ -119,10 +119,10 @@ def _settle(rt: Runtime, db: Connection, fresh: Iterable[Event], rows: dict[Deli
 
 def _prove(rt: Runtime, db: Connection, mails: Iterable[DeliveryId], requests: Collection[RequestId] = ()) -> int:
     """The provider has these mails, and whatever else is in doubt of these requests. Returns of how many nobody knew."""
-    now, wall = rt.clock.now(), rt.clock.wall()
+    now, real_now = rt.clock.now(), rt.clock.real_now()
     schedules.hold(db)  # before any row is locked: whoever changes a schedule locks what is scheduled
-    moved = in_doubt.prove(db, {*mails, *in_doubt.siblings(db, requests)}, _BY, now, wall)
-    plan_after(db, moved, now, wall, rt.clock.stretch(ON_TIME))
+    moved = in_doubt.prove(db, {*mails, *in_doubt.siblings(db, requests)}, _BY, now, real_now)
+    plan_after(db, moved, now, real_now, rt.clock.stretch(ON_TIME))
     return len(moved)
 
 
@@ -132,19 +132,19 @@ _LATER = "it could not be settled at once"
 def _put_on_file(rt: Runtime, found: Sequence[Event]) -> None:
     """Note that these came, under names of their own: when they are repeated they are as fresh as ever."""
     with rt.database.begin(lock_timeout=_LOCK_TIMEOUT) as db:
-        wall = rt.clock.wall()
-        heartbeats.reach(db, heartbeats.TURNED_AWAY, wall)
+        real_now = rt.clock.real_now()
+        heartbeats.reach(db, heartbeats.TURNED_AWAY, real_now)
         rows = provider_events.reported(db, {event.delivery for event in found if event.delivery})
         requests = {event.request for event in found if event.request and event.delivery in rows}
         rows |= provider_events.reported(db, in_doubt.siblings(db, requests))
         unsettled = {row.id: row.subscriber for row in rows.values() if row.state in before(State.ACCEPTED)}
-        provider_events.add(db, [_note(delivery, wall) for delivery in unsettled], unsettled, wall)
-    _log.warning("report_held_up", count=len(found), deliveries=len(unsettled))
+        provider_events.add(db, [_note(delivery, real_now) for delivery in unsettled], unsettled, real_now)
+    _log.warning("webhook_lock_timeout", count=len(found), deliveries=len(unsettled))
 
 
-def _note(delivery: DeliveryId, wall: datetime) -> Event:
+def _note(delivery: DeliveryId, real_now: datetime) -> Event:
     twin = hashlib.blake2b(f"on file: {delivery}".encode(), digest_size=16).digest()
-    return Event(EventKind.OTHER, wall, twin, delivery=delivery, detail=_LATER)
+    return Event(EventKind.OTHER, real_now, twin, delivery=delivery, detail=_LATER)
 
 
 def _count_duplicates(rt: Runtime, db: Connection, fresh: Iterable[Event], rows: dict[DeliveryId, Reported]) -> None:
@@ -155,7 +155,7 @@ def _count_duplicates(rt: Runtime, db: Connection, fresh: Iterable[Event], rows:
         if event.delivery in rows and event.request and event.request != rows[event.delivery].request
     }
     for delivery in other:
-        if delivery and provider_events.is_newly_doubled(db, delivery, rt.clock.wall()):
+        if delivery and provider_events.is_newly_doubled(db, delivery, rt.clock.real_now()):
             _log.error("duplicate_confirmed", delivery=delivery)
             app_state.count(db, DUPLICATES)
 

@@ -1,4 +1,4 @@
-"""T4 and T6: rows whose owner fell silent, mail in doubt, and readers whose next row is missing. Any process, any time."""
+"""RECLAIM and T6: rows whose owner fell silent, mail in doubt, and readers whose next row is missing. Any process, any time."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,13 +40,13 @@ def reconcile(rt: Runtime) -> ReconcileReport:
     if not check(rt):
         return ReconcileReport()
     with rt.database.begin() as db:
-        wall, by = rt.clock.wall(), process_name()
+        real_now, by = rt.clock.real_now(), process_name()
         silent = State.SCHEDULED if rt.mailer.repeats_safely else doubt_state(rt)
-        again, doubtful = in_doubt.reclaim(db, by, wall), in_doubt.mark_in_doubt(db, by, wall, silent)
+        again, doubtful = in_doubt.reclaim(db, by, real_now), in_doubt.mark_in_doubt(db, by, real_now, silent)
         if silent is State.SCHEDULED:
             again, doubtful = again + doubtful, 0
-        failpoints.point("T4.before_commit")
-    failpoints.point("T4.after_commit")
+        failpoints.point("reclaim.before_commit")
+    failpoints.point("reclaim.after_commit")
     settle_noted(rt, _AT_ONCE)
     resent, held = _decide(rt)
     report = ReconcileReport(again, doubtful, resent, held)
@@ -62,12 +62,12 @@ def plan_missing(rt: Runtime) -> int:
     with rt.database.begin() as db:
         planned = backfill_missing(db, rt.clock.now())
     if planned:
-        _log.warning("planned_late", planned=planned)
+        _log.warning("deliveries_backfilled", planned=planned)
     return planned
 
 
 def _decide(rt: Runtime) -> tuple[int, int]:
-    """T6: another try for what may have one, a person for the rest; how many of each.
+    """RESOLVE: another try for what may have one, a person for the rest; how many of each.
 
     While reports are turned away, and for as long again as any may take, that none has come of a mail means nothing.
     """
@@ -75,8 +75,8 @@ def _decide(rt: Runtime) -> tuple[int, int]:
         unknown = in_doubt.in_doubt(db, State.UNKNOWN, _AT_ONCE)
         reported = heartbeats.last_beat(db, heartbeats.EVIDENCE)
         turned_away = heartbeats.last_beat(db, heartbeats.TURNED_AWAY)
-    boot, wall = rt.clock.boot_seconds(), rt.clock.wall()
-    let_in = turned_away is None or wall - turned_away >= rt.timeouts.evidence
+    boot, real_now = rt.clock.boot_seconds(), rt.clock.real_now()
+    let_in = turned_away is None or real_now - turned_away >= rt.timeouts.evidence
     if boot - rt.process_state.in_doubt_checked_at > rt.timeouts.evidence.total_seconds() / 2:
         rt.process_state.in_doubt_since.clear()  # it stood still, or could not reach the database: no more could reports
     seen = rt.process_state.in_doubt_since = {row.id: rt.process_state.in_doubt_since.get(row.id, boot) for row in unknown}
@@ -84,7 +84,7 @@ def _decide(rt: Runtime) -> tuple[int, int]:
     ends: dict[State, list[DeliveryId]] = {State.SCHEDULED: [], State.HELD: [], State.UNKNOWN: []}
     for row in unknown:
         healthy = let_in and reported is not None and row.sending is not None and reported > row.sending
-        lasted = wall - (row.since or wall)
+        lasted = real_now - (row.since or real_now)
         watched = timedelta(seconds=boot - seen[row.id])
         end = verdict(_policy(row), lasted, watched, healthy, rt.timeouts.evidence, rt.timeouts.give_up)
         ends[end].append(row.id)
@@ -92,10 +92,12 @@ def _decide(rt: Runtime) -> tuple[int, int]:
         return 0, 0
     with rt.database.begin() as db:
         by = process_name()
-        resent = in_doubt.decide(db, ends[State.SCHEDULED], State.SCHEDULED, by, wall, "no evidence of it, only of later ones")
-        held = in_doubt.decide(db, ends[State.HELD], State.HELD, by, wall, "no evidence came: a person decides")
-        failpoints.point("T6.before_commit")
-    failpoints.point("T6.after_commit")
+        resent = in_doubt.decide(
+            db, ends[State.SCHEDULED], State.SCHEDULED, by, real_now, "no evidence of it, only of later ones"
+        )
+        held = in_doubt.decide(db, ends[State.HELD], State.HELD, by, real_now, "no evidence came: a person decides")
+        failpoints.point("resolve.before_commit")
+    failpoints.point("resolve.after_commit")
     return resent, held
 
 

@@ -117,7 +117,7 @@ def with_subject(row: Claimed, found: Found) -> Claimed:
 def _check_subject(rt: Runtime, row: Claimed) -> None:
     """Raises LookupError(GONE) for a notice whose subject is gone, or a login link that has expired meanwhile."""
     is_gone = row.about is not None and row.about_kind is None
-    if is_gone or (row.login is not None and row.login.expires <= rt.clock.wall()):
+    if is_gone or (row.login is not None and row.login.expires <= rt.clock.real_now()):
         raise LookupError(GONE)
 
 
@@ -142,19 +142,19 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
     links = public_links(base) | {"unsubscribe": unsubscribe, "confirm": "", "desk": ""}
     reader = {"first_name": "", "signed_up_on": ""}
     if row.subscriber is not None:
-        expires = rt.clock.wall() + LETTER_LINK_LASTS
+        expires = rt.clock.real_now() + LETTER_LINK_LASTS
         links["consultation"] += "?t=" + rt.tokens.mint(Purpose.LETTER_CONSULTATION, row.id, expires)
         name = row.first_name
         if row.kind is DeliveryKind.CONFIRMATION:
             name = None
-            links["confirm"] = f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.id, rt.clock.wall() + CONFIRM_WITHIN)}"
+            links["confirm"] = f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.id, rt.clock.real_now() + CONFIRM_WITHIN)}"
         reader = about_reader(rt, row.subscriber, name, row.confirmed, row.time_zone)
     if row.login is not None and row.about is not None:
         links["desk"] = f"{base}/desk/login/{rt.tokens.mint(Purpose.DESK_LOGIN, row.about, row.login.expires)}"
     elif row.change is not None:
         links["desk"] = f"{base}/desk/login"
     elif row.about is not None and row.subscriber is not None:
-        token = rt.tokens.mint(Purpose.CONFIRM_CONSULTATION, row.about, rt.clock.wall() + QUESTION_LASTS)
+        token = rt.tokens.mint(Purpose.CONFIRM_CONSULTATION, row.about, rt.clock.real_now() + QUESTION_LASTS)
         links["confirm"] = f"{base}/consultation/confirm/{token}"
     elif row.about is not None:
         links["desk"] = f"{base}/desk/consultations/{row.about}"
@@ -162,12 +162,14 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
 
 
 def about_reader(
-    rt: Runtime, who: SubscriberId, first_name: Encrypted | None, confirmed: datetime | None, time_zone: str | None
+    rt: Runtime, subscriber_id: SubscriberId, first_name: Encrypted | None, confirmed: datetime | None, time_zone: str | None
 ) -> dict[str, str]:
     """What a letter may say of its reader. Raises Unreadable."""
     day = confirmed.astimezone(ZoneInfo(time_zone or "UTC")) if confirmed is not None else None
     return {
-        "first_name": rt.cipher.decrypt(first_name, subscribers.first_name_place(who)) if first_name is not None else "",
+        "first_name": rt.cipher.decrypt(first_name, subscribers.first_name_place(subscriber_id))
+        if first_name is not None
+        else "",
         "signed_up_on": f"{day.day} {_month(day.year, day.month)}" if day is not None else "",
     }
 

@@ -65,29 +65,33 @@ def check(rt: Runtime) -> bool:
 
 
 def _check_clock(rt: Runtime, db: Connection, seen: LastCheck) -> LastCheck:
-    wall, boot = rt.clock.wall(), rt.clock.boot_seconds()
-    if seen.wall is not None and not seen.alarmed and not is_jump(wall_clock_change(seen.wall, seen.boot, wall, boot)):
-        return replace(seen, wall=wall, boot=boot)
+    real_now, boot = rt.clock.real_now(), rt.clock.boot_seconds()
+    if (
+        seen.real_now is not None
+        and not seen.alarmed
+        and not is_jump(wall_clock_change(seen.real_now, seen.boot, real_now, boot))
+    ):
+        return replace(seen, real_now=real_now, boot=boot)
     shut = next((gate for gate in send_blocks.active_blocks(db) if gate.kind is BlockKind.CLOCK), None)
-    if seen.wall is None:  # this process has just begun: all it can compare with is another's last tick
-        last, since = max(wall, heartbeats.last_beat(db, heartbeats.TICK) or wall), boot
+    if seen.real_now is None:  # this process has just begun: all it can compare with is another's last tick
+        last, since = max(real_now, heartbeats.last_beat(db, heartbeats.TICK) or real_now), boot
     elif seen.alarmed and shut is None:  # a person has looked, and trusts this clock
-        last, since = wall, boot
+        last, since = real_now, boot
     else:
-        last, since = seen.wall, seen.boot
-    by = wall_clock_change(last, since, wall, boot)
+        last, since = seen.real_now, seen.boot
+    by = wall_clock_change(last, since, real_now, boot)
     if not is_jump(by):
         if seen.alarmed and shut is not None and shut.by == process_name():
             send_blocks.unblock(db, BlockKind.CLOCK)  # it was put right
-        return replace(seen, wall=wall, boot=boot, alarmed=False)
+        return replace(seen, real_now=real_now, boot=boot, alarmed=False)
     if not seen.alarmed:
         if shut is None:
             minutes = round(by.total_seconds() / 60)
             send_blocks.block(
-                db, BlockKind.CLOCK, f"the clock of this machine jumped by {minutes:+d} minutes", process_name(), wall
+                db, BlockKind.CLOCK, f"the clock of this machine jumped by {minutes:+d} minutes", process_name(), real_now
             )
         _log.error("clock_jumped", seconds=round(by.total_seconds()))
-    return replace(seen, wall=last, boot=since, alarmed=True)  # the last good check stays what later ones are compared with
+    return replace(seen, real_now=last, boot=since, alarmed=True)  # the last good check stays what later ones are compared with
 
 
 def _check_database(rt: Runtime, db: Connection, seen: LastCheck, witnesses: _Witnesses) -> LastCheck:
@@ -97,12 +101,12 @@ def _check_database(rt: Runtime, db: Connection, seen: LastCheck, witnesses: _Wi
     database = record.id or database_record.create_id(db)
     is_start = seen.counted is None or seen.database != database
     around = Surroundings(identity, witnesses.of(database, is_start), is_start, keeps_witness=rt.database.is_sqlite)
-    evidence = find_evidence(record, around, rt.clock.wall())
+    evidence = find_evidence(record, around, rt.clock.real_now())
     if evidence is None and not is_start and seen.counted is not None and 0 <= boot - seen.counted < _COUNT_SECONDS:
         return seen
     database_record.lock(db)
     record = database_record.read(db)
-    evidence = find_evidence(record, around, rt.clock.wall())  # of two that found it, one has dealt with it
+    evidence = find_evidence(record, around, rt.clock.real_now())  # of two that found it, one has dealt with it
     latest = record.position
     for position in around.seen:
         latest = latest.joined(position)
@@ -122,15 +126,15 @@ def _check_database(rt: Runtime, db: Connection, seen: LastCheck, witnesses: _Wi
 
 def _stop_restored(rt: Runtime, db: Connection, record: DatabaseRecord, evidence: RestoreEvidence) -> None:
     """Stop sending, and put what was due since the copy was made in doubt."""
-    now, wall = rt.clock.now(), rt.clock.wall()
+    now, real_now = rt.clock.now(), rt.clock.real_now()
     replay = departures.replay(rt, db)  # services.operations.retention finishes those who had asked to be erased
     if BlockKind.DATABASE_RESTORED not in {gate.kind for gate in send_blocks.active_blocks(db)}:
         why = f"the database is a restored copy ({evidence}): what was due since may have been sent"
-        if replay.is_lost((record.last_tick or wall) - _JOURNAL_DELAY):
+        if replay.is_lost((record.last_tick or real_now) - _JOURNAL_DELAY):
             why += "; who left since is unknown: no journal of departures"
-        send_blocks.block(db, BlockKind.DATABASE_RESTORED, why, process_name(), wall)
+        send_blocks.block(db, BlockKind.DATABASE_RESTORED, why, process_name(), real_now)
     app_state.put(db, SET_BACK, now.isoformat())
-    count = in_doubt.set_back(db, process_name(), now, wall)
+    count = in_doubt.set_back(db, process_name(), now, real_now)
     _log.error("database_restored", reason=evidence.value, unknown=count)
 
 
@@ -190,11 +194,11 @@ def record_clean_stop(rt: Runtime) -> None:
         return
     try:
         with rt.database.begin() as db:
-            database_record.write_stop(db, rt.clock.wall())
+            database_record.write_stop(db, rt.clock.real_now())
     except SQLAlchemyError as error:
         _log.warning("clean_stop_not_recorded", error=type(error).__name__)
 
 
-def accept_restored(db: Connection, wall: datetime) -> None:
+def accept_restored(db: Connection, real_now: datetime) -> None:
     """A person has looked at a restored database, and starts sending."""
-    database_record.write_review(db, wall)
+    database_record.write_review(db, real_now)

@@ -56,11 +56,11 @@ def load_batch(rt: Runtime, batch: BatchId) -> Batch:
     with rt.database.read() as db:
         rows, lease = claims.read_batch(db, batch), claims.lease_of(db, batch)
         editions = sequences.read_editions(db, {row.edition for row in rows if row.edition})
-        found = subjects.find(db, {row.about for row in rows if row.about}, rt.clock.wall())
+        found = subjects.find(db, {row.about for row in rows if row.about}, rt.clock.real_now())
         pages = [*(one.html for one in editions.values()), *(page_of(rt, one) for one in found.tests.values())]
         pictures = image_cache.load_images(rt, db, pages)
     rows = [with_subject(row, found) for row in rows]
-    left = (lease - rt.clock.wall()) if lease else rt.timeouts.lease
+    left = (lease - rt.clock.real_now()) if lease else rt.timeouts.lease
     leased = rt.clock.boot_seconds() - (rt.timeouts.lease - left).total_seconds()
     kept = deque(handle_lateness(rt, batch, rows))
     return Batch(batch, leased, editions, pictures, kept, len(kept))
@@ -139,7 +139,7 @@ class SendBuffer:
                     "-",
                     sender,
                     headers(sender, DeliveryKind.NOTICE, nobody, None),
-                    self._rt.clock.wall(),
+                    self._rt.clock.real_now(),
                 )
             )
         except Exception as error:

@@ -74,87 +74,87 @@ def commit(rt: Runtime, begun: Begun) -> Committed:
     with rt.database.begin() as db:
         ledger.lock_readers(db, _people(window.requests) | _people(request for request, _ in begun.answers))
         transaction = send_blocks.lock_unblocked(db)
-        now, wall = rt.clock.now(), rt.clock.wall()
+        now, real_now = rt.clock.now(), rt.clock.real_now()
         blocks = send_blocks.active_blocks(db)
-        half_open = _half_open(blocks, wall)
+        half_open = _half_open(blocks, real_now)
         cycle, answers = begun.cycle.judge(begun.answers, half_open.why if half_open else None)
         refused = any(isinstance(outcome, Refused) and outcome.everyone for _, outcome in answers)
         smaller = apply_outcome(rt, db, answers, half_open is not None and not refused)  # SETTLE
-        failpoints.point("T3.before_commit")
+        failpoints.point("settle.before_commit")
         if begun.lost:
-            ledger.refused(db, begun.lost, now, by, wall, "never left: the database failed")
+            ledger.refused(db, begun.lost, now, by, real_now, "never left: the database failed")
         for batch, whys in window.unfit.items():
-            claims.unfit(db, batch, whys, by, wall)
+            claims.unfit(db, batch, whys, by, real_now)
         if window.sender_fault is not None and send_blocks.block(
-            db, BlockKind.PROVIDER, window.sender_fault, by, wall, wall + RUN_WAIT
+            db, BlockKind.PROVIDER, window.sender_fault, by, real_now, real_now + RUN_WAIT
         ):
             _log.error("sending_stopped", reason=window.sender_fault, seconds=RUN_WAIT.total_seconds())
         if half_open or refused or window.sender_fault is not None:
             blocks = send_blocks.active_blocks(db)
-            half_open = _half_open(blocks, wall)
+            half_open = _half_open(blocks, real_now)
         may_write = begun.may_write_to_readers or launch.since(db) is not None
         found = Situation(
             len(window.requests),
             begun.under_way,
             begun.now,
-            _blocked(blocks, wall, may_write, window.requests),
+            _blocked(blocks, real_now, may_write, window.requests),
             half_open is not None,
             begun.stopping,
         )
-        cycle, decision = _decide(rt, db, cycle, found, wall)
+        cycle, decision = _decide(rt, db, cycle, found, real_now)
         if decision.release is None:
             _extend(rt, db, begun.batches, begun.began)
         for each in begun.batches if decision.release is not None else ():
-            claims.release(db, each.id, by, wall, decision.release or "")
+            claims.release(db, each.id, by, real_now, decision.release or "")
         leave = smaller + _mark(rt, db, window.requests[: decision.mark])  # MARK
         number = marks.raise_number(db, transaction) if leave else None
-        failpoints.point("T2.before_commit")
+        failpoints.point("mark.before_commit")
     if number is not None:
         record_mark(rt, number)
     if begun.answers:
-        failpoints.point("T3.after_commit")
+        failpoints.point("settle.after_commit")
     if leave:
-        failpoints.point("T2.after_commit")
+        failpoints.point("mark.after_commit")
     if decision.probe:
         _log.info("provider_probed", deliveries=decision.mark)
     wait = window.requests[decision.mark :] if decision.release is None else []
     return Committed(cycle, decision, half_open is not None, may_write, leave, wait)
 
 
-def _half_open(blocks: Sequence[ActiveBlock], wall: datetime) -> ActiveBlock | None:
+def _half_open(blocks: Sequence[ActiveBlock], real_now: datetime) -> ActiveBlock | None:
     """The provider's block, if its wait is over and nobody has been accepted since."""
-    return next((block for block in blocks if block.kind is BlockKind.PROVIDER and not block.stops(wall)), None)
+    return next((block for block in blocks if block.kind is BlockKind.PROVIDER and not block.stops(real_now)), None)
 
 
-def _blocked(blocks: Sequence[ActiveBlock], wall: datetime, may_write: bool, requests: list[SendRequest]) -> str | None:
+def _blocked(blocks: Sequence[ActiveBlock], real_now: datetime, may_write: bool, requests: list[SendRequest]) -> str | None:
     """Why nothing may be sent. Also when some of the requests are for readers, and nobody at the desk has said yet that mail
     may leave: a claim leaves such rows alone, but these were claimed when there was another mailer.
     """
-    stopped = send_blocks.stopped(blocks, wall)
+    stopped = send_blocks.stopped(blocks, real_now)
     return stopped.why if stopped else NOT_LIVE if not may_write and _people(requests) else None
 
 
-def _decide(rt: Runtime, db: Connection, cycle: SendCycle, found: Situation, wall: datetime) -> tuple[SendCycle, Decision]:
+def _decide(rt: Runtime, db: Connection, cycle: SendCycle, found: Situation, real_now: datetime) -> tuple[SendCycle, Decision]:
     """The cycle's decision, with slots of the fleet's rate reserved where it wants some."""
     decision, rate = cycle.decide(found), rt.settings.max_sends_per_second
     if decision.reserve and rate is not None:
-        begin = rate_limit.reserve(db, decision.reserve, rate, wall)
-        cycle = cycle.reserved(decision.reserve, found.now + max(0.0, (begin - wall).total_seconds()))
+        begin = rate_limit.reserve(db, decision.reserve, rate, real_now)
+        cycle = cycle.reserved(decision.reserve, found.now + max(0.0, (begin - real_now).total_seconds()))
         decision = cycle.decide(found)
     return cycle, decision
 
 
 def _mark(rt: Runtime, db: Connection, requests: list[SendRequest]) -> list[SendRequest]:
     """MARK of a window. What is turned away for coming too soon gets a new promise."""
-    by, now, wall = process_name(), rt.clock.now(), rt.clock.wall()
+    by, now, real_now = process_name(), rt.clock.now(), rt.clock.real_now()
     kept: list[SendRequest] = []
     for batch in {request.batch for request in requests}:
         mine = [request for request in requests if request.batch == batch]
         rows = {row.id: row for request in mine for row in request.rows}
         offered = {row.id: _offered(row, request.id, now) for request in mine for row in request.rows}
-        marked = ledger.mark(db, batch, offered, rt.frequency_caps, by, now, wall)
+        marked = ledger.mark(db, batch, offered, rt.frequency_caps, by, now, real_now)
         if len(marked) < len(offered):
-            space_out(rt, db, batch, ledger.cancel_ineligible(db, batch, offered.keys() - marked, by, wall), rows)
+            space_out(rt, db, batch, ledger.cancel_ineligible(db, batch, offered.keys() - marked, by, real_now), rows)
         kept += [replace(whole, marked=now) for request in mine if (whole := restore_request(request, marked)) is not None]
     return kept
 
@@ -163,7 +163,7 @@ def _extend(rt: Runtime, db: Connection, batches: list[Batch], boot: float) -> N
     """Renew leases before a third of them has passed: we are alive and still at it."""
     for batch in batches:
         if boot - batch.leased > rt.timeouts.lease.total_seconds() / 3:
-            claims.extend(db, batch.id, rt.clock.wall() + rt.timeouts.lease)
+            claims.extend(db, batch.id, rt.clock.real_now() + rt.timeouts.lease)
             batch.leased = boot
 
 

@@ -23,7 +23,7 @@ def suppress(rt: Runtime, db: Connection, person: Subscriber, reason: Suppressio
 
     A bounce or complaint weighs more than an unsubscribe, and is noted also for those who have left.
     """
-    now, wall = rt.clock.now(), rt.clock.wall()
+    now, real_now = rt.clock.now(), rt.clock.real_now()
     subscribers.suppress(db, person.email_bidx, reason, now)
     gone = person.state in _STATE.values()
     if gone and (reason is Suppression.UNSUBSCRIBED or person.state is SubscriberState.ERASED):
@@ -31,5 +31,5 @@ def suppress(rt: Runtime, db: Connection, person: Subscriber, reason: Suppressio
     subscribers.set_state(db, person.id, _STATE[reason], left=None if gone else now)
     for place in sequences.enrollments_of(db, person.id):
         sequences.end(db, place.id, reason.value, now)
-    ledger.cancel_open(db, reason.value, person.id, wall)
+    ledger.cancel_open(db, reason.value, person.id, real_now)
     return not gone

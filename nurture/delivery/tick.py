@@ -49,14 +49,14 @@ def tick(rt: Runtime, submit: Callable[[BatchId], object]) -> TickReport:
 
 
 def _claim(rt: Runtime, batch: BatchId) -> int:
-    now, wall = rt.clock.now(), rt.clock.wall()
+    now, real_now = rt.clock.now(), rt.clock.real_now()
     with rt.database.begin(durable=False) as db:  # a claim that is forgotten was not marked either: it is due again
-        heartbeats.beat(db, heartbeats.TICK, wall)
-        if send_blocks.stopped(send_blocks.active_blocks(db), wall):
+        heartbeats.beat(db, heartbeats.TICK, real_now)
+        if send_blocks.stopped(send_blocks.active_blocks(db), real_now):
             return 0
-        lease, most = wall + rt.timeouts.lease, rt.settings.batch_size
+        lease, most = real_now + rt.timeouts.lease, rt.settings.batch_size
         readers_too = not rt.requires_launch or launch.since(db) is not None
-        taken = len(ledger.claim(db, batch, process_name(), now, wall, lease, most, readers_too))
-        failpoints.point("T1.before_commit")
-    failpoints.point("T1.after_commit")
+        taken = len(ledger.claim(db, batch, process_name(), now, real_now, lease, most, readers_too))
+        failpoints.point("claim.before_commit")
+    failpoints.point("claim.after_commit")
     return taken

@@ -6,9 +6,9 @@ TOLERANCE = timedelta(minutes=5)
 """More than any clock drifts or is slewed between two checks, less than any mistake that would send a letter early."""
 
 
-def wall_clock_change(wall_before: datetime, boot_before: float, wall: datetime, boot: float) -> timedelta:
+def wall_clock_change(wall_before: datetime, boot_before: float, real_now: datetime, boot: float) -> timedelta:
     """By how much the wall clock was set forward (or, negative, back) between two checks; `boot`: monotonic seconds."""
-    return (wall - wall_before) - timedelta(seconds=boot - boot_before)
+    return (real_now - wall_before) - timedelta(seconds=boot - boot_before)
 
 
 def is_jump(change: timedelta) -> bool:

@@ -160,7 +160,7 @@ def policy(kind: DeliveryKind, chosen: InDoubt) -> InDoubt:
 def verdict(
     then: InDoubt, unknown_for: timedelta, watched_for: timedelta, healthy: bool, evidence: timedelta, give_up: timedelta
 ) -> State:
-    """T6: where a delivery in doubt goes: SCHEDULED (sent again), HELD (a person decides), or UNKNOWN (wait).
+    """RESOLVE: where a delivery in doubt goes: SCHEDULED (sent again), HELD (a person decides), or UNKNOWN (wait).
 
     `unknown_for`: by the wall clock, which may jump, so it can only lead to a person. `watched_for`: by the monotonic
     clock of one process that looked again and again and saw no evidence. `healthy`: evidence of a request made after this

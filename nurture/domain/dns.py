@@ -49,11 +49,11 @@ DnsCache = Mapping[DnsQuestion, DnsAnswer]
 SILENT = DnsAnswer(DnsStatus.SILENCE)
 
 
-def parents(domain: str, most: int = 8) -> list[str]:
-    """A domain and those above it, nearest first, without top-level ones; of very long names only the last `most` labels.
+def parents(domain: str, limit: int = 8) -> list[str]:
+    """A domain and those above it, nearest first, without top-level ones; of very long names only the last `limit` labels.
 
     So receivers look for a policy, without a list of public suffixes (draft-ietf-dmarc-dmarcbis section 4.10, the tree walk).
     """
     labels = domain.split(".")
-    above = [".".join(labels[start:]) for start in range(max(1, len(labels) - most + 1), len(labels) - 1)]
+    above = [".".join(labels[start:]) for start in range(max(1, len(labels) - limit + 1), len(labels) - 1)]
     return [domain, *above]

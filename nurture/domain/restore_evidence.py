@@ -98,7 +98,7 @@ class Surroundings:
     """Whether a file beside the database always says where it stands (SQLite)."""
 
 
-def find_evidence(record: DatabaseRecord, around: Surroundings, wall: datetime) -> RestoreEvidence | None:
+def find_evidence(record: DatabaseRecord, around: Surroundings, real_now: datetime) -> RestoreEvidence | None:
     """The first reason to take the database for a restored copy; None: it is the living one."""
     known = record.identity or {}
     for part, evidence in _BY_PART.items():
@@ -108,7 +108,7 @@ def find_evidence(record: DatabaseRecord, around: Surroundings, wall: datetime) 
         return RestoreEvidence.BEHIND
     if around.is_start and around.keeps_witness and not around.seen and _was_witnessed(record):
         return RestoreEvidence.NO_WITNESS
-    if around.is_start and _ended_in_a_crash_long_ago(record, wall):
+    if around.is_start and _ended_in_a_crash_long_ago(record, real_now):
         return RestoreEvidence.OLD_TICK
     return None
 
@@ -118,8 +118,8 @@ def _was_witnessed(record: DatabaseRecord) -> bool:
     return record.position.generation >= _FIRST_WITNESSED and (record.witnessed or record.identity is None)
 
 
-def _ended_in_a_crash_long_ago(record: DatabaseRecord, wall: datetime) -> bool:
+def _ended_in_a_crash_long_ago(record: DatabaseRecord, real_now: datetime) -> bool:
     if record.last_tick is None or record.identity is None:  # an older version recorded no clean stop
         return False
     ends = (at for at in (record.stopped, record.reviewed) if at is not None)
-    return wall - record.last_tick > OLD_TICK and not any(at >= record.last_tick for at in ends)
+    return real_now - record.last_tick > OLD_TICK and not any(at >= record.last_tick for at in ends)

@@ -91,9 +91,9 @@ def instant(day: date, minute: int, zone: ZoneInfo) -> datetime:
 
     A time inside a gap is the moment of the jump; a time that occurs twice is its first occurrence.
     """
-    wall = datetime.combine(day, time()) + timedelta(minutes=minute)
-    first = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
-    second = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    real_now = datetime.combine(day, time()) + timedelta(minutes=minute)
+    first = real_now.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    second = real_now.replace(tzinfo=zone, fold=1).astimezone(UTC)
     if first <= second:
         return first
     return _jump(second, first, zone)  # a gap (PEP 495): the jump lies between the two readings

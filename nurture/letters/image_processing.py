@@ -150,13 +150,13 @@ def _on_paper(opened: Image.Image, room: Room) -> Image.Image:
     return shown
 
 
-def _reduced(opened: Image.Image, most: int) -> Image.Image:
-    """The picture in 8 bits on white paper, smaller by a whole factor where its longer side has more than `most` pixels.
+def _reduced(opened: Image.Image, limit: int) -> Image.Image:
+    """The picture in 8 bits on white paper, smaller by a whole factor where its longer side has more than `limit` pixels.
 
     In strips: at no time is there a second copy of all its pixels.
     """
     width, height = opened.size
-    factor = max(1, -(-max(width, height) // most))
+    factor = max(1, -(-max(width, height) // limit))
     first = _strip_on_paper(opened.crop((0, 0, width, 1)))
     whole = Image.new(first.mode, (ceil(width / factor), ceil(height / factor)))
     for top in range(0, height, _STRIP * factor):
@@ -176,16 +176,16 @@ def _strip_on_paper(strip: Image.Image) -> Image.Image:
     return strip if strip.mode == "CMYK" else strip.convert("L" if strip.mode in ("1", "L") else "RGB")
 
 
-def _written(shown: Image.Image, subtype: str, most: int) -> Developed:
+def _written(shown: Image.Image, subtype: str, limit: int) -> Developed:
     """As a file that is small enough. A drawing stays one with sharp lines if it can; a photograph gets coarser first."""
     if subtype == "png":
         kept = _file(shown, "png", optimize=True)
-        if len(kept.content) <= most:
+        if len(kept.content) <= limit:
             return kept
     while True:
         for quality in _QUALITIES:
             kept = _file(shown, "jpeg", quality=quality, optimize=True)
-            if len(kept.content) <= most:
+            if len(kept.content) <= limit:
                 return kept
         shown = shown.resize((max(1, int(shown.width * _SMALLER)), max(1, int(shown.height * _SMALLER))))
 

@@ -33,7 +33,7 @@ def take_consultation(rt: Runtime, db: Connection, address: Address, network: st
     letter needs none of this: it is bound to one reader.
     """
     wanted = ((CONSULTATION, mailbox(address)), (CONSULTATION_NETWORK, network), (CONSULTATION_ALL, EVERYBODY))
-    return take(rt, db, wanted, rt.clock.wall())
+    return take(rt, db, wanted, rt.clock.real_now())
 
 
 def mailbox(address: Address) -> str:

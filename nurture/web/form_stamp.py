@@ -15,13 +15,13 @@ def stamp() -> str:
     """A stamp of now, or the one that came with the form, which is shown again."""
     if _shown_at(request.form.get(STAMP, "")) is not None:
         return request.form[STAMP]
-    wall = rt().clock.wall()
-    return rt().tokens.mint(Purpose.FORM, f"{int(wall.timestamp() * 1000):032x}", wall + LONGEST)
+    real_now = rt().clock.real_now()
+    return rt().tokens.mint(Purpose.FORM, f"{int(real_now.timestamp() * 1000):032x}", real_now + LONGEST)
 
 
 def _shown_at(typed: str) -> datetime | None:
     try:
-        millis = int(rt().tokens.read(Purpose.FORM, typed, rt().clock.wall()), 16)
+        millis = int(rt().tokens.read(Purpose.FORM, typed, rt().clock.real_now()), 16)
     except TokenRefused:
         return None
     return datetime.fromtimestamp(millis / 1000, UTC)
@@ -29,4 +29,6 @@ def _shown_at(typed: str) -> datetime | None:
 
 def suspicion() -> Suspicion:
     """What the form that came shows of who filled it in."""
-    return suspicion_of(bool(request.form.get(HONEYPOT, "").strip()), _shown_at(request.form.get(STAMP, "")), rt().clock.wall())
+    return suspicion_of(
+        bool(request.form.get(HONEYPOT, "").strip()), _shown_at(request.form.get(STAMP, "")), rt().clock.real_now()
+    )

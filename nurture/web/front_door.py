@@ -92,9 +92,9 @@ def open_to(who: OpenTo, *, any_site: bool = False, any_host: bool = False) -> C
     return lambda view: declare(view, Policy(who, any_site=any_site, any_host=any_host))
 
 
-def allow_file(endpoint: str, most: int) -> None:
-    """Let the form of one route bring a file of `most` bytes."""
-    _FILES[endpoint] = most
+def allow_file(endpoint: str, limit: int) -> None:
+    """Let the form of one route bring a file of `limit` bytes."""
+    _FILES[endpoint] = limit
 
 
 def policy_of(app: Flask, endpoint: str | None) -> Policy | None:
@@ -119,11 +119,11 @@ def _holds_control(character: str, where: str) -> Refusal:
     )
 
 
-def _too_long(where: str, most: int) -> Refusal:
+def _too_long(where: str, limit: int) -> Refusal:
     return Refusal(
         413,
         "That was too much text",
-        f"There are more than {most:,} characters{where}. Please go back and shorten it. Nothing was stored.",
+        f"There are more than {limit:,} characters{where}. Please go back and shorten it. Nothing was stored.",
     )
 
 

@@ -18,7 +18,7 @@ pages = Blueprint("subscriber", __name__)
 
 def _read(purpose: Purpose, token: str) -> SubscriberId | None:
     try:
-        return SubscriberId(rt().tokens.read(purpose, token, rt().clock.wall()))
+        return SubscriberId(rt().tokens.read(purpose, token, rt().clock.real_now()))
     except TokenRefused:
         return None
 
@@ -69,7 +69,7 @@ def unsubscribe_now(token: str) -> Response:
 def undo(token: str) -> Response:
     """Back to where the reader left, within an hour of that."""
     try:
-        leaving = ConsentId(rt().tokens.read(Purpose.UNDO, token, rt().clock.wall()))
+        leaving = ConsentId(rt().tokens.read(Purpose.UNDO, token, rt().clock.real_now()))
     except TokenRefused:
         return dead_link()
     if not preferences.undo_unsubscribe(rt(), leaving):

@@ -288,7 +288,7 @@ def claims(bench: Bench) -> None:
 
 
 def _taken(times: list[tuple[float, float]]) -> Found:
-    return Found([wall for wall, _ in times], [cpu for _, cpu in times])
+    return Found([real_now for real_now, _ in times], [cpu for _, cpu in times])
 
 
 def memory(bench: Bench) -> None:

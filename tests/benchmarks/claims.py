@@ -72,9 +72,9 @@ def _timed(act: Callable[[], object]) -> Taken:
 
 
 def _claim(rt: Runtime) -> None:
-    now, wall = rt.clock.now(), rt.clock.wall()
+    now, real_now = rt.clock.now(), rt.clock.real_now()
     with rt.database.begin() as db:
-        taken = ledger.claim(db, BatchId(new_id()), "bench", now, wall, wall + timedelta(minutes=2), _CLAIM)
+        taken = ledger.claim(db, BatchId(new_id()), "bench", now, real_now, real_now + timedelta(minutes=2), _CLAIM)
     if len(taken) != _CLAIM:
         raise RuntimeError(f"{len(taken)} claimed")
 

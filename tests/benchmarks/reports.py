@@ -26,7 +26,7 @@ def main(database: str, folder: Path, count: int) -> dict[str, float]:
     rt = build("http://127.0.0.1:9", database, 4, folder)
     crowd(rt, count)
     with rt.database.begin() as db:
-        db.execute(update(deliveries).values(state=State.ACCEPTED, accepted_at=rt.clock.now(), sending_at=rt.clock.wall()))
+        db.execute(update(deliveries).values(state=State.ACCEPTED, accepted_at=rt.clock.now(), sending_at=rt.clock.real_now()))
         ids = list(db.scalars(select(deliveries.c.id)))
     analyze(rt)
     rt.close()

@@ -95,23 +95,23 @@ def test_letters_go_out_and_in_by_the_command_line(tmp_path: Path) -> None:
     env = environment(tmp_path / "instance")
     nurture("init", env=env)
     out = tmp_path / "letters"
-    assert "Wrote 6 letters" in nurture("emails", "export", "ketamine-and-talk-therapy", str(out), env=env).stdout
-    assert "6 letters, 0 of them changed" in nurture("emails", "import", str(out), env=env).stdout
+    assert "Wrote 6 letters" in nurture("letters", "export", "ketamine-and-talk-therapy", str(out), env=env).stdout
+    assert "6 letters, 0 of them changed" in nurture("letters", "import", str(out), env=env).stdout
     (out / "01-history.md").write_text("no front matter")
-    refused = nurture("emails", "import", str(out), env=env)
+    refused = nurture("letters", "import", str(out), env=env)
     assert refused.returncode == 1
     assert "01-history.md: A letter begins with" in refused.stderr
 
 
 def test_letters_are_checked_in_a_folder_in_the_database_or_as_shipped(tmp_path: Path) -> None:
     env = environment(tmp_path / "instance")
-    shipped = json.loads(nurture("emails", "lint", "--json", env=env).stdout)
+    shipped = json.loads(nurture("letters", "lint", "--json", env=env).stdout)
     assert not (tmp_path / "instance").exists(), "to check letters makes no database"
     nurture("init", env=env)
-    stored = json.loads(nurture("emails", "lint", "--json", env=env).stdout)
+    stored = json.loads(nurture("letters", "lint", "--json", env=env).stdout)
     out = tmp_path / "letters"
-    nurture("emails", "export", "ketamine-and-talk-therapy", str(out), env=env)
-    filed = json.loads(nurture("emails", "lint", str(out), "--json", env=env).stdout)
+    nurture("letters", "export", "ketamine-and-talk-therapy", str(out), env=env)
+    filed = json.loads(nurture("letters", "lint", str(out), "--json", env=env).stdout)
     names = [[Path(letter.pop("file")).parts[-2:] for letter in found["letters"]] for found in (shipped, stored, filed)]
     assert names[0] == names[1] == [("ketamine-and-talk-therapy", file) for _, file in names[2]]
     assert shipped == stored == filed
@@ -139,14 +139,14 @@ TEXT
     folder.mkdir()
     (folder / "sequence.yaml").write_text("key: a\ntitle: A\n")
     (folder / "01-try.md").write_text(letter.replace("TEXT", prose))
-    sound = nurture("emails", "lint", str(folder), "--on", "2026-11-23", env=env)
+    sound = nurture("letters", "lint", str(folder), "--on", "2026-11-23", env=env)
     assert sound.returncode == 0, sound.stdout
     assert "01-try.md:10: waived by Dana (It is about the way there.) C26, line: “trip”" in sound.stdout
     assert sound.stdout.endswith("1 letter: 0 errors, 0 warnings, 1 waived.\n")
-    warned = nurture("emails", "lint", str(folder), "--on", "2027-05-01", env=env)
+    warned = nurture("letters", "lint", str(folder), "--on", "2027-05-01", env=env)
     assert (warned.returncode, "warning T12" in warned.stdout) == (0, True)
     (folder / "01-try.md").write_text(letter.replace("TEXT", prose + "\nIt cures you."))
-    refused = nurture("emails", "lint", str(folder), "--on", "2026-11-23", env=env)
+    refused = nurture("letters", "lint", str(folder), "--on", "2026-11-23", env=env)
     assert refused.returncode == 1
     for part in (
         "grade ",
@@ -155,16 +155,16 @@ TEXT
         "Instead: It may ease symptoms",
     ):
         assert part in refused.stdout
-    found = json.loads(nurture("emails", "lint", str(folder), "--on", "2027-08-01", "--json", env=env).stdout)
+    found = json.loads(nurture("letters", "lint", str(folder), "--on", "2027-08-01", "--json", env=env).stdout)
     assert (found["errors"], found["warnings"], found["waived"]) == (2, 0, 1)
     assert {finding["rule"] for finding in found["letters"][0]["findings"]} == {"C01", "C26", "T12"}
 
 
 def test_a_folder_that_cannot_be_checked_says_why(tmp_path: Path) -> None:
-    empty = nurture("emails", "lint", str(tmp_path), env=environment(tmp_path / "instance"))
+    empty = nurture("letters", "lint", str(tmp_path), env=environment(tmp_path / "instance"))
     assert (empty.returncode, "There is no sequence.yaml here." in empty.stderr) == (1, True)
-    assert nurture("emails", "lint", str(tmp_path / "nowhere"), env=environment(tmp_path / "instance")).returncode == 2
-    assert nurture("emails", "lint", "--on", "tomorrow", env=environment(tmp_path / "instance")).returncode == 2
+    assert nurture("letters", "lint", str(tmp_path / "nowhere"), env=environment(tmp_path / "instance")).returncode == 2
+    assert nurture("letters", "lint", "--on", "tomorrow", env=environment(tmp_path / "instance")).returncode == 2
 
 
 def test_wrong_use_is_code_two(tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ def test_the_stop_switch_takes_any_reason_and_any_name(rt: Runtime, text: str) -
         (("users", "login-link", LATIN_1 + b"@example.org"), 1),
         (("users", "role", "sam@example.org", LATIN_1), 2),
         (("deliveries", "history", LATIN_1), 2),
-        (("emails", "export", LATIN_1, b"/nowhere/" + LATIN_1), 1),
-        (("emails", "lint", b"/nowhere/" + LATIN_1), 2),
+        (("letters", "export", LATIN_1, b"/nowhere/" + LATIN_1), 1),
+        (("letters", "lint", b"/nowhere/" + LATIN_1), 2),
         (("simulate", LATIN_1), 1),
         (("simulate", "--zone", LATIN_1), 2),
         ((LATIN_1,), 2),
@@ -96,10 +96,10 @@ def test_a_folder_whose_name_is_not_utf_8_is_read_and_written(tmp_path: Path) ->
     env = environment(tmp_path) | {"PYTHONIOENCODING": "ascii"}
     folder = os.fsencode(tmp_path) + b"/" + LATIN_1
     assert run("init", env=env).returncode == 0
-    written = run("emails", "export", "ketamine-and-talk-therapy", folder, env=env)
+    written = run("letters", "export", "ketamine-and-talk-therapy", folder, env=env)
     assert (written.returncode, b"Wrote 6 letters to" in written.stdout) == (0, True), written.stderr
-    assert run("emails", "import", folder, env=env).returncode == 0
-    linted = run("emails", "lint", folder, env=env)
+    assert run("letters", "import", folder, env=env).returncode == 0
+    linted = run("letters", "lint", folder, env=env)
     assert (linted.returncode, b"Traceback" in linted.stderr) == (0, False), linted.stderr
 
 
@@ -114,7 +114,7 @@ def test_a_folder_whose_name_is_not_utf_8_is_read_and_written(tmp_path: Path) ->
 def test_what_ascii_cannot_say_is_printed_all_the_same(tmp_path: Path, limits: dict[str, str]) -> None:
     env = environment(tmp_path) | limits
     assert nurture("init", env=env).returncode == 0
-    linted = run("emails", "lint", env=env)
+    linted = run("letters", "lint", env=env)
     assert linted.returncode == 0, linted.stderr
     assert "“" in linted.stdout.decode("utf-8") or b"0 waived" in linted.stdout
     stopped = run("sending", "stop", "--why", "ein Müller", env=env)

@@ -64,13 +64,13 @@ def test_cron_alone_publishes_what_was_handed_over(tmp_path: Path) -> None:
     env = environment(tmp_path / "instance")
     assert nurture("init", env=env).returncode == 0
     out = tmp_path / "letters"
-    nurture("emails", "export", "ketamine-and-talk-therapy", str(out), env=env)
+    nurture("letters", "export", "ketamine-and-talk-therapy", str(out), env=env)
     letter = out / "01-history.md"
     letter.write_text(letter.read_text("utf-8").replace("# Letter 1", "# The first letter", 1) + "\nOne more line.\n", "utf-8")
-    handed = nurture("emails", "import", "--background", str(out), env=env)
+    handed = nurture("letters", "import", "--background", str(out), env=env)
     assert handed.returncode == 0, handed.stderr
     assert "publish" in tick(env)["jobs"]
-    (newest, *_) = json.loads(nurture("emails", "published", "--json", env=env).stdout)
+    (newest, *_) = json.loads(nurture("letters", "publications", "--json", env=env).stdout)
     assert (newest["sequence"], newest["state"]) == ("ketamine-and-talk-therapy", "published")
 
 

@@ -15,7 +15,7 @@ COMMANDS = (
     ("users", "add", "sam@example.org"),
     ("sending", "stop"),
     ("deliveries", "held"),
-    ("emails", "published"),
+    ("letters", "publications"),
     ("simulate",),
     ("keys", "rotate"),
 )
@@ -44,7 +44,7 @@ def test_a_process_in_a_wrong_folder_ends_with_code_two_and_makes_nothing(tmp_pa
 def test_what_needs_no_installation_works_without_one_and_makes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for command in (("emails", "lint"), ("config",), ("--version",), ("tick", "--help")):
+    for command in (("letters", "lint"), ("config",), ("--version",), ("tick", "--help")):
         assert call(monkeypatch, tmp_path, *command).exit_code == 0
     assert files(tmp_path) == set()
 

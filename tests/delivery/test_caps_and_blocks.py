@@ -70,7 +70,7 @@ def test_no_more_than_five_other_mails_a_day(rt: Runtime, clock: ManualClock) ->
 def test_the_stop_switch_stops_everything_until_it_is_opened(rt: Runtime) -> None:
     sign_up(rt)
     with rt.database.begin() as db:
-        send_blocks.block(db, BlockKind.STOP, "a wrong letter", "dana", rt.clock.wall())
+        send_blocks.block(db, BlockKind.STOP, "a wrong letter", "dana", rt.clock.real_now())
     run_tick(rt)
     assert inbox(rt) == []
     assert [row[1] for row in rows(rt)] == [State.SCHEDULED]
@@ -87,7 +87,7 @@ def test_the_stop_switch_stops_a_batch_that_is_claimed_already(rt: Runtime) -> N
 
     def throws_the_switch(_: object) -> Accepted:
         with rt.database.begin() as db:
-            send_blocks.block(db, BlockKind.STOP, "a wrong letter", "dana", rt.clock.wall())
+            send_blocks.block(db, BlockKind.STOP, "a wrong letter", "dana", rt.clock.real_now())
         return Accepted("m")
 
     mailer = Answering(throws_the_switch)
@@ -173,6 +173,6 @@ def test_reconciling_while_the_switch_is_thrown_still_tidies_up(rt: Runtime, clo
     sign_up(rt)
     tick(rt, lambda _: None)
     with rt.database.begin() as db:
-        send_blocks.block(db, BlockKind.STOP, "x", "dana", clock.wall())
+        send_blocks.block(db, BlockKind.STOP, "x", "dana", clock.real_now())
     clock.advance(seconds=121)
     assert reconcile(rt).released == 1

@@ -99,7 +99,7 @@ def test_a_journal_that_missed_something_is_completed_and_twice_is_fine(rt: Runt
     assert last[index(rt, left)][0] == "unsubscribed"
     assert last[index(rt, back)][0] == "returned"
     assert last[index(rt, again)] == ("unsubscribed", clock.now())
-    assert journal.read().checked == clock.wall()
+    assert journal.read().checked == clock.real_now()
 
 
 def test_a_lost_journal_is_written_anew(rt: Runtime) -> None:
@@ -132,7 +132,7 @@ def test_a_database_that_was_set_back_takes_nothing_out_of_the_journal(rt: Runti
         db.execute(delete(suppressions))
     assert departures.complete(rt) == 0
     with rt.database.begin() as db:
-        send_blocks.block(db, BlockKind.DATABASE_RESTORED, "it was set back", "a test", rt.clock.wall())
+        send_blocks.block(db, BlockKind.DATABASE_RESTORED, "it was set back", "a test", rt.clock.real_now())
         subscribers.suppress(db, bytes(32), Suppression.BOUNCED, AT)
     before = words(rt)
     assert departures.complete(rt) == 0
@@ -177,8 +177,8 @@ def test_a_restored_database_learns_who_left_and_was_erased(rt: Runtime, clock: 
         again = replaying.replay(rt, db)
     assert (report.entries, report.stopped, report.erased, report.unreadable) == (4, 3, 1, 0)
     assert (again.stopped, again.erased) == (0, 0)
-    assert not report.is_lost(clock.wall())
-    assert report.is_lost(clock.wall() + timedelta(seconds=1))
+    assert not report.is_lost(clock.real_now())
+    assert report.is_lost(clock.real_now() + timedelta(seconds=1))
     with rt.database.read() as db:
         states = {row.id: row.state for row in db.execute(select(people))}
     assert [states[reader.id] for reader in readers] == [

@@ -80,8 +80,10 @@ def states(rt: Runtime) -> Counter[State]:
 
 def test_after_a_probe_with_nothing_waiting_it_goes_on_and_ends_when_told(rt: Runtime, clock: ManualClock) -> None:
     with rt.database.begin() as db:  # everything was refused a while ago; the wait is over
-        wall = clock.wall()
-        send_blocks.block(db, BlockKind.PROVIDER, "429", "a test", wall - timedelta(minutes=2), wall - timedelta(minutes=1))
+        real_now = clock.real_now()
+        send_blocks.block(
+            db, BlockKind.PROVIDER, "429", "a test", real_now - timedelta(minutes=2), real_now - timedelta(minutes=1)
+        )
     with a_sender(rt) as sender:
         sign_up(rt)
         send(rt, sender)
@@ -175,7 +177,7 @@ def test_a_refusal_that_comes_during_a_commit_keeps_back_what_the_commit_marked(
             time.sleep(0.01)
 
     rt.mailer = mailer = Answering(answer)
-    with a_sender(rt) as sender, meeting("T2.before_commit", hold_the_commit, nth=2):
+    with a_sender(rt) as sender, meeting("mark.before_commit", hold_the_commit, nth=2):
         send(rt, sender)
     assert len(mailer.given) == 2, "nothing left after the refusal"
     assert states(rt) == {State.ACCEPTED: 1, State.SCHEDULED: 7}
@@ -286,7 +288,7 @@ def mailers(rt: Runtime) -> Iterator[dict[str, Mailer]]:
     with SendGridServer() as server, SmtpServer() as smtp:
         yield {
             "outbox": Outbox(rt.settings.instance_dir / "outbox"),
-            "sendgrid": SendGrid(KEY, server.url, rt.clock.wall),
+            "sendgrid": SendGrid(KEY, server.url, rt.clock.real_now),
             "smtp": Smtp(smtp.url),
         }
 
@@ -414,11 +416,11 @@ def test_a_doubt_that_settling_finds_has_begun_in_real_time(rt: Runtime, clock: 
     run_tick(rt)
     with rt.database.read() as db:
         since = db.scalars(select(deliveries.c.unknown_since).where(deliveries.c.state == State.UNKNOWN)).all()
-    assert since == [rt.clock.wall()]
+    assert since == [rt.clock.real_now()]
 
 
 class Ahead(ManualClock):
     """The timeline is a year ahead."""
 
     def now(self) -> datetime:
-        return self.wall() + timedelta(days=365)
+        return self.real_now() + timedelta(days=365)

@@ -1,4 +1,4 @@
-"""T5 and T6: reports settle what nobody knew, in any order and number; without them a doubt ends by its policy."""
+"""EVENT and T6: reports settle what nobody knew, in any order and number; without them a doubt ends by its policy."""
 
 import hashlib
 import random
@@ -232,7 +232,7 @@ def test_a_sequence_that_holds_is_never_sent_again_on_its_own(rt: Runtime, clock
 def test_late_evidence_stops_the_second_attempt_before_it_is_marked(rt: Runtime, clock: ManualClock) -> None:
     reader, mail, mailer = a_doubt(rt)
     with rt.database.begin() as db:
-        in_doubt.decide(db, [mail.delivery], State.SCHEDULED, "test", clock.wall(), "no evidence")
+        in_doubt.decide(db, [mail.delivery], State.SCHEDULED, "test", clock.real_now(), "no evidence")
     take(rt, report(EventKind.PROCESSED, mail))
     run_tick(rt)
     assert len(mailer.given) == 1

@@ -89,7 +89,7 @@ def test_a_refusal_of_the_sender_stops_the_fleet_in_the_servers_words_and_loses_
     taken = len(server.mails)
     assert states(by_smtp) == sorted([State.ACCEPTED] * taken + [State.SCHEDULED] * (8 - taken))
     (stop,) = send_blocks.what_stops(by_smtp)
-    assert (stop.kind, stop.stops(clock.wall())) == (BlockKind.PROVIDER, True)
+    assert (stop.kind, stop.stops(clock.real_now())) == (BlockKind.PROVIDER, True)
     assert words in stop.why
     assert not any(reader.email in stop.why for reader in readers)
     assert "@" not in stop.why
@@ -100,14 +100,14 @@ def test_a_refusal_of_the_sender_stops_the_fleet_in_the_servers_words_and_loses_
     assert (mails_tried(server), server.connections) == before, "while it stops, nobody is asked"
 
     assert stop.until is not None
-    clock.advance(seconds=(stop.until - clock.wall()).total_seconds() + 1)
+    clock.advance(seconds=(stop.until - clock.real_now()).total_seconds() + 1)
     log_in(client, by_smtp)
     assert words in client.get("/desk/").text
     run_tick(by_smtp)
     tried = mails_tried(server) - before[0] if stage != "CONNECT" else server.connections - before[1]
     assert tried == 1, "one mail tries whether it is over"
     (again,) = send_blocks.what_stops(by_smtp)
-    assert (again.since, again.stops(clock.wall())) == (stop.since, True)
+    assert (again.since, again.stops(clock.real_now())) == (stop.since, True)
 
     server.answer(stage)
     for _ in range(20):

@@ -30,7 +30,7 @@ class Settable(ManualClock):
 
     offset = timedelta()
 
-    def wall(self):  # type: ignore[no-untyped-def]
+    def real_now(self):  # type: ignore[no-untyped-def]
         return self.at + self.offset
 
     def boot_seconds(self) -> float:

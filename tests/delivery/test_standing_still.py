@@ -32,8 +32,8 @@ def a_turn(rt: Runtime, db: Connection, reader: Reader, mail: Mail) -> None:
     """A worker has written down what came back, and has not committed."""
     ledger.lock_readers(db, {reader.id})
     send_blocks.lock_unblocked(db)
-    now, wall = rt.clock.now(), rt.clock.wall()
-    assert ledger.accepted(db, {mail.delivery: (mail.request, "m")}, process_name(), now, wall)
+    now, real_now = rt.clock.now(), rt.clock.real_now()
+    assert ledger.accepted(db, {mail.delivery: (mail.request, "m")}, process_name(), now, real_now)
     schedules.hold(db)
 
 
@@ -44,7 +44,7 @@ def only_the_reader(rt: Runtime, db: Connection, reader: Reader, mail: Mail) -> 
 
 def a_reclaim(rt: Runtime, db: Connection, reader: Reader, mail: Mail) -> None:
     """Whoever reconciles has locked the row."""
-    in_doubt.decide(db, [mail.delivery], State.HELD, process_name(), rt.clock.wall(), "never committed")
+    in_doubt.decide(db, [mail.delivery], State.HELD, process_name(), rt.clock.real_now(), "never committed")
 
 
 def an_edit(rt: Runtime, db: Connection, reader: Reader, mail: Mail) -> None:

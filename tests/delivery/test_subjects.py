@@ -71,7 +71,7 @@ def link_expired(rt: Runtime) -> None:
 
 def link_used(rt: Runtime) -> None:
     with rt.database.begin() as db:
-        db.execute(update(login_links).values(used_at=rt.clock.wall()))
+        db.execute(update(login_links).values(used_at=rt.clock.real_now()))
 
 
 def mail_to_oneself_deleted(rt: Runtime) -> None:
@@ -119,7 +119,7 @@ def state_and_reason(rt: Runtime) -> tuple[State, str | None]:
 @pytest.mark.parametrize(("planned", "goes"), GOING)
 def test_what_is_gone_before_the_claim_is_cancelled(rt: Runtime, planned: Act, goes: Act) -> None:
     with rt.database.begin() as db:
-        send_blocks.block(db, BlockKind.STOP, "stopped at the desk", "dana", rt.clock.wall())
+        send_blocks.block(db, BlockKind.STOP, "stopped at the desk", "dana", rt.clock.real_now())
     planned(rt)
     goes(rt)
     with rt.database.begin() as db:
@@ -154,11 +154,11 @@ def test_what_goes_after_the_mail_is_made_is_cancelled_when_it_would_be_marked(r
     with rt.database.read() as db:
         (row,) = claims.read_batch(db, claimed[0])
     goes(rt)
-    now, wall = rt.clock.now(), rt.clock.wall()
+    now, real_now = rt.clock.now(), rt.clock.real_now()
     with rt.database.begin() as db:
         offered = {row.id: Offered(DeliveryKind.NOTICE, RequestId(new_id()), now)}
-        assert ledger.mark(db, claimed[0], offered, rt.frequency_caps, "test", now, wall) == set()
-        ledger.cancel_ineligible(db, claimed[0], {row.id}, "test", wall)
+        assert ledger.mark(db, claimed[0], offered, rt.frequency_caps, "test", now, real_now) == set()
+        ledger.cancel_ineligible(db, claimed[0], {row.id}, "test", real_now)
     assert state_and_reason(rt) == (State.CANCELLED, GONE)
 
 
@@ -206,11 +206,11 @@ def test_a_question_about_a_call_is_cancelled_when_it_would_be_marked_and_its_re
             select(deliveries.c.id, deliveries.c.batch_id).where(deliveries.c.kind == DeliveryKind.ALREADY_SUBSCRIBED)
         ).one()
         db.execute(delete(consultations))
-    now, wall = rt.clock.now(), rt.clock.wall()
+    now, real_now = rt.clock.now(), rt.clock.real_now()
     with rt.database.begin() as db:
         offered = {question: Offered(DeliveryKind.ALREADY_SUBSCRIBED, RequestId(new_id()), now)}
-        assert ledger.mark(db, batch, offered, rt.frequency_caps, "test", now, wall) == set()
-        ledger.cancel_ineligible(db, batch, {question}, "test", wall)
+        assert ledger.mark(db, batch, offered, rt.frequency_caps, "test", now, real_now) == set()
+        ledger.cancel_ineligible(db, batch, {question}, "test", real_now)
     with rt.database.read() as db:
         found = db.execute(select(deliveries.c.state, deliveries.c.reason).where(deliveries.c.id == question)).one()
     assert tuple(found) == (State.CANCELLED, GONE)

@@ -3,8 +3,8 @@
 `python -m tests.faults.model` prints what can happen in which world, and the shortest way there.
 
 One mail, two workers, a reconciler, a webhook, at most three requests, and a network that loses whatever it likes. Each
-function below is one step of the protocol (T0–T6) or one thing that goes wrong; `search` tries every order of them. The
-ledger's own table of moves and its own verdict on a doubt are used, so that code and model cannot drift apart.
+function below is one step of the protocol (PLAN to RESOLVE) or one thing that goes wrong; `search` tries every order of them.
+The ledger's own table of moves and its own verdict on a doubt are used, so that code and model cannot drift apart.
 
 What a `Variant` switches on is a promise of the outside world that is broken, or a mistake that a queue could have made.
 """
@@ -70,7 +70,7 @@ class At(StrEnum):
     CLAIMED = "claimed"
     MARKED = "marked"
     TOO_LATE = "too late"
-    """Its deadline passed after T2 and before the POST."""
+    """Its deadline passed after MARK and before the POST."""
     ANSWERED = "answered"
 
 
@@ -142,23 +142,23 @@ def _with(world: World, number: int, worker: Worker) -> World:
 
 
 def plan(world: World, variant: Variant) -> Iterator[Step]:
-    """T0: write the row, once: the second planner meets the unique index and changes nothing."""
+    """PLAN: write the row, once: the second planner meets the unique index and changes nothing."""
     if world.row.state is None:
-        yield "T0 plan", world._replace(row=Row(State.SCHEDULED))
+        yield "PLAN", world._replace(row=Row(State.SCHEDULED))
 
 
 def claim(world: World, variant: Variant) -> Iterator[Step]:
-    """T1: a worker takes the row under a fresh token."""
+    """CLAIM: a worker takes the row under a fresh token."""
     if world.row.state is State.SCHEDULED and world.drawn < REQUESTS:
         token = world.drawn + 1
         for number, worker in enumerate(world.workers):
             if worker.at is At.IDLE:
                 taken = _to(world, State.CLAIMED, token)._replace(drawn=token)
-                yield "T1 claim", _with(taken, number, Worker(At.CLAIMED, token))
+                yield "CLAIM", _with(taken, number, Worker(At.CLAIMED, token))
 
 
 def render(world: World, variant: Variant) -> Iterator[Step]:
-    """Between T1 and T2: it cannot be filled, is not wanted any more, or its moment is not now."""
+    """Between CLAIM and T2: it cannot be filled, is not wanted any more, or its moment is not now."""
     for number, worker in enumerate(world.workers):
         if worker.at is At.CLAIMED:
             rested = _with(world, number, Worker())
@@ -169,17 +169,17 @@ def render(world: World, variant: Variant) -> Iterator[Step]:
 
 
 def mark(world: World, variant: Variant) -> Iterator[Step]:
-    """T2, the point of no return: committed before the request leaves. The fence and the guard are one statement."""
+    """MARK, the point of no return: committed before the request leaves. The fence and the guard are one statement."""
     for number, worker in enumerate(world.workers):
         if worker.at is not At.CLAIMED:
             continue
         if world.row != Row(State.CLAIMED, worker.token):
-            yield "T2 fenced off", _with(world, number, Worker())
+            yield "MARK fenced off", _with(world, number, Worker())
         elif world.left and not variant.marks_without_asking:
-            yield "T2 may not be mailed", _with(_to(world, State.CANCELLED), number, Worker())
+            yield "MARK may not be mailed", _with(_to(world, State.CANCELLED), number, Worker())
         else:
             marked = Worker(At.MARKED, worker.token, marked_after_leaving=world.left)
-            yield "T2 mark", _with(_to(world, State.SENDING), number, marked)
+            yield "MARK", _with(_to(world, State.SENDING), number, marked)
 
 
 def deadline(world: World, variant: Variant) -> Iterator[Step]:
@@ -229,7 +229,7 @@ def arrive(world: World, variant: Variant) -> Iterator[Step]:
 
 
 def settle(world: World, variant: Variant) -> Iterator[Step]:
-    """T3: the outcome, written under the token. No row of that token: fenced off, log and forget."""
+    """SETTLE: the outcome, written under the token. No row of that token: fenced off, log and forget."""
     for number, worker in enumerate(world.workers):
         if worker.at is not At.ANSWERED:
             continue
@@ -245,24 +245,24 @@ def settle(world: World, variant: Variant) -> Iterator[Step]:
             Answer.AMBIGUOUS: (_doubt(variant), {State.SENDING}),
         }[answer]
         if held and world.row.state in since:
-            yield f"T3 {answer}", _to(rested, to, 0 if to is State.SCHEDULED else None)
+            yield f"SETTLE {answer}", _to(rested, to, 0 if to is State.SCHEDULED else None)
             if to is State.SCHEDULED and world.left:
-                yield f"T3 {answer}, and the reader has left", _to(rested, State.CANCELLED, 0)
+                yield f"SETTLE {answer}, and the reader has left", _to(rested, State.CANCELLED, 0)
         else:
-            yield "T3 fenced off", rested
+            yield "SETTLE fenced off", rested
 
 
 def reconcile(world: World, variant: Variant) -> Iterator[Step]:
-    """T4: whose lease ran out. It may run out at any time: clocks differ, and the owner may be alive and well."""
+    """RECLAIM: whose lease ran out. It may run out at any time: clocks differ, and the owner may be alive and well."""
     if variant.nobody_reconciles:
         return
     if world.row.state is State.CLAIMED:
-        yield "T4 lease of a claim runs out", _to(world, State.SCHEDULED, 0)
+        yield "RECLAIM lease of a claim runs out", _to(world, State.SCHEDULED, 0)
     if world.row.state is State.SENDING:
         if variant.retries_on_a_silent_lease:
-            yield "T4 lease runs out", _to(world, State.SCHEDULED, 0)
+            yield "RECLAIM lease runs out", _to(world, State.SCHEDULED, 0)
         else:
-            yield "T4 lease runs out", _to(world, _doubt(variant))
+            yield "RECLAIM lease runs out", _to(world, _doubt(variant))
 
 
 def _doubt(variant: Variant) -> State:
@@ -270,20 +270,20 @@ def _doubt(variant: Variant) -> State:
 
 
 def report(world: World, variant: Variant) -> Iterator[Step]:
-    """T5: an event, once or again, before or after our own commit. Whatever we thought, the provider has the mail."""
+    """EVENT: an event, once or again, before or after our own commit. Whatever we thought, the provider has the mail."""
     for token in () if variant.nobody_reports else world.events:
         if world.row.state is not None and world.row.state not in PROVEN:
             proven = _to(world, State.ACCEPTED)
-            yield "T5 event", proven._replace(events=world.events - {token})
-            yield "T5 event, and it will come again", proven
+            yield "EVENT event", proven._replace(events=world.events - {token})
+            yield "EVENT event, and it will come again", proven
         else:
-            yield "T5 event changes nothing", world._replace(events=world.events - {token})
+            yield "EVENT event changes nothing", world._replace(events=world.events - {token})
         if variant.events_get_lost:
             yield "the event is lost", world._replace(events=world.events - {token})
 
 
 def decide(world: World, variant: Variant) -> Iterator[Step]:
-    """T6: what becomes of a doubt, by the service's own verdict, at every mixture of waiting, watching and health."""
+    """RESOLVE: what becomes of a doubt, by the service's own verdict, at every mixture of waiting, watching and health."""
     if world.row.state is not State.UNKNOWN:
         return
     times = (timedelta(), EVIDENCE, GIVE_UP)
@@ -293,9 +293,9 @@ def decide(world: World, variant: Variant) -> Iterator[Step]:
     }
     for to in sorted(verdicts):
         if to is State.HELD:
-            yield "T6 hold", _to(world, State.HELD)
+            yield "RESOLVE hold", _to(world, State.HELD)
         elif to is State.SCHEDULED and _may_be_repeated(world, variant):
-            yield "T6 send again", _to(world, State.SCHEDULED, 0)
+            yield "RESOLVE send again", _to(world, State.SCHEDULED, 0)
 
 
 def _may_be_repeated(world: World, variant: Variant) -> bool:
@@ -494,7 +494,7 @@ MISTAKES: dict[str, Variant] = {
     "a time-out counts as a refusal": Variant(trusts_the_ambiguous=True),
     "outcomes are written without a fence": Variant(writes_without_a_fence=True),
     "nobody reconciles (status-locked batches)": Variant(nobody_reconciles=True),
-    "leaving is looked up before T2, not in it": Variant(marks_without_asking=True),
+    "leaving is looked up before MARK, not in it": Variant(marks_without_asking=True),
     "a restore without a barrier": Variant(the_database_is_set_back=True, restores_without_a_barrier=True),
     "resend for what a restore put in doubt": Variant(_RESEND, the_database_is_set_back=True, repeats_after_a_restore=True),
     "a restore that keeps its fences": Variant(

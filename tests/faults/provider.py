@@ -89,7 +89,7 @@ class Provider:
         for kind in (EventKind.PROCESSED, EventKind.DELIVERED):
             name = f"{mail.delivery} {mail.request} {kind}"
             twin = hashlib.blake2b(name.encode(), digest_size=16).digest()
-            self.events.append(Event(kind, self._clock.wall(), twin, name[:100], mail.delivery, mail.request))
+            self.events.append(Event(kind, self._clock.real_now(), twin, name[:100], mail.delivery, mail.request))
 
     async def check(self, sender: SenderIdentity, within: float) -> Outcome:
         """Mail can always leave."""

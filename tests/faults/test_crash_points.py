@@ -23,10 +23,10 @@ from tests.servers.sendgrid_events import Chaos
 ROUNDS_IN_FULL = 20
 LETTERS = 3
 WITHOUT_EVENTS: tuple[Point, ...] = (
-    "T1.after_commit", "T2.before_commit", "T2.after_commit", "post.half", "post.after", "T3.before_commit",
+    "claim.after_commit", "mark.before_commit", "mark.after_commit", "post.half", "post.after", "settle.before_commit",
 )  # fmt: skip
 WITH_EVENTS: tuple[Point, ...] = (
-    "T0.after_commit", "T2.after_commit", "post.half", "post.after", "T3.before_commit", "T5.before_commit",
+    "plan.after_commit", "mark.after_commit", "post.half", "post.after", "settle.before_commit", "event.before_commit",
 )  # fmt: skip
 """Of `make test`; `make faults` kills at every point."""
 Say = Callable[[str], None]

@@ -171,7 +171,7 @@ class Disk:
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 CROWD = 60
-BEFORE: dict[str, Point | None] = {"T1": None, "T2": "T1.after_commit", "T3": "post.before"}
+BEFORE: dict[str, Point | None] = {"T1": None, "T2": "claim.after_commit", "T3": "post.before"}
 
 
 def _tick(rt: Runtime) -> None:
@@ -222,7 +222,7 @@ def test_reports_that_a_full_disk_has_no_room_for_are_taken_when_they_come_again
         ticking.start()
         time.sleep(1.5)
     reports = [
-        Event(EventKind.DELIVERED, clock.wall(), bytes.fromhex(mail.request), mail.delivery, mail.delivery, mail.request)
+        Event(EventKind.DELIVERED, clock.real_now(), bytes.fromhex(mail.request), mail.delivery, mail.delivery, mail.request)
         for mail in mailer.given
     ]
     assert len(reports) == CROWD

@@ -33,7 +33,7 @@ from tests.servers.sendgrid_events import Chaos
 
 WORKERS, LETTERS = 4, 5
 AROUND_THE_REQUEST: tuple[Point, ...] = (
-    "T1.after_commit", "render", "T2.after_commit", "post.before", "post.after", "T3.after_commit",
+    "claim.after_commit", "render", "mark.after_commit", "post.before", "post.after", "settle.after_commit",
 )  # fmt: skip
 Say = Callable[[str], None]
 _TAIL = 0.01

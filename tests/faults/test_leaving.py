@@ -22,7 +22,13 @@ from tests.people import Reader
 from tests.scripted import Answering
 from tests.servers.sendgrid import RemoteSendGrid
 
-SHORT: tuple[Point, ...] = ("T1.after_commit", "T2.before_commit", "T2.after_commit", "post.before", "T3.before_commit")
+SHORT: tuple[Point, ...] = (
+    "claim.after_commit",
+    "mark.before_commit",
+    "mark.after_commit",
+    "post.before",
+    "settle.before_commit",
+)
 Say = Callable[[str], None]
 
 

@@ -101,7 +101,14 @@ def test_along_the_table_of_moves_what_the_provider_has_never_comes_back(seed_of
 
 # --- The service itself ----------------------------------------------------------------------------------------------
 
-OUTSIDE: tuple[Point, ...] = ("T1.after_commit", "render", "T2.after_commit", "T3.after_commit", "post.before", "post.after")
+OUTSIDE: tuple[Point, ...] = (
+    "claim.after_commit",
+    "render",
+    "mark.after_commit",
+    "settle.after_commit",
+    "post.before",
+    "post.after",
+)
 """Points at which no transaction is open: somebody else can act there without waiting."""
 
 
@@ -253,7 +260,7 @@ class Service(RuleBasedStateMachine):
     def a_person_throws_the_stop_switch(self, shut: bool) -> None:
         with self.rt.database.begin() as db:
             if shut:
-                send_blocks.block(db, BlockKind.STOP, "a test", "a person", self.clock.wall())
+                send_blocks.block(db, BlockKind.STOP, "a test", "a person", self.clock.real_now())
             else:
                 send_blocks.unblock(db, BlockKind.STOP)
 

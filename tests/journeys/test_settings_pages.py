@@ -115,7 +115,7 @@ def test_the_pages_are_accessible_and_fit_a_small_phone(browser: Browser, site: 
     rt, url = site
     who = UserId(new_id())
     with rt.database.begin() as db:
-        users.add(db, User(who, Role.OWNER), rt.clock.wall())
+        users.add(db, User(who, Role.OWNER), rt.clock.real_now())
     api_keys.make(rt, who, "our website, which somebody else looks after", Scope.ALL)
     api_keys.revoke(rt, who, api_keys.make(rt, who, "the old website", Scope.READ).key.id)
     context = browser.new_context(viewport={"width": 320, "height": 700}, color_scheme=scheme, timezone_id=ZONE)  # type: ignore[arg-type]

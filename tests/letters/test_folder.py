@@ -76,6 +76,6 @@ def test_lint_ends_with_one_line_that_names_the_file(folder: Path, monkeypatch: 
 
     monkeypatch.setenv("NURTURE_INSTANCE_DIR", str(folder / "instance"))
     write(folder, "01-history.md", "01-history (1).md")
-    found = CliRunner().invoke(cli, ["emails", "lint", str(folder)])
+    found = CliRunner().invoke(cli, ["letters", "lint", str(folder)])
     assert found.exit_code == 1
     assert "01-history (1).md: This looks like a copy of a letter" in found.output

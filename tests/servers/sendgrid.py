@@ -337,13 +337,13 @@ def _all_strings(values: Json) -> bool:
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def _check_size(wrong: _Complaints, values: Json, most: int, message: str, field: str) -> None:
+def _check_size(wrong: _Complaints, values: Json, limit: int, message: str, field: str) -> None:
     try:
         size = len(_compact(values).encode())
     except UnicodeEncodeError:
         wrong.add("Invalid UTF8 in request.", field)
     else:
-        if size > most:
+        if size > limit:
             wrong.add(message, field)
 
 

@@ -205,15 +205,15 @@ class Reporter:
         chaos: Chaos = CALM,
         *,
         gather: float = 0.05,
-        most: int = 1_000,
+        limit: int = 1_000,
         first_wait: float = 0.1,
         longest_wait: float = 2.0,
         give_up: float = 120.0,
     ) -> None:
         """`urls`: asked in turn. Seconds: `gather` until a bundle is closed, `first_wait`, doubling to `longest_wait`, until it
-        is repeated, `give_up` until it is thrown away. `most`: events in a bundle; SendGrid's are up to 768 kB (overview)."""
+        is repeated, `give_up` until it is thrown away. `limit`: events in a bundle; SendGrid's are up to 768 kB (overview)."""
         self.chaos = chaos
-        self._signer, self._gather, self._most = signer, gather, most
+        self._signer, self._gather, self._most = signer, gather, limit
         self._first_wait, self._longest_wait, self._give_up = first_wait, longest_wait, give_up
         self._urls = itertools.cycle(urls)
         self._changed = threading.Condition()

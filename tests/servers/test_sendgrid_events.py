@@ -181,7 +181,7 @@ def test_a_bundle_nobody_wants_is_given_up_in_the_end() -> None:
 
 def test_a_bundle_holds_at_most_so_many_events() -> None:
     sink = a_sink()
-    reporter = Reporter([sink.url], Signer(), gather=0.05, most=3)
+    reporter = Reporter([sink.url], Signer(), gather=0.05, limit=3)
     try:
         reporter.report([AN_ACCEPTED_MAIL] * 4)
         reporter.wait()

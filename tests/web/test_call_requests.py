@@ -285,7 +285,7 @@ def test_links_of_letters_of_the_version_before_are_read_for_as_long_after_the_u
     token = rt.tokens.mint(Purpose.CONSULTATION, reader.id)
     upgraded = update(instance).where(instance.c.key == "timed_letter_links_since")
     with rt.database.begin() as db:
-        assert db.execute(upgraded.values(value=clock.wall().isoformat())).rowcount == 1
+        assert db.execute(upgraded.values(value=clock.real_now().isoformat())).rowcount == 1
     clock.advance(days=89)
     assert "r•••@e•••.org" in unescape(client.get(f"/consultation?t={token}").text)
     clock.advance(days=2)
@@ -294,7 +294,7 @@ def test_links_of_letters_of_the_version_before_are_read_for_as_long_after_the_u
     client.post("/consultation", data=CALL | {"t": token})
     assert due(rt, reader) == promised is not None
     with rt.database.begin() as db:
-        db.execute(upgraded.values(value=clock.wall().isoformat()))
+        db.execute(upgraded.values(value=clock.real_now().isoformat()))
     client.post("/consultation", data=CALL | {"t": token})
     assert due(rt, reader) is None
 

@@ -25,6 +25,6 @@ def tell(rt: Runtime, db: Connection, before: User, what: AccountChange) -> None
     change, now = new_id(), rt.clock.now()
     address = rt.cipher.decrypt(before.email, users.place("email", before.id))
     told = ToldChange(what, rt.cipher.encrypt(address, account_changes.email_place(change)))
-    account_changes.add(db, change, told, rt.clock.wall())
+    account_changes.add(db, change, told, rt.clock.real_now())
     # Not what kind it is about: a process of the version before could not read the word, and stop at every batch with it.
     ledger.plan(db, [NewDelivery(DeliveryKind.NOTICE, now, about=ConsultationId(change))], now)

@@ -37,10 +37,10 @@ class ListedPasskey:
         return f"Listed({self.id})"
 
 
-def of_account(rt: Runtime, who: UserId) -> list[ListedPasskey]:
+def of_account(rt: Runtime, user_id: UserId) -> list[ListedPasskey]:
     """The passkeys of an account, oldest first."""
     with rt.database.read() as db:
-        found = passkeys.of_account(db, who)
+        found = passkeys.of_account(db, user_id)
     return [
         ListedPasskey(
             each.id, rt.cipher.decrypt(each.name, passkeys.name_place(each.id)), each.added, each.used, each.backed_up
@@ -74,10 +74,10 @@ def _made(rt: Runtime, session: str, sent: str) -> NewCredential:
         ) from error
 
 
-def _sealed(rt: Runtime, who: UserId, made: NewCredential, name: str) -> Passkey:
+def _sealed(rt: Runtime, user_id: UserId, made: NewCredential, name: str) -> Passkey:
     passkey = new_id()
     sealed = rt.cipher.encrypt(_name(name), passkeys.name_place(passkey))
-    return Passkey(passkey, who, made.id, made.public_key, made.sign_count, made.backed_up, sealed, rt.clock.wall())
+    return Passkey(passkey, user_id, made.id, made.public_key, made.sign_count, made.backed_up, sealed, rt.clock.real_now())
 
 
 def _name(given: str) -> str:
@@ -88,56 +88,56 @@ def _name(given: str) -> str:
     return name
 
 
-def add(rt: Runtime, who: UserId, session: str, name: str, sent: str) -> None:
+def add(rt: Runtime, user_id: UserId, session: str, name: str, sent: str) -> None:
     """Add the passkey that a browser has made; its owner is told by mail. Raises AccountRefused."""
-    new = _sealed(rt, who, _made(rt, session, sent), name)
+    new = _sealed(rt, user_id, _made(rt, session, sent), name)
     with rt.database.begin() as db:
         users.hold(db)
-        before = known(db, who)
-        if passkeys.count(db, who) >= MOST:
+        before = known(db, user_id)
+        if passkeys.count(db, user_id) >= MOST:
             raise AccountRefused(f"An account has at most {MOST} passkeys. Please remove one first.", "passkey")
         if passkeys.by_credential(db, new.credential):
             raise AccountRefused("This passkey was added already.", "passkey")
         passkeys.add(db, new)
         tell(rt, db, before, AccountChange.PASSKEY_ADDED)
-        note(rt, db, who, "passkey_added")
+        note(rt, db, user_id, "passkey_added")
 
 
-def protect(rt: Runtime, who: UserId, session: str, name: str, address: Address, device: str, sent: str) -> list[str]:
+def protect(rt: Runtime, user_id: UserId, session: str, name: str, address: Address, device: str, sent: str) -> list[str]:
     """Give an account its address and a passkey, and no password; returns the recovery codes, shown this once. `device`: what
     to call the passkey. Raises AccountRefused; nothing is kept then.
     """
     check_name(name)
-    new = _sealed(rt, who, _made(rt, session, sent), device)
+    new = _sealed(rt, user_id, _made(rt, session, sent), device)
     with rt.database.begin() as db:
-        codes = set_up(rt, db, who, session, name, address)
+        codes = set_up(rt, db, user_id, session, name, address)
         if passkeys.by_credential(db, new.credential):
             raise AccountRefused("This passkey was added already.", "passkey")
         passkeys.add(db, new)
-        note(rt, db, who, "passkey_added")
+        note(rt, db, user_id, "passkey_added")
     return codes
 
 
-def rename(rt: Runtime, who: UserId, passkey: str, name: str) -> None:
+def rename(rt: Runtime, user_id: UserId, passkey: str, name: str) -> None:
     """Call a passkey something else. Raises AccountRefused."""
     with rt.database.begin() as db:
-        if not passkeys.rename(db, who, passkey, rt.cipher.encrypt(_name(name), passkeys.name_place(passkey))):
+        if not passkeys.rename(db, user_id, passkey, rt.cipher.encrypt(_name(name), passkeys.name_place(passkey))):
             raise AccountRefused("This passkey has been removed already.", "passkey")
 
 
-def remove(rt: Runtime, who: UserId, session: str, passkey: str) -> None:
+def remove(rt: Runtime, user_id: UserId, session: str, passkey: str) -> None:
     """Remove a passkey; other sessions end, and its owner is told by mail. Raises AccountRefused, also if nothing else would
     let them in.
     """
     with rt.database.begin() as db:
         users.hold(db)
-        before = known(db, who)
-        if not before.has_app and passkeys.count(db, who) <= 1:
+        before = known(db, user_id)
+        if not before.has_app and passkeys.count(db, user_id) <= 1:
             raise AccountRefused(
                 "This is your only way to log in. Add another passkey first, or a password and an app.", "passkey"
             )
-        if not passkeys.remove(db, who, passkey):
+        if not passkeys.remove(db, user_id, passkey):
             raise AccountRefused("This passkey has been removed already.", "passkey")
-        end_ways_in(rt, db, who, but=session)
+        end_ways_in(rt, db, user_id, but=session)
         tell(rt, db, before, AccountChange.PASSKEY_REMOVED)
-        note(rt, db, who, "passkey_removed")
+        note(rt, db, user_id, "passkey_removed")

@@ -75,7 +75,7 @@ def first_owner(rt: Runtime, db: Connection) -> UserId:
         if user.role is Role.OWNER:
             return user.id
     who = UserId(new_id())
-    users.add(db, User(who, Role.OWNER), rt.clock.wall())
+    users.add(db, User(who, Role.OWNER), rt.clock.real_now())
     return who
 
 
@@ -111,14 +111,14 @@ def add(rt: Runtime, address: Address, name: str, role: Role) -> UserId:
             raise AccountRefused("Somebody with this address has access already.", "email")
         email = rt.cipher.encrypt(address.send_to, users.place("email", who))
         sealed = rt.cipher.encrypt(name, users.place("name", who)) if name else None
-        users.add(db, User(who, role, email, sealed, email_bidx=bidx), rt.clock.wall())
+        users.add(db, User(who, role, email, sealed, email_bidx=bidx), rt.clock.real_now())
         note(rt, db, who, "account_added")
     return who
 
 
-def known(db: Connection, who: UserId) -> User:
+def known(db: Connection, user_id: UserId) -> User:
     """An account as stored. Raises AccountRefused if it is gone."""
-    user = users.get(db, who)
+    user = users.get(db, user_id)
     if user is None:
         raise AccountRefused("This account does not exist any more.")
     return user
@@ -129,71 +129,71 @@ def _check_owner_stays(db: Connection, user: User) -> None:
         raise AccountRefused("This is the only owner. Make somebody else an owner first.")
 
 
-def _take_keys(rt: Runtime, db: Connection, who: UserId) -> None:
+def _take_keys(rt: Runtime, db: Connection, user_id: UserId) -> None:
     """Whoever may not make keys any more has none: they may have kept the secrets."""
-    if api_keys.revoke_of(db, who, rt.clock.wall()):
-        note(rt, db, who, "api_key_revoked")
+    if api_keys.revoke_of(db, user_id, rt.clock.real_now()):
+        note(rt, db, user_id, "api_key_revoked")
 
 
-def set_role(rt: Runtime, who: UserId, role: Role) -> None:
+def set_role(rt: Runtime, user_id: UserId, role: Role) -> None:
     """Make somebody owner, editor or viewer. Raises AccountRefused for the last owner."""
     with rt.database.begin() as db:
         users.hold(db)
-        user = known(db, who)
+        user = known(db, user_id)
         if role is not Role.OWNER:
             _check_owner_stays(db, user)
-            _take_keys(rt, db, who)
-        users.change(db, who, role=role)
-        note(rt, db, who, "role_changed")
+            _take_keys(rt, db, user_id)
+        users.change(db, user_id, role=role)
+        note(rt, db, user_id, "role_changed")
 
 
-def remove(rt: Runtime, who: UserId) -> None:
+def remove(rt: Runtime, user_id: UserId) -> None:
     """Take an account and its sessions away. Raises AccountRefused for the last owner."""
     with rt.database.begin() as db:
         users.hold(db)
-        _check_owner_stays(db, known(db, who))
-        _take_keys(rt, db, who)
-        users.remove(db, who)
-        note(rt, db, who, "account_removed")
+        _check_owner_stays(db, known(db, user_id))
+        _take_keys(rt, db, user_id)
+        users.remove(db, user_id)
+        note(rt, db, user_id, "account_removed")
 
 
-def reset(rt: Runtime, who: UserId) -> None:
+def reset(rt: Runtime, user_id: UserId) -> None:
     """Forget password, app and passkeys of somebody who lost them, and end their sessions; a log-in link lets them in again.
 
     They are told by mail.
     """
     with rt.database.begin() as db:
-        tell(rt, db, known(db, who), AccountChange.RESET)
-        users.change(db, who, password=None, totp_sealed=None, totp_step=None)
-        users.put_codes(db, who, ())
-        passkeys.remove_all(db, who)
-        end_ways_in(rt, db, who)
-        note(rt, db, who, "account_reset")
+        tell(rt, db, known(db, user_id), AccountChange.RESET)
+        users.change(db, user_id, password=None, totp_sealed=None, totp_step=None)
+        users.put_codes(db, user_id, ())
+        passkeys.remove_all(db, user_id)
+        end_ways_in(rt, db, user_id)
+        note(rt, db, user_id, "account_reset")
 
 
-def end_ways_in(rt: Runtime, db: Connection, who: UserId, but: str | None = None) -> None:
+def end_ways_in(rt: Runtime, db: Connection, user_id: UserId, but: str | None = None) -> None:
     """After a change of proofs: no other session, no link of before, no device that is known."""
-    users.end_sessions(db, who, but=but)
-    sessions.end_links(db, who, rt.clock.wall())
-    login_attempts.forget_devices(db, who)
+    users.end_sessions(db, user_id, but=but)
+    sessions.end_links(db, user_id, rt.clock.real_now())
+    login_attempts.forget_devices(db, user_id)
 
 
-def begin_protection(rt: Runtime, who: UserId) -> tuple[str, str]:
+def begin_protection(rt: Runtime, user_id: UserId) -> tuple[str, str]:
     """A new secret for an app, and the same sealed, to be handed back by the form. Nothing is stored yet."""
     secret = new_secret()
-    return secret, b64encode(rt.cipher.encrypt(secret, _offered(who))).decode()
+    return secret, b64encode(rt.cipher.encrypt(secret, _offered(user_id))).decode()
 
 
-def offered_secret(rt: Runtime, who: UserId, sealed: str) -> str | None:
+def offered_secret(rt: Runtime, user_id: UserId, sealed: str) -> str | None:
     """The secret that was offered to this account; None if the form's value is damaged."""
     try:
-        return rt.cipher.decrypt(b64decode(sealed), _offered(who))
+        return rt.cipher.decrypt(b64decode(sealed), _offered(user_id))
     except (DecryptionFailed, ValueError):
         return None
 
 
-def _offered(who: UserId) -> FieldRef:
-    return users.place("totp_offered", who)
+def _offered(user_id: UserId) -> FieldRef:
+    return users.place("totp_offered", user_id)
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class Protection:
         return "Protection(‹sealed›)"
 
 
-def protect(rt: Runtime, who: UserId, session: str, chosen: Protection) -> list[str]:
+def protect(rt: Runtime, user_id: UserId, session: str, chosen: Protection) -> list[str]:
     """Give an account its address, password and second factor, all at once; returns the recovery codes, shown this once.
 
     An account that has them already is asked for its password first: `session` must have shown it lately. Its owner is told by
@@ -222,13 +222,13 @@ def protect(rt: Runtime, who: UserId, session: str, chosen: Protection) -> list[
     """
     check_name(chosen.name)
     check_password(chosen.password, [chosen.name, chosen.address.send_to, rt.settings.from_name])
-    step = step_of(chosen.secret, chosen.code, rt.clock.wall())
+    step = step_of(chosen.secret, chosen.code, rt.clock.real_now())
     if step is None:
         raise AccountRefused(_WRONG_CODE, "code")
-    hashed, sealed = hash_password(chosen.password), rt.cipher.encrypt(chosen.secret, users.place("totp", who))
+    hashed, sealed = hash_password(chosen.password), rt.cipher.encrypt(chosen.secret, users.place("totp", user_id))
     with rt.database.begin() as db:
-        codes = set_up(rt, db, who, session, chosen.name, chosen.address)
-        users.change(db, who, password=hashed, totp_sealed=sealed, totp_step=step)
+        codes = set_up(rt, db, user_id, session, chosen.name, chosen.address)
+        users.change(db, user_id, password=hashed, totp_sealed=sealed, totp_step=step)
     return codes
 
 
@@ -238,32 +238,32 @@ def check_name(name: str) -> None:
         raise AccountRefused(f"Please use at most {MOST_NAME} characters.", "name")
 
 
-def set_up(rt: Runtime, db: Connection, who: UserId, session: str, name: str, address: Address) -> list[str]:
+def set_up(rt: Runtime, db: Connection, user_id: UserId, session: str, name: str, address: Address) -> list[str]:
     """Write whose an account is, and new recovery codes, which it returns; the proofs come with them in the same transaction.
     Raises AccountRefused, also for an account that has proofs and has not shown them lately in this session.
     """
     bidx, codes = rt.cipher.blind_index(address.canonical), new_recovery_codes()
     users.hold(db)
-    before = known(db, who)
-    if before.is_protected and not sessions.is_proved(db, session, rt.clock.wall() - PROOF_LASTS):
+    before = known(db, user_id)
+    if before.is_protected and not sessions.is_proved(db, session, rt.clock.real_now() - PROOF_LASTS):
         raise AccountRefused(PROVE_FIRST, "old")
     other = users.by_email(db, bidx)
-    if other is not None and other.id != who:
+    if other is not None and other.id != user_id:
         raise AccountRefused("Somebody else uses this address at the desk.", "email")
     users.change(
         db,
-        who,
+        user_id,
         email_bidx=bidx,
-        email_sealed=rt.cipher.encrypt(address.send_to, users.place("email", who)),
-        name_sealed=rt.cipher.encrypt(name, users.place("name", who)) if name else None,
+        email_sealed=rt.cipher.encrypt(address.send_to, users.place("email", user_id)),
+        name_sealed=rt.cipher.encrypt(name, users.place("name", user_id)) if name else None,
     )
-    users.put_codes(db, who, [recovery_hash(who, code) for code in codes])
-    end_ways_in(rt, db, who, but=session)
+    users.put_codes(db, user_id, [recovery_hash(user_id, code) for code in codes])
+    end_ways_in(rt, db, user_id, but=session)
     if before.email_bidx not in (None, bidx):
         tell(rt, db, before, AccountChange.ADDRESS)
     elif before.is_protected:
         tell(rt, db, before, AccountChange.PROOFS)
-    note(rt, db, who, "account_protected")
+    note(rt, db, user_id, "account_protected")
     return codes
 
 
@@ -274,42 +274,42 @@ _WRONG_CODE = (
 )
 
 
-def change_password(rt: Runtime, who: UserId, session: str, old: str, new: str, client: Client) -> None:
+def change_password(rt: Runtime, user_id: UserId, session: str, old: str, new: str, client: Client) -> None:
     """Change a password; other sessions end, other devices are unknown again, and its owner is told by mail.
 
     A wrong one is counted. Raises AccountRefused, PasswordRefused, TooManyTries.
     """
     with rt.database.read() as db:
-        account = opened(rt, user := known(db, who))
-    counted = password_tries.count(rt, Check.AGAIN, who, who, client)
+        account = opened(rt, user := known(db, user_id))
+    counted = password_tries.count(rt, Check.AGAIN, user_id, user_id, client)
     if not fits(old, user.password):
         with rt.database.begin() as db:
-            note(rt, db, who, "password_change_refused")
+            note(rt, db, user_id, "password_change_refused")
         raise AccountRefused("This is not your password as it is now.", "old")
     check_password(new, [account.name, account.email, rt.settings.from_name])
     hashed = hash_password(new)
     with rt.database.begin() as db:
-        before = known(db, who)
+        before = known(db, user_id)
         if before.password != user.password:
             raise AccountRefused("Your password was changed somewhere else just now. Nothing was changed here.", "old")
         password_tries.note_success(db, counted)
-        users.change(db, who, password=hashed)
-        end_ways_in(rt, db, who, but=session)
+        users.change(db, user_id, password=hashed)
+        end_ways_in(rt, db, user_id, but=session)
         tell(rt, db, before, AccountChange.PASSWORD)
-        note(rt, db, who, "password_changed")
+        note(rt, db, user_id, "password_changed")
 
 
-def renew_codes(rt: Runtime, who: UserId) -> list[str]:
+def renew_codes(rt: Runtime, user_id: UserId) -> list[str]:
     """New recovery codes; the old ones work no more, and their owner is told by mail."""
     codes = new_recovery_codes()
     with rt.database.begin() as db:
-        tell(rt, db, known(db, who), AccountChange.CODES)
-        users.put_codes(db, who, [recovery_hash(who, code) for code in codes])
-        note(rt, db, who, "recovery_codes_made")
+        tell(rt, db, known(db, user_id), AccountChange.CODES)
+        users.put_codes(db, user_id, [recovery_hash(user_id, code) for code in codes])
+        note(rt, db, user_id, "recovery_codes_made")
     return codes
 
 
-def codes_left(rt: Runtime, who: UserId) -> int:
+def codes_left(rt: Runtime, user_id: UserId) -> int:
     """How many recovery codes still work."""
     with rt.database.read() as db:
-        return users.codes_left(db, who)
+        return users.codes_left(db, user_id)

@@ -42,22 +42,22 @@ class Made:
         return f"Made({self.key.id})"
 
 
-def make(rt: Runtime, who: UserId, label: str, scope: Scope) -> Made:
+def make(rt: Runtime, user_id: UserId, label: str, scope: Scope) -> Made:
     """Make a key; its secret is in the answer and nowhere else. Raises KeyRefused."""
     label = " ".join(label.split())
     if not label or len(label) > MOST_LABEL:
         raise ApiKeyRefused(f"Please say in 1 to {MOST_LABEL} characters what the key is for.", "label")
     secret = f"nurture_{secrets.token_hex(3)}_{secrets.token_urlsafe(32)}"
-    key = Key(KeyId(new_id()), label, secret[:_SHOWN], scope, rt.clock.wall(), who)
+    key = Key(KeyId(new_id()), label, secret[:_SHOWN], scope, rt.clock.real_now(), user_id)
     with rt.database.begin() as db:
         users.hold(db)  # whoever takes the right to make keys away takes their keys too: not one is made behind that
-        account = users.get(db, who)
+        account = users.get(db, user_id)
         if account is None or not allows(account.role, Permission.OWN):
             raise ApiKeyRefused("You may not make keys any more.")
         if sum(each.revoked is None for each in api_keys.everything(db)) >= MOST_KEYS:
             raise ApiKeyRefused(f"There are {MOST_KEYS} keys already. Take one back that is not used any more.")
         api_keys.add(db, key, _hash(rt, secret))
-        note(rt, db, who, "api_key_made")
+        note(rt, db, user_id, "api_key_made")
     return Made(key, secret)
 
 
@@ -71,12 +71,12 @@ def everything(rt: Runtime) -> list[Key]:
         return api_keys.everything(db)
 
 
-def revoke(rt: Runtime, who: UserId, key: KeyId) -> bool:
-    """Take a key back, at once and for good; False if there is no such living one. `who` does it."""
+def revoke(rt: Runtime, user_id: UserId, key: KeyId) -> bool:
+    """Take a key back, at once and for good; False if there is no such living one. `user_id` does it."""
     with rt.database.begin() as db:
-        done = api_keys.revoke(db, key, rt.clock.wall())
+        done = api_keys.revoke(db, key, rt.clock.real_now())
         if done:
-            note(rt, db, who, "api_key_revoked")
+            note(rt, db, user_id, "api_key_revoked")
     return done
 
 
@@ -92,8 +92,8 @@ def who(rt: Runtime, bearer: str, scope: Scope = Scope.READ) -> KeyId | None:
         key = api_keys.living(db, _hash(rt, bearer))
     if key is None or not covers(key.scope, scope):
         return None
-    wall = rt.clock.wall()
-    if key.used is None or wall - key.used > _USED_TO:
+    real_now = rt.clock.real_now()
+    if key.used is None or real_now - key.used > _USED_TO:
         with rt.database.begin() as db:
-            api_keys.touch(db, key.id, wall)
+            api_keys.touch(db, key.id, real_now)
     return key.id

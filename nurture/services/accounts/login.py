@@ -56,13 +56,13 @@ class Visitor:
     account: Account
 
 
-def login_link(rt: Runtime, who: UserId | None = None, works: timedelta = LINK_WORKS) -> str:
-    """A link to the desk that works once; without `who`, for the first owner."""
-    expires = rt.clock.wall() + works
+def login_link(rt: Runtime, user_id: UserId | None = None, works: timedelta = LINK_WORKS) -> str:
+    """A link to the desk that works once; without `user_id`, for the first owner."""
+    expires = rt.clock.real_now() + works
     with rt.database.begin() as db:
-        who = who or first_owner(rt, db)
-        link = sessions.add_link(db, expires, who)
-        note(rt, db, who, "link_made")
+        user_id = user_id or first_owner(rt, db)
+        link = sessions.add_link(db, expires, user_id)
+        note(rt, db, user_id, "link_made")
     return f"{rt.settings.base_url}/desk/login/{rt.tokens.mint(Purpose.DESK_LOGIN, link, expires)}"
 
 
@@ -71,8 +71,8 @@ def ask_link(rt: Runtime, address: Address, network: str | None = None) -> None:
     neither the answer nor its time says whether there is such an account. From one `network`, only some are taken.
     """
     with rt.database.begin() as db:
-        if limits.take(rt, db, [(LOG_IN_MAIL_NETWORK, network)], rt.clock.wall()):
-            sessions.add_request(db, rt.cipher.blind_index(address.canonical), rt.clock.wall())
+        if limits.take(rt, db, [(LOG_IN_MAIL_NETWORK, network)], rt.clock.real_now()):
+            sessions.add_request(db, rt.cipher.blind_index(address.canonical), rt.clock.real_now())
 
 
 def mail_links(rt: Runtime) -> None:
@@ -81,11 +81,11 @@ def mail_links(rt: Runtime) -> None:
         if not sessions.has_requests(db):
             return
     with rt.database.begin() as db:
-        for bidx in sessions.take_requests(db, rt.clock.wall() - LINK_WORKS):
+        for bidx in sessions.take_requests(db, rt.clock.real_now() - LINK_WORKS):
             user = users.by_email(db, bidx)
-            if user is None or sessions.living_links(db, user.id, rt.clock.wall()) >= _MOST_LINKS:
+            if user is None or sessions.living_links(db, user.id, rt.clock.real_now()) >= _MOST_LINKS:
                 continue
-            if limits.take(rt, db, [(LOG_IN_MAIL, user.id)], rt.clock.wall()):
+            if limits.take(rt, db, [(LOG_IN_MAIL, user.id)], rt.clock.real_now()):
                 _mail_link(rt, db, user.id, LINK_WORKS)
             else:
                 note(rt, db, user.id, "link_withheld")
@@ -95,26 +95,26 @@ def mail_link(rt: Runtime, address: Address, works: timedelta = LINK_WORKS) -> N
     """Mail a log-in link to the account with this address, at the wish of somebody who may manage accounts."""
     with rt.database.begin() as db:
         user = users.by_email(db, rt.cipher.blind_index(address.canonical))
-        if user is not None and sessions.living_links(db, user.id, rt.clock.wall()) < _MOST_LINKS:
+        if user is not None and sessions.living_links(db, user.id, rt.clock.real_now()) < _MOST_LINKS:
             _mail_link(rt, db, user.id, works)
 
 
-def _mail_link(rt: Runtime, db: Connection, who: UserId, works: timedelta) -> None:
-    link = sessions.add_link(db, rt.clock.wall() + works, who)
+def _mail_link(rt: Runtime, db: Connection, user_id: UserId, works: timedelta) -> None:
+    link = sessions.add_link(db, rt.clock.real_now() + works, user_id)
     now = rt.clock.now()
     notice = NewDelivery(DeliveryKind.NOTICE, now, about=ConsultationId(link), about_kind=Subject.LOGIN_LINK)
     ledger.plan(db, [notice], now)
-    note(rt, db, who, "link_mailed")
+    note(rt, db, user_id, "link_mailed")
 
 
 def log_in_by_link(rt: Runtime, token: str, client: Client) -> NewSession:
     """Use a login link up. Raises TokenRefused."""
-    wall = rt.clock.wall()
-    link = rt.tokens.read(Purpose.DESK_LOGIN, token, wall)
+    real_now = rt.clock.real_now()
+    link = rt.tokens.read(Purpose.DESK_LOGIN, token, real_now)
     with rt.database.begin() as db:
-        found = sessions.link(db, link, wall)
+        found = sessions.link(db, link, real_now)
         user = users.get(db, found.user) if found and found.user else None
-        if user is not None and sessions.use_link(db, link, wall):
+        if user is not None and sessions.use_link(db, link, real_now):
             return _enter(rt, db, user, "logged_in_by_link", client)
         note(rt, db, user.id if user else None, "link_refused")
     raise TokenRefused("This link is not valid any more.")
@@ -142,16 +142,16 @@ def log_in(rt: Runtime, address: Address, password: str, client: Client) -> NewS
 
 def _enter(rt: Runtime, db: Connection, user: User, kind: str, client: Client) -> NewSession:
     """Open a session: a whole one only for whoever has no second proof to give."""
-    half, wall = user.is_protected, rt.clock.wall()
-    session = sessions.open_session(db, user.id, wall, half, client.described)
+    half, real_now = user.is_protected, rt.clock.real_now()
+    session = sessions.open_session(db, user.id, real_now, half, client.described)
     note(rt, db, user.id, kind)
     if not half:
-        users.change(db, user.id, seen_at=wall)
+        users.change(db, user.id, seen_at=real_now)
     return NewSession(_token(rt, session), half)
 
 
 def _token(rt: Runtime, session: str) -> str:
-    return rt.tokens.mint(Purpose.DESK_SESSION, session, rt.clock.wall() + sessions.LONGEST)
+    return rt.tokens.mint(Purpose.DESK_SESSION, session, rt.clock.real_now() + sessions.LONGEST)
 
 
 @dataclass(frozen=True)
@@ -203,9 +203,9 @@ def _open_whole(rt: Runtime, db: Connection, user: User, client: Client) -> str:
     """A whole session for somebody who has given all proofs; wrong passwords of before are forgiven."""
     if user.email_bidx:
         login_attempts.forgive(db, Attempts(rt, db, Check.LOG_IN, user.email_bidx.hex(), user.id, client))
-    wall = rt.clock.wall()
-    session = sessions.open_session(db, user.id, wall, half=False, device=client.described)
-    users.change(db, user.id, seen_at=wall)
+    real_now = rt.clock.real_now()
+    session = sessions.open_session(db, user.id, real_now, half=False, device=client.described)
+    users.change(db, user.id, seen_at=real_now)
     return session
 
 
@@ -233,32 +233,32 @@ def log_in_by_passkey(rt: Runtime, browser: str, sent: str, client: Client) -> N
 def _is_right(rt: Runtime, db: Connection, user: User, code: str) -> bool:
     """Whether a code is right, and has not been used; it is used up."""
     if looks_like_recovery(code):
-        used = users.use_code(db, user.id, recovery_hash(user.id, code), rt.clock.wall())
+        used = users.use_code(db, user.id, recovery_hash(user.id, code), rt.clock.real_now())
         if used:
             note(rt, db, user.id, "recovery_code_used")
         return used
     if user.totp is None:
         return False
-    step = step_of(rt.cipher.decrypt(user.totp, users.place("totp", user.id)), code, rt.clock.wall())
+    step = step_of(rt.cipher.decrypt(user.totp, users.place("totp", user.id)), code, rt.clock.real_now())
     return step is not None and users.take_step(db, user.id, step)
 
 
 def visitor(rt: Runtime, token: str) -> Visitor | None:
     """Whoever has the living session that a token stands for; half ones too."""
-    wall = rt.clock.wall()
+    real_now = rt.clock.real_now()
     try:
-        session_id = rt.tokens.read(Purpose.DESK_SESSION, token, wall)
+        session_id = rt.tokens.read(Purpose.DESK_SESSION, token, real_now)
     except TokenRefused:
         return None
     with rt.database.begin() as db:
-        session = sessions.touch_session(db, session_id, wall)
+        session = sessions.touch_session(db, session_id, real_now)
         user = users.get(db, session.user) if session else None
     return Visitor(session, opened(rt, user)) if session and user else None
 
 
-def proved_lately(session: Session, wall: datetime) -> bool:
-    """Whether whoever has this session showed who they are in the last ten minutes before `wall` (UTC)."""
-    return session.proved is not None and session.proved > wall - PROOF_LASTS
+def proved_lately(session: Session, real_now: datetime) -> bool:
+    """Whether whoever has this session showed who they are in the last ten minutes before `real_now` (UTC)."""
+    return session.proved is not None and session.proved > real_now - PROOF_LASTS
 
 
 def prove(rt: Runtime, here: Visitor, password: str, client: Client) -> None:
@@ -290,7 +290,7 @@ def _note_proof(rt: Runtime, db: Connection, here: Visitor, counted: Attempts, w
     note(rt, db, here.account.id, "proof_refused" if wrong else "proved")
     if not wrong:
         login_attempts.note_success(db, counted)
-        sessions.prove(db, here.session.id, rt.clock.wall())
+        sessions.prove(db, here.session.id, rt.clock.real_now())
 
 
 def log_out(rt: Runtime, here: Visitor) -> None:

@@ -40,11 +40,11 @@ _LINK_HELPS = " You can also ask for a log-in link by e-mail."
 class Attempts:
     """The tries that one more by `client` belongs to. `whose`: an account's id, or the blind index of an address in hex."""
 
-    def __init__(self, rt: Runtime, db: Connection, check: Check, whose: str, who: UserId | None, client: Client) -> None:
-        """Find out which buckets count; `who`: the account, if there is one."""
+    def __init__(self, rt: Runtime, db: Connection, check: Check, whose: str, user_id: UserId | None, client: Client) -> None:
+        """Find out which buckets count; `user_id`: the account, if there is one."""
         device = device_hash(rt, client.device) if client.device else None
-        self.check, self.who = check, who
-        self.is_known = bool(device and who and login_attempts.is_known(db, device, who))
+        self.check, self.who = check, user_id
+        self.is_known = bool(device and user_id and login_attempts.is_known(db, device, user_id))
         name = f"{check}|{whose}|{client.device}" if self.is_known else f"{check}|{whose}"
         self.own = rt.cipher.keyed_hash("tries of device" if self.is_known else "tries of account", name)
         of_network = rt.cipher.keyed_hash("tries of network", client.network)
@@ -57,31 +57,31 @@ class Attempts:
         return {self.own: FREE_TRIES, **network}
 
 
-def count(rt: Runtime, check: Check, whose: str, who: UserId | None, client: Client) -> Attempts:
+def count(rt: Runtime, check: Check, whose: str, user_id: UserId | None, client: Client) -> Attempts:
     """Count a try that is about to be judged. Raises TooManyTries while earlier ones make it wait; it is not counted then."""
-    wall = rt.clock.wall()
+    real_now = rt.clock.real_now()
     with rt.database.read() as db:
-        found = Attempts(rt, db, check, whose, who, client)
-        until = login_attempts.waits_until(db, found.buckets, wall)
-    until = until or _count(rt, found, wall)
+        found = Attempts(rt, db, check, whose, user_id, client)
+        until = login_attempts.waits_until(db, found.buckets, real_now)
+    until = until or _count(rt, found, real_now)
     if until is not None:
         helps = _LINK_HELPS if check in (Check.LOG_IN, Check.PASSKEY) else ""
-        raise TooManyAttempts(f"There were too many tries. Please wait {_in_words(until - wall)} before the next.{helps}")
+        raise TooManyAttempts(f"There were too many tries. Please wait {_in_words(until - real_now)} before the next.{helps}")
     return found
 
 
-def _count(rt: Runtime, found: Attempts, wall: datetime) -> datetime | None:
+def _count(rt: Runtime, found: Attempts, real_now: datetime) -> datetime | None:
     """Count it in every bucket; returns until when one of them waits, if somebody has made it wait at the same moment."""
-    waits = [wall]
+    waits = [real_now]
     with rt.database.begin() as db:
         for bucket, free in sorted(found.buckets.items()):
-            failures, until = login_attempts.count(db, bucket, wall)
-            waits.append(until or wall)
+            failures, until = login_attempts.count(db, bucket, real_now)
+            waits.append(until or real_now)
             pause = wait_after(failures, free)
-            if pause and max(waits) <= wall:
-                login_attempts.wait(db, bucket, wall + pause)
+            if pause and max(waits) <= real_now:
+                login_attempts.wait(db, bucket, real_now + pause)
                 note(rt, db, found.who, "log_in_slowed")
-    return max(waits) if max(waits) > wall else None
+    return max(waits) if max(waits) > real_now else None
 
 
 def note_success(db: Connection, found: Attempts) -> None:
@@ -114,14 +114,14 @@ def device_hash(rt: Runtime, device: str) -> bytes:
 def device_of(rt: Runtime, cookie: str) -> str:
     """The id in a device's cookie; empty if it is none of ours, or too old."""
     try:
-        return rt.tokens.read(Purpose.DESK_DEVICE, cookie, rt.clock.wall())
+        return rt.tokens.read(Purpose.DESK_DEVICE, cookie, rt.clock.real_now())
     except TokenRefused:
         return ""
 
 
-def remember_device(rt: Runtime, who: UserId, device: str) -> str:
+def remember_device(rt: Runtime, user_id: UserId, device: str) -> str:
     """Note that an account has logged in completely on a device (empty: a new one); returns the cookie by which it is known."""
-    wall, device = rt.clock.wall(), device or new_id()
+    real_now, device = rt.clock.real_now(), device or new_id()
     with rt.database.begin() as db:
-        login_attempts.remember_device(db, device_hash(rt, device), who, wall)
-    return rt.tokens.mint(Purpose.DESK_DEVICE, device, wall + DEVICES_KEPT)
+        login_attempts.remember_device(db, device_hash(rt, device), user_id, real_now)
+    return rt.tokens.mint(Purpose.DESK_DEVICE, device, real_now + DEVICES_KEPT)

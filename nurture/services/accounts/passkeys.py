@@ -40,31 +40,31 @@ def site(rt: Runtime) -> Site | None:
     return site_of(rt.settings.base_url)
 
 
-def handle_of(rt: Runtime, who: UserId) -> bytes:
+def handle_of(rt: Runtime, user_id: UserId) -> bytes:
     """By which devices know an account. It says nothing of anybody (WebAuthn section 14.6.1)."""
-    return rt.cipher.keyed_hash("passkey account", who)
+    return rt.cipher.keyed_hash("passkey account", user_id)
 
 
 def new_challenge(rt: Runtime, db: Connection, holder: str, use: PasskeyUse) -> bytes:
     """A new challenge for a holder, instead of any before: a session, or a browser at the log-in."""
-    challenge, wall = secrets.token_bytes(_CHALLENGE_BYTES), rt.clock.wall()
-    passkeys.forget_challenges(db, wall - LASTS)
-    passkeys.put_challenge(db, holder, use, challenge, wall)
+    challenge, real_now = secrets.token_bytes(_CHALLENGE_BYTES), rt.clock.real_now()
+    passkeys.forget_challenges(db, real_now - LASTS)
+    passkeys.put_challenge(db, holder, use, challenge, real_now)
     return challenge
 
 
 def take_challenge(rt: Runtime, db: Connection, holder: str, use: PasskeyUse) -> bytes | None:
     """Use up what a holder was asked to sign; None if they were not asked for this, or too long ago."""
-    return passkeys.take_challenge(db, holder, use, rt.clock.wall() - LASTS)
+    return passkeys.take_challenge(db, holder, use, rt.clock.real_now() - LASTS)
 
 
-def ask(rt: Runtime, at: Site, holder: str, use: PasskeyUse, who: UserId | None, network: str | None = None) -> str:
-    """What a browser is to sign, as JSON. `who`: whose passkeys may; None: any that the device has, of whoever is about to log
-    in from `network`. Raises TooManyAsked.
+def ask(rt: Runtime, at: Site, holder: str, use: PasskeyUse, user_id: UserId | None, network: str | None = None) -> str:
+    """What a browser is to sign, as JSON. `user_id`: whose passkeys may; None: any that the device has, of
+    whoever is about to log in from `network`. Raises TooManyAsked.
     """
     with rt.database.begin() as db:
-        allowed = limits.take(rt, db, [(PASSKEY_NETWORK, network)], rt.clock.wall())
-        known = [each.credential for each in passkeys.of_account(db, who)] if who else []
+        allowed = limits.take(rt, db, [(PASSKEY_NETWORK, network)], rt.clock.real_now())
+        known = [each.credential for each in passkeys.of_account(db, user_id)] if user_id else []
         challenge = new_challenge(rt, db, holder, use) if allowed else b""
     if not allowed:
         raise TooManyAsked("Passkeys were asked for very often from your network. Please log in another way, or in an hour.")
@@ -81,22 +81,22 @@ def owner_of(rt: Runtime, shown: Assertion | None) -> UserId | None:
 
 
 def refusal(
-    rt: Runtime, db: Connection, holder: str, use: PasskeyUse, who: UserId | None, shown: Assertion | None
+    rt: Runtime, db: Connection, holder: str, use: PasskeyUse, user_id: UserId | None, shown: Assertion | None
 ) -> str | None:
-    """Why what a browser sent does not prove that `who` is there, in words; None if it does. The challenge is used up."""
+    """Why what a browser sent does not prove that `user_id` is there, in words; None if it does. The challenge is used up."""
     at, challenge = site(rt), take_challenge(rt, db, holder, use)
     found = passkeys.by_credential(db, shown.credential) if shown else None
     if challenge is None:
         return LATE
-    if at is None or shown is None or found is None or who is None or found.user != who:
+    if at is None or shown is None or found is None or user_id is None or found.user != user_id:
         return _REFUSED
-    if shown.user_handle != handle_of(rt, who) and (shown.user_handle is not None or use is PasskeyUse.LOG_IN):
+    if shown.user_handle != handle_of(rt, user_id) and (shown.user_handle is not None or use is PasskeyUse.LOG_IN):
         return _REFUSED
     try:
         proven = passkey_protocol.check_assertion(at, challenge, shown, found.public_key)
     except NotProven:
         return _REFUSED
-    if not passkeys.note_use(db, found.id, proven.sign_count, proven.backed_up, rt.clock.wall()):
-        note(rt, db, who, "passkey_count_back")
+    if not passkeys.note_use(db, found.id, proven.sign_count, proven.backed_up, rt.clock.real_now()):
+        note(rt, db, user_id, "passkey_count_back")
         return _COPIED
     return None

@@ -37,11 +37,11 @@ def picture(uri: str) -> str:
     return drawn
 
 
-def step_of(secret: str, code: str, wall: datetime) -> int | None:
-    """Which 30 seconds `code` belongs to, one before and one after `wall` (UTC) counting too; None if it is wrong."""
+def step_of(secret: str, code: str, real_now: datetime) -> int | None:
+    """Which 30 seconds `code` belongs to, one before and one after `real_now` (UTC) counting too; None if it is wrong."""
     typed = re.sub(r"\s", "", code)
     for shift in (0, -1, 1):
-        moment = wall.astimezone(UTC) + timedelta(seconds=_PERIOD * shift)
+        moment = real_now.astimezone(UTC) + timedelta(seconds=_PERIOD * shift)
         if hmac.compare_digest(pyotp.TOTP(secret).at(moment).encode(), typed.encode()):
             return int(moment.timestamp()) // _PERIOD
     return None
@@ -53,9 +53,9 @@ def new_recovery_codes() -> list[str]:
     return ["-".join(re.findall("....", code)) for code in drawn]
 
 
-def recovery_hash(who: UserId, code: str) -> bytes:
+def recovery_hash(user_id: UserId, code: str) -> bytes:
     """What is stored instead of a recovery code. Spaces, dashes and small letters do not matter."""
-    return hashlib.sha256(f"{who}|{re.sub('[^A-Z2-7]', '', code.upper())}".encode()).digest()
+    return hashlib.sha256(f"{user_id}|{re.sub('[^A-Z2-7]', '', code.upper())}".encode()).digest()
 
 
 def looks_like_recovery(code: str) -> bool:

@@ -31,11 +31,11 @@ CHANGES = frozenset({
 KINDS = REFUSED | LOG_INS | CHANGES
 
 
-def note(rt: Runtime, db: Connection, who: UserId | None, kind: str) -> None:
+def note(rt: Runtime, db: Connection, user_id: UserId | None, kind: str) -> None:
     """Write down, and log, what happened to an account. `kind`: one of KINDS."""
     write = security_events.add_up if kind in REFUSED else security_events.add
-    write(db, who, kind, rt.clock.wall())
-    _log.info("security_event", kind=kind, account=who)
+    write(db, user_id, kind, rt.clock.real_now())
+    _log.info("security_event", kind=kind, account=user_id)
 
 
 def happened(rt: Runtime, kinds: frozenset[str] = KINDS, limit: int = 50, before: int | None = None) -> list[SecurityEvent]:
@@ -47,4 +47,6 @@ def happened(rt: Runtime, kinds: frozenset[str] = KINDS, limit: int = 50, before
 def refused_lately(rt: Runtime, days: int) -> int:
     """How many tries were refused in the last `days`."""
     with rt.database.read() as db:
-        return security_events.how_often(db, REFUSED - {"link_mailed", "link_withheld"}, rt.clock.wall() - timedelta(days=days))
+        return security_events.how_often(
+            db, REFUSED - {"link_mailed", "link_withheld"}, rt.clock.real_now() - timedelta(days=days)
+        )

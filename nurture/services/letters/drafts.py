@@ -188,7 +188,7 @@ def save(rt: Runtime, sequence: str, step: StepKey, parts: Parts, version: int, 
 def _keep(rt: Runtime, sequence: str, step: StepKey, text: str, version: int, by: UserId) -> OpenLetter:
     with rt.database.begin() as db:
         stored = _load(db, sequence)
-        kept = drafts.save(db, stored.id, LetterDraft(step, version + 1, text, rt.clock.wall(), by))
+        kept = drafts.save(db, stored.id, LetterDraft(step, version + 1, text, rt.clock.real_now(), by))
         now = _open(db, stored, step)
     if not kept:
         raise Conflict(now)
@@ -329,7 +329,7 @@ def publish(rt: Runtime, sequence: str, step: StepKey, version: int, by: Account
         raise DraftRefused(f"{count} {'thing' if count == 1 else 'things'} must be changed before this letter can go out.")
     with rt.database.begin() as db:
         return publications.ask(
-            db, sequence, {now.letter.file_name: now.letter.text}, f"user {by.id}", rt.clock.wall(), partial=True
+            db, sequence, {now.letter.file_name: now.letter.text}, f"user {by.id}", rt.clock.real_now(), partial=True
         )
 
 

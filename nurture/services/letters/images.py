@@ -84,7 +84,7 @@ def add(rt: Runtime, content: bytes, alt: str, by: UserId) -> LetterImage:
     for _ in range(3):
         try:
             with rt.database.begin() as db:
-                return _added(db, made, words, f"user {by}", rt.clock.wall())
+                return _added(db, made, words, f"user {by}", rt.clock.real_now())
         except IntegrityError:  # somebody else took in the same, or one of this name, this moment
             continue
     raise NotAdded("file", "Somebody else is putting in pictures at this moment. Please try again.")
@@ -106,17 +106,17 @@ def checked_words(alt: str) -> str:
     return words
 
 
-def _added(db: Connection, made: Developed, alt: str, by: str, wall: datetime) -> LetterImage:
+def _added(db: Connection, made: Developed, alt: str, by: str, real_now: datetime) -> LetterImage:
     there = images.get(db, picture_id(made.content))
     if there is not None:
-        images.touch(db, [there.name], wall)
+        images.touch(db, [there.name], real_now)
         return there
     ending = "jpg" if made.subtype == "jpeg" else "png"
     stem = shorten(re.sub(r"[^a-z0-9]+", " ", alt.lower()), _LONGEST_NAME, placeholder="").replace(" ", "-") or "picture"
     names = (f"{stem}.{ending}" if number == 1 else f"{stem}-{number}.{ending}" for number in count(1))
     name = next(name for name in names if not images.named(db, [name]))
     found = _as_picture(name, made)
-    images.add(db, found, made.content, alt, by, wall)
+    images.add(db, found, made.content, alt, by, real_now)
     _log.info("picture_added", count=1)
     return found
 
@@ -153,7 +153,7 @@ def only(found: Mapping[str, Fresh]) -> LetterImages:
     return {name: fresh.picture for name, fresh in found.items()}
 
 
-def keep(db: Connection, found: Mapping[str, Fresh], by: str, wall: datetime) -> None:
+def keep(db: Connection, found: Mapping[str, Fresh], by: str, real_now: datetime) -> None:
     """Take in pictures of a folder under the names they have there; those that are here already stay.
 
     Raises LetterRefused where a name means another picture, or a picture has another name.
@@ -172,7 +172,7 @@ def keep(db: Connection, found: Mapping[str, Fresh], by: str, wall: datetime) ->
                 where, f"This picture is here already as {same.name}. Write {SCHEME}{same.name} into the letter."
             )
         if same is None:
-            images.add(db, fresh.picture, fresh.content, "", by, wall)
+            images.add(db, fresh.picture, fresh.content, "", by, real_now)
 
 
 def export(db: Connection, texts: Iterable[str], folder: Path) -> int:
@@ -202,8 +202,8 @@ def left_out(html: str) -> str:
     return _SHOWN.sub('src="data:,"', html)
 
 
-def forget_unused(db: Connection, wall: datetime) -> int:
+def forget_unused(db: Connection, real_now: datetime) -> int:
     """Delete pictures that no draft and no edition has shown for KEPT; returns how many."""
     texts = images.texts_under_way(db)
-    images.touch(db, set(chain.from_iterable(map(named_in, texts))), wall)
-    return images.forget(db, wall - KEPT)
+    images.touch(db, set(chain.from_iterable(map(named_in, texts))), real_now)
+    return images.forget(db, real_now - KEPT)

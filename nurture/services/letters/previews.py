@@ -107,7 +107,7 @@ def plan_test_emails(
 
     `imitated`: the subscriber whom it was filled for; it goes when they are erased.
     """
-    wall, now = rt.clock.wall(), rt.clock.now()
+    real_now, now = rt.clock.real_now(), rt.clock.now()
     trials = list[tuple[TestEmail, EditionId | None]]()
     for content, edition in mails:
         key = ConsultationId(new_id())
@@ -116,7 +116,7 @@ def plan_test_emails(
         )
     with rt.database.begin() as db:
         for trial, edition in trials:
-            drafts.add_test_email(db, trial, rt.mailer.name, wall, edition, imitated)
+            drafts.add_test_email(db, trial, rt.mailer.name, real_now, edition, imitated)
         rows = [
             NewDelivery(
                 DeliveryKind.NOTICE, now + rt.clock.stretch(number * _BETWEEN), about=trial.id, about_kind=Subject.TEST_EMAIL

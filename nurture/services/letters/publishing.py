@@ -85,7 +85,7 @@ def load_folder(
     folder: Path,
     replace: bool = True,
     by: str = "",
-    tell: Tell = lambda done, total: None,
+    on_progress: Tell = lambda done, total: None,
     remove: bool = False,
 ) -> Loaded | None:
     """Load a sequence from its folder; None if it is there already and may not be replaced.
@@ -103,11 +103,11 @@ def load_folder(
         if old is not None and not replace:
             return None
         _check_nobody_loses(db, old, draft, remove)
-        wall = rt.clock.wall()
-        images.keep(db, beside, by or process_name(), wall)
-        publication = publications.ask(db, draft.described.key, files, by or process_name(), wall)
-        taken = publications.take(db, process_name(), wall, wall + rt.timeouts.lease, publication)
-    return _carry_out(rt, taken, tell, remove) if taken else None
+        real_now = rt.clock.real_now()
+        images.keep(db, beside, by or process_name(), real_now)
+        publication = publications.ask(db, draft.described.key, files, by or process_name(), real_now)
+        taken = publications.take(db, process_name(), real_now, real_now + rt.timeouts.lease, publication)
+    return _carry_out(rt, taken, on_progress, remove) if taken else None
 
 
 def ask(rt: Runtime, folder: Path, by: str = "") -> int:
@@ -117,8 +117,8 @@ def ask(rt: Runtime, folder: Path, by: str = "") -> int:
     draft = _draft(rt, files, str(folder), images.only(beside))
     with rt.database.begin() as db:
         _check_nobody_loses(db, sequences.load(db, draft.described.key), draft)
-        images.keep(db, beside, by or process_name(), rt.clock.wall())
-        return publications.ask(db, draft.described.key, files, by or process_name(), rt.clock.wall())
+        images.keep(db, beside, by or process_name(), rt.clock.real_now())
+        return publications.ask(db, draft.described.key, files, by or process_name(), rt.clock.real_now())
 
 
 def work(rt: Runtime) -> bool:
@@ -127,8 +127,8 @@ def work(rt: Runtime) -> bool:
         if not publications.waiting(db):
             return False
     with rt.database.begin() as db:
-        wall = rt.clock.wall()
-        taken = publications.take(db, process_name(), wall, wall + rt.timeouts.lease)
+        real_now = rt.clock.real_now()
+        taken = publications.take(db, process_name(), real_now, real_now + rt.timeouts.lease)
     if taken is None:
         return False
     with suppress(NurtureError):  # it is written down where it was asked for
@@ -158,13 +158,13 @@ def _check_nobody_loses(db: Connection, old: StoredSequence | None, draft: _Draf
         )
 
 
-def _carry_out(rt: Runtime, taken: Publication, tell: Tell, remove: bool = False) -> Loaded:
+def _carry_out(rt: Runtime, taken: Publication, on_progress: Tell, remove: bool = False) -> Loaded:
     try:
-        return _try_and_publish(rt, taken, _draft_of(rt, taken), tell, remove)
+        return _try_and_publish(rt, taken, _draft_of(rt, taken), on_progress, remove)
     except NurtureError as refused:
         said = _troubles(taken, refused)
         with rt.database.begin() as db:
-            publications.finish(db, taken.id, process_name(), PublicationState.REFUSED, said, rt.clock.wall())
+            publications.finish(db, taken.id, process_name(), PublicationState.REFUSED, said, rt.clock.real_now())
         _log.warning("letters_refused", sequence=taken.sequence, count=len(said))
         raise
 
@@ -180,8 +180,8 @@ def _draft_of(rt: Runtime, taken: Publication) -> _Draft:
     return _draft(rt, {SEQUENCE_FILE: old.rules, **taken.files}, taken.sequence)
 
 
-def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell, remove: bool) -> Loaded:
-    troubles = _missing_facts(rt, draft) + _try_on_readers(rt, taken, draft, tell)
+def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, on_progress: Tell, remove: bool) -> Loaded:
+    troubles = _missing_facts(rt, draft) + _try_on_readers(rt, taken, draft, on_progress)
     if troubles:
         raise PublishingRefused(*troubles)
     with rt.database.begin() as db:
@@ -191,7 +191,7 @@ def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell,
         else:
             _check_nobody_loses(db, sequences.load(db, draft.described.key), draft, remove)
             loaded = _publish(rt, db, draft, taken.by)
-        publications.finish(db, taken.id, process_name(), PublicationState.PUBLISHED, [], rt.clock.wall())
+        publications.finish(db, taken.id, process_name(), PublicationState.PUBLISHED, [], rt.clock.real_now())
     _log.info("letters_published", sequence=loaded.sequence, count=loaded.published)
     return loaded
 
@@ -226,7 +226,7 @@ def _missing_facts(rt: Runtime, draft: _Draft) -> list[Problem]:
     return troubles
 
 
-def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) -> list[Problem]:
+def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, on_progress: Tell) -> list[Problem]:
     """Fill every letter for every living reader, and count what is wrong."""
     with rt.database.read() as db:
         total = subscribers.count_mailable(db)
@@ -245,11 +245,11 @@ def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, tell: Tell) 
         for reader in readers:
             found.update(_troubles_of(rt, reader, draft, holes))
         done, last = done + len(readers), SubscriberId(readers[-1].id)
-        tell(done, max(total, done))
+        on_progress(done, max(total, done))
         with rt.database.begin() as db:
-            lease = rt.clock.wall() + rt.timeouts.lease
+            lease = rt.clock.real_now() + rt.timeouts.lease
             if not publications.progress(db, taken.id, process_name(), done, max(total, done), lease):
-                raise PublishingRefused(Problem("Another process has taken this over; see `nurture emails published`."))
+                raise PublishingRefused(Problem("Another process has taken this over; see `nurture letters publications`."))
     return [
         replaced(trouble, said=f"{count} of {done} readers {trouble.said}", readers=count, tried=done)
         for trouble, count in found.most_common()

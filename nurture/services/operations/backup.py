@@ -66,7 +66,7 @@ def create_backup(
     key = runtime.secret(rt.env_settings)
     shapes = tuple(table_copy.shapes())
     with write_archive(path, passphrase) as archive, rt.database.read() as db:
-        created = rt.clock.wall()
+        created = rt.clock.real_now()
         table_copy.take_snapshot(db)
         revision = rt.database.revision(db)[0] or ""
         total = sum(table_copy.count_rows(db).values())

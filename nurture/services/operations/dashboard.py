@@ -126,7 +126,7 @@ class Dashboard:
 
 def load(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Dashboard:
     """How things stand now, its days by the clock of `zone`."""
-    now, wall = rt.clock.now(), rt.clock.wall()
+    now, real_now = rt.clock.now(), rt.clock.real_now()
     midnight = datetime.combine(now.astimezone(zone).date() + timedelta(days=1), time(), zone)
     first, second = midnight.astimezone(UTC), (midnight + timedelta(days=1)).astimezone(UTC)
     with rt.database.read() as db:
@@ -139,7 +139,7 @@ def load(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Dashboard:
         oldest, attention = today.oldest_due(db, now), today.attention(db)
         span = (now - _LOOK_BACK, now)
         sent, back = statistics.sent(db, span), statistics.returned(db, span)
-    needs = [_gate(each, wall) for each in shut]
+    needs = [_gate(each, real_now) for each in shut]
     if health.is_scheduler_silent(rt):
         needs.append(AttentionItem(AttentionKind.SILENT))
     elif oldest is not None and not shut and launch.is_open(rt) and now - oldest > rt.clock.stretch(ON_TIME):
@@ -175,12 +175,12 @@ def load(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Dashboard:
 _ATTENTION = {State.HELD: AttentionKind.HELD, State.FAILED: AttentionKind.FAILED}
 
 
-def _gate(shut: ActiveBlock, wall: datetime) -> AttentionItem:
+def _gate(shut: ActiveBlock, real_now: datetime) -> AttentionItem:
     match shut.kind:
         case BlockKind.STOP:
             return AttentionItem(AttentionKind.STOPPED)
         case BlockKind.PROVIDER:
-            return AttentionItem(AttentionKind.REFUSED, about=shut.why, is_probing=not shut.stops(wall))
+            return AttentionItem(AttentionKind.REFUSED, about=shut.why, is_probing=not shut.stops(real_now))
         case _:
             return AttentionItem(AttentionKind.CLOCK)
 
@@ -204,10 +204,10 @@ def _day(rt: Runtime, titles: Mapping[tuple[str, StepKey], str], count: int, row
     return DayCount(count, first)
 
 
-def _initials(rt: Runtime, who: SubscriberId, name: Encrypted | None, email: Encrypted) -> str:
+def _initials(rt: Runtime, subscriber_id: SubscriberId, name: Encrypted | None, email: Encrypted) -> str:
     """So little that somebody who looks over a shoulder knows nobody: `R.`."""
-    known = listing.decrypt(rt, name, subscribers.first_name_place(who)) or listing.decrypt(
-        rt, email, subscribers.email_place(who)
+    known = listing.decrypt(rt, name, subscribers.first_name_place(subscriber_id)) or listing.decrypt(
+        rt, email, subscribers.email_place(subscriber_id)
     )
     return ".".join(part[0].upper() for part in known.split()[:2] if part) + "." if known else "?"
 

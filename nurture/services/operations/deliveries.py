@@ -18,10 +18,10 @@ class NotInDoubt(NurtureError):
     """A delivery that a person wants to settle is not unknown, held or failed."""
 
 
-def list_doubts(rt: Runtime, state: State, most: int = 1000) -> list[InDoubtDelivery]:
+def list_doubts(rt: Runtime, state: State, limit: int = 1000) -> list[InDoubtDelivery]:
     """Deliveries that are UNKNOWN (evidence may still come), HELD (only a person can tell) or FAILED, longest first."""
     with rt.database.read() as db:
-        return in_doubt.in_doubt(db, state, most)
+        return in_doubt.in_doubt(db, state, limit)
 
 
 def resolve(rt: Runtime, delivery: DeliveryId, sent: bool, who: str) -> None:
@@ -30,15 +30,15 @@ def resolve(rt: Runtime, delivery: DeliveryId, sent: bool, who: str) -> None:
     Consent, suppression and the guards still decide whether it may go. Raises NotInDoubt.
     """
     with rt.database.begin() as db:
-        now, wall = rt.clock.now(), rt.clock.wall()
-        moved = in_doubt.resolve(db, delivery, sent, who, now, wall)
+        now, real_now = rt.clock.now(), rt.clock.real_now()
+        moved = in_doubt.resolve(db, delivery, sent, who, now, real_now)
         if moved is None:
             raise NotInDoubt(
                 f"The delivery {delivery} is not unknown, held or failed, so there is nothing to settle. "
                 "`nurture deliveries unknown`, `nurture deliveries held` and `nurture deliveries failed` list those that are."
             )
         if sent:
-            plan_after(db, moved, now, wall, rt.clock.stretch(ON_TIME))
+            plan_after(db, moved, now, real_now, rt.clock.stretch(ON_TIME))
     _log.info("delivery_resolved", delivery=delivery, outcome="sent" if sent else "again")
 
 
@@ -48,7 +48,7 @@ def retry_failed(rt: Runtime, reason: str, who: str) -> int:
     What is unknown or held may have left, so that each of it is a decision of its own.
     """
     with rt.database.begin() as db:
-        count = in_doubt.retry_failed(db, reason, who, rt.clock.now(), rt.clock.wall())
+        count = in_doubt.retry_failed(db, reason, who, rt.clock.now(), rt.clock.real_now())
     _log.info("deliveries_retried", count=count)
     return count
 

@@ -45,7 +45,7 @@ def _takes_a_write(rt: Runtime) -> bool:
         return True
     try:
         with rt.database.begin() as db:
-            heartbeats.beat(db, _WRITABLE, rt.clock.wall())
+            heartbeats.beat(db, _WRITABLE, rt.clock.real_now())
     except SQLAlchemyError:
         return False
     rt.process_state.last_write = boot
@@ -54,7 +54,7 @@ def _takes_a_write(rt: Runtime) -> bool:
 
 def silent_for(rt: Runtime, last_tick: datetime | None) -> timedelta | None:
     """How long no scheduler has ticked, if that is longer than it may be; `timedelta.max`: none ever has."""
-    silent = timedelta.max if last_tick is None else rt.clock.wall() - last_tick
+    silent = timedelta.max if last_tick is None else rt.clock.real_now() - last_tick
     return silent if silent > max(_PATIENCE, timedelta(seconds=rt.settings.tick_seconds * _MISSED_TICKS)) else None
 
 
@@ -85,7 +85,7 @@ class LedgerSummary:
 
 def ledger_summary(rt: Runtime) -> LedgerSummary:
     """Read all of it in one look."""
-    now, wall = rt.clock.now(), rt.clock.wall()
+    now, real_now = rt.clock.now(), rt.clock.real_now()
     with rt.database.read() as db:
         shut = send_blocks.active_blocks(db)
         return LedgerSummary(
@@ -93,7 +93,7 @@ def ledger_summary(rt: Runtime) -> LedgerSummary:
             heartbeats.last_beat(db, heartbeats.TICK),
             shut,
             int(app_state.get(db, DUPLICATES) or 0),
-            in_doubt.count_abandoned(db, wall - OVERDUE),
+            in_doubt.count_abandoned(db, real_now - OVERDUE),
             in_doubt.accepted_since(db, now - rt.clock.stretch(OVERDUE)),
             bool(shut) and rescheduling.is_tried_waiting(db),
         )
@@ -122,11 +122,11 @@ def sending_problems(rt: Runtime, standing: LedgerSummary) -> list[SendingProble
 
     A provider that refused everything does so until it takes a mail again, however often it is asked meanwhile.
     """
-    wall = rt.clock.wall()
+    real_now = rt.clock.real_now()
     found = [
         SendingProblem(_SUMMARIES[each.kind], f"stopped since {each.since:%Y-%m-%d %H:%M} UTC: {each.why} (by {each.by})")
         for each in standing.shut
-        if each.stops(wall) or standing.rows.due or standing.refused_waiting
+        if each.stops(real_now) or standing.rows.due or standing.refused_waiting
     ]
     if not launch.is_open(rt):
         waits = "mail to readers waits for the first run at the desk (/desk/start/)"

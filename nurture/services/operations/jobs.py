@@ -97,4 +97,4 @@ def run_due(rt: Runtime, submit: Submit, finish: Callable[[], object]) -> JobsRe
 def _take_turn(rt: Runtime, job: Job) -> bool:
     with rt.database.begin() as db:
         every = timedelta(seconds=job.interval(rt.settings))
-        return heartbeats.take_turn(db, f"{heartbeats.JOB}{job.name}", rt.clock.wall(), every)
+        return heartbeats.take_turn(db, f"{heartbeats.JOB}{job.name}", rt.clock.real_now(), every)

@@ -27,7 +27,7 @@ def ping(rt: Runtime) -> bool:
     if rt.settings.ping_url is None or health.sending_summary(rt) != "ok":
         return False
     with rt.database.begin() as db:
-        if not heartbeats.take_turn(db, heartbeats.PING, rt.clock.wall(), _EVERY):
+        if not heartbeats.take_turn(db, heartbeats.PING, rt.clock.real_now(), _EVERY):
             return False
     try:
         status = asyncio.run(_get(rt.settings.ping_url.get_secret_value()))

@@ -273,16 +273,16 @@ def _load_tables(db: Connection, source: _Source, on_progress: OnProgress) -> No
 
 def _stop_sending(rt: Runtime, db: Connection, manifest: Manifest) -> None:
     """What was due since the backup was made may have been sent."""
-    now, wall = rt.clock.now(), rt.clock.wall()
+    now, real_now = rt.clock.now(), rt.clock.real_now()
     why = f"restored from the backup of {manifest.created:%Y-%m-%d %H:%M} UTC: what was due since may have been sent"
-    send_blocks.block(db, BlockKind.DATABASE_RESTORED, why, process_name(), wall)
+    send_blocks.block(db, BlockKind.DATABASE_RESTORED, why, process_name(), real_now)
     app_state.put(db, SET_BACK, now.isoformat())
-    in_doubt.set_back(db, process_name(), now, wall)
+    in_doubt.set_back(db, process_name(), now, real_now)
 
 
 def _claim(rt: Runtime, db: Connection) -> int:
     """How many mails a sender would take now; takes them."""
-    now, wall = rt.clock.now(), rt.clock.wall()
-    if send_blocks.stopped(send_blocks.active_blocks(db), wall):
+    now, real_now = rt.clock.now(), rt.clock.real_now()
+    if send_blocks.stopped(send_blocks.active_blocks(db), real_now):
         return 0
-    return len(ledger.claim(db, BatchId(new_id()), process_name(), now, wall, wall + rt.timeouts.lease, _EVERY_MAIL))
+    return len(ledger.claim(db, BatchId(new_id()), process_name(), now, real_now, real_now + rt.timeouts.lease, _EVERY_MAIL))

@@ -17,7 +17,7 @@ _LONGEST_WAIT = timedelta(hours=1)
 def stop_sending(rt: Runtime, why: str, who: str) -> None:
     """Stop all sending of the whole fleet: after this nothing is handed to the provider until `start_sending`."""
     with rt.database.begin() as db:
-        send_blocks.block(db, BlockKind.STOP, why, who, rt.clock.wall())
+        send_blocks.block(db, BlockKind.STOP, why, who, rt.clock.real_now())
     _log.warning("sending_stopped", reason="stop switch")
 
 
@@ -34,7 +34,7 @@ def start_sending(rt: Runtime, only: BlockKind | None = None) -> list[ActiveBloc
                 now = rt.clock.now()
                 rescheduling.bring_forward(db, now, now + rt.clock.stretch(_LONGEST_WAIT))
             if each.kind is BlockKind.DATABASE_RESTORED:
-                safety_checks.accept_restored(db, rt.clock.wall())
+                safety_checks.accept_restored(db, rt.clock.real_now())
     _log.info("sending_started", count=len(shut))
     return shut
 

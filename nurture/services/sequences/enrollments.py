@@ -98,7 +98,7 @@ def pause(
         changed = place.state is EnrollmentState.ACTIVE
         if changed:
             sequences.pause(db, [enrollment], BY_DESK, rt.clock.now())
-            ledger.cancel_open(db, "paused", person.id, rt.clock.wall(), enrollment, by)
+            ledger.cancel_open(db, "paused", person.id, rt.clock.real_now(), enrollment, by)
             also(db)
     return _done(EnrollmentChange(EnrollmentAction.PAUSE, enrollment, changed, EnrollmentAction.RESUME if changed else None))
 
@@ -116,12 +116,17 @@ def resume(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _noth
             now = rt.clock.now()
             sequences.unpause(db, enrollment)
             when = _not_before(now) if place.why == BY_EDIT else _rest_of_wait(place, now)
-            plan_resumed(db, place, person.email_bidx, when, by, now, rt.clock.wall())
+            plan_resumed(db, place, person.email_bidx, when, by, now, rt.clock.real_now())
             also(db)
         due = _due(db, enrollment)
     return _done(
         EnrollmentChange(
-            EnrollmentAction.RESUME, enrollment, changed, EnrollmentAction.PAUSE if changed else None, due, at=rt.clock.wall()
+            EnrollmentAction.RESUME,
+            enrollment,
+            changed,
+            EnrollmentAction.PAUSE if changed else None,
+            due,
+            at=rt.clock.real_now(),
         )
     )
 
@@ -142,7 +147,7 @@ def stop(
         changed = place.state in sequences.RUNNING
         if changed:
             sequences.end(db, enrollment, BY_DESK, rt.clock.now())
-            ledger.cancel_open(db, BY_DESK, person.id, rt.clock.wall(), enrollment, by)
+            ledger.cancel_open(db, BY_DESK, person.id, rt.clock.real_now(), enrollment, by)
             also(db)
     return _done(EnrollmentChange(EnrollmentAction.STOP, enrollment, changed, EnrollmentAction.PUT_BACK if changed else None))
 
@@ -164,12 +169,17 @@ def put_back(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _no
                 raise ActRefused("They have begun this sequence again since, and are in the middle of it.")
             if sequences.resume(db, enrollment, BY_DESK) is EnrollmentState.ACTIVE:
                 now = rt.clock.now()
-                plan_resumed(db, place, person.email_bidx, _not_before(now), by, now, rt.clock.wall())
+                plan_resumed(db, place, person.email_bidx, _not_before(now), by, now, rt.clock.real_now())
             also(db)
         due = _due(db, enrollment)
     return _done(
         EnrollmentChange(
-            EnrollmentAction.PUT_BACK, enrollment, changed, EnrollmentAction.STOP if changed else None, due, at=rt.clock.wall()
+            EnrollmentAction.PUT_BACK,
+            enrollment,
+            changed,
+            EnrollmentAction.STOP if changed else None,
+            due,
+            at=rt.clock.real_now(),
         )
     )
 
@@ -195,7 +205,7 @@ def send_next_now(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> Enrollme
         _check_guards(rt, db, person, ZoneInfo(place.time_zone), now)
         changed = due > now
         if changed:
-            rescheduling.promise(db, delivery, now, by, rt.clock.wall(), "sent early, by hand")
+            rescheduling.promise(db, delivery, now, by, rt.clock.real_now(), "sent early, by hand")
     if not changed:
         return _done(EnrollmentChange(EnrollmentAction.SEND_NOW, enrollment, False, due=due))
     return _done(
@@ -219,7 +229,7 @@ def send_later(rt: Runtime, enrollment: EnrollmentId, delivery: DeliveryId, befo
             raise ActRefused("The time at which it would have gone is past.")
         changed = letter.planned != before
         if changed:
-            rescheduling.promise(db, delivery, before, by, rt.clock.wall(), "sent later again, by hand")
+            rescheduling.promise(db, delivery, before, by, rt.clock.real_now(), "sent later again, by hand")
     return _done(EnrollmentChange(EnrollmentAction.SEND_LATER, enrollment, changed, due=before))
 
 

@@ -176,7 +176,7 @@ def carry_through(
     if old is not None:
         before, after = schedule_migration.schedule_of(old), schedule_migration.schedule_of(new)
         if not schedule_migration.is_same(schedule_migration.version_of(before), schedule_migration.version_of(after)):
-            schedules.keep(db, old.id, before, by, rt.clock.wall())
+            schedules.keep(db, old.id, before, by, rt.clock.real_now())
     return found
 
 
@@ -200,7 +200,7 @@ def insert_step(rt: Runtime, key: str, title: str, wait: str, after: StepKey | N
         if after is not None and after not in known:
             raise ScheduleRefused("The letter it should follow is not there any more. Choose another place.")
         step = _fresh_key(title, known)
-        new_letters.begin(db, old.id, NewLetter(step, _text(title, wait), after or StepKey("")), by, rt.clock.wall())
+        new_letters.begin(db, old.id, NewLetter(step, _text(title, wait), after or StepKey("")), by, rt.clock.real_now())
     _log.info("step_inserted", sequence=key, step=step)
     return step
 
@@ -241,11 +241,11 @@ class HeldReader:
         return f"Waiting({self.enrollment})"
 
 
-def held_readers(rt: Runtime, key: str, most: int = 100) -> list[HeldReader]:
+def held_readers(rt: Runtime, key: str, limit: int = 100) -> list[HeldReader]:
     """Who waits since an edit until a person lets them go on."""
     with rt.database.read() as db:
         old, _ = _load(db, key)
-        held = {each.subscriber: each for each in moves.held(db, old.id, BY_EDIT, None, most)}
+        held = {each.subscriber: each for each in moves.held(db, old.id, BY_EDIT, None, limit)}
         rows = {row.id: row for row in listing.some(db, list(held))}
     return [_waiting(rt, each, rows[each.subscriber]) for each in held.values()]
 

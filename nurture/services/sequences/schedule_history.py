@@ -20,10 +20,10 @@ class PastSchedule:
     """Who changed it: an account's id, or who typed a command."""
 
 
-def past_schedules(rt: Runtime, key: str, most: int = 10) -> list[PastSchedule]:
+def past_schedules(rt: Runtime, key: str, limit: int = 10) -> list[PastSchedule]:
     """The last plans of a sequence before the present one, newest first. Raises ScheduleRefused."""
     with rt.database.read() as db:
-        return [PastSchedule(*row) for row in schedules.kept(db, find(db, key).id, most)]
+        return [PastSchedule(*row) for row in schedules.kept(db, find(db, key).id, limit)]
 
 
 def past_schedule(rt: Runtime, key: str, version: int) -> EditableSchedule:

@@ -65,16 +65,16 @@ def apply(rt: Runtime, db: Connection, old: StoredSequence | None, new: StoredSe
         sequences.put(db, new)
         return impact([])
     new = replace(new, version=old.version + 1)
-    wall = rt.clock.wall()
+    real_now = rt.clock.real_now()
     version = version_of(schedule_of(new))
     if choice is Choice.NEW_ONLY:
         Edit(version_of(schedule_of(old)), version, choice)  # is every step still listed?
-        schedule_migration.pin(db, old.id, schedule_of(old), running=True, by=by, wall=wall)
+        schedule_migration.pin(db, old.id, schedule_of(old), running=True, by=by, real_now=real_now)
         found = impact([])
     else:
         found = impact(chain.from_iterable(_Walk(rt, db, old, version, choice, by, writes=True).chunks()))
         schedule_migration.unpin(db, old.id)
-        schedule_migration.pin(db, old.id, schedule_of(old), running=False, by=by, wall=wall)
+        schedule_migration.pin(db, old.id, schedule_of(old), running=False, by=by, real_now=real_now)
     sequences.put(db, new)
     return found
 
@@ -168,7 +168,7 @@ class _Writer:
     """Does what the moves of one chunk say."""
 
     def __init__(self, rt: Runtime, db: Connection, by: str) -> None:
-        self.rt, self.db, self.by, self.wall = rt, db, by, rt.clock.wall()
+        self.rt, self.db, self.by, self.real_now = rt, db, by, rt.clock.real_now()
         self.moved: dict[DeliveryId, tuple[StepKey | None, datetime]] = {}
         self.cancelled: set[DeliveryId] = set()
         self.restored: dict[DeliveryId, datetime] = {}
@@ -192,12 +192,12 @@ class _Writer:
                 if move.held:
                     held.add(who)
                     stopped |= {row} if row else set()
-        schedule_migration.cancel(self.db, self.cancelled, self.by, self.wall)
-        schedule_migration.move(self.db, self.moved, self.by, self.wall)
+        schedule_migration.cancel(self.db, self.cancelled, self.by, self.real_now)
+        schedule_migration.move(self.db, self.moved, self.by, self.real_now)
         for row, due in self.restored.items():
-            schedule_migration.restore(self.db, row, due, self.by, self.wall)
+            schedule_migration.restore(self.db, row, due, self.by, self.real_now)
         now = self.rt.clock.now()
-        schedule_migration.cancel(self.db, stopped, self.by, self.wall, "held: the sequence was edited")
+        schedule_migration.cancel(self.db, stopped, self.by, self.real_now, "held: the sequence was edited")
         sequences.pause(self.db, held, BY_EDIT, now)
         sequences.complete(self.db, over, now)
         schedule_migration.go_on_at(self.db, at)

@@ -38,7 +38,7 @@ def simulate_stored(
         keys, key = sequences.all_keys(db), key or sequences.sign_up_key(db)
         stored = sequences.load(db, key) if key else None
     if not keys:
-        raise NoSuchSequence("There is no sequence yet. Run `nurture init`, or import one with `nurture emails import`.")
+        raise NoSuchSequence("There is no sequence yet. Run `nurture init`, or import one with `nurture letters import`.")
     if stored is None:
         raise NoSuchSequence(f"There is no sequence {key!r}. Use one of these: {', '.join(keys)}.")
     letters = simulate(

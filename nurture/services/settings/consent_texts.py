@@ -68,11 +68,11 @@ def change(rt: Runtime, typed: str, by: UserId) -> Wording:
         before = current(rt, db)
         if text == before.text:
             return before
-        wall = rt.clock.wall()
+        real_now = rt.clock.real_now()
         versions = {each.version for each in consent_texts.everything(db)} | {SHIPPED_VERSION}
-        day = f"{wall:%Y-%m-%d}"
+        day = f"{real_now:%Y-%m-%d}"
         names = (f"{day}.{number}" if number > 1 else day for number in range(1, len(versions) + 2))
-        fresh = Wording(next(name for name in names if name not in versions), text, wall, by)
+        fresh = Wording(next(name for name in names if name not in versions), text, real_now, by)
         consent_texts.add(db, fresh)
-    _log.info("wording_changed", version=fresh.version)
+    _log.info("consent_text_changed", version=fresh.version)
     return fresh

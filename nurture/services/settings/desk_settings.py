@@ -208,7 +208,7 @@ def _keep(rt: Runtime, changes: Mapping[str, str], by: UserId | None, kind: str 
         for name, value in changes.items()
     }
     with rt.database.begin() as db:
-        setting_overrides.put(db, written, by, rt.clock.wall())
+        setting_overrides.put(db, written, by, rt.clock.real_now())
         note(rt, db, by, kind)
     keep_up(rt)
     _log.info("settings_changed", count=len(changes), version=rt.version)

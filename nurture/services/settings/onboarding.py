@@ -159,7 +159,7 @@ def mark_read(rt: Runtime, edition: EditionId, by: UserId, read: bool) -> None:
         if edition not in {step.edition for one in stored if one is not None for step in one.steps}:
             return
         if read:
-            letter_reviews.note(db, edition, by, rt.clock.wall())
+            letter_reviews.note(db, edition, by, rt.clock.real_now())
         else:
             letter_reviews.take_back(db, edition)
 
@@ -186,6 +186,6 @@ def go_live(rt: Runtime, me: Account) -> None:
     if load_progress(rt, me.protected).missing:
         raise NotReady("Something is still to be done before letters may leave.")
     with rt.database.begin() as db:
-        live.begin(db, rt.clock.wall())
+        live.begin(db, rt.clock.real_now())
         note(rt, db, me.id, "went_live")
     _log.info("went_live", account=me.id)

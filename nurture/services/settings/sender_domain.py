@@ -55,7 +55,7 @@ def check(rt: Runtime, from_address: str, answers_to: str = "") -> Checked:
     found: dict[DnsQuestion, DnsAnswer] = {}
     while (left := until - time.monotonic()) > 0 and (asked := questions(case, found)):
         found |= rt.dns.ask(asked, min(left, _ROUND_SECONDS))
-    checked = Checked(domain, rt.clock.wall(), tuple(findings(case, found)))
+    checked = Checked(domain, rt.clock.real_now(), tuple(findings(case, found)))
     with rt.database.begin() as db:
         app_state.put(db, _KEY, _written(checked, by))
     return checked

@@ -40,33 +40,35 @@ class BulkActionPreview:
     refused: str
 
 
-def preview(rt: Runtime, chosen: Chosen, act: BulkAction, tag: str, most: int | None = None) -> BulkActionPreview:
-    """Look before doing. `most`: how many at once, MOST_TAGS or MOST_LETTERS unless told."""
+def preview(rt: Runtime, chosen: Chosen, act: BulkAction, tag: str, limit: int | None = None) -> BulkActionPreview:
+    """Look before doing. `limit`: how many at once, MOST_TAGS or MOST_LETTERS unless told."""
     with rt.database.read() as db:
         count = bulk_actions.count(db, chosen, act, tag)
-    return BulkActionPreview(count, _too_many(count, most or _most(act)))
+    return BulkActionPreview(count, _too_many(count, limit or _most(act)))
 
 
 def _most(act: BulkAction) -> int:
     return MOST_TAGS if act in ABOUT_TAGS else MOST_LETTERS
 
 
-def _too_many(count: int, most: int) -> str:
-    return f"This would change {count:,} people, and {most:,} at once are the most. Please narrow the choice." * (count > most)
+def _too_many(count: int, limit: int) -> str:
+    return f"This would change {count:,} people, and {limit:,} at once are the most. Please narrow the choice." * (
+        count > limit
+    )
 
 
-def run(rt: Runtime, chosen: Chosen, act: BulkAction, tag: str, by: UserId, most: int | None = None) -> str:
+def run(rt: Runtime, chosen: Chosen, act: BulkAction, tag: str, by: UserId, limit: int | None = None) -> str:
     """Do it to all whom it changes; returns the id of its record. Raises CrowdRefused before anything is done.
 
     Whoever is changed is noted in the same transaction: should the process die, exactly those who were changed can be put back.
     """
-    key, wall, most = new_id(), rt.clock.wall(), most or _most(act)
+    key, real_now, limit = new_id(), rt.clock.real_now(), limit or _most(act)
     with rt.database.begin() as db:
-        targets = bulk_actions.targets(db, chosen, act, tag, most + 1)
-        if refused := _too_many(len(targets), most):
+        targets = bulk_actions.targets(db, chosen, act, tag, limit + 1)
+        if refused := _too_many(len(targets), limit):
             raise BulkActionRefused(refused)
-        bulk_actions.forget(db, wall - KEPT)
-        bulk_actions.begin(db, key, act, tag, by, wall)
+        bulk_actions.forget(db, real_now - KEPT)
+        bulk_actions.begin(db, key, act, tag, by, real_now)
         if act in ABOUT_TAGS:
             mark = listing.add_tag if act is BulkAction.TAG else listing.remove_tag
             bulk_actions.add(db, key, mark(db, [SubscriberId(each) for each in targets], tag))
@@ -74,7 +76,7 @@ def run(rt: Runtime, chosen: Chosen, act: BulkAction, tag: str, by: UserId, most
         for each in targets:
             with suppress(ActRefused, NeverOpens, _Late):  # somebody may have left since they were counted
                 _change(rt, _DO[act], each, by, _noting(key, each))
-    _log.info("many_changed", kind=act.value, count=_read(rt, key).people)
+    _log.info("bulk_action_done", kind=act.value, count=_read(rt, key).people)
     return key
 
 
@@ -102,7 +104,7 @@ def _noting(key: str, target: str) -> With:
     def note(db: Connection) -> None:
         if not bulk_actions.add(db, key, [target]):
             raise _Late("This is being undone.")
-        failpoints.point("many.before_commit")
+        failpoints.point("bulk_action.before_commit")
 
     return note
 
@@ -111,7 +113,7 @@ def _striking(key: str, target: str) -> With:
     def strike(db: Connection) -> None:
         if not bulk_actions.taken_back(db, key, [target]):
             raise _Late("This is taken back already.")
-        failpoints.point("many.before_commit")
+        failpoints.point("bulk_action.before_commit")
 
     return strike
 
@@ -119,7 +121,7 @@ def _striking(key: str, target: str) -> With:
 def _change(rt: Runtime, change: _Change, enrollment: str, by: UserId, also: With) -> bool:
     """Whether it changed anything. Raises ActRefused, NeverOpens, _Late."""
     changed = change(rt, EnrollmentId(enrollment), by, also).changed
-    failpoints.point("many.after_commit")
+    failpoints.point("bulk_action.after_commit")
     return changed
 
 
@@ -145,13 +147,13 @@ def load_result(rt: Runtime, key: str) -> BulkActionResult:
 
 
 def _told(rt: Runtime, done: BulkActionRecord) -> BulkActionResult:
-    return BulkActionResult(done, done.left > 0 and rt.clock.wall() - done.at < UNDO_WITHIN)
+    return BulkActionResult(done, done.left > 0 and rt.clock.real_now() - done.at < UNDO_WITHIN)
 
 
 def latest(rt: Runtime) -> list[tuple[str, BulkActionResult]]:
     """What was done to many within the last hour and can still be undone, with its id, newest first."""
     with rt.database.read() as db:
-        return [(key, _told(rt, done)) for key, done in bulk_actions.latest(db, rt.clock.wall() - UNDO_WITHIN, _MOST_NAMED)]
+        return [(key, _told(rt, done)) for key, done in bulk_actions.latest(db, rt.clock.real_now() - UNDO_WITHIN, _MOST_NAMED)]
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def undo(rt: Runtime, key: str, by: UserId) -> Undone:
     if not told.undoable:
         raise BulkActionRefused("This can no longer be undone: it was more than an hour ago, or has been undone already.")
     with rt.database.begin() as db:
-        targets = bulk_actions.begin_taking_back(db, key, rt.clock.wall())
+        targets = bulk_actions.begin_taking_back(db, key, rt.clock.real_now())
         if not targets:
             raise BulkActionRefused("This has been undone already.")
         if act in ABOUT_TAGS:
@@ -184,7 +186,7 @@ def undo(rt: Runtime, key: str, by: UserId) -> Undone:
         undone = _put_back(rt, key, _undoing(act, told.done.at), targets, by)
         with rt.database.begin() as db:
             bulk_actions.taken_back(db, key, targets)  # whoever could not be put back stays as they are for good
-    _log.info("many_put_back", kind=act.value, count=undone.back)
+    _log.info("bulk_action_undone", kind=act.value, count=undone.back)
     return undone
 
 

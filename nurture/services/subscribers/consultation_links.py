@@ -74,24 +74,24 @@ def reader_of(rt: Runtime, token: str) -> LetterReader | None:
 
 
 def _who(rt: Runtime, token: str) -> SubscriberId | None:
-    wall = rt.clock.wall()
+    real_now = rt.clock.real_now()
     try:
-        delivery = DeliveryId(rt.tokens.read(Purpose.LETTER_CONSULTATION, token, wall))
+        delivery = DeliveryId(rt.tokens.read(Purpose.LETTER_CONSULTATION, token, real_now))
     except TokenRefused:
-        return _who_of_old_link(rt, token, wall)
+        return _who_of_old_link(rt, token, real_now)
     with rt.database.read() as db:
         return consultations.reader_of_mail(db, delivery)
 
 
-def _who_of_old_link(rt: Runtime, token: str, wall: datetime) -> SubscriberId | None:
+def _who_of_old_link(rt: Runtime, token: str, real_now: datetime) -> SubscriberId | None:
     """Links in letters of versions before name only the reader. They are read for as long after the upgrade as new ones."""
     try:
-        who = SubscriberId(rt.tokens.read(Purpose.CONSULTATION, token, wall))
+        who = SubscriberId(rt.tokens.read(Purpose.CONSULTATION, token, real_now))
     except TokenRefused:
         return None
     with rt.database.read() as db:
         since = app_state.get(db, TIMED_LINKS_SINCE)
-    return who if since is not None and wall <= datetime.fromisoformat(since) + LETTER_LINK_LASTS else None
+    return who if since is not None and real_now <= datetime.fromisoformat(since) + LETTER_LINK_LASTS else None
 
 
 def ask_readers(rt: Runtime) -> int:
@@ -114,7 +114,7 @@ def _look_up(rt: Runtime, row: ConsultationRow) -> bool:
         found = consultations.get(db, row.id, lock=True)
         if found is None or found.looked_up is not None:
             return False
-        consultations.set_looked_up(db, row.id, rt.clock.wall())
+        consultations.set_looked_up(db, row.id, rt.clock.real_now())
         if person is None or row.email_bidx is None:
             return False
         now = rt.clock.now()
@@ -126,7 +126,7 @@ def _look_up(rt: Runtime, row: ConsultationRow) -> bool:
         question = NewDelivery(
             DeliveryKind.ALREADY_SUBSCRIBED, now, person.id, row.email_bidx, about=row.id, about_kind=Subject.CONSULTATION
         )
-        plan_asked(db, question, row.created, now, rt.clock.wall())
+        plan_asked(db, question, row.created, now, rt.clock.real_now())
     return True
 
 
@@ -148,7 +148,7 @@ class ConsultationQuestion:
 
 def question_of(rt: Runtime, token: str) -> ConsultationQuestion:
     """What the button of the mail is about. Raises TokenRefused."""
-    consultation = ConsultationId(rt.tokens.read(Purpose.CONFIRM_CONSULTATION, token, rt.clock.wall()))
+    consultation = ConsultationId(rt.tokens.read(Purpose.CONFIRM_CONSULTATION, token, rt.clock.real_now()))
     with rt.database.read() as db:
         row = consultations.get(db, consultation)
         person = subscribers.get_unlocked(db, row.listed) if row and row.listed else None
@@ -163,7 +163,7 @@ def confirm(rt: Runtime, token: str) -> None:
     """A reader says that a request was theirs: their letters end, as by the link in one. Twice is fine, and ends nothing that
     has begun since. Raises TokenRefused.
     """
-    consultation = ConsultationId(rt.tokens.read(Purpose.CONFIRM_CONSULTATION, token, rt.clock.wall()))
+    consultation = ConsultationId(rt.tokens.read(Purpose.CONFIRM_CONSULTATION, token, rt.clock.real_now()))
     with rt.database.read() as db:
         row = consultations.get(db, consultation)
     with rt.database.begin() as db:

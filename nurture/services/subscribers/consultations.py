@@ -68,19 +68,19 @@ def details_place(consultation: str) -> FieldRef:
 
 
 def request_consultation(
-    rt: Runtime, request: ConsultationRequest, address: Address, who: SubscriberId | None
+    rt: Runtime, request: ConsultationRequest, address: Address, subscriber_id: SubscriberId | None
 ) -> ConsultationId:
     """Store a request for a call, and plan a notice to the therapist that holds only a link.
 
-    `who`: the reader whose letter's link it came by; their letters end. Without one it changes no reader, whoever's `address`
-    was typed (see services.subscribers.consultation_links).
+    `subscriber_id`: the reader whose letter's link it came by; their letters end. Without one it changes no reader,
+    whoever's `address` was typed (see services.subscribers.consultation_links).
     """
     consultation = ConsultationId(new_id())
     details = rt.cipher.encrypt(json.dumps(asdict(request)), details_place(consultation))
     typed = rt.cipher.blind_index(address.canonical)
     with rt.database.begin() as db:
         now = rt.clock.now()
-        person = subscribers.get(db, who) if who else None
+        person = subscribers.get(db, subscriber_id) if subscriber_id else None
         origin = RequestOrigin.LETTER if person else RequestOrigin.FORM
         consultations.add(db, consultation, person.id if person else None, details, now, origin, typed)
         if person:
@@ -96,18 +96,18 @@ def may_ask_by_form(rt: Runtime, address: Address, network: str | None) -> bool:
         return limits.take_consultation(rt, db, address, network)
 
 
-def end_letters(rt: Runtime, db: Connection, who: SubscriberId, why: str) -> None:
+def end_letters(rt: Runtime, db: Connection, subscriber_id: SubscriberId, why: str) -> None:
     """End every sequence that runs for a person."""
-    for place in sequences.enrollments_of(db, who):
+    for place in sequences.enrollments_of(db, subscriber_id):
         if place.state in sequences.RUNNING:
             sequences.end(db, place.id, why, rt.clock.now())
-            ledger.cancel_open(db, why, who, rt.clock.wall(), place.id)
+            ledger.cancel_open(db, why, subscriber_id, rt.clock.real_now(), place.id)
 
 
-def list_requests(rt: Runtime, most: int = 200, states: Collection[RequestState] = ()) -> list[ReceivedRequest]:
+def list_requests(rt: Runtime, limit: int = 200, states: Collection[RequestState] = ()) -> list[ReceivedRequest]:
     """Requests for a call of some states, or of all, newest first."""
     with rt.database.read() as db:
-        return [_open(rt, row) for row in consultations.newest(db, most, states)]
+        return [_open(rt, row) for row in consultations.newest(db, limit, states)]
 
 
 def count_requests(rt: Runtime) -> dict[RequestState, int]:
@@ -135,11 +135,11 @@ def move_request(
         if only_from is not None and row.state is not only_from:
             raise RequestChanged("Somebody has moved this request since. It stays where it is now.")
         if row.state is not to:
-            consultations.set_state(db, consultation, to, rt.clock.wall())
+            consultations.set_state(db, consultation, to, rt.clock.real_now())
             if row.who and RequestState.BOOKED in (row.state, to):
                 was, now = (CONSULTATION, BOOKED) if to is RequestState.BOOKED else (BOOKED, CONSULTATION)
                 consultations.change_why(db, row.who, was, now)
-    _log.info("consultation_moved", request=consultation, status=to.value)
+    _log.info("consultation_state_changed", request=consultation, status=to.value)
     return row.state
 
 

@@ -158,11 +158,11 @@ def keep(rt: Runtime, content: bytes, by: UserId | None) -> str:
     Raises SheetRefused.
     """
     sheet = csv_files.read(content)
-    key, wall = new_id(), rt.clock.wall()
+    key, real_now = new_id(), rt.clock.real_now()
     sealed = rt.cipher.encrypt(content.decode("utf-8-sig"), csv_imports.content_place(key))
     with rt.database.begin() as db:
-        csv_imports.forget(db, wall - KEPT)
-        csv_imports.add(db, key, sealed, json.dumps(asdict(_guess(sheet))), by, wall)
+        csv_imports.forget(db, real_now - KEPT)
+        csv_imports.add(db, key, sealed, json.dumps(asdict(_guess(sheet))), by, real_now)
     return key
 
 

@@ -76,8 +76,8 @@ def run(rt: Runtime, key: str, choices: ImportChoices) -> dict[Becomes, int]:
         empty = rt.cipher.encrypt("", csv_imports.content_place(key))
         csv_imports.finish(db, key, json.dumps(counts), sealed, empty)
     left = sum(counts.get(becomes, 0) for becomes in SUPPRESSED)
-    _log.info("people_added", count=counts.get(Becomes.ADDED, 0), entries=len(judged))
-    _log.info("people_suppressed", count=left, entries=len(judged))
+    _log.info("subscribers_imported", count=counts.get(Becomes.ADDED, 0), entries=len(judged))
+    _log.info("addresses_suppressed", count=left, entries=len(judged))
     return counts
 
 
@@ -170,4 +170,4 @@ def _begin(rt: Runtime, db: Connection, person: Subscriber, sequence: SequenceId
     def when(promised: datetime, rules: Rules, zone: ZoneInfo) -> datetime:
         return first_opening(max(promised, now), rules, zone)
 
-    plan_resumed(db, place, person.email_bidx, when, "desk", now, rt.clock.wall())
+    plan_resumed(db, place, person.email_bidx, when, "desk", now, rt.clock.real_now())

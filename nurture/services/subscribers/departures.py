@@ -36,14 +36,14 @@ def complete(rt: Runtime) -> int:
     journal = rt.database.departures
     if journal is None or not check(rt):
         return 0
-    wall = rt.clock.wall()
+    real_now = rt.clock.real_now()
     journal.prepare()
     with rt.database.read() as db:
         known = subscribers.suppressed(db)
         content = journal.read()
         missing = [*_departures_missing(known, content), *_returns_missing(db, known, content)]
     journal.append(missing)
-    journal.mark_checked(wall)
+    journal.mark_checked(real_now)
     journal.compact()
     if missing:
         _log.info("departures_completed", count=len(missing))

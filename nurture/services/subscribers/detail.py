@@ -90,28 +90,28 @@ class SubscriberDetail:
     """By line of the consent record: what the list of another program says of how they agreed (domain.list_status.Role)."""
 
 
-def load(rt: Runtime, who: SubscriberId) -> SubscriberDetail:
+def load(rt: Runtime, subscriber_id: SubscriberId) -> SubscriberDetail:
     """One person. Raises Nobody."""
     with rt.database.read() as db:
-        rows = listing.some(db, [who])
-        stored = subscribers.get_unlocked(db, who)
+        rows = listing.some(db, [subscriber_id])
+        stored = subscribers.get_unlocked(db, subscriber_id)
         if not rows or stored is None:
             raise NoSuchSubscriber("There is nobody here, or not any more.")
         catalogue = Catalogue(listing.letters(db))
-        mails = personal_data.mails_of(db, who)
-        consents = personal_data.consents_of(db, who)
+        mails = personal_data.mails_of(db, subscriber_id)
+        consents = personal_data.consents_of(db, subscriber_id)
         return SubscriberDetail(
             summaries(rt, db, rows, sources=True)[0],
             tuple(consents),
             tuple(_letter(mail, catalogue) for mail in mails if mail.state not in OPEN),
-            tuple(_to_come(listing.courses(db, [who]).get(who), catalogue)),
+            tuple(_to_come(listing.courses(db, [subscriber_id]).get(subscriber_id), catalogue)),
             tuple(
                 ShownNote(n.id, decrypt(rt, n.text, personal_data.note_place(n.id)), n.at, n.by)
-                for n in personal_data.notes_of(db, who)
+                for n in personal_data.notes_of(db, subscriber_id)
             ),
             tuple(
                 (each.id, each.state, each.at, each.origin is not RequestOrigin.FORM)
-                for each in personal_data.requests_of(db, who)
+                for each in personal_data.requests_of(db, subscriber_id)
             ),
             subscribers.suppression(db, stored.email_bidx),
             tuple(listing.all_tags(db)),
@@ -129,10 +129,10 @@ def evidence_of(rt: Runtime, consent: Consent) -> dict[str, str]:
     return found
 
 
-def enrollment_of(rt: Runtime, who: SubscriberId) -> EnrollmentId:
+def enrollment_of(rt: Runtime, subscriber_id: SubscriberId) -> EnrollmentId:
     """Where their letters are: the sequence that says most of them. Raises Nobody if they are in none."""
     with rt.database.read() as db:
-        course = listing.courses(db, [who]).get(who)
+        course = listing.courses(db, [subscriber_id]).get(subscriber_id)
     if course is None:
         raise NoSuchSubscriber("They are in no sequence.")
     return course.enrollment
@@ -171,14 +171,14 @@ class ShownMail:
         return "Shown(‹sealed›)"
 
 
-def as_read(rt: Runtime, who: SubscriberId, delivery: DeliveryId) -> ShownMail:
+def as_read(rt: Runtime, subscriber_id: SubscriberId, delivery: DeliveryId) -> ShownMail:
     """One mail in the very edition that went out. Its links lead to public pages, not to what only its reader may do.
 
     Raises Nobody where there is no such mail, or it never left.
     """
     with rt.database.read() as db:
-        rows = listing.some(db, [who])
-        mail = personal_data.mail_of(db, who, delivery)
+        rows = listing.some(db, [subscriber_id])
+        mail = personal_data.mail_of(db, subscriber_id, delivery)
         if not rows or mail is None or mail.state not in _LEFT_THE_HOUSE:
             raise NoSuchSubscriber("There is no such mail.")
         edition = _edition(db, mail)
@@ -187,7 +187,7 @@ def as_read(rt: Runtime, who: SubscriberId, delivery: DeliveryId) -> ShownMail:
     links = public_links(base) | {"unsubscribe": base, "confirm": base, "desk": base}
     try:
         reader = about_reader(
-            rt, who, None if mail.kind is DeliveryKind.CONFIRMATION else row.first_name, row.confirmed, row.time_zone
+            rt, subscriber_id, None if mail.kind is DeliveryKind.CONFIRMATION else row.first_name, row.confirmed, row.time_zone
         )
         content = fill(edition, {**rt.template_globals, "reader": reader, "links": links})
     except UNFIT:
@@ -207,13 +207,13 @@ def _edition(db: Connection, mail: SentMail) -> Edition:
     return Edition(stored.subject, stored.html, stored.text)
 
 
-def _living(db: Connection, who: SubscriberId) -> None:
-    person = subscribers.get(db, who)
+def _living(db: Connection, subscriber_id: SubscriberId) -> None:
+    person = subscribers.get(db, subscriber_id)
     if person is None or person.state is SubscriberState.ERASED:
         raise NoSuchSubscriber("There is nobody here, or not any more.")
 
 
-def add_note(rt: Runtime, who: SubscriberId, typed: str, by: UserId | None) -> None:
+def add_note(rt: Runtime, subscriber_id: SubscriberId, typed: str, by: UserId | None) -> None:
     """Write a note about a person. Raises InputRefused, Nobody."""
     text = typed.replace("\r\n", "\n").strip()
     if not text:
@@ -222,17 +222,19 @@ def add_note(rt: Runtime, who: SubscriberId, typed: str, by: UserId | None) -> N
         raise InputRefused(f"Please use at most {MOST_NOTE:,} characters; this is {len(text):,}.")
     note = new_id()
     with rt.database.begin() as db:
-        _living(db, who)
-        if personal_data.count_notes(db, who) >= MOST_NOTES:
+        _living(db, subscriber_id)
+        if personal_data.count_notes(db, subscriber_id) >= MOST_NOTES:
             raise InputRefused(f"There are {MOST_NOTES} notes already. Please delete some first.")
-        personal_data.add_note(db, note, who, rt.cipher.encrypt(text, personal_data.note_place(note)), by, rt.clock.wall())
+        personal_data.add_note(
+            db, note, subscriber_id, rt.cipher.encrypt(text, personal_data.note_place(note)), by, rt.clock.real_now()
+        )
     _log.info("note_added")
 
 
-def delete_note(rt: Runtime, who: SubscriberId, note: str) -> bool:
+def delete_note(rt: Runtime, subscriber_id: SubscriberId, note: str) -> bool:
     """Delete a note for good; False if there is none."""
     with rt.database.begin() as db:
-        gone = personal_data.delete_note(db, who, note)
+        gone = personal_data.delete_note(db, subscriber_id, note)
     if gone:
         _log.info("note_deleted")
     return gone
@@ -250,18 +252,18 @@ def parse_tag(typed: str) -> str:
     return tag
 
 
-def add_tag(rt: Runtime, who: SubscriberId, tag: str) -> None:
+def add_tag(rt: Runtime, subscriber_id: SubscriberId, tag: str) -> None:
     """Give a person a tag (`parse_tag`). Raises InputRefused if they have too many, Nobody."""
     with rt.database.begin() as db:
-        _living(db, who)
-        if len(listing.tags_of(db, [who]).get(who, ())) >= MOST_TAGS:
+        _living(db, subscriber_id)
+        if len(listing.tags_of(db, [subscriber_id]).get(subscriber_id, ())) >= MOST_TAGS:
             raise InputRefused(f"{MOST_TAGS} tags are the most. Please take one off first.")
-        listing.add_tag(db, [who], tag)
+        listing.add_tag(db, [subscriber_id], tag)
     _log.info("tags_changed", count=1)
 
 
-def remove_tag(rt: Runtime, who: SubscriberId, tag: str) -> None:
+def remove_tag(rt: Runtime, subscriber_id: SubscriberId, tag: str) -> None:
     """Take a tag off a person; fine if they do not have it."""
     with rt.database.begin() as db:
-        listing.remove_tag(db, [who], tag)
+        listing.remove_tag(db, [subscriber_id], tag)
     _log.info("tags_changed", count=1)

@@ -27,10 +27,10 @@ from nurture.store.subscribers.sign_ups import StoredSignUp
 _log = log.get(__name__)
 
 
-def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
+def export(rt: Runtime, subscriber_id: SubscriberId) -> dict[str, Any]:
     """Everything stored about a person, opened, by plain names. Raises Nobody."""
     with rt.database.read() as db:
-        rows, person = listing.some(db, [who]), subscribers.get_unlocked(db, who)
+        rows, person = listing.some(db, [subscriber_id]), subscribers.get_unlocked(db, subscriber_id)
         if not rows or person is None or person.state is SubscriberState.ERASED:
             raise NoSuchSubscriber("There is nobody here, or not any more.")
         row = rows[0]
@@ -38,8 +38,8 @@ def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
             "about": "Everything stored about one person. Times are UTC.",
             "person": {
                 "id": row.id,
-                "address": decrypt(rt, row.email, subscribers.email_place(who)),
-                "first_name": decrypt(rt, row.first_name, subscribers.first_name_place(who)),
+                "address": decrypt(rt, row.email, subscribers.email_place(subscriber_id)),
+                "first_name": decrypt(rt, row.first_name, subscribers.first_name_place(subscriber_id)),
                 "time_zone": row.time_zone,
                 "state": row.state,
                 "signed_up": row.joined,
@@ -49,8 +49,10 @@ def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
                 "must_not_be_written_to": subscribers.suppression(db, person.email_bidx),
             },
             "typed_at_sign_up": [_typed(rt, each) for each in sign_ups.of_address(db, person.email_bidx)],
-            "consents": [asdict(each) | {"evidence": evidence_of(rt, each)} for each in personal_data.consents_of(db, who)],
-            **personal_data.everything(db, who),
+            "consents": [
+                asdict(each) | {"evidence": evidence_of(rt, each)} for each in personal_data.consents_of(db, subscriber_id)
+            ],
+            **personal_data.everything(db, subscriber_id),
             "requests_for_a_call": [
                 {
                     "id": each.id,
@@ -59,13 +61,13 @@ def export(rt: Runtime, who: SubscriberId) -> dict[str, Any]:
                     "came_by": each.origin,
                     "details": _details(rt, each.id, each.details),
                 }
-                for each in personal_data.requests_of(db, who)
+                for each in personal_data.requests_of(db, subscriber_id)
             ],
             "notes": [
                 {"at": note.at, "text": decrypt(rt, note.text, personal_data.note_place(note.id))}
-                for note in personal_data.notes_of(db, who)
+                for note in personal_data.notes_of(db, subscriber_id)
             ],
-            "tags": listing.tags_of(db, [who]).get(who, []),
+            "tags": listing.tags_of(db, [subscriber_id]).get(subscriber_id, []),
         }
 
 
@@ -87,7 +89,7 @@ def _details(rt: Runtime, request: str, sealed: Any) -> Any:
         return text
 
 
-def erase(rt: Runtime, who: SubscriberId) -> bool:
+def erase(rt: Runtime, subscriber_id: SubscriberId) -> bool:
     """Forget a person: their values, notes, tags and requests for a call. Returns whether something may still be on its way.
 
     The hash of their address stays among the suppressions, so that nobody writes to them by mistake, and the ledger's rows
@@ -95,17 +97,17 @@ def erase(rt: Runtime, who: SubscriberId) -> bool:
     claimed is cancelled, and what is in doubt can no longer be sent again. Raises Nobody.
     """
     with rt.database.begin() as db:
-        person = subscribers.get(db, who)
+        person = subscribers.get(db, subscriber_id)
         if person is None or person.state is SubscriberState.ERASED:
             raise NoSuchSubscriber("There is nobody here, or not any more.")
         suppress(rt, db, person, Suppression.ERASED)
-        subscribers.set_state(db, who, SubscriberState.ERASED, left=rt.clock.now())
-        arriving = ledger.may_still_arrive(db, who)
-        mails = _forget(rt, db, who, person.email_bidx)
+        subscribers.set_state(db, subscriber_id, SubscriberState.ERASED, left=rt.clock.now())
+        arriving = ledger.may_still_arrive(db, subscriber_id)
+        mails = _forget(rt, db, subscriber_id, person.email_bidx)
     if isinstance(rt.mailer, Outbox):
         rt.mailer.forget(mails)
     scrub(rt)
-    _log.info("person_erased")
+    _log.info("subscriber_erased")
     return arriving
 
 
@@ -117,20 +119,20 @@ def scrub(rt: Runtime) -> None:
         _log.warning("scrub_failed", error=describe_failure(error))
         return
     if not is_done:
-        _log.warning("scrub_waits")
+        _log.warning("scrub_postponed")
 
 
-def _forget(rt: Runtime, db: Connection, who: SubscriberId, email_bidx: bytes) -> list[DeliveryId]:
+def _forget(rt: Runtime, db: Connection, subscriber_id: SubscriberId, email_bidx: bytes) -> list[DeliveryId]:
     """Take away what names a person. Returns the mails they got."""
     sign_ups.erase(db, email_bidx)
-    suppression_pushes.forget(db, who)  # the provider is told nothing more about them
+    suppression_pushes.forget(db, subscriber_id)  # the provider is told nothing more about them
     theirs = [row.id for row in consultations.unassigned(db) if _is_of(rt, row, email_bidx)]
-    trials = drafts.test_emails_imitating(db, who)
-    about = [*consultations.remove(db, who, theirs), *trials]
-    erasure.cancel_notices(db, about, rt.clock.wall())
+    trials = drafts.test_emails_imitating(db, subscriber_id)
+    about = [*consultations.remove(db, subscriber_id, theirs), *trials]
+    erasure.cancel_notices(db, about, rt.clock.real_now())
     drafts.remove_test_emails(db, trials)
-    mails = [mail.id for mail in personal_data.mails_of(db, who, most=100_000)] + erasure.mails_about(db, about)
-    erasure.forget(db, who, rt.cipher.encrypt("", subscribers.email_place(who)))
+    mails = [mail.id for mail in personal_data.mails_of(db, subscriber_id, limit=100_000)] + erasure.mails_about(db, about)
+    erasure.forget(db, subscriber_id, rt.cipher.encrypt("", subscribers.email_place(subscriber_id)))
     return mails
 
 

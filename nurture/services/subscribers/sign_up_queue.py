@@ -100,7 +100,7 @@ def _decide(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) -
         outcome = "known"
         if limits.take(rt, db, [(ALREADY_SUBSCRIBED, limits.mailbox(address))], now):
             told = NewDelivery(DeliveryKind.ALREADY_SUBSCRIBED, now, known.id, known.email_bidx)
-            plan_asked(db, told, waiting.at, now, rt.clock.wall())
+            plan_asked(db, told, waiting.at, now, rt.clock.real_now())
     elif subscribers.suppression(db, waiting.email_bidx) in (Suppression.BOUNCED, Suppression.COMPLAINED):
         outcome = "suppressed"
     elif not limits.take(rt, db, [(CONFIRMATION, limits.mailbox(address))], now):
@@ -139,7 +139,7 @@ def _ask(rt: Runtime, db: Connection, waiting: StoredSignUp, fresh: Subscriber, 
         subscribers.ask_again(db, person.id, waiting.plain_sender, now)
     subscribers.record_consent(db, person.id, "given", waiting.wording, waiting.wording_version, waiting.source, waiting.at)
     confirmation = NewDelivery(DeliveryKind.CONFIRMATION, now, person.id, person.email_bidx, id=DeliveryId(waiting.id))
-    plan_asked(db, confirmation, waiting.at, now, rt.clock.wall())
+    plan_asked(db, confirmation, waiting.at, now, rt.clock.real_now())
     sign_ups.note_asked(db, waiting.id, now)
     _count(rt, db, waiting, now)  # last: every process comes to this counter, and keeps it until the transaction ends
 

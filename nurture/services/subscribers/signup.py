@@ -70,7 +70,7 @@ def subscribe(rt: Runtime, request: SignUp) -> bool:
     name = rt.cipher.encrypt(request.first_name, sign_ups.first_name_place(sign_up)) if request.first_name else None
     network = sign_ups_of_network(rt.settings.sign_ups_per_network_hour, rt.settings.sign_ups_per_network_day)
     with rt.database.begin() as db:
-        if not limits.take(rt, db, [(network, request.network)], rt.clock.wall()):
+        if not limits.take(rt, db, [(network, request.network)], rt.clock.real_now()):
             _log.info("sign_up", outcome="network")
             return False
         said = consent_texts.shown(rt, db, request.wording)
@@ -95,7 +95,7 @@ def confirm(rt: Runtime, token: str) -> None:
     """Confirm the sign-up a token was mailed for, with what was typed in that one, and start the sequence. Confirming twice is
     fine. Raises TokenRefused.
     """
-    named = rt.tokens.read(Purpose.CONFIRM, token, rt.clock.wall())
+    named = rt.tokens.read(Purpose.CONFIRM, token, rt.clock.real_now())
     with rt.database.begin() as db:
         asked = sign_ups.get(db, SignUpId(named))
         # An older version's token names the reader, and so does one mailed for a confirmation that it has planned.
@@ -123,18 +123,18 @@ def confirm(rt: Runtime, token: str) -> None:
         enrollment = sequences.enroll(db, who, first_sequence(db), begins)
         plan_first(db, enrollment, person.email_bidx, now)
         mailbox = limits.mailbox(parse_address(rt.cipher.decrypt(person.email, subscribers.email_place(who)), test_names=True))
-    failpoints.point("T0.after_commit")
+    failpoints.point("plan.after_commit")
     with rt.database.begin() as db:  # by itself: whoever decides on sign-ups locks these after the reader
         limits.forget(rt, db, CONFIRMATION, mailbox)
     _log.info("confirmed", enrollment=enrollment)
 
 
-def _reseal_name(rt: Runtime, asked: StoredSignUp, who: SubscriberId) -> Encrypted | None:
+def _reseal_name(rt: Runtime, asked: StoredSignUp, subscriber_id: SubscriberId) -> Encrypted | None:
     """The first name of a sign-up, sealed for its reader."""
     if asked.first_name is None:
         return None
     name = rt.cipher.decrypt(asked.first_name, sign_ups.first_name_place(asked.id))
-    return rt.cipher.encrypt(name, subscribers.first_name_place(who))
+    return rt.cipher.encrypt(name, subscribers.first_name_place(subscriber_id))
 
 
 def list_sequences(rt: Runtime) -> list[Offer]:
@@ -162,5 +162,5 @@ def first_sequence(db: Connection) -> SequenceId:
     key = sequences.sign_up_key(db)
     stored = sequences.load(db, key) if key else None
     if stored is None:
-        raise NothingToSend("There is no sequence to send. Run `nurture init`, or import one with `nurture emails import`.")
+        raise NothingToSend("There is no sequence to send. Run `nurture init`, or import one with `nurture letters import`.")
     return stored.id

@@ -49,20 +49,20 @@ _MEANS = {
 _ON_THE_LIST = (SubscriberState.PENDING, SubscriberState.ACTIVE, SubscriberState.PAUSED)
 
 
-def tell_left(rt: Runtime, db: Connection, who: SubscriberId) -> None:
+def tell_left(rt: Runtime, db: Connection, subscriber_id: SubscriberId) -> None:
     """Have SendGrid know that a reader left, in the transaction in which they leave."""
     if rt.suppression_api is not None:
-        suppression_pushes.enqueue(db, who, PushAction.ADD, rt.clock.wall())
+        suppression_pushes.enqueue(db, subscriber_id, PushAction.ADD, rt.clock.real_now())
 
 
-def tell_back(rt: Runtime, db: Connection, who: SubscriberId) -> datetime:
+def tell_back(rt: Runtime, db: Connection, subscriber_id: SubscriberId) -> datetime:
     """Have SendGrid know that a reader came back, in the transaction in which they do.
 
     Returns the instant (timeline) before which nothing should go to them: SendGrid would take the mail and drop it.
     """
     if rt.suppression_api is None:
         return rt.clock.now()
-    suppression_pushes.enqueue(db, who, PushAction.REMOVE, rt.clock.wall())
+    suppression_pushes.enqueue(db, subscriber_id, PushAction.REMOVE, rt.clock.real_now())
     return rt.clock.now() + rt.clock.stretch(_TOLD_BY_THEN)
 
 
@@ -88,9 +88,9 @@ def push(rt: Runtime) -> int:
         return 0
     count = 0
     while not rt.stopping.is_set():
-        wall = rt.clock.wall()
+        real_now = rt.clock.real_now()
         with rt.database.begin() as db:
-            words = suppression_pushes.claim(db, wall, wall + _LEASE, _AT_ONCE)
+            words = suppression_pushes.claim(db, real_now, real_now + _LEASE, _AT_ONCE)
         if not words:
             break
         with rt.suppression_api() as lists:
@@ -139,16 +139,16 @@ def _tell(rt: Runtime, lists: SuppressionApi, words: Sequence[Push]) -> _Telling
 
 
 def _write_down(rt: Runtime, telling: _Telling) -> None:
-    wall, failure, wait = rt.clock.wall(), telling.failure, timedelta()
+    real_now, failure, wait = rt.clock.real_now(), telling.failure, timedelta()
     if failure is not None:
         chance = random.random()  # noqa: S311 - jitter, not a secret
         wait = max(failure.wait, backoff(max(word.attempt for word in telling.left), chance))
     with rt.database.begin() as db:
         newest = suppression_pushes.done(db, {word.id for word in telling.told})
-        suppression_pushes.later(db, {word.id for word in telling.untellable}, wall + _UNTELLABLE)
-        suppression_pushes.later(db, {word.id for word in telling.left}, wall)
+        suppression_pushes.later(db, {word.id for word in telling.untellable}, real_now + _UNTELLABLE)
+        suppression_pushes.later(db, {word.id for word in telling.left}, real_now)
         if failure is not None:  # it would answer the others no better
-            suppression_pushes.put_off(db, wall, wall + wait)
+            suppression_pushes.put_off(db, real_now, real_now + wait)
     for word in telling.told:
         if word.id not in newest:
             _tell_anew(rt, word.subscriber)
@@ -163,15 +163,15 @@ def _write_down(rt: Runtime, telling: _Telling) -> None:
         _log.warning("suppression_push_failed", reason=failure.why, count=len(telling.left), seconds=wait.total_seconds())
 
 
-def _tell_anew(rt: Runtime, who: SubscriberId) -> None:
+def _tell_anew(rt: Runtime, subscriber_id: SubscriberId) -> None:
     """A newer word about this reader came up while an older one was told. Which of them SendGrid heard last is unknown, so
     the truth is told once more.
     """
     with rt.database.begin() as db:
-        person = subscribers.get(db, who)
+        person = subscribers.get(db, subscriber_id)
         if person is not None and person.state is not SubscriberState.ERASED:
             gone = subscribers.suppression(db, person.email_bidx) is not None
-            suppression_pushes.enqueue(db, who, PushAction.ADD if gone else PushAction.REMOVE, rt.clock.wall())
+            suppression_pushes.enqueue(db, subscriber_id, PushAction.ADD if gone else PushAction.REMOVE, rt.clock.real_now())
 
 
 @dataclass
@@ -214,16 +214,16 @@ def pull(rt: Runtime) -> bool:
 
 def _turn(rt: Runtime) -> tuple[datetime, datetime] | None:
     """The span to read, if it is time to and this process is to do it."""
-    wall = rt.clock.wall()
+    real_now = rt.clock.real_now()
     with rt.database.begin() as db:
         shut = {gate.kind for gate in send_blocks.active_blocks(db)}
         mark = heartbeats.last_beat(db, heartbeats.LISTS)
-        fresh = mark is not None and timedelta() <= wall - mark < _EVERY
+        fresh = mark is not None and timedelta() <= real_now - mark < _EVERY
         if BlockKind.CLOCK in shut or (fresh and BlockKind.DATABASE_RESTORED not in shut):
             return None
-        if not heartbeats.take_turn(db, heartbeats.LISTS_TURN, wall, _AGAIN):
+        if not heartbeats.take_turn(db, heartbeats.LISTS_TURN, real_now, _AGAIN):
             return None
-    return wall - _FIRST if mark is None else min(mark, wall) - _OVERLAP, wall
+    return real_now - _FIRST if mark is None else min(mark, real_now) - _OVERLAP, real_now
 
 
 def _take(rt: Runtime, entry: SuppressionEntry, reason: Suppression, reading: _Reading) -> None:
@@ -256,6 +256,6 @@ def _merge(rt: Runtime, db: Connection, bidx: bytes, created: datetime, reason: 
     return suppress(rt, db, person, reason)
 
 
-def _asked_since(db: Connection, who: SubscriberId, created: datetime) -> bool:
-    asked = subscribers.last_yes(db, who)
+def _asked_since(db: Connection, subscriber_id: SubscriberId, created: datetime) -> bool:
+    asked = subscribers.last_yes(db, subscriber_id)
     return asked is not None and asked > created

@@ -45,34 +45,36 @@ class RecentLeaving:
     until: datetime
 
 
-def unsubscribe(rt: Runtime, who: SubscriberId, how: Exit) -> bool:
+def unsubscribe(rt: Runtime, subscriber_id: SubscriberId, how: Exit) -> bool:
     """Take a reader off the list at once. Doing it twice is fine. Returns whether something may still be on its way.
 
     After this commit nothing of theirs passes the ledger's `mark`: the suppression and the stop of every scheduled and
     claimed row are one transaction.
     """
     with rt.database.begin() as db:
-        person = subscribers.get(db, who)
+        person = subscribers.get(db, subscriber_id)
         if person is None:
             return False
         if person.state not in _GONE:
             suppress(rt, db, person, Suppression.UNSUBSCRIBED)
-            suppressions.tell_left(rt, db, who)
-            left = subscribers.left_at(db, who) or rt.clock.now()
-            subscribers.record_consent(db, who, "withdrawn", *subscribers.agreed_to(db, who), f"/unsubscribe ({how})", left)
+            suppressions.tell_left(rt, db, subscriber_id)
+            left = subscribers.left_at(db, subscriber_id) or rt.clock.now()
+            subscribers.record_consent(
+                db, subscriber_id, "withdrawn", *subscribers.agreed_to(db, subscriber_id), f"/unsubscribe ({how})", left
+            )
             _log.info("unsubscribed", reason=how.value)
-        return ledger.may_still_arrive(db, who)
+        return ledger.may_still_arrive(db, subscriber_id)
 
 
-def find_leaving(rt: Runtime, who: SubscriberId) -> RecentLeaving | None:
+def find_leaving(rt: Runtime, subscriber_id: SubscriberId) -> RecentLeaving | None:
     """The unsubscribe by which a reader left within the last hour; None for anybody else. Leaving again is no new leaving."""
     with rt.database.read() as db:
-        person, left = subscribers.get_unlocked(db, who), subscribers.left_at(db, who)
+        person, left = subscribers.get_unlocked(db, subscriber_id), subscribers.left_at(db, subscriber_id)
         if person is None or left is None or person.state is not SubscriberState.UNSUBSCRIBED:
             return None
-        found = subscribers.withdrawal_at(db, who, left)
+        found = subscribers.withdrawal_at(db, subscriber_id, left)
     passed = (rt.clock.now() - left) / rt.clock.stretch(UNDO_WITHIN)
-    return RecentLeaving(found, rt.clock.wall() + UNDO_WITHIN * (1 - passed)) if found and passed <= 1 else None
+    return RecentLeaving(found, rt.clock.real_now() + UNDO_WITHIN * (1 - passed)) if found and passed <= 1 else None
 
 
 def undo_unsubscribe(rt: Runtime, leaving: ConsentId) -> bool:
@@ -107,7 +109,7 @@ def _resume(rt: Runtime, db: Connection, person: Subscriber, since: datetime) ->
     schedules.hold(db)  # before any enrollment is locked: whoever changes a schedule locks them all
     for place in sequences.ended_by_leaving(db, person.id):
         if sequences.resume(db, place.id, Suppression.UNSUBSCRIBED.value) is EnrollmentState.ACTIVE:
-            plan_resumed(db, place, person.email_bidx, _not_before(since), "reader", rt.clock.now(), rt.clock.wall())
+            plan_resumed(db, place, person.email_bidx, _not_before(since), "reader", rt.clock.now(), rt.clock.real_now())
 
 
 def _not_before(since: datetime) -> Moment:

@@ -27,9 +27,9 @@ def email_place(change: str) -> FieldRef:
     return FieldRef("account_changes", "email", change)
 
 
-def add(db: Connection, change: str, told: ToldChange, wall: datetime) -> None:
+def add(db: Connection, change: str, told: ToldChange, real_now: datetime) -> None:
     """Write a change down."""
-    db.execute(insert(account_changes).values(id=change, what=told.what, email_sealed=told.email, made_at=wall))
+    db.execute(insert(account_changes).values(id=change, what=told.what, email_sealed=told.email, made_at=real_now))
 
 
 def find(db: Connection, ids: Collection[ConsultationId]) -> dict[str, ToldChange]:

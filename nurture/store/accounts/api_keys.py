@@ -48,19 +48,19 @@ def living(db: Connection, secret_hash: bytes) -> Key | None:
     return Key(*row) if row else None
 
 
-def touch(db: Connection, key: KeyId, wall: datetime) -> None:
+def touch(db: Connection, key: KeyId, real_now: datetime) -> None:
     """Note that a key was used."""
-    db.execute(update(api_keys).where(K.id == key).values(last_used_at=wall))
+    db.execute(update(api_keys).where(K.id == key).values(last_used_at=real_now))
 
 
-def revoke(db: Connection, key: KeyId, wall: datetime) -> bool:
+def revoke(db: Connection, key: KeyId, real_now: datetime) -> bool:
     """Take a key back; False if there is no such living one."""
-    return bool(db.execute(update(api_keys).where(K.id == key, K.revoked_at.is_(None)).values(revoked_at=wall)).rowcount)
+    return bool(db.execute(update(api_keys).where(K.id == key, K.revoked_at.is_(None)).values(revoked_at=real_now)).rowcount)
 
 
-def revoke_of(db: Connection, who: UserId, wall: datetime) -> int:
+def revoke_of(db: Connection, user_id: UserId, real_now: datetime) -> int:
     """Take back every living key that somebody made; returns how many."""
-    return db.execute(update(api_keys).where(K.made_by == who, K.revoked_at.is_(None)).values(revoked_at=wall)).rowcount
+    return db.execute(update(api_keys).where(K.made_by == user_id, K.revoked_at.is_(None)).values(revoked_at=real_now)).rowcount
 
 
 def forget(db: Connection, before: datetime) -> None:

@@ -49,9 +49,9 @@ def add(db: Connection, new: Passkey) -> None:
     )  # fmt: skip
 
 
-def of_account(db: Connection, who: UserId) -> list[Passkey]:
+def of_account(db: Connection, user_id: UserId) -> list[Passkey]:
     """The passkeys of an account, oldest first."""
-    return [Passkey(*row) for row in db.execute(select(*_COLUMNS).where(P.user_id == who).order_by(P.added_at, P.id))]
+    return [Passkey(*row) for row in db.execute(select(*_COLUMNS).where(P.user_id == user_id).order_by(P.added_at, P.id))]
 
 
 def by_credential(db: Connection, credential: bytes) -> Passkey | None:
@@ -60,39 +60,39 @@ def by_credential(db: Connection, credential: bytes) -> Passkey | None:
     return Passkey(*row) if row else None
 
 
-def note_use(db: Connection, passkey: str, sign_count: int, backed_up: bool, wall: datetime) -> bool:
+def note_use(db: Connection, passkey: str, sign_count: int, backed_up: bool, real_now: datetime) -> bool:
     """Note that a passkey was used. False, and nothing noted, if it does not count on from its last use: two devices have the
     same key then. One that never counts says 0 each time.
     """
     counts_on = or_(P.sign_count < sign_count, (P.sign_count == 0) & (sign_count == 0))
     used = update(passkeys).where(P.id == passkey, counts_on)
-    return bool(db.execute(used.values(sign_count=sign_count, backed_up=backed_up, used_at=wall)).rowcount)
+    return bool(db.execute(used.values(sign_count=sign_count, backed_up=backed_up, used_at=real_now)).rowcount)
 
 
-def rename(db: Connection, who: UserId, passkey: str, name: Encrypted) -> bool:
+def rename(db: Connection, user_id: UserId, passkey: str, name: Encrypted) -> bool:
     """Call a passkey of an account something else; False if it has no such passkey."""
-    return bool(db.execute(update(passkeys).where(P.id == passkey, P.user_id == who).values(name_sealed=name)).rowcount)
+    return bool(db.execute(update(passkeys).where(P.id == passkey, P.user_id == user_id).values(name_sealed=name)).rowcount)
 
 
-def remove(db: Connection, who: UserId, passkey: str) -> bool:
+def remove(db: Connection, user_id: UserId, passkey: str) -> bool:
     """Delete a passkey of an account; False if it has no such passkey."""
-    return bool(db.execute(delete(passkeys).where(P.id == passkey, P.user_id == who)).rowcount)
+    return bool(db.execute(delete(passkeys).where(P.id == passkey, P.user_id == user_id)).rowcount)
 
 
-def remove_all(db: Connection, who: UserId) -> None:
+def remove_all(db: Connection, user_id: UserId) -> None:
     """Delete every passkey of an account."""
-    db.execute(delete(passkeys).where(P.user_id == who))
+    db.execute(delete(passkeys).where(P.user_id == user_id))
 
 
-def count(db: Connection, who: UserId) -> int:
+def count(db: Connection, user_id: UserId) -> int:
     """How many passkeys an account has."""
-    return db.execute(select(func.count()).select_from(passkeys).where(P.user_id == who)).scalar_one()
+    return db.execute(select(func.count()).select_from(passkeys).where(P.user_id == user_id)).scalar_one()
 
 
-def put_challenge(db: Connection, holder: str, use: PasskeyUse, challenge: bytes, wall: datetime) -> None:
+def put_challenge(db: Connection, holder: str, use: PasskeyUse, challenge: bytes, real_now: datetime) -> None:
     """Note what a holder was asked to sign; what they were asked before is void."""
     dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    new = {"use": use, "challenge": challenge, "made_at": wall}
+    new = {"use": use, "challenge": challenge, "made_at": real_now}
     written = dialect.insert(passkey_challenges).values(holder=holder, **new)
     db.execute(written.on_conflict_do_update(index_elements=[C.holder], set_=new))
 

@@ -25,17 +25,17 @@ class SecurityEvent:
     times: int
 
 
-def add(db: Connection, who: UserId | None, kind: str, wall: datetime) -> None:
+def add(db: Connection, user_id: UserId | None, kind: str, real_now: datetime) -> None:
     """Write down what happened."""
-    db.execute(insert(security_events).values(user_id=who, kind=kind, at=wall))
+    db.execute(insert(security_events).values(user_id=user_id, kind=kind, at=real_now))
 
 
-def add_up(db: Connection, who: UserId | None, kind: str, wall: datetime) -> None:
+def add_up(db: Connection, user_id: UserId | None, kind: str, real_now: datetime) -> None:
     """Write down what strangers can cause at will: what happened to the same account within the hour is one row."""
-    same = (E.kind == kind, E.at > wall - _TOGETHER, E.user_id == who if who else E.user_id.is_(None))
+    same = (E.kind == kind, E.at > real_now - _TOGETHER, E.user_id == user_id if user_id else E.user_id.is_(None))
     latest = db.scalar(select(func.max(E.id)).where(*same))
     if latest is None:
-        add(db, who, kind, wall)
+        add(db, user_id, kind, real_now)
     else:
         db.execute(update(security_events).where(E.id == latest).values(times=E.times + 1))
 

@@ -43,9 +43,9 @@ def add_link(db: Connection, expires: datetime, user: UserId | None) -> str:
     return link
 
 
-def link(db: Connection, link: str, wall: datetime) -> Link | None:
+def link(db: Connection, link: str, real_now: datetime) -> Link | None:
     """A link that still works."""
-    row = db.execute(select(L.expires_at, L.user_id).where(L.id == link, L.used_at.is_(None), L.expires_at > wall)).first()
+    row = db.execute(select(L.expires_at, L.user_id).where(L.id == link, L.used_at.is_(None), L.expires_at > real_now)).first()
     return Link(row[0], row[1]) if row else None
 
 
@@ -58,17 +58,17 @@ class Addressed:
     expires: datetime
 
 
-def addressed(db: Connection, links: Collection[ConsultationId], wall: datetime) -> dict[str, Addressed]:
-    """Those of `links` that are login links of somebody with an address, and still work at `wall` (real time)."""
+def addressed(db: Connection, links: Collection[ConsultationId], real_now: datetime) -> dict[str, Addressed]:
+    """Those of `links` that are login links of somebody with an address, and still work at `real_now` (real time)."""
     theirs = select(L.id, L.user_id, users.c.email_sealed, L.expires_at).join(users, users.c.id == L.user_id)
-    living = (L.used_at.is_(None), L.expires_at > wall)
+    living = (L.used_at.is_(None), L.expires_at > real_now)
     rows = db.execute(theirs.where(L.id.in_(links), users.c.email_sealed.is_not(None), *living))
     return {row[0]: Addressed(row[1], row[2], row[3]) for row in rows}
 
 
-def add_request(db: Connection, email_bidx: bytes, wall: datetime) -> None:
+def add_request(db: Connection, email_bidx: bytes, real_now: datetime) -> None:
     """Store that somebody asked for a link by mail."""
-    db.execute(insert(link_requests).values(id=new_id(), email_bidx=email_bidx, at=wall))
+    db.execute(insert(link_requests).values(id=new_id(), email_bidx=email_bidx, at=real_now))
 
 
 def has_requests(db: Connection) -> bool:
@@ -84,37 +84,44 @@ def take_requests(db: Connection, since: datetime) -> list[bytes]:
     return [row[0] for row in sorted(db.execute(taken), key=lambda row: row[1]) if row[1] >= since]
 
 
-def living_links(db: Connection, who: UserId, wall: datetime) -> int:
+def living_links(db: Connection, user_id: UserId, real_now: datetime) -> int:
     """How many links of an account still work."""
-    living = (L.user_id == who, L.used_at.is_(None), L.expires_at > wall)
+    living = (L.user_id == user_id, L.used_at.is_(None), L.expires_at > real_now)
     return db.execute(select(func.count()).select_from(login_links).where(*living)).scalar_one()
 
 
-def use_link(db: Connection, link: str, wall: datetime) -> bool:
+def use_link(db: Connection, link: str, real_now: datetime) -> bool:
     """Use a link up; False if it was used, has expired or never existed."""
-    fresh = (L.id == link, L.used_at.is_(None), L.expires_at > wall)
-    return bool(db.execute(update(login_links).where(*fresh).values(used_at=wall)).rowcount)
+    fresh = (L.id == link, L.used_at.is_(None), L.expires_at > real_now)
+    return bool(db.execute(update(login_links).where(*fresh).values(used_at=real_now)).rowcount)
 
 
-def end_links(db: Connection, who: UserId, wall: datetime) -> None:
+def end_links(db: Connection, user_id: UserId, real_now: datetime) -> None:
     """Let no link of an account work any more that has not been used."""
-    db.execute(update(login_links).where(L.user_id == who, L.used_at.is_(None)).values(used_at=wall))
+    db.execute(update(login_links).where(L.user_id == user_id, L.used_at.is_(None)).values(used_at=real_now))
 
 
-def open_session(db: Connection, user: UserId, wall: datetime, half: bool, device: str = "") -> str:
+def open_session(db: Connection, user: UserId, real_now: datetime, half: bool, device: str = "") -> str:
     """Start a session; returns its id. A whole one begins with a proof of who they are. `device`: browser and system in
     words.
     """
     session = new_id()
-    values = {"id": session, "user_id": user, "created_at": wall, "seen_at": wall, "half": half, "device": device or None}
-    db.execute(insert(desk_sessions).values(values | {"proved_at": None if half else wall}))
+    values = {
+        "id": session,
+        "user_id": user,
+        "created_at": real_now,
+        "seen_at": real_now,
+        "half": half,
+        "device": device or None,
+    }
+    db.execute(insert(desk_sessions).values(values | {"proved_at": None if half else real_now}))
     return session
 
 
-def touch_session(db: Connection, session: str, wall: datetime) -> Session | None:
+def touch_session(db: Connection, session: str, real_now: datetime) -> Session | None:
     """A session, if it is alive; it has just been seen."""
-    alive = (S.id == session, S.user_id.is_not(None), S.seen_at > wall - IDLE, S.created_at > wall - LONGEST)
-    seen = update(desk_sessions).where(*alive).values(seen_at=wall).returning(S.id, S.user_id, S.half, S.proved_at)
+    alive = (S.id == session, S.user_id.is_not(None), S.seen_at > real_now - IDLE, S.created_at > real_now - LONGEST)
+    seen = update(desk_sessions).where(*alive).values(seen_at=real_now).returning(S.id, S.user_id, S.half, S.proved_at)
     row = db.execute(seen).first()
     return Session(*row) if row else None
 
@@ -129,9 +136,9 @@ class OpenSession:
     seen: datetime
 
 
-def sessions_of(db: Connection, who: UserId, wall: datetime) -> list[OpenSession]:
+def sessions_of(db: Connection, user_id: UserId, real_now: datetime) -> list[OpenSession]:
     """The living, whole sessions of an account, the last used first."""
-    alive = (S.user_id == who, S.half.is_(False), S.seen_at > wall - IDLE, S.created_at > wall - LONGEST)
+    alive = (S.user_id == user_id, S.half.is_(False), S.seen_at > real_now - IDLE, S.created_at > real_now - LONGEST)
     rows = db.execute(select(S.id, S.device, S.created_at, S.seen_at).where(*alive).order_by(S.seen_at.desc(), S.id))
     return [OpenSession(row[0], row[1] or "", row[2], row[3]) for row in rows]
 
@@ -141,9 +148,9 @@ def is_proved(db: Connection, session: str, since: datetime) -> bool:
     return db.execute(select(S.id).where(S.id == session, S.half.is_(False), S.proved_at > since)).first() is not None
 
 
-def prove(db: Connection, session: str, wall: datetime) -> None:
+def prove(db: Connection, session: str, real_now: datetime) -> None:
     """Note that whoever has this session has just shown who they are."""
-    db.execute(update(desk_sessions).where(S.id == session).values(proved_at=wall))
+    db.execute(update(desk_sessions).where(S.id == session).values(proved_at=real_now))
 
 
 def close_session(db: Connection, session: str) -> None:
@@ -151,7 +158,7 @@ def close_session(db: Connection, session: str) -> None:
     db.execute(delete(desk_sessions).where(S.id == session))
 
 
-def forget(db: Connection, wall: datetime) -> None:
+def forget(db: Connection, real_now: datetime) -> None:
     """Delete ended sessions and links that no longer work."""
-    db.execute(delete(desk_sessions).where(or_(S.seen_at < wall - IDLE, S.created_at < wall - LONGEST)))
-    db.execute(delete(login_links).where(L.expires_at < wall))
+    db.execute(delete(desk_sessions).where(or_(S.seen_at < real_now - IDLE, S.created_at < real_now - LONGEST)))
+    db.execute(delete(login_links).where(L.expires_at < real_now))

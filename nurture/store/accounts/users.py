@@ -52,19 +52,19 @@ def place(column: str, who: str) -> FieldRef:
     return FieldRef("users", column, who)
 
 
-def add(db: Connection, user: User, wall: datetime) -> None:
+def add(db: Connection, user: User, real_now: datetime) -> None:
     """Write a new account. The address must be nobody else's."""
     db.execute(
         insert(users).values(
             id=user.id, role=user.role, email_bidx=user.email_bidx, email_sealed=user.email, name_sealed=user.name,
-            created_at=wall,
+            created_at=real_now,
         )
     )  # fmt: skip
 
 
-def get(db: Connection, who: UserId) -> User | None:
+def get(db: Connection, user_id: UserId) -> User | None:
     """An account by id."""
-    row = db.execute(select(*_COLUMNS).where(U.id == who)).first()
+    row = db.execute(select(*_COLUMNS).where(U.id == user_id)).first()
     return User(*row) if row else None
 
 
@@ -96,43 +96,43 @@ def owners(db: Connection) -> int:
     return db.execute(select(func.count()).select_from(users).where(U.role == Role.OWNER)).scalar_one()
 
 
-def change(db: Connection, who: UserId, **values: Any) -> None:
+def change(db: Connection, user_id: UserId, **values: Any) -> None:
     """Set columns of an account."""
-    db.execute(update(users).where(U.id == who).values(**values))
+    db.execute(update(users).where(U.id == user_id).values(**values))
 
 
-def remove(db: Connection, who: UserId) -> None:
+def remove(db: Connection, user_id: UserId) -> None:
     """Delete an account, its sessions, second factors and passkeys."""
-    db.execute(delete(users).where(U.id == who))
+    db.execute(delete(users).where(U.id == user_id))
 
 
-def take_step(db: Connection, who: UserId, step: int) -> bool:
+def take_step(db: Connection, user_id: UserId, step: int) -> bool:
     """Note that the code of these 30 seconds has been used; False if it, or a later one, was before."""
-    fresh = (U.id == who, or_(U.totp_step.is_(None), U.totp_step < step))
+    fresh = (U.id == user_id, or_(U.totp_step.is_(None), U.totp_step < step))
     return bool(db.execute(update(users).where(*fresh).values(totp_step=step)).rowcount)
 
 
-def put_codes(db: Connection, who: UserId, codes: Iterable[bytes]) -> None:
+def put_codes(db: Connection, user_id: UserId, codes: Iterable[bytes]) -> None:
     """Replace the recovery codes of an account by new ones, as hashes."""
-    db.execute(delete(recovery_codes).where(R.user_id == who))
-    rows = [{"user_id": who, "code": code} for code in codes]
+    db.execute(delete(recovery_codes).where(R.user_id == user_id))
+    rows = [{"user_id": user_id, "code": code} for code in codes]
     if rows:
         db.execute(insert(recovery_codes), rows)
 
 
-def use_code(db: Connection, who: UserId, code: bytes, wall: datetime) -> bool:
+def use_code(db: Connection, user_id: UserId, code: bytes, real_now: datetime) -> bool:
     """Use a recovery code up; False if it was used or never existed."""
-    fresh = (R.user_id == who, R.code == code, R.used_at.is_(None))
-    return bool(db.execute(update(recovery_codes).where(*fresh).values(used_at=wall)).rowcount)
+    fresh = (R.user_id == user_id, R.code == code, R.used_at.is_(None))
+    return bool(db.execute(update(recovery_codes).where(*fresh).values(used_at=real_now)).rowcount)
 
 
-def codes_left(db: Connection, who: UserId) -> int:
+def codes_left(db: Connection, user_id: UserId) -> int:
     """How many recovery codes still work."""
-    left = (R.user_id == who, R.used_at.is_(None))
+    left = (R.user_id == user_id, R.used_at.is_(None))
     return db.execute(select(func.count()).select_from(recovery_codes).where(*left)).scalar_one()
 
 
-def end_sessions(db: Connection, who: UserId, but: str | None = None) -> None:
+def end_sessions(db: Connection, user_id: UserId, but: str | None = None) -> None:
     """End the sessions of an account, all or all but one."""
-    theirs = desk_sessions.c.user_id == who
+    theirs = desk_sessions.c.user_id == user_id
     db.execute(delete(desk_sessions).where(theirs if but is None else theirs & (desk_sessions.c.id != but)))

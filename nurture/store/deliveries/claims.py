@@ -77,34 +77,36 @@ def lease_of(db: Connection, batch: BatchId) -> datetime | None:
     return found
 
 
-def unfit(db: Connection, batch: BatchId, whys: Mapping[DeliveryId, str], by: str, wall: datetime) -> None:
+def unfit(db: Connection, batch: BatchId, whys: Mapping[DeliveryId, str], by: str, real_now: datetime) -> None:
     """These can never go out as they are, each for its own reason; the others of the batch can. One whose subject is gone is
     cancelled, the others have failed.
     """
     for delivery, why in whys.items():
         mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
         to = State.CANCELLED if why == subjects.GONE else State.FAILED
-        transitions.apply(db, to, by, wall, why, *mine, lease_until=None)
+        transitions.apply(db, to, by, real_now, why, *mine, lease_until=None)
 
 
-def postponed(db: Connection, batch: BatchId, delivery: DeliveryId, to: datetime, by: str, wall: datetime, why: str) -> None:
+def postponed(
+    db: Connection, batch: BatchId, delivery: DeliveryId, to: datetime, by: str, real_now: datetime, why: str
+) -> None:
     """A claimed row whose moment is not now: a new promise, at `to` (timeline)."""
     mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
-    transitions.apply(db, State.SCHEDULED, by, wall, why, *mine, batch_id=None, lease_until=None, due_at=to, planned_at=to)
+    transitions.apply(db, State.SCHEDULED, by, real_now, why, *mine, batch_id=None, lease_until=None, due_at=to, planned_at=to)
 
 
 def put_aside(
-    db: Connection, batch: BatchId, delivery: DeliveryId, to: State, by: str, wall: datetime, why: str
+    db: Connection, batch: BatchId, delivery: DeliveryId, to: State, by: str, real_now: datetime, why: str
 ) -> list[Settled]:
     """A claimed row that came far too late: CANCELLED, or HELD for a person. Returns it if it moved."""
     mine = (D.id == delivery, D.batch_id == batch, is_in(State.CLAIMED))
-    return transitions.apply(db, to, by, wall, why, *mine, lease_until=None)
+    return transitions.apply(db, to, by, real_now, why, *mine, lease_until=None)
 
 
-def release(db: Connection, batch: BatchId, by: str, wall: datetime, why: str) -> int:
+def release(db: Connection, batch: BatchId, by: str, real_now: datetime, why: str) -> int:
     """Give back what is still claimed under `batch`: provably unsent."""
     mine = (D.batch_id == batch, is_in(State.CLAIMED))
-    return len(transitions.apply(db, State.SCHEDULED, by, wall, why, *mine, batch_id=None, lease_until=None))
+    return len(transitions.apply(db, State.SCHEDULED, by, real_now, why, *mine, batch_id=None, lease_until=None))
 
 
 def extend(db: Connection, batch: BatchId, lease_until: datetime) -> None:

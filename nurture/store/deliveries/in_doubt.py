@@ -1,4 +1,4 @@
-"""The ledger's way back: rows whose owner fell silent, rows in doubt, evidence, and what a person decides (T4–T6)."""
+"""Deliveries whose owner fell silent, deliveries in doubt, evidence, and what a person decides (RECLAIM, EVENT, RESOLVE)."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -21,22 +21,24 @@ D, E, S = deliveries.c, enrollments.c, subscribers.c
 SILENT = "its owner fell silent"
 
 
-def reclaim(db: Connection, by: str, wall: datetime) -> int:
-    """T4: rows claimed by an owner that fell silent were provably not sent; they are due again."""
-    silent = (is_in(State.CLAIMED), D.lease_until < wall)
+def reclaim(db: Connection, by: str, real_now: datetime) -> int:
+    """RECLAIM: rows claimed by an owner that fell silent were provably not sent; they are due again."""
+    silent = (is_in(State.CLAIMED), D.lease_until < real_now)
     again: dict[str, Any] = {"batch_id": None, "lease_until": None}
-    return len(transitions.apply(db, State.SCHEDULED, by, wall, SILENT, *silent, leave_locked=True, **again))
+    return len(transitions.apply(db, State.SCHEDULED, by, real_now, SILENT, *silent, leave_locked=True, **again))
 
 
-def mark_in_doubt(db: Connection, by: str, wall: datetime, to: State) -> int:
-    """T4: rows whose owner fell silent while sending may have left. `to` is UNKNOWN or HELD; SCHEDULED, and so another
+def mark_in_doubt(db: Connection, by: str, real_now: datetime, to: State) -> int:
+    """RECLAIM: rows whose owner fell silent while sending may have left. `to` is UNKNOWN or HELD; SCHEDULED, and so another
     try, only where the mailer makes a repeated delivery change nothing.
     """
-    silent = (is_in(State.SENDING), D.lease_until < wall)
+    silent = (is_in(State.SENDING), D.lease_until < real_now)
     if to is State.SCHEDULED:
         again = {"batch_id": None, "lease_until": None, "sent_at": None}
-        return len(transitions.apply(db, to, by, wall, SILENT, *silent, leave_locked=True, **again))
-    return len(transitions.apply(db, to, by, wall, SILENT, *silent, leave_locked=True, lease_until=None, unknown_since=wall))
+        return len(transitions.apply(db, to, by, real_now, SILENT, *silent, leave_locked=True, **again))
+    return len(
+        transitions.apply(db, to, by, real_now, SILENT, *silent, leave_locked=True, lease_until=None, unknown_since=real_now)
+    )
 
 
 @dataclass(frozen=True)
@@ -74,37 +76,39 @@ _DOUBTS = (
 )  # fmt: skip
 
 
-def in_doubt(db: Connection, state: State, most: int) -> list[InDoubtDelivery]:
+def in_doubt(db: Connection, state: State, limit: int) -> list[InDoubtDelivery]:
     """Rows that are UNKNOWN, HELD or FAILED, longest in doubt first."""
-    return [InDoubtDelivery(*tuple(row)) for row in db.execute(_DOUBTS.where(is_in(state)).limit(most))]
+    return [InDoubtDelivery(*tuple(row)) for row in db.execute(_DOUBTS.where(is_in(state)).limit(limit))]
 
 
-def decide(db: Connection, ids: Collection[DeliveryId], to: State, by: str, wall: datetime, why: str) -> int:
-    """T6: take rows out of UNKNOWN: SCHEDULED (sent again, at once) or HELD (a person decides). One of which a report is on
-    file is in no doubt.
+def decide(db: Connection, ids: Collection[DeliveryId], to: State, by: str, real_now: datetime, why: str) -> int:
+    """RESOLVE: take rows out of UNKNOWN: SCHEDULED (sent again, at once) or HELD (a person decides). One of which a report
+    is on file is in no doubt.
     """
     mine = (_among(db, ids), is_in(State.UNKNOWN), not_(_ON_FILE))
     again = {"batch_id": None, "sent_at": None} if to is State.SCHEDULED else {}
-    return len(transitions.apply(db, to, by, wall, why, *mine, leave_locked=True, **again))
+    return len(transitions.apply(db, to, by, real_now, why, *mine, leave_locked=True, **again))
 
 
-def resolve(db: Connection, delivery: DeliveryId, sent: bool, by: str, now: datetime, wall: datetime) -> list[Settled] | None:
+def resolve(
+    db: Connection, delivery: DeliveryId, sent: bool, by: str, now: datetime, real_now: datetime
+) -> list[Settled] | None:
     """A person settles a row that is unknown, held or failed: it was `sent`, or is to be sent again, due `now`.
 
     Returns the row as it moved; None if it is in no such state.
     """
     mine = (D.id == delivery, is_in(State.UNKNOWN, State.HELD, State.FAILED))
     if sent:
-        return transitions.apply(db, State.ACCEPTED, by, wall, "counted as sent", *mine, accepted_at=now) or None
+        return transitions.apply(db, State.ACCEPTED, by, real_now, "counted as sent", *mine, accepted_at=now) or None
     again: dict[str, Any] = {"batch_id": None, "sent_at": None, "due_at": now, "planned_at": now, "unknown_since": None}
-    return transitions.apply(db, State.SCHEDULED, by, wall, "to be sent again", *mine, **again) or None
+    return transitions.apply(db, State.SCHEDULED, by, real_now, "to be sent again", *mine, **again) or None
 
 
-def retry_failed(db: Connection, reason: str, by: str, now: datetime, wall: datetime) -> int:
+def retry_failed(db: Connection, reason: str, by: str, now: datetime, real_now: datetime) -> int:
     """A person takes back all rows that FAILED with a reason that holds these words, in any case. Returns how many."""
     mine = (is_in(State.FAILED), func.lower(D.reason).contains(reason.lower(), autoescape=True))
     again: dict[str, Any] = {"batch_id": None, "sent_at": None, "due_at": now, "planned_at": now, "unknown_since": None}
-    return len(transitions.apply(db, State.SCHEDULED, by, wall, "to be sent again", *mine, **again))
+    return len(transitions.apply(db, State.SCHEDULED, by, real_now, "to be sent again", *mine, **again))
 
 
 def count(db: Connection, state: State) -> int:
@@ -112,24 +116,26 @@ def count(db: Connection, state: State) -> int:
     return int(db.scalar(select(func.count()).select_from(deliveries).where(is_in(state))) or 0)
 
 
-def prove(db: Connection, ids: Iterable[DeliveryId], by: str, now: datetime, wall: datetime) -> list[Settled]:
-    """T5: the provider has these, whatever we thought. Returns the rows that were not known to be accepted before."""
+def prove(db: Connection, ids: Iterable[DeliveryId], by: str, now: datetime, real_now: datetime) -> list[Settled]:
+    """EVENT: the provider has these, whatever we thought. Returns the rows that were not known to be accepted before."""
     where = _among(db, ids)
-    return transitions.apply(db, State.ACCEPTED, by, wall, "the provider reports it", where, accepted_at=now, lease_until=None)
+    return transitions.apply(
+        db, State.ACCEPTED, by, real_now, "the provider reports it", where, accepted_at=now, lease_until=None
+    )
 
 
 _ON_FILE = exists().where(events.c.delivery_id == D.id)
 """The provider has reported on the row, so it has it. A report that is settled leaves nothing UNKNOWN."""
 
 
-def noted(db: Connection, most: int) -> dict[DeliveryId, SubscriberId | None]:
+def noted(db: Connection, limit: int) -> dict[DeliveryId, SubscriberId | None]:
     """Rows still UNKNOWN of which a report is on file, and whom they are for."""
-    found = select(D.id, D.subscriber_id).where(is_in(State.UNKNOWN), _ON_FILE).order_by(D.unknown_since).limit(most)
+    found = select(D.id, D.subscriber_id).where(is_in(State.UNKNOWN), _ON_FILE).order_by(D.unknown_since).limit(limit)
     return {row[0]: row[1] for row in db.execute(found)}
 
 
 def report(db: Connection, ids: Iterable[DeliveryId], to: State) -> None:
-    """T5: what became of accepted mail: DELIVERED, BOUNCED, DROPPED or COMPLAINED; never backwards. The event is its trace."""
+    """EVENT: the fate of accepted mail: DELIVERED, BOUNCED, DROPPED or COMPLAINED; never backwards. Its event is the trace."""
     db.execute(update(deliveries).where(_among(db, ids), is_in(*before(to))).values(state=to))
 
 
@@ -144,12 +150,12 @@ def siblings(db: Connection, requests: Collection[RequestId]) -> list[DeliveryId
     return [DeliveryId(row) for part in found for row in part]
 
 
-def set_back(db: Connection, by: str, until: datetime, wall: datetime) -> int:
+def set_back(db: Connection, by: str, until: datetime, real_now: datetime) -> int:
     """The database was set back in time: whatever was due by `until` (timeline) may have been sent in the time it forgot."""
     why = "the database was set back: it may have been sent since"
     where = (is_in(*OPEN, State.SENDING), D.due_at <= until)
-    values: dict[str, Any] = {"unknown_since": wall, "lease_until": None, "batch_id": None, "sending_at": None}
-    return len(transitions.apply(db, State.UNKNOWN, by, wall, why, *where, **values))
+    values: dict[str, Any] = {"unknown_since": real_now, "lease_until": None, "batch_id": None, "sending_at": None}
+    return len(transitions.apply(db, State.UNKNOWN, by, real_now, why, *where, **values))
 
 
 def stalled(db: Connection, limit: int) -> list[tuple[EnrollmentId, StepKey | None, bytes]]:

@@ -1,4 +1,4 @@
-"""The ledger's way forward: plan, claim, mark, settle. The protocol's steps T0–T3 are marked; T4–T6 are in
+"""The ledger: plan, claim, mark, settle. The steps PLAN to SETTLE are marked; RECLAIM to RESOLVE are in
 store.deliveries.in_doubt.
 
 What keeps it right with any number of processes and machines:
@@ -53,7 +53,7 @@ D, E, S = deliveries.c, enrollments.c, subscribers.c
 
 @dataclass(frozen=True)
 class NewDelivery:
-    """A mail to be: everything T0 writes."""
+    """A mail to be: everything PLAN writes."""
 
     kind: DeliveryKind
     due: datetime
@@ -73,7 +73,7 @@ _PLAN = {
 
 
 def plan(db: Connection, rows: Sequence[NewDelivery], now: datetime) -> None:
-    """T0: write rows to come; a (enrollment, step) that has one already keeps it."""
+    """PLAN: write rows to come; a (enrollment, step) that has one already keeps it."""
     if not rows:
         return
     values = [
@@ -102,7 +102,7 @@ def _plan_next(dialect: str) -> Executable:
 
 
 def plan_next(db: Connection, following: Mapping[DeliveryId, tuple[StepKey, datetime]], now: datetime) -> None:
-    """T0 for readers who have just been sent a letter: by that letter's delivery, the step that follows and when it is due.
+    """PLAN for readers who have just been sent a letter: by that letter's delivery, the step that follows and when it is due.
 
     Whoever has left or paused meanwhile gets none.
     """
@@ -147,17 +147,17 @@ def claim(
     batch: BatchId,
     owner: str,
     now: datetime,
-    wall: datetime,
+    real_now: datetime,
     lease_until: datetime,
     limit: int,
     readers_too: bool = True,
 ) -> list[DeliveryId]:
-    """T1: take up to `limit` rows due by `now` (timeline) for `batch`, oldest first, until `lease_until` (real, as `wall`).
+    """CLAIM: take up to `limit` rows due by `now` (timeline) for `batch`, oldest first, until `lease_until` (real time).
 
     The edition that goes out is fixed here, so that a letter published a moment later cannot mix with it. `readers_too`:
     otherwise only notices to whoever runs the service.
     """
-    values = {"now": now, "most": limit, "batch": batch, "by": owner, "wall": wall, "lease": lease_until}
+    values = {"now": now, "most": limit, "batch": batch, "by": owner, "wall": real_now, "lease": lease_until}
     return [DeliveryId(row) for row in db.scalars(_claim(db.dialect.name, readers_too), values)]
 
 
@@ -239,9 +239,9 @@ def mark(
     guards: FrequencyCaps,
     owner: str,
     now: datetime,
-    wall: datetime,
+    real_now: datetime,
 ) -> set[DeliveryId]:
-    """T2, the point of no return: move rows of `batch` to `sending`, each under the request it will enter.
+    """MARK, the point of no return: move rows of `batch` to `sending`, each under the request it will enter.
 
     Only the rows returned may enter a request. Consent, suppression, pause, goal and the guards on one person are checked
     in the same statement, `offered` holding at most one row of a person; `lock_readers` comes before, so that nobody
@@ -255,7 +255,7 @@ def mark(
             "batch": batch,
             "by": owner,
             "now": now,
-            "wall": wall,
+            "wall": real_now,
         }
         if kind is DeliveryKind.LETTER:
             values |= {"most": guards.letters, "gap_since": now - guards.gap}
@@ -283,23 +283,23 @@ def lock_readers(db: Connection, people: Collection[SubscriberId]) -> None:
 
 
 def cancel_ineligible(
-    db: Connection, batch: BatchId, ids: Collection[DeliveryId], by: str, wall: datetime
+    db: Connection, batch: BatchId, ids: Collection[DeliveryId], by: str, real_now: datetime
 ) -> list[tuple[DeliveryId, SubscriberId, str]]:
-    """Rows that T2 left claimed: those that may not be mailed are cancelled; the others came too soon after another mail.
+    """Rows that MARK left claimed: those that may not be mailed are cancelled; the others came too soon after another mail.
 
     Returns the latter, with whom they are for and that person's zone.
     """
     mine = (D.batch_id == batch, is_in(State.CLAIMED), D.id.in_(ids))
-    transitions.apply(db, State.CANCELLED, by, wall, subjects.GONE, *mine, subjects.is_gone(wall), lease_until=None)
-    transitions.apply(db, State.CANCELLED, by, wall, "may not be mailed", *mine, not_(_may_be_sent()), lease_until=None)
+    transitions.apply(db, State.CANCELLED, by, real_now, subjects.GONE, *mine, subjects.is_gone(real_now), lease_until=None)
+    transitions.apply(db, State.CANCELLED, by, real_now, "may not be mailed", *mine, not_(_may_be_sent()), lease_until=None)
     rows = db.execute(select(D.id, S.id, S.time_zone).join(subscribers, S.id == D.subscriber_id).where(*mine))
     return [(DeliveryId(row[0]), SubscriberId(row[1]), row[2]) for row in rows]
 
 
-def last_sent(db: Connection, who: SubscriberId, letters: bool) -> datetime | None:
+def last_sent(db: Connection, subscriber_id: SubscriberId, letters: bool) -> datetime | None:
     """When something last went to a person, on the timeline: a letter, or another mail."""
     kind = D.kind == DeliveryKind.LETTER if letters else D.kind != DeliveryKind.LETTER
-    found: datetime | None = db.scalar(select(func.max(D.sent_at)).where(D.subscriber_id == who, kind))
+    found: datetime | None = db.scalar(select(func.max(D.sent_at)).where(D.subscriber_id == subscriber_id, kind))
     return found
 
 
@@ -321,9 +321,9 @@ def _accepted(dialect: str, straight: bool) -> Executable:
 
 
 def accepted(
-    db: Connection, answered: Mapping[DeliveryId, tuple[RequestId, str | None]], by: str, now: datetime, wall: datetime
+    db: Connection, answered: Mapping[DeliveryId, tuple[RequestId, str | None]], by: str, now: datetime, real_now: datetime
 ) -> Collection[DeliveryId]:
-    """T3: the provider took these; each with its request and the provider's id. Returns the rows that really moved."""
+    """SETTLE: the provider took these; each with its request and the provider's id. Returns the rows that really moved."""
     values = {"answered": bulk_params.encode(db, answered), "now": now}
     if db.dialect.name == "sqlite":  # where each row it tells of gives the interpreter away once more
         with db.begin_nested() as attempt:
@@ -333,7 +333,7 @@ def accepted(
     rows = db.execute(_accepted(db.dialect.name, straight=False), values).all()
     late = [row for row in rows if row.unknown_since is not None]
     if late:  # in doubt before: the row's columns alone do not tell that story
-        transitions.note(db, late, State.ACCEPTED, by, wall, "the provider's answer came late")
+        transitions.note(db, late, State.ACCEPTED, by, real_now, "the provider's answer came late")
     return {DeliveryId(row.id) for row in rows}
 
 
@@ -343,41 +343,50 @@ def _of(db: Connection, requests: Mapping[DeliveryId, RequestId], *states: State
     return [mine, D.request_id.in_(set(requests.values())), is_in(*states)]
 
 
-def refused(db: Connection, requests: Mapping[DeliveryId, RequestId], due: datetime, by: str, wall: datetime, why: str) -> None:
-    """T3: nothing of these left the house; look at them again at `due` (timeline)."""
+def refused(
+    db: Connection, requests: Mapping[DeliveryId, RequestId], due: datetime, by: str, real_now: datetime, why: str
+) -> None:
+    """SETTLE: nothing of these left the house; look at them again at `due` (timeline)."""
     mine = _of(db, requests, State.SENDING, State.UNKNOWN)
     transitions.apply(
-        db, State.SCHEDULED, by, wall, why, *mine,
+        db, State.SCHEDULED, by, real_now, why, *mine,
         batch_id=None, lease_until=None, sent_at=None, unknown_since=None, due_at=due,
     )  # fmt: skip
 
 
 def failed(
-    db: Connection, requests: Mapping[DeliveryId, RequestId], by: str, wall: datetime, why: str, to: State = State.FAILED
+    db: Connection, requests: Mapping[DeliveryId, RequestId], by: str, real_now: datetime, why: str, to: State = State.FAILED
 ) -> None:
-    """T3: the provider will never take these as they are; `to` is BOUNCED where that is because of the recipient."""
+    """SETTLE: the provider will never take these as they are; `to` is BOUNCED where that is because of the recipient."""
     mine = _of(db, requests, State.SENDING, State.UNKNOWN)
-    transitions.apply(db, to, by, wall, why, *mine, lease_until=None, sent_at=None)
+    transitions.apply(db, to, by, real_now, why, *mine, lease_until=None, sent_at=None)
 
 
-def in_doubt(db: Connection, requests: Mapping[DeliveryId, RequestId], to: State, by: str, wall: datetime, why: str) -> None:
-    """T3: these may have left; `to` is UNKNOWN where evidence can come, HELD where it cannot."""
+def in_doubt(
+    db: Connection, requests: Mapping[DeliveryId, RequestId], to: State, by: str, real_now: datetime, why: str
+) -> None:
+    """SETTLE: these may have left; `to` is UNKNOWN where evidence can come, HELD where it cannot."""
     mine = _of(db, requests, State.SENDING)
-    transitions.apply(db, to, by, wall, why, *mine, unknown_since=wall, lease_until=None)
+    transitions.apply(db, to, by, real_now, why, *mine, unknown_since=real_now, lease_until=None)
 
 
 def split(
-    db: Connection, request: RequestId, parts: Mapping[DeliveryId, RequestId], by: str, wall: datetime, lease_until: datetime
+    db: Connection,
+    request: RequestId,
+    parts: Mapping[DeliveryId, RequestId],
+    by: str,
+    real_now: datetime,
+    lease_until: datetime,
 ) -> set[DeliveryId]:
-    """T2 once more for a request refused as a whole: its rows go on in smaller ones. Only those returned may."""
+    """MARK once more for a request refused as a whole: its rows go on in smaller ones. Only those returned may."""
     moved: set[DeliveryId] = set()
     for part in set(parts.values()):
         ids = [row for row, its in parts.items() if its == part]
         mine = (D.request_id == request, is_in(State.SENDING), D.id.in_(ids), _may_be_sent())
-        values = {"request_id": part, "sending_at": wall, "lease_until": lease_until}
+        values = {"request_id": part, "sending_at": real_now, "lease_until": lease_until}
         moved |= {DeliveryId(row) for row in db.scalars(update(deliveries).where(*mine).values(values).returning(D.id))}
     left = (D.request_id == request, is_in(State.SENDING))
-    transitions.apply(db, State.CANCELLED, by, wall, "may not be mailed", *left, lease_until=None, sent_at=None)
+    transitions.apply(db, State.CANCELLED, by, real_now, "may not be mailed", *left, lease_until=None, sent_at=None)
     return moved
 
 
@@ -385,13 +394,15 @@ def cancel_open(
     db: Connection,
     reason: str,
     subscriber: SubscriberId,
-    wall: datetime,
+    real_now: datetime,
     enrollment: EnrollmentId | None = None,
     by: str = "reader",
 ) -> int:
     """Stop what has not been handed to a mailer, of a person or one enrollment. Returns how many rows were stopped."""
     whose = D.enrollment_id == enrollment if enrollment else D.subscriber_id == subscriber
-    return len(transitions.apply(db, State.CANCELLED, by, wall, reason, whose, is_in(*OPEN), lease_until=None, batch_id=None))
+    return len(
+        transitions.apply(db, State.CANCELLED, by, real_now, reason, whose, is_in(*OPEN), lease_until=None, batch_id=None)
+    )
 
 
 def may_still_arrive(db: Connection, subscriber: SubscriberId) -> bool:

@@ -83,12 +83,12 @@ def reported(db: Connection, ids: Collection[DeliveryId]) -> dict[DeliveryId, Re
 _DOUBLED = "went out twice"
 
 
-def is_newly_doubled(db: Connection, delivery: DeliveryId, wall: datetime) -> bool:
+def is_newly_doubled(db: Connection, delivery: DeliveryId, real_now: datetime) -> bool:
     """Whether the provider has by now reported a delivery under two requests; true once, and noted in its history."""
     requests = select(func.count(func.distinct(V.request_id))).where(V.delivery_id == delivery)
     if db.execute(requests).scalar_one() < 2:
         return False
-    return transitions.note_once(db, delivery, _DOUBLED, wall)
+    return transitions.note_once(db, delivery, _DOUBLED, real_now)
 
 
 def forget(db: Connection, before: datetime) -> None:

@@ -27,11 +27,13 @@ def stopped_promise(db: Connection, enrollment: EnrollmentId, step: StepKey) -> 
     return found
 
 
-def restore_cancelled(db: Connection, enrollment: EnrollmentId, step: StepKey, due: datetime, by: str, wall: datetime) -> bool:
+def restore_cancelled(
+    db: Connection, enrollment: EnrollmentId, step: StepKey, due: datetime, by: str, real_now: datetime
+) -> bool:
     """Put a cancelled letter back on the timeline (its reader has come back). False if that step has no cancelled row."""
     mine = (D.enrollment_id == enrollment, D.step_key == step, is_in(State.CANCELLED))
     back = transitions.apply(
-        db, State.SCHEDULED, by, wall, "came back", *mine, due_at=due, planned_at=due, reason=None, batch_id=None
+        db, State.SCHEDULED, by, real_now, "came back", *mine, due_at=due, planned_at=due, reason=None, batch_id=None
     )
     return bool(back)
 
@@ -71,19 +73,19 @@ def last_left(db: Connection, enrollment: EnrollmentId, since: datetime) -> date
     return found
 
 
-def promise(db: Connection, delivery: DeliveryId, due: datetime, by: str, wall: datetime, why: str) -> bool:
+def promise(db: Connection, delivery: DeliveryId, due: datetime, by: str, real_now: datetime, why: str) -> bool:
     """Give a letter that is still scheduled a new promise (timeline). False if it is not scheduled any more."""
     mine = (D.id == delivery, is_in(State.SCHEDULED))
     found = db.execute(select(D.id, D.subscriber_id, D.attempt, D.request_id).where(*mine).with_for_update()).all()
     if found:
         db.execute(update(deliveries).where(D.id == delivery).values(planned_at=due, due_at=due))
-        transitions.note(db, found, State.SCHEDULED, by, wall, why)
+        transitions.note(db, found, State.SCHEDULED, by, real_now, why)
     return bool(found)
 
 
-def letters_sent(db: Connection, who: SubscriberId, since: datetime) -> tuple[datetime | None, int]:
+def letters_sent(db: Connection, subscriber_id: SubscriberId, since: datetime) -> tuple[datetime | None, int]:
     """When a letter last went to a person, and how many since `since` (timeline): what the guards look at."""
-    theirs = (D.subscriber_id == who, D.kind == DeliveryKind.LETTER, D.sent_at.is_not(None))
+    theirs = (D.subscriber_id == subscriber_id, D.kind == DeliveryKind.LETTER, D.sent_at.is_not(None))
     row = db.execute(select(func.max(D.sent_at), func.count().filter(D.sent_at >= since)).where(*theirs)).one()
     return row[0], row[1]
 

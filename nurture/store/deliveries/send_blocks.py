@@ -36,9 +36,9 @@ class ActiveBlock:
     why: str
     by: str
 
-    def stops(self, wall: datetime) -> bool:
+    def stops(self, real_now: datetime) -> bool:
         """Whether nothing may be sent now; otherwise a few mails may try whether the cause is gone."""
-        return self.until is None or wall < self.until
+        return self.until is None or real_now < self.until
 
 
 _SHUT = select(G.name, G.shut_at, G.until, G.why, G.by).where(G.shut_at.is_not(None)).order_by(G.shut_at)
@@ -64,12 +64,12 @@ def active_blocks(db: Connection) -> list[ActiveBlock]:
     return [ActiveBlock(BlockKind(row[0]), *row[1:]) for row in db.execute(_SHUT)]
 
 
-def stopped(shut: Sequence[ActiveBlock], wall: datetime) -> ActiveBlock | None:
+def stopped(shut: Sequence[ActiveBlock], real_now: datetime) -> ActiveBlock | None:
     """The gate that stops everything now, if one does."""
-    return next((gate for gate in shut if gate.stops(wall)), None)
+    return next((gate for gate in shut if gate.stops(real_now)), None)
 
 
-def block(db: Connection, gate: BlockKind, why: str, by: str, wall: datetime, until: datetime | None = None) -> bool:
+def block(db: Connection, gate: BlockKind, why: str, by: str, real_now: datetime, until: datetime | None = None) -> bool:
     """Shut a gate until `until`, or until a person opens it. Returns whether it stood open.
 
     The stop switch waits for those who are marking mail: after its commit nothing passes. A provider that refuses again and
@@ -78,7 +78,7 @@ def block(db: Connection, gate: BlockKind, why: str, by: str, wall: datetime, un
     if gate is BlockKind.STOP and db.dialect.name == "postgresql":
         db.execute(_ALONE)
     stood = db.execute(select(G.shut_at).where(G.name == gate).with_for_update()).scalar_one() is None
-    since = wall if stood or gate is not BlockKind.PROVIDER else G.shut_at
+    since = real_now if stood or gate is not BlockKind.PROVIDER else G.shut_at
     text = {"why": storable(why)[:200], "by": storable(by)[:120]}
     db.execute(update(gates).where(G.name == gate).values(shut_at=since, until=until, **text))
     return stood

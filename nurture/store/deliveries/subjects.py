@@ -26,9 +26,9 @@ GONE = "what it was about is gone"
 """Why a notice was cancelled."""
 
 
-def is_there(wall: ColumnElement[datetime]) -> ColumnElement[bool]:
-    """Whether the subject of a notice exists, and a login link still works at `wall` (real time)."""
-    link = (L.id == D.about_id, L.used_at.is_(None), L.expires_at > wall, users.c.email_sealed.is_not(None))
+def is_there(real_now: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether the subject of a notice exists, and a login link still works at `real_now` (real time)."""
+    link = (L.id == D.about_id, L.used_at.is_(None), L.expires_at > real_now, users.c.email_sealed.is_not(None))
     return or_(
         D.about_id.is_(None),
         and_(_may_be(Subject.CONSULTATION), exists().where(consultations.c.id == D.about_id)),
@@ -38,9 +38,9 @@ def is_there(wall: ColumnElement[datetime]) -> ColumnElement[bool]:
     )
 
 
-def is_gone(wall: datetime) -> ColumnElement[bool]:
+def is_gone(real_now: datetime) -> ColumnElement[bool]:
     """The contrary, for mails that may have a subject only."""
-    return and_(D.kind.in_((DeliveryKind.NOTICE, DeliveryKind.ALREADY_SUBSCRIBED)), not_(is_there(literal(wall, Instant))))
+    return and_(D.kind.in_((DeliveryKind.NOTICE, DeliveryKind.ALREADY_SUBSCRIBED)), not_(is_there(literal(real_now, Instant))))
 
 
 def _may_be(kind: Subject) -> ColumnElement[bool]:
@@ -68,9 +68,11 @@ class Found:
         return next((kind for kind, is_found in there.items() if is_found and said in (None, kind)), None)
 
 
-def find(db: Connection, ids: Collection[ConsultationId], wall: datetime) -> Found:
+def find(db: Connection, ids: Collection[ConsultationId], real_now: datetime) -> Found:
     """Those of `ids` that are there; login links only while they work."""
     if not ids:
         return Found({}, {}, set(), {})
     known = set(db.scalars(select(consultations.c.id).where(consultations.c.id.in_(ids))))
-    return Found(sessions.addressed(db, ids, wall), drafts.test_email_statuses(db, ids), known, account_changes.find(db, ids))
+    return Found(
+        sessions.addressed(db, ids, real_now), drafts.test_email_statuses(db, ids), known, account_changes.find(db, ids)
+    )

@@ -79,13 +79,13 @@ def apply(
     db: Connection,
     to: State,
     by: str,
-    wall: datetime,
+    real_now: datetime,
     why: str,
     *where: ColumnElement[bool],
     leave_locked: bool = False,
     **values: Any,
 ) -> list[Settled]:
-    """Move every row that fits `where`, and may go there, to `to`. `by`: a process, a person or an event; `wall`: real time.
+    """Move every row that fits `where`, and may go there, to `to`. `by`: a process, a person or an event.
     `leave_locked`: pass by rows that somebody else is at, instead of waiting for them.
     """
     found = select(*_SETTLED, *_PLAIN).where(*where, is_in(*before(to))).order_by(D.id)
@@ -98,30 +98,30 @@ def apply(
         _save_attempts(db, rows)
     ids = bulk_params.encode_ids(db, (row.id for row in rows))
     db.execute(_BY_ID[db.dialect.name].values({"state": to, "reason": why[:200]} | values), {"moved": ids})
-    note(db, rows, to, by, wall, why)
+    note(db, rows, to, by, real_now, why)
     return [Settled(*row[: len(_SETTLED)]) for row in rows]
 
 
-def note(db: Connection, rows: Iterable[Any], state: State, by: str, wall: datetime, why: str) -> None:
+def note(db: Connection, rows: Iterable[Any], state: State, by: str, real_now: datetime, why: str) -> None:
     """Write one line for each row; they carry id, subscriber_id, attempt and request_id."""
-    _write(db, [_line(row, state, wall, by, why) for row in rows])
+    _write(db, [_line(row, state, real_now, by, why) for row in rows])
 
 
-def note_among(db: Connection, mine: ColumnElement[bool], by: str, wall: datetime, why: str) -> None:
+def note_among(db: Connection, mine: ColumnElement[bool], by: str, real_now: datetime, why: str) -> None:
     """Write one line for each row that fits, which stays in its state."""
-    said = (literal(wall, H.at.type), literal(by[:120]), literal(why[:200]))
+    said = (literal(real_now, H.at.type), literal(by[:120]), literal(why[:200]))
     lines = select(D.id, D.subscriber_id, D.state, *said, D.attempt, D.request_id).where(mine)
     into = ("delivery_id", "subscriber_id", "state", "at", "by", "why", "attempt", "request_id")
     db.execute(insert(delivery_history).from_select(into, lines))
 
 
-def note_once(db: Connection, delivery: DeliveryId, why: str, wall: datetime) -> bool:
+def note_once(db: Connection, delivery: DeliveryId, why: str, real_now: datetime) -> bool:
     """Write one line into a delivery's history, as the provider's; False if it is there already."""
     if db.scalar(select(exists().where(H.delivery_id == delivery, H.why == why))):
         return False
     found = select(D.id, D.subscriber_id, D.attempt, D.request_id, D.state).where(D.id == delivery)
     row = cast(Row[Any], db.execute(found).one())
-    _write(db, [_line(row, row.state, wall, PROVIDER, why)])
+    _write(db, [_line(row, row.state, real_now, PROVIDER, why)])
     return True
 
 

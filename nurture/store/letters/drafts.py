@@ -119,7 +119,7 @@ def add_test_email(
     db: Connection,
     trial: TestEmail,
     mailer: str,
-    wall: datetime,
+    real_now: datetime,
     edition: EditionId | None = None,
     imitated: SubscriberId | None = None,
 ) -> None:
@@ -128,7 +128,7 @@ def add_test_email(
     """
     db.execute(
         insert(trials).values(
-            id=trial.id, user_id=trial.user, subject="", html="", text="", content_sealed=trial.content, made_at=wall,
+            id=trial.id, user_id=trial.user, subject="", html="", text="", content_sealed=trial.content, made_at=real_now,
             mailer=mailer, edition_id=edition, subscriber_id=imitated,
         )
     )  # fmt: skip
@@ -161,9 +161,9 @@ def test_email_statuses(db: Connection, ids: Collection[ConsultationId]) -> dict
     return {row[0]: TestEmail(row[0], row[1], row[2], (row[3], row[4], row[5]), row[6]) for row in rows}
 
 
-def test_emails_imitating(db: Connection, who: SubscriberId) -> list[ConsultationId]:
+def test_emails_imitating(db: Connection, subscriber_id: SubscriberId) -> list[ConsultationId]:
     """Trial mails that hold a subscriber's name, and those of an older version, of which nobody knows whose they hold."""
-    return list(db.scalars(select(T.id).where(or_(T.subscriber_id == who, T.content_sealed.is_(None)))))
+    return list(db.scalars(select(T.id).where(or_(T.subscriber_id == subscriber_id, T.content_sealed.is_(None)))))
 
 
 def remove_test_emails(db: Connection, ids: Collection[ConsultationId]) -> None:

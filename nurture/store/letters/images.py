@@ -15,12 +15,12 @@ _READ = select(P.id, P.name, P.subtype, P.width, P.height, P.size)
 _TOUCHED_EVERY = timedelta(days=1)
 
 
-def add(db: Connection, picture: LetterImage, content: bytes, alt: str, by: str, wall: datetime) -> None:
+def add(db: Connection, picture: LetterImage, content: bytes, alt: str, by: str, real_now: datetime) -> None:
     """Keep a picture that is not here yet, neither its content nor its name."""
     db.execute(
         insert(pictures).values(
             id=picture.id, name=picture.name, content=content, size=picture.size, subtype=picture.subtype, width=picture.width,
-            height=picture.height, alt=alt, added_at=wall, added_by=by[:120], used_at=wall,
+            height=picture.height, alt=alt, added_at=real_now, added_by=by[:120], used_at=real_now,
         )
     )  # fmt: skip
 
@@ -59,11 +59,11 @@ def texts_under_way(db: Connection) -> list[str]:
     return [*db.scalars(select(drafts.c.text)), *db.scalars(asked)]
 
 
-def touch(db: Connection, names: Iterable[str], wall: datetime) -> None:
+def touch(db: Connection, names: Iterable[str], real_now: datetime) -> None:
     """Note that pictures of these names, and all that editions show, are in use."""
-    stale = P.used_at < wall - _TOUCHED_EVERY
+    stale = P.used_at < real_now - _TOUCHED_EVERY
     for which in (P.name.in_(list(names)), exists().where(U.picture_id == P.id)):
-        db.execute(update(pictures).where(stale, which).values(used_at=wall))
+        db.execute(update(pictures).where(stale, which).values(used_at=real_now))
 
 
 def forget(db: Connection, before: datetime) -> int:

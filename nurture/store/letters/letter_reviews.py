@@ -17,10 +17,10 @@ def read(db: Connection, among: Collection[EditionId]) -> set[EditionId]:
     return set(db.scalars(select(R.edition_id).where(R.edition_id.in_(among))))
 
 
-def note(db: Connection, edition: EditionId, by: UserId, wall: datetime) -> None:
+def note(db: Connection, edition: EditionId, by: UserId, real_now: datetime) -> None:
     """Somebody has read it."""
     dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    db.execute(dialect.insert(readings).values(edition_id=edition, read_at=wall, read_by=by).on_conflict_do_nothing())
+    db.execute(dialect.insert(readings).values(edition_id=edition, read_at=real_now, read_by=by).on_conflict_do_nothing())
 
 
 def take_back(db: Connection, edition: EditionId) -> None:

@@ -48,11 +48,11 @@ def place_of(db: Connection, sequence: SequenceId, step: StepKey) -> StepKey | N
     return after
 
 
-def begin(db: Connection, sequence: SequenceId, letter: NewLetter, by: UserId, wall: datetime) -> None:
+def begin(db: Connection, sequence: SequenceId, letter: NewLetter, by: UserId, real_now: datetime) -> None:
     """Write a new draft; what stood behind the letter it follows stands behind it."""
     db.execute(update(drafts).where(R.sequence_id == sequence, R.after_step == letter.after).values(after_step=letter.step))
     values = {"step_key": letter.step, "text": letter.text, "after_step": letter.after, "version": 1}
-    db.execute(insert(drafts).values(sequence_id=sequence, saved_at=wall, saved_by=by, **values))
+    db.execute(insert(drafts).values(sequence_id=sequence, saved_at=real_now, saved_by=by, **values))
 
 
 def discard(db: Connection, sequence: SequenceId, step: StepKey) -> None:

@@ -38,13 +38,13 @@ _READ = select(
 )  # fmt: skip
 
 
-def ask(db: Connection, sequence: str, files: Mapping[str, str], by: str, wall: datetime, partial: bool = False) -> int:
+def ask(db: Connection, sequence: str, files: Mapping[str, str], by: str, real_now: datetime, partial: bool = False) -> int:
     """Write down what shall be published, all letters of a sequence or only those that change; returns its number."""
     asked = insert(publications).values(
         sequence_key=sequence,
         files=json.dumps(files),
         state=PublicationState.CHECKING,
-        asked_at=wall,
+        asked_at=real_now,
         asked_by=by[:120],
         partial=partial,
     )
@@ -78,9 +78,9 @@ def waiting(db: Connection) -> bool:
     return db.scalar(select(P.id).where(P.state == PublicationState.CHECKING).limit(1)) is not None
 
 
-def take(db: Connection, owner: str, wall: datetime, lease_until: datetime, only: int | None = None) -> Publication | None:
+def take(db: Connection, owner: str, real_now: datetime, lease_until: datetime, only: int | None = None) -> Publication | None:
     """The oldest that waits, or whose owner fell silent, for `owner` to try until `lease_until`; `only`: this one."""
-    free = (P.state == PublicationState.CHECKING, or_(P.lease_until.is_(None), P.lease_until < wall))
+    free = (P.state == PublicationState.CHECKING, or_(P.lease_until.is_(None), P.lease_until < real_now))
     query = select(P.id).where(*free).order_by(P.id).limit(1).with_for_update(skip_locked=True)
     found = db.scalar(query if only is None else query.where(P.id == only))
     if found is None:
@@ -96,13 +96,13 @@ def progress(db: Connection, publication: int, owner: str, done: int, total: int
 
 
 def finish(
-    db: Connection, publication: int, owner: str, state: PublicationState, troubles: Sequence[Problem], wall: datetime
+    db: Connection, publication: int, owner: str, state: PublicationState, troubles: Sequence[Problem], real_now: datetime
 ) -> bool:
     """Note how it ended; False, and nothing written, if somebody else has it now."""
     mine = (P.id == publication, P.owner == owner, P.state == PublicationState.CHECKING)
     ended = (
         update(publications)
         .where(*mine)
-        .values(state=state, troubles=json.dumps([asdict(each) for each in troubles]), finished_at=wall)
+        .values(state=state, troubles=json.dumps([asdict(each) for each in troubles]), finished_at=real_now)
     )
     return bool(db.execute(ended.values(lease_until=None)).rowcount)

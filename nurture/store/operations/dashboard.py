@@ -27,13 +27,13 @@ class Coming:
     """The key of its sequence."""
 
 
-def coming(db: Connection, since: datetime | None, until: datetime, most: int) -> tuple[int, list[Coming]]:
+def coming(db: Connection, since: datetime | None, until: datetime, limit: int) -> tuple[int, list[Coming]]:
     """How many letters are due from `since` (None: however long ago) until before `until` (UTC), and the first of them."""
     mine = [is_in(State.SCHEDULED), D.kind == DeliveryKind.LETTER, D.due_at < until]
     if since is not None:
         mine.append(D.due_at >= since)
     count = db.execute(select(func.count()).select_from(deliveries).where(*mine)).scalar_one()
-    first = select(D.id).where(*mine).order_by(D.due_at, D.id).limit(most)
+    first = select(D.id).where(*mine).order_by(D.due_at, D.id).limit(limit)
     query = (
         select(D.subscriber_id, S.first_name_sealed, S.email_sealed, D.step_key, D.due_at, sequences.c.key)
         .join(subscribers, S.id == D.subscriber_id)
@@ -54,9 +54,9 @@ class Joined:
     confirmed: datetime | None
 
 
-def joined(db: Connection, most: int) -> list[Joined]:
+def joined(db: Connection, limit: int) -> list[Joined]:
     """Who signed up last, newest first."""
-    query = select(S.id, S.first_name_sealed, S.email_sealed, S.confirmed_at).order_by(S.created_at.desc(), S.id).limit(most)
+    query = select(S.id, S.first_name_sealed, S.email_sealed, S.confirmed_at).order_by(S.created_at.desc(), S.id).limit(limit)
     return [Joined(*row) for row in db.execute(query)]
 
 

@@ -65,12 +65,12 @@ _STANDING = (
 
 
 def standing(
-    db: Connection, sequence: SequenceId, state: EnrollmentState, after: EnrollmentId | None, most: int, lock: bool
+    db: Connection, sequence: SequenceId, state: EnrollmentState, after: EnrollmentId | None, limit: int, lock: bool
 ) -> list[ReaderPosition]:
     """The next active, or paused, readers of a sequence, in the order of their ids; `lock`: until the transaction ends."""
     there = E.state == literal_column(f"'{state}'")  # as the index has it: SQLite uses a partial index only for its very words
     query = select(*_STANDING).join(subscribers, S.id == E.subscriber_id)
-    query = query.where(E.sequence_id == sequence, there).order_by(E.id).limit(most)
+    query = query.where(E.sequence_id == sequence, there).order_by(E.id).limit(limit)
     query = query if after is None else query.where(E.id > after)
     rows = db.execute(query.with_for_update(of=enrollments) if lock else query).all()
     return [ReaderPosition(*row) for row in rows]
@@ -172,7 +172,7 @@ def lock_scheduled(db: Connection, of: Collection[EnrollmentId]) -> set[Delivery
 EDITED = "the sequence was edited"
 
 
-def move(db: Connection, to: Mapping[DeliveryId, tuple[StepKey | None, datetime]], by: str, wall: datetime) -> None:
+def move(db: Connection, to: Mapping[DeliveryId, tuple[StepKey | None, datetime]], by: str, real_now: datetime) -> None:
     """Give letters to come another promise, and another step unless that is None, by their ids; what they were is in their
     history.
     """
@@ -183,22 +183,22 @@ def move(db: Connection, to: Mapping[DeliveryId, tuple[StepKey | None, datetime]
     for rows, more in ((kept, {}), ({row: to[row] for row in to.keys() - kept.keys()}, {"step_key": moved.c.step})):
         if rows:
             transitions.note_among(
-                db, bulk_params.in_ids(dialect, D.id, "noted", bulk_params.encode_ids(db, rows)), by, wall, EDITED
+                db, bulk_params.in_ids(dialect, D.id, "noted", bulk_params.encode_ids(db, rows)), by, real_now, EDITED
             )
             db.execute(update(deliveries).where(mine).values(values | more), {"moved": bulk_params.encode(db, rows)})
 
 
-def cancel(db: Connection, ids: Collection[DeliveryId], by: str, wall: datetime, why: str = EDITED) -> None:
+def cancel(db: Connection, ids: Collection[DeliveryId], by: str, real_now: datetime, why: str = EDITED) -> None:
     """Letters that are not to come now."""
     if ids:
         mine = bulk_params.in_ids(db.dialect.name, D.id, "cancelled", bulk_params.encode_ids(db, ids))
-        transitions.apply(db, State.CANCELLED, by, wall, why, mine, lease_until=None, batch_id=None)
+        transitions.apply(db, State.CANCELLED, by, real_now, why, mine, lease_until=None, batch_id=None)
 
 
-def restore(db: Connection, row: DeliveryId, due: datetime, by: str, wall: datetime) -> None:
+def restore(db: Connection, row: DeliveryId, due: datetime, by: str, real_now: datetime) -> None:
     """A letter that was cancelled once is to come again."""
     values: dict[str, Any] = {"due_at": due, "planned_at": due, "reason": None, "batch_id": None}
-    transitions.apply(db, State.SCHEDULED, by, wall, EDITED, D.id == row, **values)
+    transitions.apply(db, State.SCHEDULED, by, real_now, EDITED, D.id == row, **values)
 
 
 def go_on_at(db: Connection, at: Mapping[EnrollmentId, StepKey | None]) -> None:
@@ -213,7 +213,7 @@ _COME_BACK = ("unsubscribed", "desk")
 """Who left because of this may come back: an unsubscribe is undone, or the desk puts them back."""
 
 
-def pin(db: Connection, sequence: SequenceId, schedule: Schedule, running: bool, by: str, wall: datetime) -> int:
+def pin(db: Connection, sequence: SequenceId, schedule: Schedule, running: bool, by: str, real_now: datetime) -> int:
     """Let readers go by an earlier `schedule` from now on: those who have left and may come back, and with `running` those in
     the middle, too. Who is pinned already stays so. Returns how many of those in the middle.
     """
@@ -227,7 +227,7 @@ def pin(db: Connection, sequence: SequenceId, schedule: Schedule, running: bool,
     steps = json.dumps(schedule.timing)
     db.execute(
         insert(schedules).values(
-            id=fresh, sequence_id=sequence, rules=schedule.rules, steps=steps, made_at=wall, made_by=by[:120]
+            id=fresh, sequence_id=sequence, rules=schedule.rules, steps=steps, made_at=real_now, made_by=by[:120]
         )
     )
     counts = [db.execute(update(enrollments).where(*group).values(schedule_id=fresh)).rowcount for group in groups]
@@ -250,10 +250,10 @@ class Held:
     since: datetime
 
 
-def held(db: Connection, sequence: SequenceId, why: str, after: EnrollmentId | None, most: int) -> list[Held]:
+def held(db: Connection, sequence: SequenceId, why: str, after: EnrollmentId | None, limit: int) -> list[Held]:
     """Readers paused because of `why`, in the order of their ids."""
     query = select(E.id, E.subscriber_id, S.time_zone, E.paused_at).join(subscribers, S.id == E.subscriber_id)
-    query = query.where(E.sequence_id == sequence, E.state == EnrollmentState.PAUSED, E.why == why).order_by(E.id).limit(most)
+    query = query.where(E.sequence_id == sequence, E.state == EnrollmentState.PAUSED, E.why == why).order_by(E.id).limit(limit)
     return [Held(*row) for row in db.execute(query if after is None else query.where(E.id > after))]
 
 

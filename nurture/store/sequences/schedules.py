@@ -73,20 +73,20 @@ def read(db: Connection, schedule: ScheduleId) -> Schedule:
     return Schedule(row[0], tuple((key, wait, late, gone) for key, wait, late, gone in json.loads(row[1])), 0)
 
 
-def keep(db: Connection, sequence: SequenceId, schedule: Schedule, by: str, wall: datetime) -> None:
+def keep(db: Connection, sequence: SequenceId, schedule: Schedule, by: str, real_now: datetime) -> None:
     """Keep a schedule that is being replaced, to go back to. Real time."""
     db.execute(
         insert(schedules).values(
-            id=new_id(), sequence_id=sequence, rules=schedule.rules, steps=json.dumps(schedule.timing), made_at=wall,
+            id=new_id(), sequence_id=sequence, rules=schedule.rules, steps=json.dumps(schedule.timing), made_at=real_now,
             made_by=by[:120], version=schedule.version,
         )
     )  # fmt: skip
 
 
-def kept(db: Connection, sequence: SequenceId, most: int) -> list[tuple[int, datetime, str]]:
+def kept(db: Connection, sequence: SequenceId, limit: int) -> list[tuple[int, datetime, str]]:
     """The last schedules that were replaced, newest first: version, when (real time) and by whom."""
     query = select(C.version, C.made_at, C.made_by).where(C.sequence_id == sequence, C.version.is_not(None))
-    return [(row[0], row[1], row[2]) for row in db.execute(query.order_by(C.version.desc()).limit(most))]
+    return [(row[0], row[1], row[2]) for row in db.execute(query.order_by(C.version.desc()).limit(limit))]
 
 
 def at_version(db: Connection, sequence: SequenceId, version: int) -> Schedule | None:

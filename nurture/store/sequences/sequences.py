@@ -206,13 +206,13 @@ def running(db: Connection, sequence: SequenceId) -> int:
     return db.execute(query).scalar_one()
 
 
-def enroll(db: Connection, who: SubscriberId, sequence: SequenceId, now: datetime) -> EnrollmentId:
+def enroll(db: Connection, subscriber_id: SubscriberId, sequence: SequenceId, now: datetime) -> EnrollmentId:
     """Start a reader in a sequence, anchored at `now` (UTC)."""
     enrollment = EnrollmentId(new_id())
     db.execute(
         insert(enrollments).values(
             id=enrollment,
-            subscriber_id=who,
+            subscriber_id=subscriber_id,
             sequence_id=sequence,
             state=EnrollmentState.ACTIVE,
             anchor_at=now,
@@ -240,17 +240,19 @@ def enrolled(db: Connection, ids: Iterable[EnrollmentId]) -> dict[EnrollmentId, 
     return {row[0]: Enrolled(*row) for row in db.execute(_ENROLLED[db.dialect.name], {"ids": bulk_params.encode_ids(db, ids)})}
 
 
-def enrollments_of(db: Connection, who: SubscriberId) -> list[Enrolled]:
+def enrollments_of(db: Connection, subscriber_id: SubscriberId) -> list[Enrolled]:
     """All enrollments of a person, newest first."""
-    query = select(*_COLUMNS).join(subscribers, subscribers.c.id == E.subscriber_id).where(E.subscriber_id == who)
+    query = select(*_COLUMNS).join(subscribers, subscribers.c.id == E.subscriber_id).where(E.subscriber_id == subscriber_id)
     return [Enrolled(*row) for row in db.execute(query.order_by(E.started_at.desc(), E.id))]
 
 
-def ended_by_leaving(db: Connection, who: SubscriberId) -> list[Enrolled]:
+def ended_by_leaving(db: Connection, subscriber_id: SubscriberId) -> list[Enrolled]:
     """What a person's last unsubscribe ended, oldest first: not what an earlier one did, which they came back from."""
     query = select(*_COLUMNS).join(subscribers, subscribers.c.id == E.subscriber_id)
     ended = (E.state == EnrollmentState.EXITED, E.why == Suppression.UNSUBSCRIBED.value, E.ended_at == subscribers.c.left_at)
-    return [Enrolled(*row) for row in db.execute(query.where(E.subscriber_id == who, *ended).order_by(E.started_at, E.id))]
+    return [
+        Enrolled(*row) for row in db.execute(query.where(E.subscriber_id == subscriber_id, *ended).order_by(E.started_at, E.id))
+    ]
 
 
 @dataclass(frozen=True)
@@ -322,9 +324,9 @@ def lock(db: Connection, enrollment: EnrollmentId) -> Enrolled | None:
     return Enrolled(*row) if row else None
 
 
-def runs(db: Connection, who: SubscriberId, sequence: SequenceId) -> bool:
+def runs(db: Connection, subscriber_id: SubscriberId, sequence: SequenceId) -> bool:
     """Whether a person is in the middle of a sequence, active or paused."""
-    theirs = (E.subscriber_id == who, E.sequence_id == sequence, E.state.in_(RUNNING))
+    theirs = (E.subscriber_id == subscriber_id, E.sequence_id == sequence, E.state.in_(RUNNING))
     return bool(db.scalar(select(exists().where(*theirs))))
 
 

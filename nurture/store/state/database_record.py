@@ -52,16 +52,16 @@ def write(db: Connection, before: DatabaseRecord, record: DatabaseRecord) -> Non
         app_state.put(db, _WITNESSED, "1")
 
 
-def write_stop(db: Connection, wall: datetime) -> None:
+def write_stop(db: Connection, real_now: datetime) -> None:
     """Record a clean stop; not before the last tick, which another machine's clock may have dated."""
     last = heartbeats.last_beat(db, heartbeats.TICK)
-    app_state.put(db, _STOPPED, max(wall, last or wall).isoformat())
+    app_state.put(db, _STOPPED, max(real_now, last or real_now).isoformat())
 
 
-def write_review(db: Connection, wall: datetime) -> None:
+def write_review(db: Connection, real_now: datetime) -> None:
     """Record that a person has started sending after a restore."""
     last = heartbeats.last_beat(db, heartbeats.TICK)
-    app_state.put(db, _REVIEWED, max(wall, last or wall).isoformat())
+    app_state.put(db, _REVIEWED, max(real_now, last or real_now).isoformat())
 
 
 def _instant(text: str | None) -> datetime | None:

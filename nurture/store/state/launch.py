@@ -14,6 +14,6 @@ def since(db: Connection) -> str | None:
     return app_state.get(db, _KEY)
 
 
-def begin(db: Connection, wall: datetime) -> None:
+def begin(db: Connection, real_now: datetime) -> None:
     """From now on; a second time changes nothing."""
-    app_state.agree(db, _KEY, wall.isoformat())
+    app_state.agree(db, _KEY, real_now.isoformat())

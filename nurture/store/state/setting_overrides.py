@@ -41,12 +41,12 @@ def version(db: Connection) -> int:
     return int(app_state.get(db, _VERSION) or 0)
 
 
-def put(db: Connection, changes: Mapping[str, str | Encrypted], by: UserId | None, wall: datetime) -> None:
+def put(db: Connection, changes: Mapping[str, str | Encrypted], by: UserId | None, real_now: datetime) -> None:
     """Set facts, and count it as one change. A sealed value is a secret."""
     dialect = sqlite if db.dialect.name == "sqlite" else postgresql
     for name, value in changes.items():
         is_secret = isinstance(value, Encrypted)
-        row = {"value": "" if is_secret else value, "sealed": value if is_secret else None, "set_at": wall, "set_by": by}
+        row = {"value": "" if is_secret else value, "sealed": value if is_secret else None, "set_at": real_now, "set_by": by}
         written = dialect.insert(facts).values(name=name, **row)
         db.execute(written.on_conflict_do_update(index_elements=["name"], set_=row))
     app_state.count(db, _VERSION)

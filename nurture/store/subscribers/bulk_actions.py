@@ -62,9 +62,9 @@ def count(db: Connection, chosen: Chosen, act: BulkAction, tag: str) -> int:
     return db.execute(select(func.count()).select_from(_targets(db, chosen, act, tag).subquery())).scalar_one()
 
 
-def targets(db: Connection, chosen: Chosen, act: BulkAction, tag: str, most: int) -> list[str]:
-    """The first `most` whom the act would change."""
-    return list(db.scalars(_targets(db, chosen, act, tag).limit(most)))
+def targets(db: Connection, chosen: Chosen, act: BulkAction, tag: str, limit: int) -> list[str]:
+    """The first `limit` whom the act would change."""
+    return list(db.scalars(_targets(db, chosen, act, tag).limit(limit)))
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ class BulkActionRecord:
     """Of how many it can still be taken back."""
 
 
-def begin(db: Connection, key: str, act: BulkAction, tag: str, by: UserId, wall: datetime) -> None:
+def begin(db: Connection, key: str, act: BulkAction, tag: str, by: UserId, real_now: datetime) -> None:
     """Note that something is done to many; whom it changed is added with `add`."""
-    db.execute(insert(acts).values(id=key, act=act.value, detail=tag, people=0, done_at=wall, done_by=by))
+    db.execute(insert(acts).values(id=key, act=act.value, detail=tag, people=0, done_at=real_now, done_by=by))
 
 
 def add(db: Connection, key: str, changed: Collection[str]) -> bool:
@@ -107,15 +107,15 @@ def read(db: Connection, key: str) -> BulkActionRecord | None:
     return BulkActionRecord(BulkAction(row[1]), *row[2:]) if row else None
 
 
-def latest(db: Connection, since: datetime, most: int) -> list[tuple[str, BulkActionRecord]]:
+def latest(db: Connection, since: datetime, limit: int) -> list[tuple[str, BulkActionRecord]]:
     """What was done since then (real time) and can still be taken back, with its id, newest first."""
-    query = _DONE.where(A.done_at > since, _LEFT > 0).order_by(A.done_at.desc(), A.id.desc()).limit(most)
+    query = _DONE.where(A.done_at > since, _LEFT > 0).order_by(A.done_at.desc(), A.id.desc()).limit(limit)
     return [(row[0], BulkActionRecord(BulkAction(row[1]), *row[2:])) for row in db.execute(query)]
 
 
-def begin_taking_back(db: Connection, key: str, wall: datetime) -> list[str]:
+def begin_taking_back(db: Connection, key: str, real_now: datetime) -> list[str]:
     """From here on nobody more is changed; returns whom it has changed and nobody has taken it back of."""
-    db.execute(update(acts).where(A.id == key, A.undone_at.is_(None)).values(undone_at=wall))
+    db.execute(update(acts).where(A.id == key, A.undone_at.is_(None)).values(undone_at=real_now))
     return list(db.scalars(select(P.target_id).where(P.act_id == key).order_by(P.target_id)))
 
 

@@ -47,21 +47,22 @@ def _rows() -> Select[Any]:
 
 
 def add(
-    db: Connection, consultation: ConsultationId, who: SubscriberId | None, details: Encrypted, now: datetime,
+    db: Connection, consultation: ConsultationId, subscriber_id: SubscriberId | None, details: Encrypted, now: datetime,
     origin: RequestOrigin | None = None, email_bidx: bytes | None = None,
 ) -> None:  # fmt: skip
     """Write a new request."""
     db.execute(
         insert(consultations).values(
-            id=consultation, subscriber_id=who, details_sealed=details, state=RequestState.NEW, created_at=now, origin=origin,
+            id=consultation, subscriber_id=subscriber_id, details_sealed=details, state=RequestState.NEW, created_at=now,
+            origin=origin,
             email_bidx=email_bidx,
         )
     )  # fmt: skip
 
 
-def newest(db: Connection, most: int, states: Collection[RequestState] = ()) -> list[ConsultationRow]:
+def newest(db: Connection, limit: int, states: Collection[RequestState] = ()) -> list[ConsultationRow]:
     """The newest requests, of all states or some."""
-    query = _rows().order_by(C.created_at.desc(), C.id).limit(most)
+    query = _rows().order_by(C.created_at.desc(), C.id).limit(limit)
     return [ConsultationRow(*row) for row in db.execute(query.where(C.state.in_(states)) if states else query).all()]
 
 
@@ -72,20 +73,20 @@ def get(db: Connection, consultation: ConsultationId, lock: bool = False) -> Con
     return ConsultationRow(*row) if row else None
 
 
-def to_look_up(db: Connection, most: int) -> list[ConsultationRow]:
+def to_look_up(db: Connection, limit: int) -> list[ConsultationRow]:
     """Requests by the open form of which nobody has looked yet whether their address is on the list, oldest first."""
     query = _rows().where(C.origin == RequestOrigin.FORM, C.looked_up_at.is_(None))
-    return [ConsultationRow(*row) for row in db.execute(query.order_by(C.created_at).limit(most))]
+    return [ConsultationRow(*row) for row in db.execute(query.order_by(C.created_at).limit(limit))]
 
 
-def set_looked_up(db: Connection, consultation: ConsultationId, wall: datetime) -> None:
+def set_looked_up(db: Connection, consultation: ConsultationId, real_now: datetime) -> None:
     """Note that it has been looked whether the address of a request is on the list."""
-    db.execute(update(consultations).where(C.id == consultation).values(looked_up_at=wall))
+    db.execute(update(consultations).where(C.id == consultation).values(looked_up_at=real_now))
 
 
-def set_confirmed(db: Connection, consultation: ConsultationId, who: SubscriberId) -> None:
+def set_confirmed(db: Connection, consultation: ConsultationId, subscriber_id: SubscriberId) -> None:
     """A person has said, from their mailbox, that a request is theirs."""
-    db.execute(update(consultations).where(C.id == consultation).values(subscriber_id=who, origin=RequestOrigin.MAIL))
+    db.execute(update(consultations).where(C.id == consultation).values(subscriber_id=subscriber_id, origin=RequestOrigin.MAIL))
 
 
 def is_asked(db: Connection, consultation: ConsultationId) -> bool:
@@ -104,14 +105,18 @@ def counts(db: Connection) -> dict[RequestState, int]:
     return {row[0]: row[1] for row in db.execute(select(C.state, func.count()).group_by(C.state)).all()}
 
 
-def set_state(db: Connection, consultation: ConsultationId, state: RequestState, wall: datetime) -> None:
+def set_state(db: Connection, consultation: ConsultationId, state: RequestState, real_now: datetime) -> None:
     """Move a request."""
-    db.execute(update(consultations).where(C.id == consultation).values(state=state, changed_at=wall))
+    db.execute(update(consultations).where(C.id == consultation).values(state=state, changed_at=real_now))
 
 
-def change_why(db: Connection, who: SubscriberId, was: str, now: str) -> None:
+def change_why(db: Connection, subscriber_id: SubscriberId, was: str, now: str) -> None:
     """Say anew why the letters of a person ended, where they ended for the reason it was."""
-    mine = (enrollments.c.subscriber_id == who, enrollments.c.state == EnrollmentState.EXITED, enrollments.c.why == was)
+    mine = (
+        enrollments.c.subscriber_id == subscriber_id,
+        enrollments.c.state == EnrollmentState.EXITED,
+        enrollments.c.why == was,
+    )
     db.execute(update(enrollments).where(*mine).values(why=now))
 
 
@@ -120,7 +125,7 @@ def unassigned(db: Connection) -> list[ConsultationRow]:
     return [ConsultationRow(*row) for row in db.execute(_rows().where(C.subscriber_id.is_(None))).all()]
 
 
-def remove(db: Connection, who: SubscriberId, more: Collection[ConsultationId]) -> list[ConsultationId]:
+def remove(db: Connection, subscriber_id: SubscriberId, more: Collection[ConsultationId]) -> list[ConsultationId]:
     """Delete the requests of a person, and `more`; returns which."""
-    theirs = or_(C.subscriber_id == who, C.id.in_(more))
+    theirs = or_(C.subscriber_id == subscriber_id, C.id.in_(more))
     return [ConsultationId(row) for row in db.scalars(delete(consultations).where(theirs).returning(C.id))]

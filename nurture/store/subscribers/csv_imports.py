@@ -35,9 +35,9 @@ def report_place(key: str) -> FieldRef:
     return FieldRef("imports", "report", key)
 
 
-def add(db: Connection, key: str, content: Encrypted, choices: str, by: UserId | None, wall: datetime) -> None:
+def add(db: Connection, key: str, content: Encrypted, choices: str, by: UserId | None, real_now: datetime) -> None:
     """Keep a file. `by`: None for whoever runs the service."""
-    db.execute(insert(imports).values(id=key, made_at=wall, made_by=by, content_sealed=content, choices=choices))
+    db.execute(insert(imports).values(id=key, made_at=real_now, made_by=by, content_sealed=content, choices=choices))
 
 
 def read(db: Connection, key: str, lock: bool = False) -> File | None:

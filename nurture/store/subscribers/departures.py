@@ -153,7 +153,7 @@ class DepartureJournal:
                 found = os.pread(file, len(self._header), 0)
                 if found and found != self._header:  # of an earlier installation in this folder: no use to this one
                     self.path.replace(self.path.with_name(f"{JOURNAL_FILE}.of-another-key"))
-                    _log.warning("journal_put_aside")
+                    _log.warning("journal_replaced")
                     continue
                 if not found:
                     _write_all(file, self._header)

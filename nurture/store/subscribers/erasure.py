@@ -20,28 +20,28 @@ CONCERNED = (subscribers, consents, consultations, deliveries, notes, tags, tria
 """Tables in which erasing somebody leaves rows that nobody sees any more."""
 
 
-def forget(db: Connection, who: SubscriberId, empty: Encrypted) -> None:
+def forget(db: Connection, subscriber_id: SubscriberId, empty: Encrypted) -> None:
     """Take a person's values away; `empty` is sealed in place of their address. Files of people to add go as a whole."""
     db.execute(
         update(subscribers)
-        .where(subscribers.c.id == who)
+        .where(subscribers.c.id == subscriber_id)
         .values(
             email_sealed=empty, email_bidx=os.urandom(32), first_name_sealed=None, time_zone="UTC", plain_sender=None
         )  # the hash among the suppressions must lead to no row
     )  # fmt: skip
-    db.execute(update(deliveries).where(D.subscriber_id == who).values(email_bidx=None, provider_message=None))
-    db.execute(update(consents).where(consents.c.subscriber_id == who).values(evidence_sealed=None))
-    db.execute(delete(notes).where(notes.c.subscriber_id == who))
-    db.execute(delete(tags).where(tags.c.subscriber_id == who))
-    db.execute(delete(act_people).where(act_people.c.target_id == who))
+    db.execute(update(deliveries).where(D.subscriber_id == subscriber_id).values(email_bidx=None, provider_message=None))
+    db.execute(update(consents).where(consents.c.subscriber_id == subscriber_id).values(evidence_sealed=None))
+    db.execute(delete(notes).where(notes.c.subscriber_id == subscriber_id))
+    db.execute(delete(tags).where(tags.c.subscriber_id == subscriber_id))
+    db.execute(delete(act_people).where(act_people.c.target_id == subscriber_id))
     db.execute(delete(imports))
 
 
-def cancel_notices(db: Connection, about: Collection[ConsultationId], wall: datetime) -> None:
+def cancel_notices(db: Connection, about: Collection[ConsultationId], real_now: datetime) -> None:
     """Stop notices about requests that are gone."""
     if about:
         mine = (D.kind == DeliveryKind.NOTICE, D.about_id.in_(about), is_in(*OPEN))
-        transitions.apply(db, State.CANCELLED, "desk", wall, "erased", *mine, lease_until=None, batch_id=None)
+        transitions.apply(db, State.CANCELLED, "desk", real_now, "erased", *mine, lease_until=None, batch_id=None)
 
 
 def mails_about(db: Connection, about: Collection[ConsultationId]) -> list[DeliveryId]:

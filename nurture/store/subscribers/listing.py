@@ -300,10 +300,10 @@ def remove_tag(db: Connection, people: Collection[SubscriberId], tag: str) -> li
     return [SubscriberId(row) for row in db.scalars(gone)]
 
 
-def put_tags(db: Connection, who: SubscriberId, words: Collection[str]) -> None:
+def put_tags(db: Connection, subscriber_id: SubscriberId, words: Collection[str]) -> None:
     """Write the tags of somebody who has none."""
     if words:
-        db.execute(insert(tags), [{"subscriber_id": who, "tag": word} for word in words])
+        db.execute(insert(tags), [{"subscriber_id": subscriber_id, "tag": word} for word in words])
 
 
 def sources_of(db: Connection, people: Collection[SubscriberId]) -> dict[SubscriberId, str]:

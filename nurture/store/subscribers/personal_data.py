@@ -43,10 +43,10 @@ class Consent:
 _ORDER = ("given", "confirmed", "withdrawn", "restored")
 
 
-def consents_of(db: Connection, who: SubscriberId) -> list[Consent]:
+def consents_of(db: Connection, subscriber_id: SubscriberId) -> list[Consent]:
     """The record of a person's consent, oldest first."""
     columns = (C.act, C.wording, C.wording_version, C.source, C.at, C.id, C.evidence_sealed)
-    found = [Consent(*row) for row in db.execute(select(*columns).where(C.subscriber_id == who))]
+    found = [Consent(*row) for row in db.execute(select(*columns).where(C.subscriber_id == subscriber_id))]
     return sorted(found, key=lambda each: (each.at, _ORDER.index(each.act)))
 
 
@@ -74,16 +74,16 @@ _MAILED = (
 )  # fmt: skip
 
 
-def mails_of(db: Connection, who: SubscriberId, most: int = 500) -> list[SentMail]:
+def mails_of(db: Connection, subscriber_id: SubscriberId, limit: int = 500) -> list[SentMail]:
     """The mail of a person, newest promise first."""
-    query = select(*_MAILED).outerjoin(enrollments, E.id == D.enrollment_id).where(D.subscriber_id == who)
-    return [SentMail(*tuple(row)) for row in db.execute(query.order_by(D.planned_at.desc(), D.id.desc()).limit(most))]
+    query = select(*_MAILED).outerjoin(enrollments, E.id == D.enrollment_id).where(D.subscriber_id == subscriber_id)
+    return [SentMail(*tuple(row)) for row in db.execute(query.order_by(D.planned_at.desc(), D.id.desc()).limit(limit))]
 
 
-def mail_of(db: Connection, who: SubscriberId, delivery: DeliveryId) -> SentMail | None:
+def mail_of(db: Connection, subscriber_id: SubscriberId, delivery: DeliveryId) -> SentMail | None:
     """One mail of a person."""
     query = select(*_MAILED).outerjoin(enrollments, E.id == D.enrollment_id)
-    row = db.execute(query.where(D.id == delivery, D.subscriber_id == who)).first()
+    row = db.execute(query.where(D.id == delivery, D.subscriber_id == subscriber_id)).first()
     return SentMail(*tuple(row)) if row else None
 
 
@@ -103,25 +103,27 @@ def note_place(note: str) -> FieldRef:
     return FieldRef("notes", "text", note)
 
 
-def notes_of(db: Connection, who: SubscriberId) -> list[StoredNote]:
+def notes_of(db: Connection, subscriber_id: SubscriberId) -> list[StoredNote]:
     """The notes about a person, newest first."""
-    query = select(N.id, N.text_sealed, N.written_at, N.written_by).where(N.subscriber_id == who)
+    query = select(N.id, N.text_sealed, N.written_at, N.written_by).where(N.subscriber_id == subscriber_id)
     return [StoredNote(*row) for row in db.execute(query.order_by(N.written_at.desc(), N.id))]
 
 
-def count_notes(db: Connection, who: SubscriberId) -> int:
+def count_notes(db: Connection, subscriber_id: SubscriberId) -> int:
     """How many notes there are about a person."""
-    return db.execute(select(func.count()).select_from(notes).where(N.subscriber_id == who)).scalar_one()
+    return db.execute(select(func.count()).select_from(notes).where(N.subscriber_id == subscriber_id)).scalar_one()
 
 
-def add_note(db: Connection, note: str, who: SubscriberId, text: Encrypted, by: UserId | None, wall: datetime) -> None:
+def add_note(
+    db: Connection, note: str, subscriber_id: SubscriberId, text: Encrypted, by: UserId | None, real_now: datetime
+) -> None:
     """Write a note."""
-    db.execute(insert(notes).values(id=note, subscriber_id=who, text_sealed=text, written_at=wall, written_by=by))
+    db.execute(insert(notes).values(id=note, subscriber_id=subscriber_id, text_sealed=text, written_at=real_now, written_by=by))
 
 
-def delete_note(db: Connection, who: SubscriberId, note: str) -> bool:
+def delete_note(db: Connection, subscriber_id: SubscriberId, note: str) -> bool:
     """Delete a note; False if this person has none of that id."""
-    return bool(db.execute(delete(notes).where(N.id == note, N.subscriber_id == who)).rowcount)
+    return bool(db.execute(delete(notes).where(N.id == note, N.subscriber_id == subscriber_id)).rowcount)
 
 
 @dataclass(frozen=True)
@@ -136,31 +138,31 @@ class StoredRequest:
     """FORM: somebody typed the person's address, and nobody has said so far that it was them."""
 
 
-def requests_of(db: Connection, who: SubscriberId) -> list[StoredRequest]:
+def requests_of(db: Connection, subscriber_id: SubscriberId) -> list[StoredRequest]:
     """The requests for a call of a person, or with their address, newest first."""
     q = consultations.c
-    address = select(subscribers.c.email_bidx).where(subscribers.c.id == who).scalar_subquery()
-    theirs = or_(q.subscriber_id == who, and_(q.subscriber_id.is_(None), q.email_bidx == address))
+    address = select(subscribers.c.email_bidx).where(subscribers.c.id == subscriber_id).scalar_subquery()
+    theirs = or_(q.subscriber_id == subscriber_id, and_(q.subscriber_id.is_(None), q.email_bidx == address))
     query = select(q.id, q.state, q.created_at, q.details_sealed, q.origin).where(theirs)
     return [StoredRequest(*row) for row in db.execute(query.order_by(q.created_at.desc(), q.id))]
 
 
-def everything(db: Connection, who: SubscriberId) -> Mapping[str, list[dict[str, Any]]]:
+def everything(db: Connection, subscriber_id: SubscriberId) -> Mapping[str, list[dict[str, Any]]]:
     """What the ledger and its reports hold about a person, for them to read: no column that only the machinery needs."""
     q, h = sequences.c, delivery_history.c
-    theirs = select(D.id).where(D.subscriber_id == who)
+    theirs = select(D.id).where(D.subscriber_id == subscriber_id)
     queries = {
         "sequences": select(
             q.title.label("sequence"), E.state, E.why, E.last_step.label("last_letter"), E.started_at, E.ended_at
         )
         .join(sequences, q.id == E.sequence_id)
-        .where(E.subscriber_id == who)
+        .where(E.subscriber_id == subscriber_id)
         .order_by(E.started_at),
         "mails": select(
             D.id, D.kind, D.step_key.label("letter"), D.state, D.planned_at, D.due_at, D.sent_at, D.accepted_at, D.reason,
             D.edition_id.label("edition"), D.provider_message.label("provider_number"),
         )
-        .where(D.subscriber_id == who)
+        .where(D.subscriber_id == subscriber_id)
         .order_by(D.planned_at),
         "mail_history": select(h.delivery_id.label("mail"), h.state, h.at, h.why)
         .where(h.delivery_id.in_(theirs))

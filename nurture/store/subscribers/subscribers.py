@@ -76,14 +76,14 @@ def find(db: Connection, email_bidx: bytes) -> Subscriber | None:
     return _one(db, _LOCK_BY_ADDRESS, email_bidx)
 
 
-def get(db: Connection, who: SubscriberId) -> Subscriber | None:
+def get(db: Connection, subscriber_id: SubscriberId) -> Subscriber | None:
     """A person by id, locked until the transaction ends."""
-    return _one(db, _LOCK_BY_ID, who)
+    return _one(db, _LOCK_BY_ID, subscriber_id)
 
 
-def get_unlocked(db: Connection, who: SubscriberId) -> Subscriber | None:
+def get_unlocked(db: Connection, subscriber_id: SubscriberId) -> Subscriber | None:
     """A person by id, for reading."""
-    return _one(db, _BY_ID, who)
+    return _one(db, _BY_ID, subscriber_id)
 
 
 @dataclass(frozen=True)
@@ -110,31 +110,33 @@ def mailable(db: Connection, after: SubscriberId | None, limit: int) -> list[Mai
     return [Mailable(*row) for row in db.execute(query if after is None else query.where(S.id > after))]
 
 
-def ask_again(db: Connection, who: SubscriberId, plain_sender: bool, now: datetime) -> None:
+def ask_again(db: Connection, subscriber_id: SubscriberId, plain_sender: bool, now: datetime) -> None:
     """Somebody has signed up with the address of a person who is not on the list: back to pending. What was typed stays with
     the sign-up until it is confirmed; only the wish for the plainer sender's name is heeded in the mail that asks.
     """
     plainer = {"plain_sender": True} if plain_sender else {}
     values = {"state": SubscriberState.PENDING, "created_at": now, **plainer}
-    db.execute(update(subscribers).where(S.id == who).values(values))
+    db.execute(update(subscribers).where(S.id == subscriber_id).values(values))
 
 
-def take_values(db: Connection, who: SubscriberId, first_name: Encrypted | None, time_zone: str, plain_sender: bool) -> None:
+def take_values(
+    db: Connection, subscriber_id: SubscriberId, first_name: Encrypted | None, time_zone: str, plain_sender: bool
+) -> None:
     """Give a person what they typed into the form."""
     values = {"first_name_sealed": first_name, "time_zone": time_zone, "plain_sender": plain_sender or None}
-    db.execute(update(subscribers).where(S.id == who).values(values))
+    db.execute(update(subscribers).where(S.id == subscriber_id).values(values))
 
 
 def set_state(
     db: Connection,
-    who: SubscriberId,
+    subscriber_id: SubscriberId,
     state: SubscriberState,
     confirmed: datetime | None = None,
     left: datetime | None = None,
 ) -> None:
     """Move a person to `state`; `confirmed` and `left` note when (UTC)."""
     when = {name: at for name, at in (("confirmed_at", confirmed), ("left_at", left)) if at is not None}
-    db.execute(update(subscribers).where(S.id == who).values(state=state, **when))
+    db.execute(update(subscribers).where(S.id == subscriber_id).values(state=state, **when))
 
 
 def evidence_place(consent: str) -> FieldRef:
@@ -146,7 +148,7 @@ _RECORD_CONSENT = insert(consents)
 
 
 def record_consent(
-    db: Connection, who: SubscriberId, act: str, wording: str, wording_version: str, source: str, at: datetime,
+    db: Connection, subscriber_id: SubscriberId, act: str, wording: str, wording_version: str, source: str, at: datetime,
     consent: str = "", evidence: Encrypted | None = None,
 ) -> None:  # fmt: skip
     """Append to the consent record. `act`: given, confirmed, withdrawn or restored.
@@ -154,37 +156,37 @@ def record_consent(
     `consent`: the id of the new line, needed with `evidence`, which is sealed for it (`evidence_place`).
     """
     values = {
-        "id": consent or new_id(), "subscriber_id": who, "act": act, "wording": wording, "wording_version": wording_version,
-        "source": source, "at": at, "evidence_sealed": evidence,
+        "id": consent or new_id(), "subscriber_id": subscriber_id, "act": act, "wording": wording,
+        "wording_version": wording_version, "source": source, "at": at, "evidence_sealed": evidence,
     }  # fmt: skip
     db.execute(_RECORD_CONSENT, values)
 
 
-def agreed_to(db: Connection, who: SubscriberId) -> tuple[str, str]:
+def agreed_to(db: Connection, subscriber_id: SubscriberId) -> tuple[str, str]:
     """The wording, and its version, of the last yes a person gave; empty if none is on record."""
     said = select(consents.c.wording, consents.c.wording_version).where(
-        consents.c.subscriber_id == who, consents.c.act == "given"
+        consents.c.subscriber_id == subscriber_id, consents.c.act == "given"
     )
     row = db.execute(said.order_by(consents.c.at.desc(), consents.c.id.desc()).limit(1)).first()
     return (row[0], row[1]) if row else ("", "")
 
 
-def last_yes(db: Connection, who: SubscriberId) -> datetime | None:
+def last_yes(db: Connection, subscriber_id: SubscriberId) -> datetime | None:
     """When a person last asked for letters: signed up, confirmed, or took back an unsubscribe (timeline)."""
     said = consents.c.act.in_(("given", "confirmed", "restored"))
-    found: datetime | None = db.scalar(select(func.max(consents.c.at)).where(consents.c.subscriber_id == who, said))
+    found: datetime | None = db.scalar(select(func.max(consents.c.at)).where(consents.c.subscriber_id == subscriber_id, said))
     return found
 
 
-def left_at(db: Connection, who: SubscriberId) -> datetime | None:
+def left_at(db: Connection, subscriber_id: SubscriberId) -> datetime | None:
     """When a person last left (timeline)."""
-    found: datetime | None = db.scalar(select(S.left_at).where(S.id == who))
+    found: datetime | None = db.scalar(select(S.left_at).where(S.id == subscriber_id))
     return found
 
 
-def withdrawal_at(db: Connection, who: SubscriberId, at: datetime) -> ConsentId | None:
+def withdrawal_at(db: Connection, subscriber_id: SubscriberId, at: datetime) -> ConsentId | None:
     """The line of the consent record by which a person left at `at` by their own act."""
-    theirs = (consents.c.subscriber_id == who, consents.c.act == "withdrawn", consents.c.at == at)
+    theirs = (consents.c.subscriber_id == subscriber_id, consents.c.act == "withdrawn", consents.c.at == at)
     return db.scalar(select(consents.c.id).where(*theirs).limit(1))
 
 

@@ -38,17 +38,17 @@ class Push:
     email: Encrypted
 
 
-def enqueue(db: Connection, who: SubscriberId, act: PushAction, now: datetime) -> None:
+def enqueue(db: Connection, subscriber_id: SubscriberId, act: PushAction, now: datetime) -> None:
     """Have the provider told about a reader, as soon as may be. It takes the place of an older word about them."""
     dialect = sqlite if db.dialect.name == "sqlite" else postgresql
     word = {"id": new_id(), "act": act, "due_at": now, "attempt": 0}
-    written = dialect.insert(suppression_pushes).values(subscriber_id=who, **word)
+    written = dialect.insert(suppression_pushes).values(subscriber_id=subscriber_id, **word)
     db.execute(written.on_conflict_do_update(index_elements=[P.subscriber_id], set_=word))
 
 
-def forget(db: Connection, who: SubscriberId) -> None:
+def forget(db: Connection, subscriber_id: SubscriberId) -> None:
     """There is nothing to tell about a reader any more."""
-    db.execute(delete(suppression_pushes).where(P.subscriber_id == who))
+    db.execute(delete(suppression_pushes).where(P.subscriber_id == subscriber_id))
 
 
 @cache

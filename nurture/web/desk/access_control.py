@@ -106,7 +106,7 @@ def _refusal(here: login.Visitor, need: Permission | None, recent: bool) -> Resp
     if _must_protect(here.account) and request.endpoint not in _OPEN_TO_UNPROTECTED:
         return see(url_for("account.protect"))
     may_wait = not here.account.protected and request.endpoint in _OPEN_TO_UNPROTECTED  # there is nothing to show again
-    if recent and not may_wait and not login.proved_lately(here.session, rt().clock.wall()):
+    if recent and not may_wait and not login.proved_lately(here.session, rt().clock.real_now()):
         back = safe_next(request.form.get("back", "") if changes else request.full_path.rstrip("?"))
         return see(url_for("entry.prove_who", next=back) if here.account.protected else url_for("account.protect"))
     return None

@@ -5,10 +5,10 @@ from flask import Blueprint, request
 from nurture.web.front_door import allow_file
 
 
-def takes_a_file(pages: Blueprint, view: str, most: int) -> None:
-    """Let the form of one view of a blueprint bring a file of `most` bytes."""
+def takes_a_file(pages: Blueprint, view: str, limit: int) -> None:
+    """Let the form of one view of a blueprint bring a file of `limit` bytes."""
     endpoint = f"{pages.name}.{view}"
-    allow_file(endpoint, most)
+    allow_file(endpoint, limit)
 
     @pages.teardown_request
     def close_the_file(_: BaseException | None) -> None:

@@ -188,7 +188,7 @@ def test_an_edition_keeps_its_picture_and_a_mail_of_then_still_shows_it(rt: Runt
     publish(rt, me)
     with rt.database.begin() as db:
         assert list(db.scalars(select(edition_pictures.c.picture_id))) == [made.id]
-        assert stored.forget(db, rt.clock.wall() + timedelta(days=400)) == 0
+        assert stored.forget(db, rt.clock.real_now() + timedelta(days=400)) == 0
         delivery = db.execute(
             select(deliveries.c.id).where(deliveries.c.subscriber_id == reader.id, deliveries.c.kind == "letter")
         ).scalars().first()  # fmt: skip

@@ -122,7 +122,9 @@ def test_a_hole_that_somebody_would_see_is_counted_and_nothing_is_published(rt: 
     unsubscribe.unsubscribe(rt, left.id, Exit.PAGE)
     seen: list[tuple[int, int]] = []
     with pytest.raises(PublishingRefused, match=r"^3 of 5 readers would see a hole where 01-history\.md, line \d+, names"):
-        publishing.load_folder(rt, with_hole(rt, tmp_path), by="Dana", tell=lambda done, total: seen.append((done, total)))
+        publishing.load_folder(
+            rt, with_hole(rt, tmp_path), by="Dana", on_progress=lambda done, total: seen.append((done, total))
+        )
     assert seen == [(5, 5)]
     assert edition_count(rt) == before
     last = publishing.under_way(rt)[0]
@@ -175,15 +177,15 @@ def test_the_scheduler_publishes_what_was_handed_over(rt: Runtime, tmp_path: Pat
 
 def test_what_a_process_left_half_done_another_takes_up_and_the_first_may_not_end_it(rt: Runtime, tmp_path: Path) -> None:
     publishing.ask(rt, with_hole(rt, tmp_path, "One more line."))
-    wall = rt.clock.wall()
+    real_now = rt.clock.real_now()
     with rt.database.begin() as db:
-        taken = publications.take(db, "gone", wall, wall + timedelta(seconds=60))
+        taken = publications.take(db, "gone", real_now, real_now + timedelta(seconds=60))
     assert taken is not None
     assert not publishing.work(rt), "its owner may still be at it"
     with rt.database.begin() as db:
-        assert publications.take(db, "next", wall + timedelta(seconds=61), wall + timedelta(seconds=121))
-        assert not publications.progress(db, taken.id, "gone", 1, 1, wall)
-        assert not publications.finish(db, taken.id, "gone", PublicationState.PUBLISHED, [], wall)
+        assert publications.take(db, "next", real_now + timedelta(seconds=61), real_now + timedelta(seconds=121))
+        assert not publications.progress(db, taken.id, "gone", 1, 1, real_now)
+        assert not publications.finish(db, taken.id, "gone", PublicationState.PUBLISHED, [], real_now)
 
 
 def test_readers_are_tried_in_pages_and_each_once(rt: Runtime) -> None:

@@ -176,7 +176,7 @@ def test_every_value_of_every_table_comes_back_in_either_database(
     send_blocks.start_sending(after)
     sign_up(after)  # numbers that count by themselves go on
     with after.database.begin() as db:
-        at = clock.wall()
+        at = clock.real_now()
         db.execute(insert(metadata.tables["security_events"]).values(kind="login", at=at))
         for table in ("events", "delivery_history", "publications"):
             highest = db.scalar(select(metadata.tables[table].c.id).order_by(metadata.tables[table].c.id.desc()).limit(1))
@@ -513,7 +513,7 @@ def test_a_backup_of_an_older_schema_is_brought_up(rt: Runtime, clock: ManualClo
                     archive.add_block(shape.name, block)
             archive.add_manifest(
                 Manifest(
-                    clock.wall(), "0.0.1", "0011", db.dialect.name, rt.cipher.fingerprint(), rt.cipher.newest_key_id(),
+                    clock.real_now(), "0.0.1", "0011", db.dialect.name, rt.cipher.fingerprint(), rt.cipher.newest_key_id(),
                     links_fingerprint(key), False, shapes, {shape.name: archive.rows[shape.name] for shape in shapes},
                     archive.members,
                 )

@@ -31,7 +31,7 @@ def test_sign_ups_nobody_confirms_are_deleted_in_time_and_readers_are_not(rt: Ru
 def test_reports_are_deleted_when_nobody_will_ask_any_more(rt: Runtime, clock: ManualClock) -> None:
     def report(name: str) -> None:
         twin = hashlib.blake2b(name.encode(), digest_size=16).digest()
-        provider_events.record_events(rt, [Event(EventKind.DELIVERED, clock.wall(), twin, name)])
+        provider_events.record_events(rt, [Event(EventKind.DELIVERED, clock.real_now(), twin, name)])
 
     def kept() -> int:
         with rt.database.read() as db:

@@ -59,9 +59,9 @@ def letters(rt: Runtime, reader: Reader) -> list[tuple[State, str | None]]:
     return [(state, step) for kind, state, step, _ in rows(rt, reader) if kind is DeliveryKind.LETTER]
 
 
-def live_on(rt: Runtime, clock: ManualClock, reader: Reader, most: int = 12) -> None:
+def live_on(rt: Runtime, clock: ManualClock, reader: Reader, limit: int = 12) -> None:
     """Until nothing is to come."""
-    for _ in range(most):
+    for _ in range(limit):
         at = due(rt, reader)
         if at is None:
             return
@@ -373,7 +373,7 @@ def test_whatever_is_done_and_when_every_letter_comes_once_in_order_and_never_ea
         put_back(rt, enrollment, ME)
     if state_of(rt, enrollment)[0] is EnrollmentState.PAUSED:
         resume(rt, enrollment, ME)
-    live_on(rt, clock, reader, most=30)
+    live_on(rt, clock, reader, limit=30)
     assert [step for _, step in letters(rt, reader)] == STEPS
     assert {state for state, _ in letters(rt, reader)} == {State.ACCEPTED}
     assert len(subjects(rt, reader)) == len(STEPS)

@@ -13,9 +13,9 @@ from tests.clocks import ManualClock
 from tests.people import a_subscriber, inbox, rows, run_tick
 
 
-def ask(rt: Runtime, email: str, who: SubscriberId | None = None) -> str:
+def ask(rt: Runtime, email: str, subscriber_id: SubscriberId | None = None) -> str:
     request = goals.ConsultationRequest("Robin Quill", email, "Oregon", "phone", "+1 555 0100", True, "Tuesdays after four")
-    return goals.request_consultation(rt, request, parse_address(email), who)
+    return goals.request_consultation(rt, request, parse_address(email), subscriber_id)
 
 
 def test_asking_for_a_call_ends_the_sequence_and_keeps_the_reader(rt: Runtime, clock: ManualClock) -> None:

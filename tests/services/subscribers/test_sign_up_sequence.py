@@ -97,10 +97,10 @@ def test_it_is_chosen_on_the_command_line_too(rt: Runtime, other: Path, monkeypa
     monkeypatch.setenv("NURTURE_DATABASE_URL", rt.database.url.render_as_string(hide_password=False))
     monkeypatch.setenv("NURTURE_INSTANCE_DIR", str(rt.settings.instance_dir))
     monkeypatch.setenv("NURTURE_SECRET_KEY", SECRET)
-    found = CliRunner().invoke(cli, ["emails", "sequences", "--begin", OTHER, "--json"])
+    found = CliRunner().invoke(cli, ["letters", "sequences", "--begin", OTHER, "--json"])
     assert found.exit_code == 0, found.output
     assert [(each["key"], each["begins"]) for each in json.loads(found.stdout)] == [(OTHER, True), (SHIPPED, False)]
-    assert CliRunner().invoke(cli, ["emails", "sequences", "--begin", "nothing"]).exit_code == 1
+    assert CliRunner().invoke(cli, ["letters", "sequences", "--begin", "nothing"]).exit_code == 1
     assert begun(rt, a_subscriber(rt)) == {OTHER}
 
 

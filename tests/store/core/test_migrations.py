@@ -117,7 +117,7 @@ def test_events_and_sessions_of_before_are_kept_and_a_process_of_before_goes_on_
     found = [(event.kind, event.times) for event in security_events.happened(rt)]
     assert found == [("logged_in", 1), ("account_added", 1)]
     with rt.database.read() as db:
-        (session,) = sessions.sessions_of(db, who, rt.clock.wall())
+        (session,) = sessions.sessions_of(db, who, rt.clock.real_now())
     assert session.device == ""
     rt.database.migrate(str(adding.down_revision))
     rt.database.migrate()
@@ -127,7 +127,7 @@ def an_account_of_before(rt: Runtime) -> UserId:
     """An account, its session and what happened to it, as the version before wrote them."""
     who = UserId(new_id())
     with rt.database.begin() as db:
-        users.add(db, User(who, Role.OWNER), rt.clock.wall())
+        users.add(db, User(who, Role.OWNER), rt.clock.real_now())
         given = {"id": new_id(), "who": who}
         if db.dialect.name == "sqlite":
             given = {name: bytes.fromhex(value) for name, value in given.items()}  # type: ignore[misc]

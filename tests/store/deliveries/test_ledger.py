@@ -27,27 +27,27 @@ GUARDS = FrequencyCaps()
 
 def claim(rt: Runtime, limit: int = 100) -> tuple[BatchId, list[DeliveryId]]:
     batch = BatchId(new_id())
-    now, wall = rt.clock.now(), rt.clock.wall()
+    now, real_now = rt.clock.now(), rt.clock.real_now()
     with rt.database.begin() as db:
-        return batch, ledger.claim(db, batch, "test", now, wall, wall + LEASE, limit)
+        return batch, ledger.claim(db, batch, "test", now, real_now, real_now + LEASE, limit)
 
 
 def mark(rt: Runtime, batch: BatchId, ids: Iterable[DeliveryId], guards: FrequencyCaps = GUARDS) -> dict[DeliveryId, RequestId]:
     """Offer rows, each for a request of its own; returns those that may enter it."""
-    ids, now, wall = list(ids), rt.clock.now(), rt.clock.wall()
+    ids, now, real_now = list(ids), rt.clock.now(), rt.clock.real_now()
     day = now.astimezone(ZoneInfo("America/New_York")).replace(hour=0, minute=0)
     with rt.database.begin() as db:
         kinds = {row[0]: row[1] for row in db.execute(select(deliveries.c.id, deliveries.c.kind))}
         offered = {row: Offered(kinds[row], RequestId(new_id()), day) for row in ids}
-        marked = ledger.mark(db, batch, offered, guards, "test", now, wall)
-        ledger.cancel_ineligible(db, batch, offered.keys() - marked, "test", wall)
+        marked = ledger.mark(db, batch, offered, guards, "test", now, real_now)
+        ledger.cancel_ineligible(db, batch, offered.keys() - marked, "test", real_now)
     return {row: offered[row].request for row in marked}
 
 
 def accept(rt: Runtime, requests: dict[DeliveryId, RequestId], message: str | None = None) -> int:
     with rt.database.begin() as db:
         answered = {row: (request, message) for row, request in requests.items()}
-        return len(ledger.accepted(db, answered, "test", rt.clock.now(), rt.clock.wall()))
+        return len(ledger.accepted(db, answered, "test", rt.clock.now(), rt.clock.real_now()))
 
 
 def notices(rt: Runtime, count: int, due: datetime | None = None) -> None:
@@ -88,15 +88,15 @@ def test_rows_of_another_request_are_left_alone_by_every_write(rt: Runtime) -> N
     notices(rt, 1)
     batch, ids = claim(rt)
     mark(rt, batch, ids)
-    stranger, now, wall = RequestId(new_id()), rt.clock.now(), rt.clock.wall()
+    stranger, now, real_now = RequestId(new_id()), rt.clock.now(), rt.clock.real_now()
     assert accept(rt, dict.fromkeys(ids, stranger)) == 0
     with rt.database.begin() as db:
         theirs = dict.fromkeys(ids, stranger)
-        ledger.refused(db, theirs, now, "test", wall, "x")
-        ledger.in_doubt(db, theirs, State.UNKNOWN, "test", wall, "x")
-        ledger.failed(db, theirs, "test", wall, "x")
-        claims.unfit(db, BatchId(new_id()), dict.fromkeys(ids, "x"), "test", wall)
-        assert claims.release(db, batch, "test", wall, "x") == 0, "what is marked is not given back"
+        ledger.refused(db, theirs, now, "test", real_now, "x")
+        ledger.in_doubt(db, theirs, State.UNKNOWN, "test", real_now, "x")
+        ledger.failed(db, theirs, "test", real_now, "x")
+        claims.unfit(db, BatchId(new_id()), dict.fromkeys(ids, "x"), "test", real_now)
+        assert claims.release(db, batch, "test", real_now, "x") == 0, "what is marked is not given back"
     assert states(rt) == [State.SENDING]
 
 
@@ -124,15 +124,15 @@ def test_a_mail_accepted_once_stays_accepted(rt: Runtime) -> None:
     assert accept(rt, requests, "message-1") == 1
     assert accept(rt, requests, "message-2") == 0
     with rt.database.begin() as db:
-        ledger.refused(db, requests, rt.clock.now(), "test", rt.clock.wall(), "late answer")
-        ledger.in_doubt(db, requests, State.UNKNOWN, "test", rt.clock.wall(), "late answer")
+        ledger.refused(db, requests, rt.clock.now(), "test", rt.clock.real_now(), "late answer")
+        ledger.in_doubt(db, requests, State.UNKNOWN, "test", rt.clock.real_now(), "late answer")
         assert db.execute(select(deliveries.c.provider_message)).scalar_one() == "message-1"
     assert states(rt) == [State.ACCEPTED]
 
 
 def reconciled(rt: Runtime, clock: ManualClock, to: State = State.UNKNOWN) -> tuple[int, int]:
     with rt.database.begin() as db:
-        return in_doubt.reclaim(db, "test", clock.wall()), in_doubt.mark_in_doubt(db, "test", clock.wall(), to)
+        return in_doubt.reclaim(db, "test", clock.real_now()), in_doubt.mark_in_doubt(db, "test", clock.real_now(), to)
 
 
 def test_a_silent_claim_is_due_again_but_a_silent_sending_never_is(rt: Runtime, clock: ManualClock) -> None:
@@ -154,7 +154,7 @@ def test_a_lease_renewed_is_not_over(rt: Runtime, clock: ManualClock) -> None:
     batch, _ = claim(rt)
     clock.advance(seconds=100)
     with rt.database.begin() as db:
-        claims.extend(db, batch, clock.wall() + LEASE)
+        claims.extend(db, batch, clock.real_now() + LEASE)
     clock.advance(seconds=100)
     assert reconciled(rt, clock) == (0, 0)
 
@@ -180,7 +180,7 @@ def test_a_late_acceptance_stops_a_second_attempt_that_was_only_claimed(rt: Runt
     clock.advance(seconds=200)
     reconciled(rt, clock)
     with rt.database.begin() as db:
-        assert in_doubt.decide(db, ids, State.SCHEDULED, "test", clock.wall(), "no evidence") == 1
+        assert in_doubt.decide(db, ids, State.SCHEDULED, "test", clock.real_now(), "no evidence") == 1
     again, ids = claim(rt)
     assert accept(rt, first) == 1, "the slow answer of the first attempt"
     assert mark(rt, again, ids) == {}
@@ -193,7 +193,7 @@ def test_the_story_of_a_delivery_keeps_every_attempt(rt: Runtime, clock: ManualC
     requests = mark(rt, batch, ids)
     clock.advance(seconds=1)
     with rt.database.begin() as db:
-        ledger.refused(db, requests, clock.now(), "host:1", clock.wall(), "429 rate limit")
+        ledger.refused(db, requests, clock.now(), "host:1", clock.real_now(), "429 rate limit")
     clock.advance(seconds=1)
     batch, ids = claim(rt)
     clock.advance(seconds=1)
@@ -252,7 +252,7 @@ def test_a_refused_letter_does_not_count_against_the_gap(rt: Runtime, clock: Man
         batch = BatchId(db.execute(select(deliveries.c.batch_id).limit(1)).scalar_one())
     requests = mark(rt, batch, ids[:1])
     with rt.database.begin() as db:
-        ledger.refused(db, requests, clock.now(), "test", clock.wall(), "429")
+        ledger.refused(db, requests, clock.now(), "test", clock.real_now(), "429")
     assert len(mark(rt, batch, ids[1:2])) == 1
 
 
@@ -300,17 +300,17 @@ def test_leaving_after_the_claim_still_stops_the_mail(rt: Runtime) -> None:
     batch, ids = claim(rt)
     with rt.database.begin() as db:
         subscribers.set_state(db, reader.id, SubscriberState.UNSUBSCRIBED)
-        assert ledger.cancel_open(db, "unsubscribed", reader.id, rt.clock.wall()) >= 1
+        assert ledger.cancel_open(db, "unsubscribed", reader.id, rt.clock.real_now()) >= 1
     assert mark(rt, batch, ids) == {}
 
 
 def test_slots_of_the_fleet_are_handed_out_one_after_the_other(rt: Runtime, clock: ManualClock) -> None:
     with rt.database.begin() as db:
-        first = rate_limit.reserve(db, 10, 5.0, clock.wall())
-        second = rate_limit.reserve(db, 10, 5.0, clock.wall())
-        third = rate_limit.reserve(db, 1, 5.0, clock.wall() + timedelta(seconds=60))
-    assert (first, second) == (clock.wall(), clock.wall() + timedelta(seconds=2))
-    assert third == clock.wall() + timedelta(seconds=60)
+        first = rate_limit.reserve(db, 10, 5.0, clock.real_now())
+        second = rate_limit.reserve(db, 10, 5.0, clock.real_now())
+        third = rate_limit.reserve(db, 1, 5.0, clock.real_now() + timedelta(seconds=60))
+    assert (first, second) == (clock.real_now(), clock.real_now() + timedelta(seconds=2))
+    assert third == clock.real_now() + timedelta(seconds=60)
 
 
 def test_the_standing_counts_what_is_due_and_for_how_long(rt: Runtime, clock: ManualClock) -> None:

@@ -113,7 +113,7 @@ def test_an_undo_of_the_stop_opens_nothing_that_has_stopped_since(client: FlaskC
     log_in(client, rt)
     assert post(client, "/desk/sending", act="stop").status_code == 303
     with rt.database.begin() as db:
-        gates.block(db, BlockKind.DATABASE_RESTORED, "a restored copy", "test", clock.wall())
+        gates.block(db, BlockKind.DATABASE_RESTORED, "a restored copy", "test", clock.real_now())
     assert post(client, "/desk/sending", act="start").status_code == 303
     assert [each.kind for each in send_blocks.what_stops(rt)] == [BlockKind.DATABASE_RESTORED]
 
@@ -137,7 +137,7 @@ def test_each_thing_that_stops_mail_leads_to_what_to_do_about_it(client: FlaskCl
     run_tick(rt)
     for gate, which in ((BlockKind.PROVIDER, "refused"), (BlockKind.CLOCK, "clock"), (BlockKind.DATABASE_RESTORED, "clock")):
         with rt.database.begin() as db:
-            gates.block(db, gate, "a test", "a test", rt.clock.wall())
+            gates.block(db, gate, "a test", "a test", rt.clock.real_now())
         assert needs(client) == [("What to do", f"/desk/help/{which}")]
         shown = client.get(f"/desk/help/{which}").text
         assert "For whoever runs the service" in shown
@@ -147,7 +147,7 @@ def test_each_thing_that_stops_mail_leads_to_what_to_do_about_it(client: FlaskCl
     a_subscriber(rt)
     clock.advance(hours=1)
     with rt.database.begin() as db:
-        heartbeats.beat(db, heartbeats.TICK, rt.clock.wall())
+        heartbeats.beat(db, heartbeats.TICK, rt.clock.real_now())
     log_in(client, rt)
     assert needs(client) == [("What to do", "/desk/help/late")]
     for which in ("x", "held"):

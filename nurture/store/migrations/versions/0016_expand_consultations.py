@@ -26,7 +26,7 @@ def upgrade() -> None:
         "ix_consultations_to_look_up", "consultations", ["created_at"], sqlite_where=waiting, postgresql_where=waiting
     )
     instance = sa.table("instance", sa.column("key"), sa.column("value"))
-    op.execute(instance.insert().values(key=_KEY, value=SystemClock().wall().isoformat()))
+    op.execute(instance.insert().values(key=_KEY, value=SystemClock().real_now().isoformat()))
 
 
 def downgrade() -> None:

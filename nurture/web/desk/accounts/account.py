@@ -55,7 +55,7 @@ def _show(status: int = 200, changed: str = "", **errors: str) -> Response:
 
 def _asks_password() -> bool:
     """Whether what proves who they are can be changed only with the password as it is now."""
-    return bool(g.me.has_app) and not login.proved_lately(g.here.session, rt().clock.wall())
+    return bool(g.me.has_app) and not login.proved_lately(g.here.session, rt().clock.real_now())
 
 
 @pages.get("/protect")
@@ -95,7 +95,7 @@ def protect_now() -> Response:
     secret = accounts.offered_secret(rt(), g.me.id, sealed)
     if secret is None:
         return see(url_for("account.protect"))  # the hidden field was lost: begin with a new one
-    if g.me.protected and not g.me.has_app and not login.proved_lately(g.here.session, rt().clock.wall()):
+    if g.me.protected and not g.me.has_app and not login.proved_lately(g.here.session, rt().clock.real_now()):
         return see(url_for("entry.prove_who", next=url_for("account.protect")))  # there is no password to type here
     try:
         if form.get("passkey") and not g.me.protected:

@@ -119,13 +119,13 @@ def _browser_cookie() -> str:
 def _browser() -> str | None:
     """The id of a browser that was asked for a passkey at the log-in, from its cookie."""
     try:
-        return rt().tokens.read(Purpose.DESK_PASSKEY, request.cookies.get(_browser_cookie(), ""), rt().clock.wall())
+        return rt().tokens.read(Purpose.DESK_PASSKEY, request.cookies.get(_browser_cookie(), ""), rt().clock.real_now())
     except TokenRefused:
         return None
 
 
 def _with_browser(response: Response, browser: str) -> Response:
-    token = rt().tokens.mint(Purpose.DESK_PASSKEY, browser, rt().clock.wall() + LASTS)
+    token = rt().tokens.mint(Purpose.DESK_PASSKEY, browser, rt().clock.real_now() + LASTS)
     return with_cookie(response, _browser_cookie(), token, int(LASTS.total_seconds()))
 
 
@@ -170,7 +170,7 @@ def ask_link() -> Response:
 def open_link(token: str) -> Response:
     """One button: opening the link does not use it up."""
     try:
-        rt().tokens.read(Purpose.DESK_LOGIN, token, rt().clock.wall())
+        rt().tokens.read(Purpose.DESK_LOGIN, token, rt().clock.real_now())
     except TokenRefused:
         return dead_link()
     return page("desk/link.html", token=token)

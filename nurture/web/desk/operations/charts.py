@@ -31,12 +31,12 @@ def _svg(key: str, title: str, described: str, height: int, inside: Iterable[str
     )
 
 
-def nice(most: int) -> int:
-    """A round number at or above `most` for the top of a scale."""
+def nice(limit: int) -> int:
+    """A round number at or above `limit` for the top of a scale."""
     size = 1
     while True:
         for step in (1, 2, 3, 4, 5):
-            if size * step * 2 >= most:
+            if size * step * 2 >= limit:
                 return size * step * 2
         size *= 10
 

@@ -37,9 +37,9 @@ def _known(who: str) -> SubscriberId:
     return SubscriberId(who) if _ID.fullmatch(who) else abort(404)
 
 
-def back_to(who: SubscriberId, part: str = "", **did: str) -> Response:
+def back_to(subscriber_id: SubscriberId, part: str = "", **did: str) -> Response:
     """Back to the person's page, at one of its parts."""
-    values: dict[str, Any] = {"who": who, "_anchor": part or None, **did}
+    values: dict[str, Any] = {"who": subscriber_id, "_anchor": part or None, **did}
     return see(url_for("person.show", **values))
 
 
@@ -57,15 +57,17 @@ def show(who: str) -> Response:
 
 
 def show_person(
-    who: SubscriberId, status: int = 200, errors: dict[str, str] | None = None, typed: dict[str, str] | None = None
+    subscriber_id: SubscriberId, status: int = 200, errors: dict[str, str] | None = None, typed: dict[str, str] | None = None
 ) -> Response:
     """The page, with what is wrong with a form of it and what was typed there."""
     try:
-        found = detail.load(rt(), who)
+        found = detail.load(rt(), subscriber_id)
     except NoSuchSubscriber:
         abort(404)
     if found.summary.standing is SubscriberStatus.ERASED:
-        return page("desk/person_erased.html", tab="people", erased=formatting.day(found.summary.left or found.summary.joined))
+        return page(
+            "desk/subscriber_erased.html", tab="people", erased=formatting.day(found.summary.left or found.summary.joined)
+        )
     return page("desk/person.html", status, tab="people", errors=errors or {}, typed=typed or {}, **_shown(found))
 
 
@@ -390,18 +392,18 @@ def ask_erase(who: str) -> Response:
     return _ask_erase(_known(who))
 
 
-def _ask_erase(who: SubscriberId, error: str = "") -> Response:
+def _ask_erase(subscriber_id: SubscriberId, error: str = "") -> Response:
     try:
-        found = detail.load(rt(), who)
+        found = detail.load(rt(), subscriber_id)
     except NoSuchSubscriber:
         abort(404)
     if found.summary.standing is SubscriberStatus.ERASED:
-        return back_to(who)
+        return back_to(subscriber_id)
     return page(
         "desk/person_erase.html",
         422 if error else 200,
         tab="people",
-        id=who,
+        id=subscriber_id,
         called=formatting.person(found.summary),
         error_said=error,
         word=_WORD,
@@ -422,4 +424,4 @@ def erase(who: str) -> Response:
         arriving = personal_data.erase(rt(), someone)
     except NoSuchSubscriber:
         abort(404)
-    return page("desk/person_erased.html", tab="people", erased="", arriving=arriving)
+    return page("desk/subscriber_erased.html", tab="people", erased="", arriving=arriving)

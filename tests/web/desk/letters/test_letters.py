@@ -122,7 +122,7 @@ def test_what_stops_publishing_is_said_in_plain_words_with_a_link_to_where_it_is
     body = "Hello {{ reader.first_name }}.\n\nIt costs {{ practice.fee }}.\n"
     text = now.letter.text.replace(now.letter.body, body)
     with rt.database.begin() as db:
-        number = publications.ask(db, now.sequence, {now.letter.file_name: text}, "user x", rt.clock.wall(), partial=True)
+        number = publications.ask(db, now.sequence, {now.letter.file_name: text}, "user x", rt.clock.real_now(), partial=True)
     assert publishing.work(rt)
     path = f"{HISTORY}/published/{number}"
     shown = unescape(client.get(path).text)
@@ -134,7 +134,7 @@ def test_what_stops_publishing_is_said_in_plain_words_with_a_link_to_where_it_is
     assert "Set NURTURE_PRACTICE_FEE" in publishing.under_way(rt)[0].troubles[0].said, "the command line names the variable"
     with rt.database.begin() as db:
         broken = {now.letter.file_name: text.replace("practice.fee", "practice.price")}
-        number = publications.ask(db, now.sequence, broken, "user x", rt.clock.wall(), partial=True)
+        number = publications.ask(db, now.sequence, broken, "user x", rt.clock.real_now(), partial=True)
     assert publishing.work(rt)
     shown = unescape(client.get(f"{HISTORY}/published/{number}").text)
     assert "`practice.price` does not exist" in shown

@@ -148,15 +148,15 @@ def test_what_cannot_be_is_said_and_nothing_typed_is_lost(desk: FlaskClient, rt:
 def test_too_many_at_once_are_refused_before_anything_is_done(rt: Runtime) -> None:
     for _ in range(2):
         a_subscriber(rt)
-    assert bulk_actions.preview(rt, Filter(), BulkAction.PAUSE, "", most=2).refused == ""
-    refused = bulk_actions.preview(rt, Filter(), BulkAction.PAUSE, "", most=1).refused
+    assert bulk_actions.preview(rt, Filter(), BulkAction.PAUSE, "", limit=2).refused == ""
+    refused = bulk_actions.preview(rt, Filter(), BulkAction.PAUSE, "", limit=1).refused
     assert refused == "This would change 2 people, and 1 at once are the most. Please narrow the choice."
     with pytest.raises(BulkActionRefused, match="at once are the most"):
-        bulk_actions.run(rt, Filter(), BulkAction.PAUSE, "", ME, most=1)
+        bulk_actions.run(rt, Filter(), BulkAction.PAUSE, "", ME, limit=1)
     assert set(standings(rt).values()) == {SubscriberStatus.READING}
 
 
-@pytest.mark.parametrize("point", ["many.before_commit", "many.after_commit"])
+@pytest.mark.parametrize("point", ["bulk_action.before_commit", "bulk_action.after_commit"])
 @pytest.mark.parametrize("act", [BulkAction.PAUSE, BulkAction.STOP, BulkAction.RESUME])
 def test_dying_half_way_leaves_a_record_of_exactly_those_who_were_changed(
     desk: FlaskClient, rt: Runtime, clock: ManualClock, point: failpoints.Desk, act: BulkAction
@@ -170,7 +170,7 @@ def test_dying_half_way_leaves_a_record_of_exactly_those_who_were_changed(
     with meeting(point, nth=3), pytest.raises(Killed):
         bulk_actions.run(rt, Filter(), act, "", ME)
     changed = [email for email, standing in standings(rt).items() if standing is not before[email]]
-    assert len(changed) == (2 if point == "many.before_commit" else 3)
+    assert len(changed) == (2 if point == "bulk_action.before_commit" else 3)
     shown = desk.get("/desk/people/").text
     (key, *_), count = re.findall(r'href="/desk/people/many/([0-9a-f]{32})"', shown), f"{len(changed)} people"
     assert count in desk.get(f"/desk/people/many/{key}").text
@@ -178,7 +178,7 @@ def test_dying_half_way_leaves_a_record_of_exactly_those_who_were_changed(
     enrollments.stop(rt, enrollment_of(rt, untouched), ME)  # what else happens meanwhile stays
     with meeting(point, nth=2), pytest.raises(Killed):
         bulk_actions.undo(rt, key, ME)
-    left = len(changed) - (1 if point == "many.before_commit" else 2)
+    left = len(changed) - (1 if point == "bulk_action.before_commit" else 2)
     assert bulk_actions.load_result(rt, key).done.left == left
     page = desk.get(f"/desk/people/many/{key}").text
     assert f"half-way: {words_of(left)} are still to be put back" in page
@@ -203,7 +203,7 @@ def test_whoever_is_still_to_come_is_left_alone_once_an_undo_has_begun(rt: Runti
         ((key, _),) = bulk_actions.latest(rt)
         found.append(bulk_actions.undo(rt, key, ME))
 
-    with meeting("many.after_commit", undo):
+    with meeting("bulk_action.after_commit", undo):
         bulk_actions.run(rt, Filter(), BulkAction.PAUSE, "", ME)
     assert found == [Undone(1)]
     assert set(standings(rt).values()) == {SubscriberStatus.READING}

@@ -25,10 +25,10 @@ def desk(client: FlaskClient, rt: Runtime) -> FlaskClient:
 
 
 def ask(
-    rt: Runtime, email: str = "robin@example.org", name: str = "Robin Quill", who: SubscriberId | None = None
+    rt: Runtime, email: str = "robin@example.org", name: str = "Robin Quill", subscriber_id: SubscriberId | None = None
 ) -> ConsultationId:
     asked = consultations.ConsultationRequest(name, email, "Oregon", "phone", "+1 503 555 0100", True, "Tuesdays after four")
-    return consultations.request_consultation(rt, asked, parse_address(email), who)
+    return consultations.request_consultation(rt, asked, parse_address(email), subscriber_id)
 
 
 def whys(rt: Runtime) -> list[str | None]:
@@ -54,7 +54,7 @@ def test_what_waits_is_shown_first_and_the_rest_is_a_click_away(desk: FlaskClien
 
 def test_a_booking_marks_the_goal_and_undoing_it_takes_the_mark_back(desk: FlaskClient, rt: Runtime) -> None:
     reader = a_subscriber(rt, "robin@example.org")
-    url = f"/desk/consultations/{ask(rt, who=reader.id)}"
+    url = f"/desk/consultations/{ask(rt, subscriber_id=reader.id)}"
     assert f'href="/desk/people/{reader.id}/"' in desk.get(url).text
     assert whys(rt) == ["consultation"]
     done = post(desk, f"{url}/state", state="booked")

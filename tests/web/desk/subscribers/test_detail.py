@@ -235,7 +235,7 @@ def test_a_mail_in_doubt_is_not_sent_again_after_erasing(rt: Runtime, clock: Man
     reader = a_subscriber(rt)
     with rt.database.begin() as db:
         held = deliveries.c.subscriber_id == reader.id
-        db.execute(update(deliveries).where(held).values(state=State.HELD, unknown_since=rt.clock.wall()))
+        db.execute(update(deliveries).where(held).values(state=State.HELD, unknown_since=rt.clock.real_now()))
         (delivery, *_) = db.scalars(select(deliveries.c.id).where(held, deliveries.c.kind == "letter"))
     assert personal_data.erase(rt, reader.id) is True
     settling.resolve(rt, delivery, sent=False, who="a test")
