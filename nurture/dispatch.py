@@ -234,7 +234,7 @@ def _app(broker: str, queue: str) -> Any:
         "read_timeout": _ANSWER_SECONDS,
         "write_timeout": _ANSWER_SECONDS,
     }
-    patient = {
+    transport_options = {
         "socket_connect_timeout": _CONNECT_SECONDS,
         "socket_timeout": _PATIENT_SECONDS,
         "read_timeout": _PATIENT_SECONDS,
@@ -242,7 +242,7 @@ def _app(broker: str, queue: str) -> Any:
     }
     # Explicitly: CELERY_BROKER_URL in the environment, perhaps another program's, would win over the configuration.
     app.connection_for_write = partial(app.connection_for_write, broker, transport_options=hurried)
-    app.connection_for_read = partial(app.connection_for_read, broker, transport_options=patient)
+    app.connection_for_read = partial(app.connection_for_read, broker, transport_options=transport_options)
     return app
 
 

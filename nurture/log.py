@@ -104,7 +104,7 @@ def _with_error(error: Any, frame: str) -> dict[str, Any]:
     return {"exc_info": error} if error and error[0] is not None else {"frame": frame}
 
 
-class _Lines:
+class _LineLogger:
     """What structlog writes its lines to: each by one system call, so that lines of several processes do not mix, and no thread
     holds a buffer's lock while the interpreter ends.
     """
@@ -193,8 +193,8 @@ def _as_json(event: Mapping[str, Any], **_: Any) -> str:
     return json.dumps(event, default=str)  # ASCII, so that no encoding of a stream or terminal stands in its way
 
 
-def _lines(*_: Any) -> _Lines:
-    return _Lines(sys.stderr)
+def _lines(*_: Any) -> _LineLogger:
+    return _LineLogger(sys.stderr)
 
 
 def configure() -> None:

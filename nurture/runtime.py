@@ -274,9 +274,9 @@ def _clock(db: Connection, speed: float) -> Clock:
     return FastClock(origin)
 
 
-def _said_at_the_desk(db: Connection, sealer: FieldCipher) -> dict[str, str]:
+def _said_at_the_desk(db: Connection, cipher: FieldCipher) -> dict[str, str]:
     return {
-        name: sealer.decrypt(fact.sealed, setting_overrides.place(name)) if fact.sealed is not None else fact.value
+        name: cipher.decrypt(fact.sealed, setting_overrides.place(name)) if fact.sealed is not None else fact.value
         for name, fact in setting_overrides.everything(db).items()
     }
 
@@ -340,7 +340,7 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
     return rt
 
 
-def sealer_of(settings: Settings, key: bytes) -> FieldCipher:
+def cipher_of(settings: Settings, key: bytes) -> FieldCipher:
     """What encrypts personal values of a new database, with the keys the settings give. `key`: the secret."""
     ring = key_ring.ring_of(settings, key)
     return FieldCipher(ring, derive_index_key((ring[:-1] or ring)[-1]))
@@ -350,16 +350,16 @@ def assemble(settings: Settings, key: bytes, database: Database, db: Connection)
     """A runtime over a database whose schema is this version's, as it is in the transaction `db`; `key`: the secret.
     Raises SettingRefused.
     """
-    sealer = key_ring.open_sealer(db, settings, key)
+    cipher = key_ring.open_cipher(db, settings, key)
     clock = _clock(db, settings.clock_speed)
-    said, version = _said_at_the_desk(db, sealer), setting_overrides.version(db)
+    said, version = _said_at_the_desk(db, cipher), setting_overrides.version(db)
     stopping = threading.Event()
     return Runtime(
         env_settings=settings,
         config=create_config(settings, said, version, clock, stopping),
         clock=clock,
         database=database,
-        cipher=sealer,
+        cipher=cipher,
         tokens=Tokens({purpose: derive(key, f"token|{purpose.name}") for purpose in Purpose}),
         timeouts=Timeouts(timedelta(seconds=settings.lease_seconds)),
         frequency_caps=FrequencyCaps(

@@ -23,16 +23,16 @@ def by_hand(key: bytes, info: bytes) -> bytes:
 
 @given(st.text(max_size=300))
 def test_what_is_sealed_opens_in_its_place(value: str) -> None:
-    sealer = FieldCipher([KEY])
-    assert sealer.decrypt(sealer.encrypt(value, PLACE), PLACE) == value
+    cipher = FieldCipher([KEY])
+    assert cipher.decrypt(cipher.encrypt(value, PLACE), PLACE) == value
 
 
 @pytest.mark.parametrize("part", ["table", "column", "row"])
 def test_a_value_moved_to_another_place_does_not_open(part: str) -> None:
-    sealer = FieldCipher([KEY])
-    sealed = sealer.encrypt(ADDRESS, PLACE)
+    cipher = FieldCipher([KEY])
+    sealed = cipher.encrypt(ADDRESS, PLACE)
     with pytest.raises(DecryptionFailed, match="belongs to another row"):
-        sealer.decrypt(sealed, replace(PLACE, **{part: "other"}))
+        cipher.decrypt(sealed, replace(PLACE, **{part: "other"}))
 
 
 def test_another_installations_key_does_not_open_and_the_message_says_what_to_do() -> None:
@@ -63,28 +63,28 @@ def test_new_values_are_sealed_with_the_newest_key() -> None:
 
 
 def test_no_bit_can_be_changed() -> None:
-    sealer = FieldCipher([KEY])
-    sealed = sealer.encrypt("Zoë", PLACE)
+    cipher = FieldCipher([KEY])
+    sealed = cipher.encrypt("Zoë", PLACE)
     for bit in range(len(sealed) * 8):
         changed = bytearray(sealed)
         changed[bit // 8] ^= 1 << bit % 8
         with pytest.raises(DecryptionFailed):
-            sealer.decrypt(bytes(changed), PLACE)
+            cipher.decrypt(bytes(changed), PLACE)
 
 
 def test_no_byte_can_be_missing_or_added() -> None:
-    sealer = FieldCipher([KEY])
-    sealed = sealer.encrypt("Zoë", PLACE)
+    cipher = FieldCipher([KEY])
+    sealed = cipher.encrypt("Zoë", PLACE)
     for length in range(len(sealed)):
         with pytest.raises(DecryptionFailed):
-            sealer.decrypt(sealed[:length], PLACE)
+            cipher.decrypt(sealed[:length], PLACE)
     with pytest.raises(DecryptionFailed):
-        sealer.decrypt(sealed + b"\0", PLACE)
+        cipher.decrypt(sealed + b"\0", PLACE)
 
 
 def test_the_same_value_is_never_sealed_to_the_same_bytes() -> None:
-    sealer = FieldCipher([KEY])
-    sealed = [sealer.encrypt(ADDRESS, PLACE) for _ in range(100)]
+    cipher = FieldCipher([KEY])
+    sealed = [cipher.encrypt(ADDRESS, PLACE) for _ in range(100)]
     assert len({one[5:17] for one in sealed}) == 100, "nonces"
     assert len({one[17:] for one in sealed}) == 100
 

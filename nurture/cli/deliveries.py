@@ -189,10 +189,12 @@ def stop(why: str) -> None:
 def start() -> None:
     """Open whatever stops the sending. What is unknown or held stays so until it is settled."""
     with _runtime() as rt:
-        shut = send_blocks.start_sending(rt)
+        blocks = send_blocks.start_sending(rt)
         waiting = service.count_doubts(rt, State.UNKNOWN) + service.count_doubts(rt, State.HELD)
         failures = service.count_doubts(rt, State.FAILED)
-    click.echo("\n".join(f"Opened: {gate.why} ({gate.by}, {_at(gate.since)})." for gate in shut) or "Nothing was stopped.")
+    click.echo(
+        "\n".join(f"Opened: {block.why} ({block.by}, {_at(block.since)})." for block in blocks) or "Nothing was stopped."
+    )
     if waiting:
         click.echo(f"{waiting} mails are unknown or held: `nurture deliveries unknown`, `nurture deliveries held`.")
     if failures:
@@ -204,28 +206,28 @@ def start() -> None:
 def status(as_json: bool) -> None:
     """Say whether anything stops the sending, and what."""
     with _runtime() as rt:
-        shut = send_blocks.what_stops(rt)
+        blocks = send_blocks.what_stops(rt)
         real_now, waits = rt.clock.real_now(), not launch.is_open(rt)
     found: list[dict[str, Any]] = [
         {
-            "gate": gate.kind,
-            "why": gate.why,
-            "by": gate.by,
-            "since": gate.since.isoformat(),
-            "until": gate.until.isoformat() if gate.until else None,
-            "stops": gate.stops(real_now),
+            "gate": block.kind,
+            "why": block.why,
+            "by": block.by,
+            "since": block.since.isoformat(),
+            "until": block.until.isoformat() if block.until else None,
+            "stops": block.stops(real_now),
         }
-        for gate in shut
+        for block in blocks
     ]
     if waits:
         found.append({"gate": "first run", "why": NOT_LIVE, "by": "", "since": None, "until": None, "stops": True})
     if as_json:
         click.echo(json.dumps(found))
         return
-    for gate in shut:
-        until = f"until {_at(gate.until)}" if gate.until else "until `nurture sending start`"
-        state = f"stopped {until}" if gate.stops(real_now) else "on trial: the next mails show whether it works again"
-        click.echo(f"{gate.kind.value:<9} {state}: {gate.why} (by {gate.by}, since {_at(gate.since)})")
+    for block in blocks:
+        until = f"until {_at(block.until)}" if block.until else "until `nurture sending start`"
+        state = f"stopped {until}" if block.stops(real_now) else "on trial: the next mails show whether it works again"
+        click.echo(f"{block.kind.value:<9} {state}: {block.why} (by {block.by}, since {_at(block.since)})")
     if waits:
         click.echo("first run mail to readers waits until the first run at the desk (/desk/start/) is done")
     if not found:

@@ -95,15 +95,15 @@ def _status(given: Settings) -> dict[str, Any]:
 
 
 def _rows(rt: Runtime, problems: list[str]) -> dict[str, Any]:
-    standing = health.ledger_summary(rt)
-    rows = standing.rows
+    summary = health.ledger_summary(rt)
+    rows = summary.rows
     found: dict[str, Any] = {state: rows.states.get(state, 0) for state in health.STATES}
     found |= {"due_now": rows.due, "oldest_due_seconds": round(rows.oldest_due_seconds)}
-    found |= {"last_tick": standing.last_tick.isoformat() if standing.last_tick else None}
-    problems += [problem.detail for problem in health.sending_problems(rt, standing)]
-    found |= {"duplicates_confirmed": standing.duplicates_confirmed, "stopped_by": _stops(rt, standing)}
+    found |= {"last_tick": summary.last_tick.isoformat() if summary.last_tick else None}
+    problems += [problem.detail for problem in health.sending_problems(rt, summary)]
+    found |= {"duplicates_confirmed": summary.duplicates_confirmed, "stopped_by": _stops(rt, summary)}
     return found | {"problems": problems}
 
 
-def _stops(rt: Runtime, standing: health.LedgerSummary) -> list[str]:
-    return [each.kind.value for each in standing.shut] + ([] if launch.is_open(rt) else ["first run"])
+def _stops(rt: Runtime, summary: health.LedgerSummary) -> list[str]:
+    return [each.kind.value for each in summary.blocks] + ([] if launch.is_open(rt) else ["first run"])

@@ -19,15 +19,15 @@ def load_images(rt: Runtime, db: Connection, pages: Iterable[str]) -> dict[Image
     wanted = {picture for page in pages for picture in shown_in(page)}
     if not wanted:
         return {}
-    album = rt.process_state.image_cache
+    cache = rt.process_state.image_cache
     with rt.process_state.image_cache_lock:
-        found = {picture: album[picture] for picture in wanted if picture in album}
+        found = {picture: cache[picture] for picture in wanted if picture in cache}
         for picture, (content, subtype) in images.contents(db, wanted - found.keys()).items():
             found[picture] = InlineImage(content, subtype, content_id(picture))
         for picture, known in found.items():
-            album[picture] = known
-            album.move_to_end(picture)
-        kept = sum(len(known.content) for known in album.values())
+            cache[picture] = known
+            cache.move_to_end(picture)
+        kept = sum(len(known.content) for known in cache.values())
         while kept > MOST_KEPT:
-            kept -= len(album.popitem(last=False)[1].content)
+            kept -= len(cache.popitem(last=False)[1].content)
     return found

@@ -57,11 +57,11 @@ def simulate(
     signed_up: datetime,
     zone: ZoneInfo,
     pauses: Sequence[Pause] = (),
-    guards: FrequencyCaps = FrequencyCaps(),  # noqa: B008 - a frozen value
+    caps: FrequencyCaps = FrequencyCaps(),  # noqa: B008 - a frozen value
 ) -> list[Simulated]:
     """Every letter a reader in `zone` would get who confirms at `signed_up` (UTC), in order.
 
-    `guards`: how closely letters to one person may follow each other. Raises NeverOpens, and PauseRefused for pauses that
+    `caps`: how closely letters to one person may follow each other. Raises NeverOpens, and PauseRefused for pauses that
     end before they begin, or overlap.
     """
     pending = _in_order(pauses, zone)
@@ -69,7 +69,7 @@ def simulate(
     anchor, step = signed_up, next_step(steps, None)
     while step is not None:
         due, reasons = next_due(anchor, step, rules, zone), _why(anchor, step, rules, zone, first=not letters)
-        while (hindered := _hindered(due, anchor, pending, letters, rules, zone, guards)) is not None:
+        while (hindered := _hindered(due, anchor, pending, letters, rules, zone, caps)) is not None:
             due, more = hindered
             reasons += more
         reasons += _change_of_clocks(anchor, due, zone)
@@ -96,7 +96,7 @@ def _hindered(
     letters: list[Simulated],
     rules: Rules,
     zone: ZoneInfo,
-    guards: FrequencyCaps,
+    caps: FrequencyCaps,
 ) -> tuple[datetime, list[str]] | None:
     """Where a letter due at `due` goes instead, and why; None if it may go. Takes the pauses it meets out of `pending`."""
     while pending and pending[0].begins <= due:
@@ -109,9 +109,9 @@ def _hindered(
             return resume_at(due, paused, pause.ends, rules, zone), [why, *_opening(over, rules, zone)]
     today = sum(letter.local.date() == due.astimezone(zone).date() for letter in letters)
     last = letters[-1].due if letters else None
-    if last is None or (due - last >= guards.gap and today < guards.letters):
+    if last is None or (due - last >= caps.gap and today < caps.letters):
         return None
-    free = spaced_out(due, last, guards.gap, zone)
+    free = spaced_out(due, last, caps.gap, zone)
     why = f"too soon after the letter before: the next may go from {moment(free, zone)}"
     return first_opening(free, rules, zone), [why, *_opening(free, rules, zone)]
 

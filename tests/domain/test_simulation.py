@@ -33,7 +33,7 @@ sequences = st.lists(waits, max_size=5).map(lambda found: letters(*found))
 @given(cases(), sequences)
 def test_each_letter_is_due_when_the_timeline_says_so_after_the_one_before(case: Case, steps: list[Step]) -> None:
     try:
-        found = simulate(steps, case.rules, case.anchor, case.zone, guards=FREE)
+        found = simulate(steps, case.rules, case.anchor, case.zone, caps=FREE)
     except NeverOpens:
         return
     anchor = case.anchor

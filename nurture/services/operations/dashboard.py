@@ -130,7 +130,7 @@ def load(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Dashboard:
     midnight = datetime.combine(now.astimezone(zone).date() + timedelta(days=1), time(), zone)
     first, second = midnight.astimezone(UTC), (midnight + timedelta(days=1)).astimezone(UTC)
     with rt.database.read() as db:
-        shut = send_blocks.active_blocks(db)
+        blocks = send_blocks.active_blocks(db)
         letters = _letters(sequences.load(db, key) for key in sequences.all_keys(db))
         held = schedule_migration.count_held(db, BY_EDIT)
         day, following = (today.coming(db, since, until, _MOST_NAMED) for since, until in ((None, first), (first, second)))
@@ -139,10 +139,10 @@ def load(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Dashboard:
         oldest, attention = today.oldest_due(db, now), today.attention(db)
         span = (now - _LOOK_BACK, now)
         sent, back = statistics.sent(db, span), statistics.returned(db, span)
-    needs = [_gate(each, real_now) for each in shut]
+    needs = [_block_item(each, real_now) for each in blocks]
     if health.is_scheduler_silent(rt):
         needs.append(AttentionItem(AttentionKind.SILENT))
-    elif oldest is not None and not shut and launch.is_open(rt) and now - oldest > rt.clock.stretch(ON_TIME):
+    elif oldest is not None and not blocks and launch.is_open(rt) and now - oldest > rt.clock.stretch(ON_TIME):
         needs.append(AttentionItem(AttentionKind.LATE))
     if wait is not None:
         needs.append(AttentionItem(AttentionKind.CONFIRMATIONS, wait.count, about=wait.why.value))
@@ -166,7 +166,7 @@ def load(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Dashboard:
         needs.append(AttentionItem(AttentionKind.NETWORKS))
     titles = {(key, letter.key): letter.subject for key, letter in letters}
     newcomers = [NewSubscriber(each.subscriber, _called(rt, each), each.confirmed is not None) for each in came]
-    stopped = next((each for each in shut if each.kind is BlockKind.STOP), None)
+    stopped = next((each for each in blocks if each.kind is BlockKind.STOP), None)
     return Dashboard(
         needs, requests_waiting, _day(rt, titles, *day), _day(rt, titles, *following), newcomers, week, stopped, titles
     )
@@ -175,12 +175,12 @@ def load(rt: Runtime, requests_waiting: int, zone: ZoneInfo) -> Dashboard:
 _ATTENTION = {State.HELD: AttentionKind.HELD, State.FAILED: AttentionKind.FAILED}
 
 
-def _gate(shut: ActiveBlock, real_now: datetime) -> AttentionItem:
-    match shut.kind:
+def _block_item(blocks: ActiveBlock, real_now: datetime) -> AttentionItem:
+    match blocks.kind:
         case BlockKind.STOP:
             return AttentionItem(AttentionKind.STOPPED)
         case BlockKind.PROVIDER:
-            return AttentionItem(AttentionKind.REFUSED, about=shut.why, is_probing=not shut.stops(real_now))
+            return AttentionItem(AttentionKind.REFUSED, about=blocks.why, is_probing=not blocks.stops(real_now))
         case _:
             return AttentionItem(AttentionKind.CLOCK)
 

@@ -74,7 +74,7 @@ class LedgerSummary:
 
     rows: LedgerCounts
     last_tick: datetime | None
-    shut: list[ActiveBlock]
+    blocks: list[ActiveBlock]
     duplicates_confirmed: int
     abandoned: int
     """Mails whose sender fell silent so long ago that somebody should have seen to them."""
@@ -87,15 +87,15 @@ def ledger_summary(rt: Runtime) -> LedgerSummary:
     """Read all of it in one look."""
     now, real_now = rt.clock.now(), rt.clock.real_now()
     with rt.database.read() as db:
-        shut = send_blocks.active_blocks(db)
+        blocks = send_blocks.active_blocks(db)
         return LedgerSummary(
             in_doubt.ledger_counts(db, now),
             heartbeats.last_beat(db, heartbeats.TICK),
-            shut,
+            blocks,
             int(app_state.get(db, DUPLICATES) or 0),
             in_doubt.count_abandoned(db, real_now - OVERDUE),
             in_doubt.accepted_since(db, now - rt.clock.stretch(OVERDUE)),
-            bool(shut) and rescheduling.is_tried_waiting(db),
+            bool(blocks) and rescheduling.is_tried_waiting(db),
         )
 
 
@@ -117,7 +117,7 @@ _SUMMARIES = {
 }
 
 
-def sending_problems(rt: Runtime, standing: LedgerSummary) -> list[SendingProblem]:
+def sending_problems(rt: Runtime, summary: LedgerSummary) -> list[SendingProblem]:
     """What keeps mail from going out; empty while sending is healthy.
 
     A provider that refused everything does so until it takes a mail again, however often it is asked meanwhile.
@@ -125,23 +125,23 @@ def sending_problems(rt: Runtime, standing: LedgerSummary) -> list[SendingProble
     real_now = rt.clock.real_now()
     found = [
         SendingProblem(_SUMMARIES[each.kind], f"stopped since {each.since:%Y-%m-%d %H:%M} UTC: {each.why} (by {each.by})")
-        for each in standing.shut
-        if each.stops(real_now) or standing.rows.due or standing.refused_waiting
+        for each in summary.blocks
+        if each.stops(real_now) or summary.rows.due or summary.refused_waiting
     ]
     if not launch.is_open(rt):
         waits = "mail to readers waits for the first run at the desk (/desk/start/)"
         found.append(SendingProblem("stopped: the first run is not done", waits))
-    return found or _overdue(rt, standing)
+    return found or _overdue(rt, summary)
 
 
-def _overdue(rt: Runtime, standing: LedgerSummary) -> list[SendingProblem]:
-    waited = timedelta(seconds=standing.rows.oldest_due_seconds)
-    late = waited > rt.clock.stretch(OVERDUE) and not standing.sent_lately
-    if not (late or waited > rt.clock.stretch(_OVERDUE_IN_ANY_CASE) or standing.abandoned):
+def _overdue(rt: Runtime, summary: LedgerSummary) -> list[SendingProblem]:
+    waited = timedelta(seconds=summary.rows.oldest_due_seconds)
+    late = waited > rt.clock.stretch(OVERDUE) and not summary.sent_lately
+    if not (late or waited > rt.clock.stretch(_OVERDUE_IN_ANY_CASE) or summary.abandoned):
         return []
     minutes = int(waited.total_seconds() / 60)
-    count = standing.rows.due + standing.abandoned
-    silent = silent_for(rt, standing.last_tick)
+    count = summary.rows.due + summary.abandoned
+    silent = silent_for(rt, summary.last_tick)
     if silent is None:
         why = "a scheduler is at work: the log says what fails (job_failed, request_not_accepted)"
     elif silent == timedelta.max:
@@ -154,11 +154,11 @@ def _overdue(rt: Runtime, standing: LedgerSummary) -> list[SendingProblem]:
 
 def sending_summary(rt: Runtime) -> str:
     """`ok`, or in a few words why mail does not go out, or that nobody looks for it. Raises SQLAlchemyError."""
-    standing = ledger_summary(rt)
-    problems = sending_problems(rt, standing)
+    summary = ledger_summary(rt)
+    problems = sending_problems(rt, summary)
     if problems:
         return "; ".join(problem.summary for problem in problems)
-    silent = silent_for(rt, standing.last_tick)
+    silent = silent_for(rt, summary.last_tick)
     if silent is None:
         return "ok"
     if silent == timedelta.max:

@@ -108,8 +108,8 @@ def rehearse(
         with _loading(scratch.database) as db:
             rt, report = _load(replace(source, settings=apart), scratch.database, db, paths, on_progress)
             claimed = _claim(rt, db)
-            for gate in send_blocks.active_blocks(db):
-                send_blocks.unblock(db, gate.kind)
+            for block in send_blocks.active_blocks(db):
+                send_blocks.unblock(db, block.kind)
             return replace(report, claimed=claimed, claimed_after_start=_claim(rt, db))
 
 
@@ -135,7 +135,7 @@ def _with_keys(settings: Settings, archive: Archive, manifest: Manifest, keys: K
             settings = settings.model_copy(update={"field_keys": SecretStr(keys.field_keys)})
     # the key of the look-up index comes with the rows, encrypted with the newest field key; loading checks that it fits
     if (
-        not runtime.sealer_of(settings, key).knows_key(manifest.newest_key)
+        not runtime.cipher_of(settings, key).knows_key(manifest.newest_key)
         or links_fingerprint(key) != manifest.links_fingerprint
     ):
         raise RestoreRefused(

@@ -27,16 +27,16 @@ def start_sending(rt: Runtime, only: BlockKind | None = None) -> list[ActiveBloc
     Mail that the provider refused is due at once: whoever starts has put the cause right.
     """
     with rt.database.begin() as db:
-        shut = [each for each in send_blocks.active_blocks(db) if only in (None, each.kind)]
-        for each in shut:
+        blocks = [each for each in send_blocks.active_blocks(db) if only in (None, each.kind)]
+        for each in blocks:
             send_blocks.unblock(db, each.kind)
             if each.kind is BlockKind.PROVIDER:
                 now = rt.clock.now()
                 rescheduling.bring_forward(db, now, now + rt.clock.stretch(_LONGEST_WAIT))
             if each.kind is BlockKind.DATABASE_RESTORED:
                 safety_checks.accept_restored(db, rt.clock.real_now())
-    _log.info("sending_started", count=len(shut))
-    return shut
+    _log.info("sending_started", count=len(blocks))
+    return blocks
 
 
 def what_stops(rt: Runtime) -> list[ActiveBlock]:

@@ -202,7 +202,7 @@ def send_next_now(rt: Runtime, enrollment: EnrollmentId, by: UserId) -> Enrollme
             raise ActRefused("There is no letter waiting: the last one is still on its way, or nothing is planned.")
         delivery, planned, due = row
         now = rt.clock.now()
-        _check_guards(rt, db, person, ZoneInfo(place.time_zone), now)
+        _check_caps(rt, db, person, ZoneInfo(place.time_zone), now)
         changed = due > now
         if changed:
             rescheduling.promise(db, delivery, now, by, rt.clock.real_now(), "sent early, by hand")
@@ -281,7 +281,7 @@ def _not_before(now: datetime) -> Moment:
     return lambda promised, rules, zone: promised if promised >= now else first_opening(now, rules, zone)
 
 
-def _check_guards(rt: Runtime, db: Connection, person: Subscriber, zone: ZoneInfo, now: datetime) -> None:
+def _check_caps(rt: Runtime, db: Connection, person: Subscriber, zone: ZoneInfo, now: datetime) -> None:
     midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     last, today = rescheduling.letters_sent(db, person.id, midnight)
     if last is None or (now - last >= rt.frequency_caps.gap and today < rt.frequency_caps.letters):

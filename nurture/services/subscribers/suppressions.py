@@ -216,10 +216,10 @@ def _turn(rt: Runtime) -> tuple[datetime, datetime] | None:
     """The span to read, if it is time to and this process is to do it."""
     real_now = rt.clock.real_now()
     with rt.database.begin() as db:
-        shut = {gate.kind for gate in send_blocks.active_blocks(db)}
+        blocks = {block.kind for block in send_blocks.active_blocks(db)}
         mark = heartbeats.last_beat(db, heartbeats.LISTS)
         fresh = mark is not None and timedelta() <= real_now - mark < _EVERY
-        if BlockKind.CLOCK in shut or (fresh and BlockKind.DATABASE_RESTORED not in shut):
+        if BlockKind.CLOCK in blocks or (fresh and BlockKind.DATABASE_RESTORED not in blocks):
             return None
         if not heartbeats.take_turn(db, heartbeats.LISTS_TURN, real_now, _AGAIN):
             return None

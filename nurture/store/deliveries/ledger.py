@@ -236,7 +236,7 @@ def mark(
     db: Connection,
     batch: BatchId,
     offered: Mapping[DeliveryId, Offered],
-    guards: FrequencyCaps,
+    caps: FrequencyCaps,
     owner: str,
     now: datetime,
     real_now: datetime,
@@ -258,9 +258,9 @@ def mark(
             "wall": real_now,
         }
         if kind is DeliveryKind.LETTER:
-            values |= {"most": guards.letters, "gap_since": now - guards.gap}
+            values |= {"most": caps.letters, "gap_since": now - caps.gap}
         elif kind is not DeliveryKind.NOTICE:
-            values |= {"most": guards.others}
+            values |= {"most": caps.others}
         if db.execute(_mark(db.dialect.name, kind), values).rowcount == len(mine):
             marked |= mine.keys()  # nearly always; asking for each costs as much as marking it
         else:

@@ -32,14 +32,14 @@ def claim(rt: Runtime, limit: int = 100) -> tuple[BatchId, list[DeliveryId]]:
         return batch, ledger.claim(db, batch, "test", now, real_now, real_now + LEASE, limit)
 
 
-def mark(rt: Runtime, batch: BatchId, ids: Iterable[DeliveryId], guards: FrequencyCaps = GUARDS) -> dict[DeliveryId, RequestId]:
+def mark(rt: Runtime, batch: BatchId, ids: Iterable[DeliveryId], caps: FrequencyCaps = GUARDS) -> dict[DeliveryId, RequestId]:
     """Offer rows, each for a request of its own; returns those that may enter it."""
     ids, now, real_now = list(ids), rt.clock.now(), rt.clock.real_now()
     day = now.astimezone(ZoneInfo("America/New_York")).replace(hour=0, minute=0)
     with rt.database.begin() as db:
         kinds = {row[0]: row[1] for row in db.execute(select(deliveries.c.id, deliveries.c.kind))}
         offered = {row: Offered(kinds[row], RequestId(new_id()), day) for row in ids}
-        marked = ledger.mark(db, batch, offered, guards, "test", now, real_now)
+        marked = ledger.mark(db, batch, offered, caps, "test", now, real_now)
         ledger.cancel_ineligible(db, batch, offered.keys() - marked, "test", real_now)
     return {row: offered[row].request for row in marked}
 
