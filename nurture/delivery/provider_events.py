@@ -1,6 +1,6 @@
 """EVENT: what the provider reports about mails it took. Settles the deliveries, and whom it says not to mail any more.
 
-A row is committed as `sending` before its request leaves, so a report always finds it, even before our own T3. Any event of
+A row is committed as `sending` before its request leaves, so a report always finds it, even before our own SETTLE. Any event of
 any mail of a request proves that the provider took the request as a whole.
 
 A report never queues behind a lock: whoever holds one may stand still, and silence would then look like a letter that never

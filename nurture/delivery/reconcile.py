@@ -1,4 +1,4 @@
-"""RECLAIM and T6: rows whose owner fell silent, mail in doubt, and readers whose next row is missing. Any process, any time."""
+"""Deliveries whose owner fell silent, mail in doubt, readers whose next row is missing (RECLAIM, RESOLVE). Any process, any time."""
 
 from dataclasses import dataclass
 from datetime import timedelta

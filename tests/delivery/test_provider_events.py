@@ -1,4 +1,4 @@
-"""EVENT and T6: reports settle what nobody knew, in any order and number; without them a doubt ends by its policy."""
+"""EVENT and RESOLVE: reports settle what nobody knew, in any order and number; without them a doubt ends by its policy."""
 
 import hashlib
 import random

@@ -158,7 +158,7 @@ def claim(world: World, variant: Variant) -> Iterator[Step]:
 
 
 def render(world: World, variant: Variant) -> Iterator[Step]:
-    """Between CLAIM and T2: it cannot be filled, is not wanted any more, or its moment is not now."""
+    """Between CLAIM and MARK: it cannot be filled, is not wanted any more, or its moment is not now."""
     for number, worker in enumerate(world.workers):
         if worker.at is At.CLAIMED:
             rested = _with(world, number, Worker())
@@ -183,7 +183,7 @@ def mark(world: World, variant: Variant) -> Iterator[Step]:
 
 
 def deadline(world: World, variant: Variant) -> Iterator[Step]:
-    """More than ten seconds have passed since T2: the worker lets go instead of sending."""
+    """More than ten seconds have passed since MARK: the worker lets go instead of sending."""
     for number, worker in enumerate(world.workers):
         if worker.at is At.MARKED:
             yield "the deadline passes", _with(world, number, worker._replace(at=At.TOO_LATE))
@@ -274,10 +274,10 @@ def report(world: World, variant: Variant) -> Iterator[Step]:
     for token in () if variant.nobody_reports else world.events:
         if world.row.state is not None and world.row.state not in PROVEN:
             proven = _to(world, State.ACCEPTED)
-            yield "EVENT event", proven._replace(events=world.events - {token})
-            yield "EVENT event, and it will come again", proven
+            yield "EVENT", proven._replace(events=world.events - {token})
+            yield "EVENT, and it will come again", proven
         else:
-            yield "EVENT event changes nothing", world._replace(events=world.events - {token})
+            yield "EVENT changes nothing", world._replace(events=world.events - {token})
         if variant.events_get_lost:
             yield "the event is lost", world._replace(events=world.events - {token})
 

@@ -37,7 +37,7 @@ def test_killed_at_every_point_without_events_nothing_is_sent_twice_and_every_do
 ) -> None:
     stage(ground, LETTERS)
     dice = random.Random(seed)
-    points = [point for point in POINTS if not point.startswith(("T0", "T5"))] if full else WITHOUT_EVENTS
+    points = [point for point in POINTS if not point.startswith(("plan", "event"))] if full else WITHOUT_EVENTS
     kills = 0
     with Fleet(ground, judge.url, tmp_path, evidence_seconds=1, give_up_seconds=1.5) as fleet:
         for number in range(ROUNDS_IN_FULL if full else 1):
@@ -68,10 +68,10 @@ def test_killed_at_every_point_with_events_each_letter_goes_out_exactly_once(
         for number in range(ROUNDS_IN_FULL if full else 1):
             say(f"  round {number + 1}")
             for point in dice.sample(points, len(points)):
-                if point.startswith(("T0", "T5")):
+                if point.startswith(("plan", "event")):
                     pages.end()
                     pages = fleet.pages(port, crash_at=point)
-                    if point.startswith("T0"):
+                    if point.startswith("plan"):
                         readers += 1
                         press = confirming(ground, port)
                         assert not press(), "the process died before it answered"
@@ -81,7 +81,7 @@ def test_killed_at_every_point_with_events_each_letter_goes_out_exactly_once(
                     assert pages.died(within=30), f"never came by {point}:\n{pages.words()}"
                     kills += 1
                     pages = fleet.pages(port)
-                    if point.startswith("T0"):
+                    if point.startswith("plan"):
                         assert press(), "what a person does whose browser said nothing"
                     else:
                         worker.end()
@@ -103,10 +103,10 @@ def test_killed_at_every_point_with_events_each_letter_goes_out_exactly_once(
 def killed_at_work(fleet: Fleet, point: Point, dice: random.Random) -> int:
     """Processes that die there, among due letters, until one did at `point`; how many it took."""
     kills = 1
-    if point.startswith(("T4", "T6")):  # these want something to be undecided
+    if point.startswith(("reclaim", "resolve")):  # these want something to be undecided
         assert fleet.start(crash_at="post.before").died(within=30)
         kills += 1
-    worker: Worker = fleet.start(crash_at=f"{point}:{dice.randint(1, 3) if point[:2] != 'T6' else 1}")
+    worker: Worker = fleet.start(crash_at=f"{point}:{dice.randint(1, 3) if not point.startswith('resolve') else 1}")
     assert worker.died(within=30), f"never came by {point}:\n{worker.words()}"
     return kills
 

@@ -171,7 +171,7 @@ class Disk:
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 CROWD = 60
-BEFORE: dict[str, Point | None] = {"T1": None, "T2": "claim.after_commit", "T3": "post.before"}
+BEFORE: dict[str, Point | None] = {"claim": None, "mark": "claim.after_commit", "settle": "post.before"}
 
 
 def _tick(rt: Runtime) -> None:
@@ -191,15 +191,15 @@ def test_a_full_disk_sends_nothing_twice_and_nothing_unrecorded(rt: Runtime, clo
 
     rt.mailer = Answering(accept)
     rt.settings = rt.settings.model_copy(update={"send_concurrency": CROWD, "batch_size": CROWD})
-    if step == "T1":
+    if step == "claim":
         disk.fill()
     with meeting(BEFORE[step], disk.fill):
         ticking = threading.Thread(target=_tick, args=(rt,))
         ticking.start()
         time.sleep(2.5)  # it tries again every second
-        assert len(went) == (CROWD if step == "T3" else 0), "what could not be written down first did not leave"
+        assert len(went) == (CROWD if step == "settle" else 0), "what could not be written down first did not leave"
         found = {row[1] for row in rows(rt)}
-        assert found <= {State.SENDING} if step == "T3" else found <= {State.SCHEDULED, State.CLAIMED}
+        assert found <= {State.SENDING} if step == "settle" else found <= {State.SCHEDULED, State.CLAIMED}
         disk.make_room()
         ticking.join(30)
         assert not ticking.is_alive()

@@ -36,7 +36,7 @@ def test_who_leaves_while_a_process_stands_still_at_any_point_gets_nothing_unann
     ground: Runtime, judge: RemoteSendGrid, tmp_path: Path, full: bool, seed: int, say: Say, record: Record
 ) -> None:
     dice = random.Random(seed)
-    points = [point for point in POINTS if point.startswith(("T1", "T2", "T3", "render", "post"))] if full else SHORT
+    points = [point for point in POINTS if point.startswith(("claim", "mark", "settle", "render", "post"))] if full else SHORT
     left: dict[str, tuple[float, bool]] = {}
     stage(ground, letters=3)
     with Fleet(ground, judge.url, tmp_path, evidence_seconds=1, give_up_seconds=2) as fleet:

@@ -112,8 +112,8 @@ OUTSIDE: tuple[Point, ...] = (
 """Points at which no transaction is open: somebody else can act there without waiting."""
 
 
-IN_T5 = [point for point in POINTS if point.startswith("T5")]
-IN_T4_AND_T6 = [point for point in POINTS if point.startswith(("T4", "T6"))]
+IN_EVENT = [point for point in POINTS if point.startswith("event")]
+IN_RECLAIM_AND_RESOLVE = [point for point in POINTS if point.startswith(("reclaim", "resolve"))]
 ANSWERS = st.lists(st.sampled_from(Answer), max_size=5)
 WHO = st.integers(0, 11)
 PASSES = st.sampled_from(
@@ -229,7 +229,7 @@ class Service(RuleBasedStateMachine):
             self.rt.process_state = ProcessState()  # what it had in its head is gone
         self.provider.script.clear()
 
-    @rule(dies_at=st.none() | st.sampled_from(IN_T4_AND_T6))
+    @rule(dies_at=st.none() | st.sampled_from(IN_RECLAIM_AND_RESOLVE))
     def a_process_reconciles(self, dies_at: Point | None) -> None:
         try:
             with meeting(dies_at):
@@ -241,7 +241,7 @@ class Service(RuleBasedStateMachine):
     def time_passes(self, passes: timedelta) -> None:
         self.clock.at += passes
 
-    @rule(which=st.lists(st.integers(0, 15), min_size=1, max_size=6), dies_at=st.none() | st.sampled_from(IN_T5))
+    @rule(which=st.lists(st.integers(0, 15), min_size=1, max_size=6), dies_at=st.none() | st.sampled_from(IN_EVENT))
     def events_arrive(self, which: list[int], dies_at: Point | None) -> None:
         """Some, in any order, some of them twice; those that were not noted come again."""
         events = self.provider.events

@@ -166,7 +166,7 @@ _LIFTED = (Suppression.UNSUBSCRIBED, Suppression.ERASED)
 
 
 def _may_be_sent() -> ColumnElement[bool]:
-    """`domain.subscriber.hindrance` in SQL: the guard of T2. A notice has a guard of its own, `store.deliveries.subjects`."""
+    """`domain.subscriber.hindrance` in SQL: the guard of MARK. A notice has a guard of its own, `store.deliveries.subjects`."""
     reader = exists().where(
         S.id == D.subscriber_id,
         S.state == case((D.kind == DeliveryKind.CONFIRMATION, SubscriberState.PENDING), else_=SubscriberState.ACTIVE),
