@@ -1,4 +1,4 @@
-"""Deliveries whose owner fell silent, mail in doubt, readers whose next row is missing (RECLAIM, RESOLVE). Any process, any time."""
+"""Deliveries whose owner fell silent, deliveries in doubt, and readers whose next row is missing. Any process, any time."""
 
 from dataclasses import dataclass
 from datetime import timedelta
