@@ -81,7 +81,7 @@ class FieldCipher:
         )
 
     def decrypt(self, sealed: bytes, place: FieldRef) -> str:
-        """Decrypt a value of that place. Raises Unreadable."""
+        """Decrypt a value of that place. Raises DecryptionFailed."""
         key = self._ring.get(sealed[1:5])
         if sealed[:1] != _VERSION or key is None:
             raise DecryptionFailed(

@@ -89,7 +89,7 @@ def _own_name(row: Claimed) -> str:
 
 
 def _content_of(rt: Runtime, trial: TestEmail) -> Content:
-    """What a test mail says. Raises Unreadable."""
+    """What a test mail says. Raises DecryptionFailed."""
     if trial.content is None:  # an older version left it as it was
         return Content(*trial.plain)
     return Content(**json.loads(rt.cipher.decrypt(trial.content, test_email_field(trial.id))))
@@ -164,7 +164,7 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
 def about_reader(
     rt: Runtime, subscriber_id: SubscriberId, first_name: Encrypted | None, confirmed: datetime | None, time_zone: str | None
 ) -> dict[str, str]:
-    """What a letter may say of its reader. Raises Unreadable."""
+    """What a letter may say of its reader. Raises DecryptionFailed."""
     day = confirmed.astimezone(ZoneInfo(time_zone or "UTC")) if confirmed is not None else None
     return {
         "first_name": rt.cipher.decrypt(first_name, subscribers.first_name_place(subscriber_id))

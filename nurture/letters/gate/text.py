@@ -224,7 +224,7 @@ def _read(source: str, first_line: int, jinja: _Jinja, show: Callable[[list[_Tex
 
 
 def read_line(source: str, part: str, line: int, facts: Mapping[str, str], as_sent: bool) -> list[Reading]:
-    """The readings of a subject or preheader, which stands on `line` of its file. Raises Unreadable."""
+    """The readings of a subject or preheader, which stands on `line` of its file. Raises UnreadableText."""
 
     def show(texts: list[_Text]) -> Reading:
         block = _block(part, "paragraph", [("".join(text.text for text in texts), line)])
@@ -234,7 +234,7 @@ def read_line(source: str, part: str, line: int, facts: Mapping[str, str], as_se
 
 
 def read_body(letter: Letter, facts: Mapping[str, str], as_sent: bool) -> list[Reading]:
-    """The readings of a letter's body: every alternative, or those that can be sent. Raises Unreadable."""
+    """The readings of a letter's body: every alternative, or those that can be sent. Raises UnreadableText."""
     if letter.unreadable:
         raise UnreadableText(letter.unreadable)
     numbers = {source.id: source.number for source in letter.sources}

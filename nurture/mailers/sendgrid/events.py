@@ -71,7 +71,7 @@ Key = EllipticCurvePublicKey
 
 def read_keys(text: str) -> list[Key]:
     """Verification keys as SendGrid shows them (base64 of DER) or as PEM; several, while one replaces another, may be
-    separated by commas or white space. Raises KeyRefused.
+    separated by commas or white space. Raises WebhookKeyRefused.
     """
     keys = []
     for part in _PEM.sub(",", text).split(","):

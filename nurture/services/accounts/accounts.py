@@ -277,7 +277,7 @@ _WRONG_CODE = (
 def change_password(rt: Runtime, user_id: UserId, session: str, old: str, new: str, client: Client) -> None:
     """Change a password; other sessions end, other devices are unknown again, and its owner is told by mail.
 
-    A wrong one is counted. Raises AccountRefused, PasswordRefused, TooManyTries.
+    A wrong one is counted. Raises AccountRefused, PasswordRefused, TooManyAttempts.
     """
     with rt.database.read() as db:
         account = opened(rt, user := known(db, user_id))

@@ -43,7 +43,7 @@ class Made:
 
 
 def make(rt: Runtime, user_id: UserId, label: str, scope: Scope) -> Made:
-    """Make a key; its secret is in the answer and nowhere else. Raises KeyRefused."""
+    """Make a key; its secret is in the answer and nowhere else. Raises ApiKeyRefused."""
     label = " ".join(label.split())
     if not label or len(label) > MOST_LABEL:
         raise ApiKeyRefused(f"Please say in 1 to {MOST_LABEL} characters what the key is for.", "label")

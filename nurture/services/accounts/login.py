@@ -121,7 +121,7 @@ def log_in_by_link(rt: Runtime, token: str, client: Client) -> NewSession:
 
 
 def log_in(rt: Runtime, address: Address, password: str, client: Client) -> NewSession:
-    """Check address and password; both are the first of two proofs. Raises LogInRefused, TooManyTries.
+    """Check address and password; both are the first of two proofs. Raises LogInRefused, TooManyAttempts.
 
     An address nobody has is answered like one somebody has: same words, same time, same waits.
     """
@@ -168,7 +168,7 @@ class SecondFactor:
 
 def second_proof(rt: Runtime, token: str, given: SecondFactor, client: Client) -> NewSession:
     """Complete a half session by a code of the app, a recovery code or a passkey; it gets a new id. Raises LogInRefused,
-    TooManyTries.
+    TooManyAttempts.
 
     Tries are counted under the account: only whoever had the first proof right can use them up.
     """
@@ -211,7 +211,7 @@ def _open_whole(rt: Runtime, db: Connection, user: User, client: Client) -> str:
 
 def log_in_by_passkey(rt: Runtime, browser: str, sent: str, client: Client) -> NewSession:
     """Log in with a passkey and nothing else: it is two proofs in one, the device and what unlocks it. `browser`: the id in the
-    cookie of whoever was asked. Raises LogInRefused, TooManyTries.
+    cookie of whoever was asked. Raises LogInRefused, TooManyAttempts.
     """
     shown = read_assertion(sent)
     who = passkeys.owner_of(rt, shown)
@@ -262,7 +262,7 @@ def proved_lately(session: Session, real_now: datetime) -> bool:
 
 
 def prove(rt: Runtime, here: Visitor, password: str, client: Client) -> None:
-    """Show once more who one is, before something that cannot be taken back. Raises LogInRefused, TooManyTries."""
+    """Show once more who one is, before something that cannot be taken back. Raises LogInRefused, TooManyAttempts."""
     who = here.account.id
     counted = login_attempts.count(rt, Check.AGAIN, who, who, client)
     with rt.database.read() as db:
@@ -275,7 +275,7 @@ def prove(rt: Runtime, here: Visitor, password: str, client: Client) -> None:
 
 
 def prove_by_passkey(rt: Runtime, here: Visitor, sent: str, client: Client) -> None:
-    """The same by a passkey. Raises LogInRefused, TooManyTries."""
+    """The same by a passkey. Raises LogInRefused, TooManyAttempts."""
     who = here.account.id
     counted = login_attempts.count(rt, Check.AGAIN, who, who, client)
     shown = read_assertion(sent)

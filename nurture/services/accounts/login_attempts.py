@@ -58,7 +58,7 @@ class Attempts:
 
 
 def count(rt: Runtime, check: Check, whose: str, user_id: UserId | None, client: Client) -> Attempts:
-    """Count a try that is about to be judged. Raises TooManyTries while earlier ones make it wait; it is not counted then."""
+    """Count a try that is about to be judged. Raises TooManyAttempts while earlier ones make it wait; which is not counted."""
     real_now = rt.clock.real_now()
     with rt.database.read() as db:
         found = Attempts(rt, db, check, whose, user_id, client)

@@ -173,7 +173,7 @@ def _open(db: Connection, stored: StoredSequence, step: StepKey) -> OpenLetter:
 
 
 def save(rt: Runtime, sequence: str, step: StepKey, parts: Parts, version: int, by: UserId) -> OpenLetter:
-    """Save a letter that was at `version` when it was opened. Raises Conflict, EditRefused, NoSuchLetter."""
+    """Save a letter that was at `version` when it was opened. Raises Conflict, DraftRefused, NoSuchLetter."""
     with rt.database.read() as db:
         now = _open(db, _load(db, sequence), step)
     try:
@@ -196,7 +196,7 @@ def _keep(rt: Runtime, sequence: str, step: StepKey, text: str, version: int, by
 
 
 def put_back(rt: Runtime, sequence: str, step: StepKey, edition: EditionId, version: int, by: UserId) -> OpenLetter:
-    """Make a draft of an earlier edition; its wait stays as the schedule says. Raises Conflict, EditRefused."""
+    """Make a draft of an earlier edition; its wait stays as the schedule says. Raises Conflict, DraftRefused."""
     past = next((one for one in editions(rt, sequence, step) if one.id == edition and one.source), None)
     if past is None:
         raise DraftRefused("This edition is older than the desk and cannot be put back. Its text can be copied.")
@@ -210,7 +210,7 @@ def put_back(rt: Runtime, sequence: str, step: StepKey, edition: EditionId, vers
 
 
 def reviewed(rt: Runtime, sequence: str, step: StepKey, version: int, by: UserId) -> OpenLetter:
-    """Note that the facts of a letter were looked at again today. Raises Conflict, EditRefused."""
+    """Note that the facts of a letter were looked at again today. Raises Conflict, DraftRefused."""
     now = open_letter(rt, sequence, step)
     try:
         text = authoring.reviewed(now.letter.file_name, now.letter.text, rt.clock.now().date())
@@ -318,7 +318,7 @@ def _readable(text: str) -> str:
 def publish(rt: Runtime, sequence: str, step: StepKey, version: int, by: Account) -> int:
     """Leave a draft to be tried on every living reader, and published; returns the publication's number.
 
-    Raises EditRefused while the gate stops it, and Conflict if it is not at `version` any more.
+    Raises DraftRefused while the gate stops it, and Conflict if it is not at `version` any more.
     """
     now = open_letter(rt, sequence, step)
     if now.version != version:

@@ -70,7 +70,7 @@ def save(rt: Runtime, typed: Mapping[str, str], by: UserId | None, test_names: b
     """Check and keep settings; returns whether any changed. `test_names`: whether addresses under .test are taken.
 
     What is typed as it was stays as it was: a setting nobody changed at the desk goes on following the environment.
-    Raises FactsRefused; then nothing is kept.
+    Raises SettingsRefused; then nothing is kept.
     """
     read, errors = _read(typed, test_names)
     now = rt.settings
@@ -83,7 +83,7 @@ def save(rt: Runtime, typed: Mapping[str, str], by: UserId | None, test_names: b
 
 
 def save_logo(rt: Runtime, content: bytes | None, by: UserId | None) -> None:
-    """Another logo, made as small as letters want it, or none. Raises FactsRefused."""
+    """Another logo, made as small as letters want it, or none. Raises SettingsRefused."""
     try:
         picture = b64encode(develop(content, AS_A_LOGO).content).decode() if content is not None else ""
     except PictureRefused as refused:
@@ -92,7 +92,7 @@ def save_logo(rt: Runtime, content: bytes | None, by: UserId | None) -> None:
 
 
 def save_mailer(rt: Runtime, chosen: Mapping[str, str], by: UserId) -> None:
-    """What carries mail from now on. Raises FactsRefused: also where whoever hosts the service has chosen already."""
+    """What carries mail from now on. Raises SettingsRefused: also where whoever hosts the service has chosen already."""
     if chooses_mailer(rt.env_settings):
         raise SettingsRefused(
             {"mailer": "Whoever hosts this service has chosen what carries mail, so it cannot be changed here."}
@@ -105,7 +105,7 @@ def save_mailer(rt: Runtime, chosen: Mapping[str, str], by: UserId) -> None:
 
 
 def carried_by(rt: Runtime, changes: Mapping[str, str]) -> Settings:
-    """The settings as they would be with another mailer. Raises FactsRefused unless mail could be carried like that."""
+    """The settings as they would be with another mailer. Raises SettingsRefused unless mail could be carried like that."""
     if changes.get("sendgrid_webhook_key"):
         try:
             read_keys(changes["sendgrid_webhook_key"])
@@ -144,7 +144,7 @@ def _in_plain_words(refused: SettingRefused) -> dict[str, str]:
 
 
 def smtp_url(host: str, port: str, user: str, password: str, at_once: bool) -> str:
-    """The address of a mail server as one setting. `at_once`: encrypted from the first byte (port 465). Raises FactsRefused."""
+    """A mail server’s address as one setting. `at_once`: encrypted from the first byte (port 465). Raises SettingsRefused."""
     errors = {}
     if not re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]", host):
         errors["smtp_host"] = "Please type the name of the mail server, such as smtp.example.org."

@@ -58,7 +58,7 @@ def _too_many(count: int, limit: int) -> str:
 
 
 def run(rt: Runtime, chosen: Chosen, act: BulkAction, tag: str, by: UserId, limit: int | None = None) -> str:
-    """Do it to all whom it changes; returns the id of its record. Raises CrowdRefused before anything is done.
+    """Do it to all whom it changes; returns the id of its record. Raises BulkActionRefused before anything is done.
 
     Whoever is changed is noted in the same transaction: should the process die, exactly those who were changed can be put back.
     """
@@ -142,7 +142,7 @@ class BulkActionResult:
 
 
 def load_result(rt: Runtime, key: str) -> BulkActionResult:
-    """What was done to many. Raises CrowdRefused if nobody remembers."""
+    """What was done to many. Raises BulkActionRefused if nobody remembers."""
     return _told(rt, _read(rt, key))
 
 
@@ -168,7 +168,7 @@ def undo(rt: Runtime, key: str, by: UserId) -> Undone:
     """Put back exactly those it changed, where nothing else has happened to them since.
 
     Whoever is put back is struck off in the same transaction: should the process die, a second undo goes on where this one
-    stopped. Raises CrowdRefused after an hour, or when it has been undone.
+    stopped. Raises BulkActionRefused after an hour, or when it has been undone.
     """
     told = load_result(rt, key)
     act, tag = told.done.act, told.done.tag

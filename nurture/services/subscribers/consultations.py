@@ -126,7 +126,7 @@ def move_request(
     """Note how far a request has come; returns where it was, or None if it is gone.
 
     A booking is the goal: the letters of its reader then ended because of it, and no longer only because they asked.
-    `only_from`: where it has to be, for a move that takes another back. Raises MovedSince if it is not there any more.
+    `only_from`: where it has to be, for a move that takes another back. Raises RequestChanged if it is not there any more.
     """
     with rt.database.begin() as db:
         row = consultations.get(db, consultation, lock=True)

@@ -91,7 +91,7 @@ class SubscriberDetail:
 
 
 def load(rt: Runtime, subscriber_id: SubscriberId) -> SubscriberDetail:
-    """One person. Raises Nobody."""
+    """One person. Raises NoSuchSubscriber."""
     with rt.database.read() as db:
         rows = listing.some(db, [subscriber_id])
         stored = subscribers.get_unlocked(db, subscriber_id)
@@ -130,7 +130,7 @@ def evidence_of(rt: Runtime, consent: Consent) -> dict[str, str]:
 
 
 def enrollment_of(rt: Runtime, subscriber_id: SubscriberId) -> EnrollmentId:
-    """Where their letters are: the sequence that says most of them. Raises Nobody if they are in none."""
+    """Where their letters are: the sequence that says most of them. Raises NoSuchSubscriber if they are in none."""
     with rt.database.read() as db:
         course = listing.courses(db, [subscriber_id]).get(subscriber_id)
     if course is None:
@@ -174,7 +174,7 @@ class ShownMail:
 def as_read(rt: Runtime, subscriber_id: SubscriberId, delivery: DeliveryId) -> ShownMail:
     """One mail in the very edition that went out. Its links lead to public pages, not to what only its reader may do.
 
-    Raises Nobody where there is no such mail, or it never left.
+    Raises NoSuchSubscriber where there is no such mail, or it never left.
     """
     with rt.database.read() as db:
         rows = listing.some(db, [subscriber_id])
@@ -214,7 +214,7 @@ def _living(db: Connection, subscriber_id: SubscriberId) -> None:
 
 
 def add_note(rt: Runtime, subscriber_id: SubscriberId, typed: str, by: UserId | None) -> None:
-    """Write a note about a person. Raises InputRefused, Nobody."""
+    """Write a note about a person. Raises InputRefused, NoSuchSubscriber."""
     text = typed.replace("\r\n", "\n").strip()
     if not text:
         raise InputRefused("Please write something first.")
@@ -253,7 +253,7 @@ def parse_tag(typed: str) -> str:
 
 
 def add_tag(rt: Runtime, subscriber_id: SubscriberId, tag: str) -> None:
-    """Give a person a tag (`parse_tag`). Raises InputRefused if they have too many, Nobody."""
+    """Give a person a tag (`parse_tag`). Raises InputRefused if they have too many, NoSuchSubscriber."""
     with rt.database.begin() as db:
         _living(db, subscriber_id)
         if len(listing.tags_of(db, [subscriber_id]).get(subscriber_id, ())) >= MOST_TAGS:

@@ -28,7 +28,7 @@ _log = log.get(__name__)
 
 
 def export(rt: Runtime, subscriber_id: SubscriberId) -> dict[str, Any]:
-    """Everything stored about a person, opened, by plain names. Raises Nobody."""
+    """Everything stored about a person, opened, by plain names. Raises NoSuchSubscriber."""
     with rt.database.read() as db:
         rows, person = listing.some(db, [subscriber_id]), subscribers.get_unlocked(db, subscriber_id)
         if not rows or person is None or person.state is SubscriberState.ERASED:
@@ -94,7 +94,7 @@ def erase(rt: Runtime, subscriber_id: SubscriberId) -> bool:
 
     The hash of their address stays among the suppressions, so that nobody writes to them by mistake, and the ledger's rows
     stay without anything that leads to a person. After this commit nothing of theirs passes the ledger's `mark`: what was
-    claimed is cancelled, and what is in doubt can no longer be sent again. Raises Nobody.
+    claimed is cancelled, and what is in doubt can no longer be sent again. Raises NoSuchSubscriber.
     """
     with rt.database.begin() as db:
         person = subscribers.get(db, subscriber_id)

@@ -29,7 +29,7 @@ from nurture.store.core.columns import EPOCH, MICROSECOND, Id, Instant
 
 
 def encode(db: Connection, rows: Mapping[Any, Sequence[Any]]) -> str:
-    """Rows as the parameter of a `table`: columns by id."""
+    """Rows as the parameter of `as_table`: columns by id."""
     plain = _microseconds if db.dialect.name == "sqlite" else datetime.isoformat
     return orjson.dumps(rows, default=plain, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
 
@@ -39,7 +39,7 @@ def _microseconds(value: datetime) -> int:
 
 
 def encode_ids(db: Connection, found: Iterable[str]) -> str | list[str]:
-    """Ids as the parameter of an `among`."""
+    """Ids as the parameter of `in_ids`."""
     return orjson.dumps(list(found)).decode() if db.dialect.name == "sqlite" else list(found)
 
 

@@ -245,7 +245,7 @@ def mark(
 
     Only the rows returned may enter a request. Consent, suppression, pause, goal and the guards on one person are checked
     in the same statement, `offered` holding at most one row of a person; `lock_readers` comes before, so that nobody
-    else's change to a person can slip between. The caller must commit before it sends, and say `turned_away` of the rest.
+    else's change to a person can slip between. The caller must commit before it sends, and say `cancel_ineligible` of the rest.
     """
     marked: set[DeliveryId] = set()
     for kind in {each.kind for each in offered.values()}:

@@ -266,7 +266,7 @@ def save_mail() -> Response:
 
 
 def _chosen(typed: Mapping[str, str]) -> dict[str, str]:
-    """A form as settings; a secret that is left empty stays what it is. Raises FactsRefused."""
+    """A form as settings; a secret that is left empty stays what it is. Raises SettingsRefused."""
     match typed["mailer"]:
         case "sendgrid":
             key = typed["sendgrid_api_key"].strip()
