@@ -27,7 +27,7 @@ test: services ## lint, types, layers and every test
 	@$(MAKE) --no-print-directory lint types layers unit
 
 test-all: services ## the same, with every test that uses a database on SQLite and on PostgreSQL
-	@$(MAKE) --no-print-directory lint types layers unit PYTEST_ARGS="$(PYTEST_ARGS) --both-databases"
+	@TESTS=all $(MAKE) --no-print-directory lint types layers unit PYTEST_ARGS="$(PYTEST_ARGS) --both-databases"
 
 check: tools ## the inner loop: lint, types, layers, and the tests that need no server
 	@$(MAKE) --no-print-directory lint types layers

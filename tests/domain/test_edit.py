@@ -29,6 +29,7 @@ from nurture.domain.sequence import Step, Wait
 from nurture.domain.timeline import NeverOpens, Rules, next_anchor, next_due
 from nurture.ids import EnrollmentId, StepKey
 from tests.domain.test_timeline import ALWAYS, BERLIN, DAY, HOUR, NEW_YORK, at, may_go, window
+from tests.effort import examples
 
 START = datetime(2026, 10, 20, 8, 30, tzinfo=UTC)
 FOREVER = START + 4000 * DAY
@@ -154,7 +155,7 @@ def carry_out(edit: Edit, moves: list[Move], until: datetime) -> None:
 # What is promised
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300, 100), deadline=None)
 @given(st.data())
 def test_through_many_edits_nobody_gets_a_letter_twice_or_silently_skips_one(data: st.DataObject) -> None:
     version, now = data.draw(versions()), START
@@ -188,7 +189,7 @@ def version_keys(version: Version) -> set[StepKey]:
     return {step.key for step in version.steps if not step.removed}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300, 100), deadline=None)
 @given(edits())
 def test_the_impact_is_what_then_happens(edit: Edit) -> None:
     told = impact(moves := plan_edit(edit.old, edit.new, [life.reader for life in edit.lives], START))
@@ -217,7 +218,7 @@ def test_the_impact_is_what_then_happens(edit: Edit) -> None:
     assert told == seen
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300, 100), deadline=None)
 @given(edits())
 def test_what_moves_is_never_put_into_the_past_nor_into_hours_that_are_closed(edit: Edit) -> None:
     for move in plan_edit(edit.old, edit.new, [life.reader for life in edit.lives], START):

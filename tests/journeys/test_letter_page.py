@@ -210,9 +210,7 @@ def test_a_letter_is_sent_to_oneself(desk: Page, site: tuple[Runtime, str]) -> N
     assert [str(mail.message["To"]) for mail in inbox(rt)] == ["dana@example.org"]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_of_the_letters_is_accessible_and_fits_a_small_phone(desk: Page, scheme: str) -> None:
-    desk.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+def test_every_page_of_the_letters_is_accessible_and_fits_a_small_phone(desk: Page) -> None:
     desk.goto(HISTORY)
     type_after(desk, "**The lab.**", " It cures depression. It is a miracle.")
     saved(desk)

@@ -148,8 +148,7 @@ def test_a_request_is_answered_and_booked(page: Page, site: tuple[Runtime, str])
     expect(page.get_by_text("After the welcome: a call is booked.")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_is_accessible_and_fits_a_small_phone(browser: Browser, site: tuple[Runtime, str], scheme: str) -> None:
+def test_every_page_is_accessible_and_fits_a_small_phone(browser: Browser, site: tuple[Runtime, str]) -> None:
     rt, url = site
     reader = a_subscriber(rt, "ready@example.org")
     run_tick(rt)
@@ -166,7 +165,7 @@ def test_every_page_is_accessible_and_fits_a_small_phone(browser: Browser, site:
     key = csv_import.keep(rt, b"Name,E-Mail\nKim,kim@example.org\nLee,nonsense\n", UserId(new_id()))
     mail = next(each.id for each in detail.load(rt, reader.id).sent if each.readable)
     one = f"/desk/people/{reader.id}"
-    context = browser.new_context(viewport={"width": 320, "height": 700}, color_scheme=scheme)  # type: ignore[arg-type]
+    context = browser.new_context(viewport={"width": 320, "height": 700})
     context.add_cookies([{"name": "desk", "value": a_session(rt), "url": url}])
     page = context.new_page()
     found: dict[str, list[str]] = {}

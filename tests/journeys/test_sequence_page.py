@@ -142,13 +142,12 @@ def test_a_letter_is_begun_and_its_page_opens(page: Page, site: tuple[Runtime, s
     expect(page).to_have_url(re.compile("/desk/letters/.*/a-question-people-ask"))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 1280])
-def test_both_pages_are_accessible(browser: Browser, site: tuple[Runtime, str], scheme: str, width: int) -> None:
+def test_both_pages_are_accessible(browser: Browser, site: tuple[Runtime, str], width: int) -> None:
     rt, url = site
     a_subscriber(rt)
     run_tick(rt)
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+    context = browser.new_context(viewport={"width": width, "height": 800})
     page = context.new_page()
     enter(page, site)
     found = {"plan": violations(page)}

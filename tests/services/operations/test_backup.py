@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as examples
+from hypothesis import settings as tries
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from sqlalchemy import Boolean, Column, Connection, Integer, LargeBinary, String, func, insert, inspect, select
@@ -41,6 +41,7 @@ from nurture.store.subscribers import subscribers
 from nurture.store.subscribers.departures import JOURNAL_FILE
 from tests.clocks import ManualClock
 from tests.conftest import SECRET, settings_for
+from tests.effort import examples
 from tests.people import a_subscriber, due, inbox, rows, run_tick, sign_up
 from tests.scripted import Answering
 from tests.servers.postgres import Postgres
@@ -449,7 +450,7 @@ def decrypted(data: bytes, passphrase: str = PASSPHRASE) -> bytes:
     return io.BufferedReader(DecryptingReader(io.BytesIO(data), passphrase)).read()
 
 
-@examples(max_examples=60, deadline=None)
+@tries(max_examples=examples(60, 20), deadline=None)
 @given(data=st.binary(max_size=400))
 def test_what_is_encrypted_is_read_again(data: bytes) -> None:
     assert decrypted(encrypted(data)) == data
@@ -458,7 +459,7 @@ def test_what_is_encrypted_is_read_again(data: bytes) -> None:
 WHOLE = encrypted(bytes(range(200)))
 
 
-@examples(max_examples=300, deadline=None)
+@tries(max_examples=examples(300, 60), deadline=None)
 @given(at=st.integers(0, len(WHOLE) - 1), bit=st.integers(0, 7))
 def test_every_flipped_bit_of_an_encrypted_backup_is_refused(at: int, bit: int) -> None:
     data = bytearray(WHOLE)
@@ -467,7 +468,7 @@ def test_every_flipped_bit_of_an_encrypted_backup_is_refused(at: int, bit: int) 
         decrypted(bytes(data))
 
 
-@examples(max_examples=100, deadline=None)
+@tries(max_examples=examples(100, 30), deadline=None)
 @given(length=st.integers(0, len(WHOLE) - 1))
 def test_every_cut_off_encrypted_backup_is_refused(length: int) -> None:
     with pytest.raises(DecryptionRefused):

@@ -34,6 +34,7 @@ from nurture.store.core import schema
 from nurture.store.deliveries.transitions import history
 from nurture.store.sequences import sequences
 from tests.clocks import ManualClock
+from tests.effort import examples
 from tests.people import Reader, a_subscriber, due, enrollment_of, inbox, rows, run_tick, subjects, undo_unsubscribe
 from tests.scripted import Answering
 
@@ -341,7 +342,7 @@ def test_a_letters_history_says_who_did_it(rt: Runtime, clock: ManualClock) -> N
 ACTS = ("tick", "tick", "tick", "pause", "resume", "stop", "put back", "now")
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20, 6), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(life=st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 4 * 24)), max_size=25))
 def test_whatever_is_done_and_when_every_letter_comes_once_in_order_and_never_early(
     rt: Runtime, clock: ManualClock, life: list[tuple[str, int]]

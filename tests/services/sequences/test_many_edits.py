@@ -27,6 +27,7 @@ from nurture.store.core import schema
 from nurture.store.sequences import sequences
 from nurture.store.sequences.sequences import RUNNING
 from tests.clocks import START, ManualClock
+from tests.effort import examples
 from tests.people import Reader, a_subscriber, due, enrollment_of, rows, run_tick, undo_unsubscribe
 
 KEY = "ketamine-and-talk-therapy"
@@ -210,14 +211,14 @@ def live(rt: Runtime, clock: ManualClock, life: list[Turn]) -> None:
     world.finish()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40, 10), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(turn, min_size=3, max_size=12))
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_nobody_loses_or_repeats_a_letter_whatever_is_edited(rt: Runtime, clock: ManualClock, life: list[Turn]) -> None:
     live(rt, clock, life)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(10, 3), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(turn, min_size=3, max_size=12))
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_nor_on_postgresql(rt: Runtime, clock: ManualClock, life: list[Turn]) -> None:
