@@ -4,10 +4,10 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, case, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.ids import UserId
 from nurture.store.core.desk_schema import known_devices, login_attempts
+from nurture.store.core.insert import insert_into
 
 A, K = login_attempts.c, known_devices.c
 
@@ -28,8 +28,7 @@ def count(db: Connection, bucket: bytes, real_now: datetime) -> tuple[int, datet
     """Count a try before it is judged, so that two at once count twice; returns how many there are now, and until when (UTC)
     the bucket takes none, if somebody at the same moment has made it wait.
     """
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    written = dialect.insert(login_attempts).values(bucket=bucket, failures=1, at=real_now)
+    written = insert_into(login_attempts, db.dialect.name).values(bucket=bucket, failures=1, at=real_now)
     failures = case((A.at < real_now - KEPT, 1), else_=A.failures + 1)
     counted = written.on_conflict_do_update(index_elements=[A.bucket], set_={A.failures: failures, A.at: real_now})
     row = db.execute(counted.returning(A.failures, A.wait_until)).one()
@@ -58,8 +57,7 @@ def is_known(db: Connection, device: bytes, user_id: UserId) -> bool:
 
 def remember_device(db: Connection, device: bytes, user_id: UserId, real_now: datetime) -> None:
     """Note that an account has just logged in on a device."""
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    written = dialect.insert(known_devices).values(device=device, user_id=user_id, seen_at=real_now)
+    written = insert_into(known_devices, db.dialect.name).values(device=device, user_id=user_id, seen_at=real_now)
     db.execute(written.on_conflict_do_update(index_elements=[K.device, K.user_id], set_={K.seen_at: real_now}))
 
 

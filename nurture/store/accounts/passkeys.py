@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.passkey import PasskeyUse
 from nurture.encryption import Encrypted, FieldRef
 from nurture.ids import UserId
 from nurture.store.core.desk_schema import passkey_challenges, passkeys
+from nurture.store.core.insert import insert_into
 
 P, C = passkeys.c, passkey_challenges.c
 
@@ -91,9 +91,8 @@ def count(db: Connection, user_id: UserId) -> int:
 
 def put_challenge(db: Connection, holder: str, use: PasskeyUse, challenge: bytes, real_now: datetime) -> None:
     """Note what a holder was asked to sign; what they were asked before is void."""
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
     new = {"use": use, "challenge": challenge, "made_at": real_now}
-    written = dialect.insert(passkey_challenges).values(holder=holder, **new)
+    written = insert_into(passkey_challenges, db.dialect.name).values(holder=holder, **new)
     db.execute(written.on_conflict_do_update(index_elements=[C.holder], set_=new))
 
 

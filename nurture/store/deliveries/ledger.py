@@ -36,7 +36,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.delivery import IN_DOUBT, OPEN, DeliveryKind, FrequencyCaps, State, Subject, before
 from nurture.domain.sequence import EnrollmentState
@@ -44,6 +43,7 @@ from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.ids import BatchId, ConsultationId, DeliveryId, EnrollmentId, RequestId, StepKey, SubscriberId, new_id
 from nurture.store.core import bulk_params
 from nurture.store.core.columns import Id, Instant
+from nurture.store.core.insert import insert_into
 from nurture.store.core.schema import deliveries, enrollments, steps, subscribers, suppressions
 from nurture.store.deliveries import subjects, transitions
 from nurture.store.deliveries.transitions import is_in, is_still
@@ -66,10 +66,7 @@ class NewDelivery:
     id: DeliveryId | None = None
 
 
-_PLAN = {
-    name: dialect.insert(deliveries).on_conflict_do_nothing()
-    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
-}
+_PLAN = {name: insert_into(deliveries, name).on_conflict_do_nothing() for name in ("sqlite", "postgresql")}
 
 
 def plan(db: Connection, rows: Sequence[NewDelivery], now: datetime) -> None:
@@ -97,8 +94,7 @@ def _plan_next(dialect: str) -> Executable:
         "created_at": bindparam("now", type_=Instant),
     }  # fmt: skip
     rows = select(*columns.values()).where(D.id == following.c.id, E.id == D.enrollment_id, E.state == EnrollmentState.ACTIVE)
-    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    return insert(deliveries).from_select(list(columns), rows).on_conflict_do_nothing()
+    return insert_into(deliveries, dialect).from_select(list(columns), rows).on_conflict_do_nothing()
 
 
 def plan_next(db: Connection, following: Mapping[DeliveryId, tuple[StepKey, datetime]], now: datetime) -> None:

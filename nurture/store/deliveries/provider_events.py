@@ -6,13 +6,13 @@ from datetime import datetime
 from functools import cache
 
 from sqlalchemy import Connection, Executable, Text, delete, func, select, true
-from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.delivery import State
 from nurture.domain.event import Event
 from nurture.ids import DeliveryId, RequestId, SubscriberId
 from nurture.store.core import bulk_params
 from nurture.store.core.columns import Id, Instant
+from nurture.store.core.insert import insert_into
 from nurture.store.core.schema import deliveries, events
 from nurture.store.deliveries import transitions
 
@@ -35,9 +35,8 @@ def _add(dialect: str) -> Executable:
         received=Instant,
         detail=Text,
     )
-    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
     rows = select(*found.c).where(true())  # SQLite wants a WHERE between SELECT and ON CONFLICT
-    return insert(events).from_select(_COLUMNS, rows).on_conflict_do_nothing().returning(V.twin)
+    return insert_into(events, dialect).from_select(_COLUMNS, rows).on_conflict_do_nothing().returning(V.twin)
 
 
 def add(

@@ -3,15 +3,14 @@
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from nurture.store.core.insert import insert_into
 from nurture.store.core.schema import pace
 
 
 def reserve(db: Connection, count: int, per_second: float, real_now: datetime) -> datetime:
     """Take the fleet's next `count` sending slots at `per_second`; returns the real instant at which they begin."""
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    db.execute(dialect.insert(pace).values(name="sends", next_at=real_now).on_conflict_do_nothing())
+    db.execute(insert_into(pace, db.dialect.name).values(name="sends", next_at=real_now).on_conflict_do_nothing())
     free: datetime = db.execute(select(pace.c.next_at).where(pace.c.name == "sends").with_for_update()).scalar_one()
     begin = max(free, real_now)
     db.execute(update(pace).where(pace.c.name == "sends").values(next_at=begin + timedelta(seconds=count / per_second)))

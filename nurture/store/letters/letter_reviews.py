@@ -4,10 +4,10 @@ from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.ids import EditionId, UserId
 from nurture.store.core.desk_schema import readings
+from nurture.store.core.insert import insert_into
 
 R = readings.c
 
@@ -19,8 +19,9 @@ def read(db: Connection, among: Collection[EditionId]) -> set[EditionId]:
 
 def note(db: Connection, edition: EditionId, by: UserId, real_now: datetime) -> None:
     """Somebody has read it."""
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    db.execute(dialect.insert(readings).values(edition_id=edition, read_at=real_now, read_by=by).on_conflict_do_nothing())
+    db.execute(
+        insert_into(readings, db.dialect.name).values(edition_id=edition, read_at=real_now, read_by=by).on_conflict_do_nothing()
+    )
 
 
 def take_back(db: Connection, edition: EditionId) -> None:

@@ -1,8 +1,8 @@
 """Facts about this installation that every process must agree on."""
 
 from sqlalchemy import Connection, bindparam, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from nurture.store.core.insert import insert_into
 from nurture.store.core.schema import instance
 
 _GET = select(instance.c.value).where(instance.c.key == bindparam("of"))
@@ -19,8 +19,7 @@ def agree(db: Connection, key: str, value: str, lock: bool = False) -> str:
 
     `lock`: nobody else changes it before this transaction ends.
     """
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    db.execute(dialect.insert(instance).values(key=key, value=value).on_conflict_do_nothing())
+    db.execute(insert_into(instance, db.dialect.name).values(key=key, value=value).on_conflict_do_nothing())
     query = select(instance.c.value).where(instance.c.key == key)
     stored: str = db.execute(query.with_for_update() if lock else query).scalar_one()
     return stored
@@ -28,8 +27,7 @@ def agree(db: Connection, key: str, value: str, lock: bool = False) -> str:
 
 def put(db: Connection, key: str, value: str) -> None:
     """Set a fact, whether or not there is one."""
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    fresh = dialect.insert(instance).values(key=key, value=value)
+    fresh = insert_into(instance, db.dialect.name).values(key=key, value=value)
     db.execute(fresh.on_conflict_do_update(index_elements=[instance.c.key], set_={"value": value}))
 
 

@@ -5,8 +5,8 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Executable, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from nurture.store.core.insert import insert_into
 from nurture.store.core.schema import heartbeats
 
 H = heartbeats.c
@@ -34,7 +34,7 @@ def beat(db: Connection, name: str, at: datetime) -> None:
 
 @cache
 def _beat(dialect: str) -> Executable:
-    noted = (sqlite if dialect == "sqlite" else postgresql).insert(heartbeats)
+    noted = insert_into(heartbeats, dialect)
     statement: Executable = noted.on_conflict_do_update(index_elements=[H.name], set_={"at": noted.excluded.at})
     return statement
 
@@ -52,8 +52,7 @@ def take_turn(db: Connection, name: str, at: datetime, every: timedelta) -> bool
 
 
 def _noted(db: Connection, name: str, at: datetime) -> Any:
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    return dialect.insert(heartbeats).values(name=name, at=at)
+    return insert_into(heartbeats, db.dialect.name).values(name=name, at=at)
 
 
 def last_beat(db: Connection, name: str) -> datetime | None:

@@ -7,10 +7,10 @@ from datetime import datetime
 from functools import cache
 
 from sqlalchemy import Connection, Executable, Integer, LargeBinary, bindparam, case, delete, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.limits import Counter, Limit, is_full
 from nurture.store.core.columns import Instant
+from nurture.store.core.insert import insert_into
 from nurture.store.core.schema import limit_counters
 
 L = limit_counters.c
@@ -33,8 +33,7 @@ def _take(dialect: str, starts_anew: bool) -> Executable:
         "count": case((is_over, weight), else_=L.count + weight),
         "ends_at": fresh if starts_anew else case((is_over, fresh), else_=L.ends_at),
     }
-    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    first = insert(limit_counters).values(key=_KEY, count=weight, ends_at=fresh)
+    first = insert_into(limit_counters, dialect).values(key=_KEY, count=weight, ends_at=fresh)
     is_free = or_(is_over, L.count < bindparam("most", type_=Integer))
     return first.on_conflict_do_update(index_elements=[L.key], set_=counted, where=is_free).returning(L.key)
 

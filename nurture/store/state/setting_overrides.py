@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.encryption import Encrypted, FieldRef
 from nurture.ids import UserId
 from nurture.store.core.desk_schema import facts
+from nurture.store.core.insert import insert_into
 from nurture.store.state import app_state
 
 F = facts.c
@@ -43,10 +43,9 @@ def version(db: Connection) -> int:
 
 def put(db: Connection, changes: Mapping[str, str | Encrypted], by: UserId | None, real_now: datetime) -> None:
     """Set facts, and count it as one change. A sealed value is a secret."""
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
     for name, value in changes.items():
         is_secret = isinstance(value, Encrypted)
         row = {"value": "" if is_secret else value, "sealed": value if is_secret else None, "set_at": real_now, "set_by": by}
-        written = dialect.insert(facts).values(name=name, **row)
+        written = insert_into(facts, db.dialect.name).values(name=name, **row)
         db.execute(written.on_conflict_do_update(index_elements=["name"], set_=row))
     app_state.count(db, _VERSION)

@@ -20,7 +20,6 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.delivery import State
 from nurture.domain.sequence import EnrollmentState
@@ -31,6 +30,7 @@ from nurture.ids import EnrollmentId, SequenceId, StepKey, SubscriberId
 from nurture.store.core import bulk_params
 from nurture.store.core.columns import Id, Instant
 from nurture.store.core.desk_schema import tags
+from nurture.store.core.insert import insert_into
 from nurture.store.core.schema import consents, deliveries, enrollments, steps, subscribers
 from nurture.store.deliveries.transitions import is_in
 
@@ -285,11 +285,10 @@ def add_tag(db: Connection, people: Collection[SubscriberId], tag: str) -> list[
     """Give people a tag; returns those who did not have it."""
     if not people:
         return []
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
     chosen = select(S.id, literal(tag)).where(
         bulk_params.in_ids(db.dialect.name, S.id, "people", bulk_params.encode_ids(db, people))
     )
-    written = dialect.insert(tags).from_select(["subscriber_id", "tag"], chosen).on_conflict_do_nothing()
+    written = insert_into(tags, db.dialect.name).from_select(["subscriber_id", "tag"], chosen).on_conflict_do_nothing()
     return [SubscriberId(row) for row in db.scalars(written.returning(T.subscriber_id))]
 
 

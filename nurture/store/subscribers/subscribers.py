@@ -6,11 +6,11 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Executable, Select, bindparam, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.encryption import Encrypted, FieldRef
 from nurture.ids import ConsentId, SubscriberId, new_id
+from nurture.store.core.insert import insert_into
 from nurture.store.core.schema import consents, subscribers, suppressions
 from nurture.store.subscribers import departures
 from nurture.store.subscribers.departures import DepartureKind
@@ -45,8 +45,7 @@ def first_name_place(who: str) -> FieldRef:
 
 @cache
 def _add(dialect: str) -> Executable:
-    insert_person = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(subscribers)
-    return insert_person.on_conflict_do_nothing(index_elements=[S.email_bidx]).returning(S.id)
+    return insert_into(subscribers, dialect).on_conflict_do_nothing(index_elements=[S.email_bidx]).returning(S.id)
 
 
 def add(db: Connection, person: Subscriber, now: datetime) -> bool:
@@ -201,9 +200,8 @@ def suppress(db: Connection, email_bidx: bytes, reason: Suppression, at: datetim
     """Never mail this address again, for `reason`. An earlier bounce or complaint is kept: it weighs more. The journal of
     departures learns of it when the transaction has committed.
     """
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    written = dialect.insert(suppressions).values(email_bidx=email_bidx, reason=reason, at=at)
-    news = {"index_elements": ["email_bidx"], "set_": {"reason": reason, "at": at}}
+    written = insert_into(suppressions, db.dialect.name).values(email_bidx=email_bidx, reason=reason, at=at)
+    news: dict[str, Any] = {"index_elements": ["email_bidx"], "set_": {"reason": reason, "at": at}}
     if reason is Suppression.UNSUBSCRIBED:
         changed = db.execute(written.on_conflict_do_nothing())
     elif reason is Suppression.ERASED:

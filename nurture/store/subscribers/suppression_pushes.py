@@ -10,10 +10,10 @@ from enum import StrEnum
 from functools import cache
 
 from sqlalchemy import Connection, Executable, bindparam, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.encryption import Encrypted
 from nurture.ids import SubscriberId, new_id
+from nurture.store.core.insert import insert_into
 from nurture.store.core.schema import subscribers, suppression_pushes
 
 P, S = suppression_pushes.c, subscribers.c
@@ -40,9 +40,8 @@ class Push:
 
 def enqueue(db: Connection, subscriber_id: SubscriberId, act: PushAction, now: datetime) -> None:
     """Have the provider told about a reader, as soon as may be. It takes the place of an older word about them."""
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
     word = {"id": new_id(), "act": act, "due_at": now, "attempt": 0}
-    written = dialect.insert(suppression_pushes).values(subscriber_id=subscriber_id, **word)
+    written = insert_into(suppression_pushes, db.dialect.name).values(subscriber_id=subscriber_id, **word)
     db.execute(written.on_conflict_do_update(index_elements=[P.subscriber_id], set_=word))
 
 
