@@ -63,7 +63,7 @@ def test_killed_at_every_point_with_events_each_letter_goes_out_exactly_once(
     kills = readers = 0
     judge.report_to(reports_to(port), chaos=Chaos(repeated=0.2, renamed=0.1, delay=0.2, shuffled=True, seed=seed))
     keys = {"sendgrid_webhook_key": judge.webhook_key}
-    with Fleet(ground, judge.url, tmp_path, evidence_seconds=5, give_up_seconds=60, settings=keys) as fleet:
+    with Fleet(ground, judge.url, tmp_path, evidence_seconds=5, give_up_seconds=3600, settings=keys) as fleet:
         pages = fleet.pages(port)
         for number in range(ROUNDS_IN_FULL if full else 1):
             say(f"  round {number + 1}")

@@ -13,12 +13,14 @@ from sqlalchemy import Connection, delete, exists, func, not_, select, text, upd
 
 from nurture.delivery import provider_events
 from nurture.delivery.reconcile import reconcile
+from nurture.delivery.safety_checks import check
 from nurture.domain.delivery import IN_DOUBT, MOVES, OPEN, DeliveryKind, InDoubt, State, verdict
 from nurture.domain.event import Event, EventKind, outcome
 from nurture.domain.sequence import EnrollmentState
 from nurture.failpoints import POINTS, Point
 from nurture.runtime import ProcessState, Runtime
 from nurture.services.operations import deliveries as desk
+from nurture.services.operations.send_blocks import start_sending
 from nurture.services.subscribers import unsubscribe
 from nurture.services.subscribers.unsubscribe import Exit
 from nurture.store.core.schema import deliveries, editions, enrollments, instance, metadata, sequences, steps
@@ -159,12 +161,19 @@ class Service(RuleBasedStateMachine):
     @precondition(lambda self: len(self.people) < 4)
     @rule()
     def somebody_signs_up(self) -> None:
+        self._a_person_looks()
         self.people.append(Somebody(sign_up(self.rt, f"reader{len(self.people)}@example.org")))
 
     @rule(who=WHO)
     def somebody_signs_up_again(self, who: int) -> None:
         if one := self._one(who, left=False):
+            self._a_person_looks()
             sign_up(self.rt, one.reader.email)
+
+    def _a_person_looks(self) -> None:
+        """After a crash and an hour without a tick the database counts as a restored copy: a person starts sending again."""
+        if not check(self.rt):
+            start_sending(self.rt, BlockKind.DATABASE_RESTORED)
 
     @rule(who=WHO)
     def somebody_confirms(self, who: int) -> None:
@@ -281,6 +290,7 @@ class Service(RuleBasedStateMachine):
         self.provider.script.clear()
         with self.rt.database.begin() as db:
             send_blocks.unblock(db, BlockKind.STOP)
+        self._a_person_looks()
         for _ in range(6):
             self.clock.at += timedelta(minutes=16)  # longer than any refusal keeps a mail waiting
             reconcile(self.rt)
