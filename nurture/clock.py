@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the rest of the house may know of time."""
+    """Time, as all other modules read it."""
 
     def now(self) -> datetime:
         """The instant on the timeline (UTC)."""

@@ -1,1 +1,1 @@
-"""THE POST OFFICE. One file per stage of a delivery's life; knows no web, no Flask, no Celery."""
+"""The path of a delivery, one module for each stage; no web, no Flask, no Celery."""

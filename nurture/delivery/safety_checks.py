@@ -54,14 +54,14 @@ def check(rt: Runtime) -> bool:
         with rt.database.begin() as db:
             seen = _check_clock(rt, db, before)
             seen = _check_database(rt, db, seen, witnesses)
-            shut = {gate.kind for gate in send_blocks.active_blocks(db)}
+            blocked = {block.kind for block in send_blocks.active_blocks(db)}
             changed = setting_overrides.version(db) != rt.version
         rt.process_state.last_check = seen  # not before the commit: what the database never got, it cannot have forgotten
         if seen.counted != before.counted:
             rt.process_state.generation_recorded = record_generation(rt, seen.position)
     if changed:
         keep_up(rt)
-    return not shut & {BlockKind.CLOCK, BlockKind.DATABASE_RESTORED}
+    return not blocked & {BlockKind.CLOCK, BlockKind.DATABASE_RESTORED}
 
 
 def _check_clock(rt: Runtime, db: Connection, seen: LastCheck) -> LastCheck:
@@ -72,20 +72,20 @@ def _check_clock(rt: Runtime, db: Connection, seen: LastCheck) -> LastCheck:
         and not is_jump(wall_clock_change(seen.real_now, seen.boot, real_now, boot))
     ):
         return replace(seen, real_now=real_now, boot=boot)
-    shut = next((gate for gate in send_blocks.active_blocks(db) if gate.kind is BlockKind.CLOCK), None)
+    active = next((block for block in send_blocks.active_blocks(db) if block.kind is BlockKind.CLOCK), None)
     if seen.real_now is None:  # this process has just begun: all it can compare with is another's last tick
         last, since = max(real_now, heartbeats.last_beat(db, heartbeats.TICK) or real_now), boot
-    elif seen.alarmed and shut is None:  # a person has looked, and trusts this clock
+    elif seen.alarmed and active is None:  # a person has looked, and trusts this clock
         last, since = real_now, boot
     else:
         last, since = seen.real_now, seen.boot
     by = wall_clock_change(last, since, real_now, boot)
     if not is_jump(by):
-        if seen.alarmed and shut is not None and shut.by == process_name():
+        if seen.alarmed and active is not None and active.by == process_name():
             send_blocks.unblock(db, BlockKind.CLOCK)  # it was put right
         return replace(seen, real_now=real_now, boot=boot, alarmed=False)
     if not seen.alarmed:
-        if shut is None:
+        if active is None:
             minutes = round(by.total_seconds() / 60)
             send_blocks.block(
                 db, BlockKind.CLOCK, f"the clock of this machine jumped by {minutes:+d} minutes", process_name(), real_now
@@ -128,7 +128,7 @@ def _stop_restored(rt: Runtime, db: Connection, record: DatabaseRecord, evidence
     """Stop sending, and put what was due since the copy was made in doubt."""
     now, real_now = rt.clock.now(), rt.clock.real_now()
     replay = departures.replay(rt, db)  # services.operations.retention finishes those who had asked to be erased
-    if BlockKind.DATABASE_RESTORED not in {gate.kind for gate in send_blocks.active_blocks(db)}:
+    if BlockKind.DATABASE_RESTORED not in {block.kind for block in send_blocks.active_blocks(db)}:
         why = f"the database is a restored copy ({evidence}): what was due since may have been sent"
         if replay.is_lost((record.last_tick or real_now) - _JOURNAL_DELAY):
             why += "; who left since is unknown: no journal of departures"

@@ -28,7 +28,7 @@ class TickReport:
 
 
 def tick(rt: Runtime, submit: Callable[[BatchId], object]) -> TickReport:
-    """Claim due rows batch by batch until none is left, or a gate is shut, and hand each batch to `submit`."""
+    """Claim due rows batch by batch until none is left, or sending is blocked, and hand each batch to `submit`."""
     claimed = batches = 0
     if not check(rt):
         return TickReport(0, 0)

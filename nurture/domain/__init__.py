@@ -1,1 +1,1 @@
-"""DECIDES. Pure rules of time and state: standard library only, no clock, no I/O."""
+"""Pure rules of time and state: standard library only, no clock, no I/O."""

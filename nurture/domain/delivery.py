@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class DeliveryKind(StrEnum):
-    """What a delivery carries. Every mail that leaves the house is one of these."""
+    """What a delivery carries. Every mail is one of these."""
 
     LETTER = "letter"
     CONFIRMATION = "confirmation"

@@ -1,1 +1,1 @@
-"""CONTENT. Text in, text out; no database."""
+"""Letter content: text in, text out; no database."""

@@ -1,1 +1,1 @@
-"""CARRIES. One file a provider; no database."""
+"""Mail providers, one module each; no database."""

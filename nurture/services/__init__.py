@@ -1,1 +1,1 @@
-"""ACTS of people: one transaction each."""
+"""What people do, one transaction each."""

@@ -1,1 +1,1 @@
-"""REMEMBERS. The only place with SQL. Functions get a connection, return values and never commit."""
+"""All SQL. Functions take a connection, return values and never commit."""

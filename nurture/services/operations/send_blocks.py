@@ -1,4 +1,4 @@
-"""The stop switch, and the other gates a person may open."""
+"""The stop switch, and the other send blocks that a person may end."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ def stop_sending(rt: Runtime, why: str, who: str) -> None:
 
 
 def start_sending(rt: Runtime, only: BlockKind | None = None) -> list[ActiveBlock]:
-    """Open every gate, whoever shut it, or `only` one; returns those that were shut. What is unknown or held stays so.
+    """End every block, or `only` one; returns those that were active. What is unknown or held stays so.
 
     Mail that the provider refused is due at once: whoever starts has put the cause right.
     """
@@ -40,6 +40,6 @@ def start_sending(rt: Runtime, only: BlockKind | None = None) -> list[ActiveBloc
 
 
 def what_stops(rt: Runtime) -> list[ActiveBlock]:
-    """Gates that are shut, or on trial."""
+    """Blocks in force, or half-open."""
     with rt.database.read() as db:
         return send_blocks.active_blocks(db)

@@ -78,7 +78,7 @@ class SubscriberDetail:
     summary: Summary
     consents: tuple[Consent, ...]
     sent: tuple[SentLetter, ...]
-    """What left the house, or was tried to, newest first."""
+    """What was sent, or was to be, newest first."""
     to_come: tuple[NamedLetter, ...]
     """The letters they are still to get, the next one first."""
     notes: tuple[ShownNote, ...]

@@ -342,7 +342,7 @@ def _of(db: Connection, requests: Mapping[DeliveryId, RequestId], *states: State
 def refused(
     db: Connection, requests: Mapping[DeliveryId, RequestId], due: datetime, by: str, real_now: datetime, why: str
 ) -> None:
-    """SETTLE: nothing of these left the house; look at them again at `due` (timeline)."""
+    """SETTLE: none of these was sent; look at them again at `due` (timeline)."""
     mine = _of(db, requests, State.SENDING, State.UNKNOWN)
     transitions.apply(
         db, State.SCHEDULED, by, real_now, why, *mine,

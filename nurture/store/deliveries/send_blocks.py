@@ -1,4 +1,4 @@
-"""What stops all sending of the whole fleet. Nothing is claimed or marked while a gate is shut."""
+"""What stops all sending of the whole fleet. Nothing is claimed or marked while a block is active."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ G = gates.c
 
 
 class BlockKind(StrEnum):
-    """Who shuts it, and so who may open it."""
+    """Reasons why sending is blocked."""
 
     STOP = "stop"
     """A person, by the stop switch."""
     PROVIDER = "provider"
-    """A refusal that concerns every mail: opens by itself, and the first mails after it are a trial."""
+    """A refusal that concerns every mail: ends by itself, and is half-open until the first mails after it are taken."""
     CLOCK = "clock"
     """The clock jumped: a person looks at it."""
     DATABASE_RESTORED = "epoch"
@@ -28,7 +28,7 @@ class BlockKind(StrEnum):
 
 @dataclass(frozen=True)
 class ActiveBlock:
-    """A gate that is shut, or was until lately and is on trial. Real times."""
+    """A block that is in force, or half-open. Real times."""
 
     kind: BlockKind
     since: datetime
@@ -41,11 +41,11 @@ class ActiveBlock:
         return self.until is None or real_now < self.until
 
 
-_SHUT = select(G.name, G.shut_at, G.until, G.why, G.by).where(G.shut_at.is_not(None)).order_by(G.shut_at)
-_TURN = 0x6E75727475726521
+_ACTIVE = select(G.name, G.shut_at, G.until, G.why, G.by).where(G.shut_at.is_not(None)).order_by(G.shut_at)
+_LOCK = 0x6E75727475726521
 """Advisory lock on PostgreSQL: shared by all who mark mail, taken alone by whoever throws the stop switch."""
-_SHARED = select(func.pg_advisory_xact_lock_shared(_TURN), cast(cast(func.pg_current_xact_id(), Text), BigInteger))
-_ALONE = select(func.pg_advisory_xact_lock(_TURN))
+_SHARED = select(func.pg_advisory_xact_lock_shared(_LOCK), cast(cast(func.pg_current_xact_id(), Text), BigInteger))
+_ALONE = select(func.pg_advisory_xact_lock(_LOCK))
 
 
 def lock_unblocked(db: Connection) -> int | None:
@@ -60,31 +60,31 @@ def lock_unblocked(db: Connection) -> int | None:
 
 
 def active_blocks(db: Connection) -> list[ActiveBlock]:
-    """Gates that are shut, or on trial, longest first."""
-    return [ActiveBlock(BlockKind(row[0]), *row[1:]) for row in db.execute(_SHUT)]
+    """Blocks in force, or half-open, oldest first."""
+    return [ActiveBlock(BlockKind(row[0]), *row[1:]) for row in db.execute(_ACTIVE)]
 
 
-def stopped(shut: Sequence[ActiveBlock], real_now: datetime) -> ActiveBlock | None:
-    """The gate that stops everything now, if one does."""
-    return next((gate for gate in shut if gate.stops(real_now)), None)
+def stopped(blocks: Sequence[ActiveBlock], real_now: datetime) -> ActiveBlock | None:
+    """The block that stops everything now, if one does."""
+    return next((block for block in blocks if block.stops(real_now)), None)
 
 
-def block(db: Connection, gate: BlockKind, why: str, by: str, real_now: datetime, until: datetime | None = None) -> bool:
-    """Shut a gate until `until`, or until a person opens it. Returns whether it stood open.
+def block(db: Connection, kind: BlockKind, why: str, by: str, real_now: datetime, until: datetime | None = None) -> bool:
+    """Block sending until `until`, or until a person ends it. Returns whether it was not blocked for that reason.
 
     The stop switch waits for those who are marking mail: after its commit nothing passes. A provider that refuses again and
     again has done so since the first time.
     """
-    if gate is BlockKind.STOP and db.dialect.name == "postgresql":
+    if kind is BlockKind.STOP and db.dialect.name == "postgresql":
         db.execute(_ALONE)
-    stood = db.execute(select(G.shut_at).where(G.name == gate).with_for_update()).scalar_one() is None
-    since = real_now if stood or gate is not BlockKind.PROVIDER else G.shut_at
+    is_new = db.execute(select(G.shut_at).where(G.name == kind).with_for_update()).scalar_one() is None
+    since = real_now if is_new or kind is not BlockKind.PROVIDER else G.shut_at
     text = {"why": storable(why)[:200], "by": storable(by)[:120]}
-    db.execute(update(gates).where(G.name == gate).values(shut_at=since, until=until, **text))
-    return stood
+    db.execute(update(gates).where(G.name == kind).values(shut_at=since, until=until, **text))
+    return is_new
 
 
-def unblock(db: Connection, gate: BlockKind) -> bool:
-    """Open a gate. Returns whether it was shut."""
-    was = update(gates).where(G.name == gate, G.shut_at.is_not(None))
+def unblock(db: Connection, kind: BlockKind) -> bool:
+    """End a block. Returns whether there was one."""
+    was = update(gates).where(G.name == kind, G.shut_at.is_not(None))
     return bool(db.execute(was.values(shut_at=None, until=None, why=None, by=None)).rowcount)
