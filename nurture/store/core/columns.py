@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, LargeBinary, String, Uuid
-from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy import TIMESTAMP, BigInteger, Dialect, LargeBinary, String, Uuid
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from nurture.encryption import Encrypted
