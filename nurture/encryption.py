@@ -65,7 +65,7 @@ def links_fingerprint(key: bytes) -> str:
 
 
 class FieldCipher:
-    """Seals, opens and indexes personal values with a ring of keys, newest first."""
+    """Encrypts, decrypts and indexes personal values with a ring of keys, newest first."""
 
     def __init__(self, ring: Sequence[bytes], index_key: bytes | None = None) -> None:
         """`ring`: secrets of any length, newest first; must not be empty. `index_key`: derived from the oldest unless given."""
@@ -102,7 +102,7 @@ class FieldCipher:
         return hmac.digest(self.index_key, f"{purpose}|v1|{secret}".encode(), "sha256")
 
     def newest_key_id(self) -> str:
-        """Names the key that seals now, without revealing it, as every value it has sealed does."""
+        """Names the key that encrypts now, without revealing it, as every value it has encrypted does."""
         return self._newest.hex()
 
     def knows_key(self, key_id: str) -> bool:

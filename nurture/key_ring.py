@@ -39,9 +39,9 @@ def open_cipher(db: Connection, settings: Settings, secret: bytes) -> FieldCiphe
     given = ring[:-1] or ring
     kept = app_state.get(db, _INDEX_KEY)
     cipher = FieldCipher(ring, _kept_index_key(ring, kept) if kept else _first_index_key(ring, given, stored_fingerprint(db)))
-    if app_state.agree(db, _FINGERPRINT, cipher.fingerprint()) != cipher.fingerprint():
+    if app_state.get_or_set(db, _FINGERPRINT, cipher.fingerprint()) != cipher.fingerprint():
         raise _does_not_fit()
-    ids = app_state.agree(db, _IN_USE, ",".join(FieldCipher([key]).newest_key_id() for key in given), lock=True).split(",")
+    ids = app_state.get_or_set(db, _IN_USE, ",".join(FieldCipher([key]).newest_key_id() for key in given), lock=True).split(",")
     if not all(map(cipher.knows_key, ids)):
         raise SettingRefused(
             f"The keys of this installation do not fit its database: a field key that stored values are encrypted with is "
@@ -49,15 +49,15 @@ def open_cipher(db: Connection, settings: Settings, secret: bytes) -> FieldCiphe
             "field_keys",
         )
     if kept is None or bytes.fromhex(kept)[1:5].hex() != cipher.newest_key_id():
-        app_state.put(db, _INDEX_KEY, bytes(cipher.encrypt(cipher.index_key.hex(), _PLACE)).hex())
+        app_state.set_value(db, _INDEX_KEY, bytes(cipher.encrypt(cipher.index_key.hex(), _PLACE)).hex())
     if cipher.newest_key_id() not in ids:
-        app_state.put(db, _IN_USE, ",".join([*ids, cipher.newest_key_id()]))
+        app_state.set_value(db, _IN_USE, ",".join([*ids, cipher.newest_key_id()]))
     return cipher
 
 
 def note_rotated(db: Connection, cipher: FieldCipher) -> None:
     """From now on only the newest key is needed."""
-    app_state.put(db, _IN_USE, cipher.newest_key_id())
+    app_state.set_value(db, _IN_USE, cipher.newest_key_id())
 
 
 def _kept_index_key(ring: list[bytes], kept: str) -> bytes:

@@ -265,7 +265,7 @@ def _clock(db: Connection, speed: float) -> Clock:
     fresh = {"real": real.isoformat(), "timeline": real.isoformat(), "speed": speed}
     if speed == 1:
         return system
-    kept = json.loads(app_state.agree(db, "fast_clock", json.dumps(fresh)))
+    kept = json.loads(app_state.get_or_set(db, "fast_clock", json.dumps(fresh)))
     origin = Origin(datetime.fromisoformat(kept["real"]), datetime.fromisoformat(kept["timeline"]), kept["speed"])
     if origin.speed != speed:
         origin = Origin(real, FastClock(origin).now(), speed)
@@ -276,8 +276,8 @@ def _clock(db: Connection, speed: float) -> Clock:
 
 def _said_at_the_desk(db: Connection, cipher: FieldCipher) -> dict[str, str]:
     return {
-        name: cipher.decrypt(fact.sealed, setting_overrides.place(name)) if fact.sealed is not None else fact.value
-        for name, fact in setting_overrides.everything(db).items()
+        name: cipher.decrypt(fact.sealed, setting_overrides.field_of(name)) if fact.sealed is not None else fact.value
+        for name, fact in setting_overrides.all_overrides(db).items()
     }
 
 

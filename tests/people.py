@@ -41,7 +41,7 @@ def sign_up(rt: Runtime, email: str | None = None, first_name: str = "Robin", zo
     bidx = rt.cipher.blind_index(address.canonical)
     until = time.monotonic() + 10
     while True:
-        sign_up_queue.decide(rt)
+        sign_up_queue.decide_on_sign_ups(rt)
         with rt.database.read() as db:
             found = db.scalar(select(subscribers.c.id).where(subscribers.c.email_bidx == bidx))
         if found is not None:
@@ -122,7 +122,7 @@ def run_tick(rt: Runtime) -> TickReport:
     """Decide on sign-ups, then one tick whose batches are sent at once, to their end: by a fresh sender, or by the one of
     `one_sender`.
     """
-    sign_up_queue.decide(rt)
+    sign_up_queue.decide_on_sign_ups(rt)
     mail_links(rt)
     senders = _shared or Senders()
     sender, lives = senders.sender(rt), False

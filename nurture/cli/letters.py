@@ -59,7 +59,7 @@ def import_(folder: Path, background: bool, remove: bool) -> None:
         click.echo(f"{loaded.sequence}: {loaded.letters} letters, {loaded.published} of them changed.")
 
 
-def _progress() -> publishing.Tell:
+def _progress() -> publishing.OnProgress:
     """Says on a terminal how many readers are through."""
 
     def tell(done: int, total: int) -> None:

@@ -62,7 +62,7 @@ def apply_outcome(rt: Runtime, db: Connection, done: Iterable[tuple[SendRequest,
     now, real_now, by = rt.clock.now(), rt.clock.real_now(), process_name()
     done = [*done]
     if any(_bounced(request, outcome) for request, outcome in done):
-        schedules.hold(db)  # before any row is locked: whoever changes a schedule locks what is scheduled
+        schedules.lock_shared(db)  # before any row is locked: whoever changes a schedule locks what is scheduled
     taken: dict[DeliveryId, tuple[RequestId, str | None]] = {}
     settled: dict[DeliveryId, Settled] = {}
     smaller: list[SendRequest] = []

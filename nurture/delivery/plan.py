@@ -26,7 +26,7 @@ from nurture.store.state import app_state
 
 _log = log.get(__name__)
 _HEAL_AT_ONCE = 500
-SET_BACK = "set_back_until"
+SET_BACK_UNTIL = "set_back_until"
 """Until when, on the timeline, the database has once been set back."""
 
 
@@ -65,7 +65,7 @@ class ScheduleLookup:
         """The way of somebody who begins a sequence now."""
         if sequence not in self._known:
             if not self._known:
-                schedules.hold(self._db)
+                schedules.lock_shared(self._db)
             found = schedules.current(self._db, sequence)
             self._known[sequence] = ReaderSchedule(steps_of(found.timing), read_sequence(found.rules).rules)
             if found.version:
@@ -136,16 +136,16 @@ def plan_after(db: Connection, settled: Iterable[Settled], now: datetime, real_n
 
 def _doubt_promises(db: Connection, real_now: datetime) -> None:
     """A promise that lies in the time the database has forgotten (delivery.safety_checks) may have been kept then."""
-    until = app_state.get(db, SET_BACK)
+    until = app_state.get(db, SET_BACK_UNTIL)
     if until:
-        in_doubt.set_back(db, process_name(), datetime.fromisoformat(until), real_now)
+        in_doubt.mark_set_back(db, process_name(), datetime.fromisoformat(until), real_now)
 
 
-def plan_asked(db: Connection, new: NewDelivery, asked: datetime, now: datetime, real_now: datetime) -> None:
+def plan_requested(db: Connection, new: NewDelivery, asked: datetime, now: datetime, real_now: datetime) -> None:
     """Plan a mail that somebody asked for at `asked` (timeline). It is in doubt if the database has forgotten what came after
     that: it may have been sent then.
     """
-    until = app_state.get(db, SET_BACK)
+    until = app_state.get(db, SET_BACK_UNTIL)
     forgotten = until is not None and asked <= datetime.fromisoformat(until)
     ledger.plan(db, [replace(new, due=asked) if forgotten else new], now)
     if forgotten:

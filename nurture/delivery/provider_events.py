@@ -120,7 +120,7 @@ def _settle(rt: Runtime, db: Connection, fresh: Iterable[Event], rows: dict[Deli
 def _prove(rt: Runtime, db: Connection, mails: Iterable[DeliveryId], requests: Collection[RequestId] = ()) -> int:
     """The provider has these mails, and whatever else is in doubt of these requests. Returns of how many nobody knew."""
     now, real_now = rt.clock.now(), rt.clock.real_now()
-    schedules.hold(db)  # before any row is locked: whoever changes a schedule locks what is scheduled
+    schedules.lock_shared(db)  # before any row is locked: whoever changes a schedule locks what is scheduled
     moved = in_doubt.prove(db, {*mails, *in_doubt.siblings(db, requests)}, _BY, now, real_now)
     plan_after(db, moved, now, real_now, rt.clock.stretch(ON_TIME))
     return len(moved)

@@ -21,8 +21,8 @@ from nurture.mailers.base import InlineImage, Mail, MailRefused, headers
 from nurture.runtime import Runtime, shipped
 from nurture.store.accounts import account_changes, users
 from nurture.store.deliveries.claims import Claimed
-from nurture.store.deliveries.subjects import GONE, Found
-from nurture.store.letters.drafts import TestEmail, test_email_field
+from nurture.store.deliveries.subjects import GONE, FoundSubjects
+from nurture.store.letters.drafts import TestEmail, field_of_test_email
 from nurture.store.sequences.sequences import StoredEdition
 from nurture.store.subscribers import subscribers
 from nurture.tokens import Purpose
@@ -92,7 +92,7 @@ def _content_of(rt: Runtime, trial: TestEmail) -> Content:
     """What a test mail says. Raises DecryptionFailed."""
     if trial.content is None:  # an older version left it as it was
         return Content(*trial.plain)
-    return Content(**json.loads(rt.cipher.decrypt(trial.content, test_email_field(trial.id))))
+    return Content(**json.loads(rt.cipher.decrypt(trial.content, field_of_test_email(trial.id))))
 
 
 def page_of(rt: Runtime, trial: TestEmail) -> str:
@@ -103,7 +103,7 @@ def page_of(rt: Runtime, trial: TestEmail) -> str:
         return ""
 
 
-def with_subject(row: Claimed, found: Found) -> Claimed:
+def with_subject(row: Claimed, found: FoundSubjects) -> Claimed:
     """The row with what it is about, if that is still there."""
     if row.about is None:
         return row
@@ -126,13 +126,13 @@ def _recipient(rt: Runtime, row: Claimed) -> str:
     if row.subscriber is not None:
         if row.email is None:
             raise LookupError("the reader is gone")
-        return rt.cipher.decrypt(row.email, subscribers.email_place(row.subscriber))
+        return rt.cipher.decrypt(row.email, subscribers.email_field(row.subscriber))
     if row.login is not None:
-        return rt.cipher.decrypt(row.login.email, users.place("email", row.login.user))
+        return rt.cipher.decrypt(row.login.email, users.field_of("email", row.login.user))
     if row.trial is not None and row.trial.email is not None:
-        return rt.cipher.decrypt(row.trial.email, users.place("email", row.trial.user))
+        return rt.cipher.decrypt(row.trial.email, users.field_of("email", row.trial.user))
     if row.change is not None and row.about is not None:
-        return rt.cipher.decrypt(row.change.email, account_changes.email_place(row.about))
+        return rt.cipher.decrypt(row.change.email, account_changes.email_field(row.about))
     return rt.settings.notices_to
 
 
@@ -167,7 +167,7 @@ def about_reader(
     """What a letter may say of its reader. Raises DecryptionFailed."""
     day = confirmed.astimezone(ZoneInfo(time_zone or "UTC")) if confirmed is not None else None
     return {
-        "first_name": rt.cipher.decrypt(first_name, subscribers.first_name_place(subscriber_id))
+        "first_name": rt.cipher.decrypt(first_name, subscribers.first_name_field(subscriber_id))
         if first_name is not None
         else "",
         "signed_up_on": f"{day.day} {_month(day.year, day.month)}" if day is not None else "",

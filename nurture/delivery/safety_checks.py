@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nurture import log
 from nurture.delivery import departures
-from nurture.delivery.plan import SET_BACK
+from nurture.delivery.plan import SET_BACK_UNTIL
 from nurture.domain.clock_jump import is_jump, wall_clock_change
 from nurture.domain.restore_evidence import DatabaseRecord, Position, RestoreEvidence, Surroundings, find_evidence
 from nurture.runtime import LastCheck, Runtime, keep_up
@@ -133,8 +133,8 @@ def _stop_restored(rt: Runtime, db: Connection, record: DatabaseRecord, evidence
         if replay.is_lost((record.last_tick or real_now) - _JOURNAL_DELAY):
             why += "; who left since is unknown: no journal of departures"
         send_blocks.block(db, BlockKind.DATABASE_RESTORED, why, process_name(), real_now)
-    app_state.put(db, SET_BACK, now.isoformat())
-    count = in_doubt.set_back(db, process_name(), now, real_now)
+    app_state.set_value(db, SET_BACK_UNTIL, now.isoformat())
+    count = in_doubt.mark_set_back(db, process_name(), now, real_now)
     _log.error("database_restored", reason=evidence.value, unknown=count)
 
 

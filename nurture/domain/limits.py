@@ -37,7 +37,7 @@ def is_full(limit: Limit, counter: Counter | None, at: datetime) -> bool:
     return limit.most <= 0 or (counter is not None and counter.ends > at and counter.count >= limit.most)
 
 
-def counted(limit: Limit, counter: Counter | None, at: datetime, weight: int = 1) -> Counter:
+def after_counting(limit: Limit, counter: Counter | None, at: datetime, weight: int = 1) -> Counter:
     """The counter after one more at `at`, which counts for `weight`."""
     if counter is None or counter.ends <= at:
         return Counter(weight, at + limit.window)

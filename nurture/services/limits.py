@@ -20,20 +20,20 @@ def key_of(rt: Runtime, limit: Limit, whom: str) -> bytes:
     return rt.cipher.keyed_hash(f"limit|{limit.name}", whom)
 
 
-def take(rt: Runtime, db: Connection, wanted: Iterable[tuple[Sequence[Limit], str | None]], at: datetime) -> bool:
+def count_all(rt: Runtime, db: Connection, wanted: Iterable[tuple[Sequence[Limit], str | None]], at: datetime) -> bool:
     """Count one more of each of `wanted`, limits and for whom they are counted; whether all allow it. None is not counted:
     nobody knows which network it is.
     """
     keys = [(limit, key_of(rt, limit, whom)) for some, whom in wanted if whom is not None for limit in some]
-    return limits.take_all(db, keys, at)
+    return limits.count_all(db, keys, at)
 
 
-def take_consultation(rt: Runtime, db: Connection, address: Address, network: str | None) -> bool:
+def count_consultation(rt: Runtime, db: Connection, address: Address, network: str | None) -> bool:
     """Count a request for a call; whether its mailbox, its network and the day still allow one. A request by the link of a
     letter needs none of this: it is bound to one reader.
     """
     wanted = ((CONSULTATION, mailbox(address)), (CONSULTATION_NETWORK, network), (CONSULTATION_ALL, EVERYBODY))
-    return take(rt, db, wanted, rt.clock.real_now())
+    return count_all(rt, db, wanted, rt.clock.real_now())
 
 
 def mailbox(address: Address) -> str:

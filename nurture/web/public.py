@@ -32,7 +32,7 @@ def _home(status: int = 200, form: dict[str, object] | None = None, errors: dict
     if not launch.is_open(rt()):
         return page("public/not_open.html", 503 if request.method == "POST" else 200)
     with rt().database.read() as db:
-        wording = consent_texts.shown(rt(), db, str((form or {}).get("wording", "")))
+        wording = consent_texts.text_shown(rt(), db, str((form or {}).get("wording", "")))
     senders = [rt().sender.name, rt().plain_sender.name] if rt().sender.name else []
     return page(
         "public/home.html",

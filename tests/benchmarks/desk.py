@@ -58,8 +58,8 @@ def fill(rt: Runtime, count: int) -> str:
                 last = len(keys) - 1
             persons.append({
                 "id": who, "email_bidx": rt.cipher.blind_index(email), "state": state, "time_zone": "America/New_York",
-                "email_sealed": rt.cipher.encrypt(email, people.email_place(who)), "created_at": joined,
-                "first_name_sealed": rt.cipher.encrypt("Robin", people.first_name_place(who)),
+                "email_sealed": rt.cipher.encrypt(email, people.email_field(who)), "created_at": joined,
+                "first_name_sealed": rt.cipher.encrypt("Robin", people.first_name_field(who)),
                 "confirmed_at": None if state is SubscriberState.PENDING else joined,
                 "left_at": joined + timedelta(days=chance.randrange(40)) if gone else None,
             })  # fmt: skip

@@ -49,7 +49,7 @@ def fill(rt: Runtime, count: int) -> None:
         stored = sequences.load(db, KEY)
     assert stored
     version = schedule_migration.version_of(schedule_migration.schedule_of(stored))
-    sealed = rt.cipher.encrypt("reader@example.org", people.email_place(SubscriberId("")))
+    sealed = rt.cipher.encrypt("reader@example.org", people.email_field(SubscriberId("")))
     for start in range(0, count, _AT_ONCE):
         persons, places, rows = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
         while len(persons) < min(_AT_ONCE, count - start):

@@ -40,8 +40,8 @@ def crowd(rt: Runtime, count: int, name: str = "reader", at: datetime | None = N
             email = f"{name}{number}@example.org"
             bidx = rt.cipher.blind_index(email)
             persons.append({
-                "id": who, "email_bidx": bidx, "email_sealed": rt.cipher.encrypt(email, people.email_place(who)),
-                "first_name_sealed": rt.cipher.encrypt("Robin", people.first_name_place(who)), "time_zone": "America/New_York",
+                "id": who, "email_bidx": bidx, "email_sealed": rt.cipher.encrypt(email, people.email_field(who)),
+                "first_name_sealed": rt.cipher.encrypt("Robin", people.first_name_field(who)), "time_zone": "America/New_York",
                 "state": SubscriberState.ACTIVE, "created_at": due, "confirmed_at": due,
             })  # fmt: skip
             places.append({

@@ -193,7 +193,7 @@ def test_a_restored_database_learns_who_left_and_was_erased(rt: Runtime, clock: 
         assert subscribers.find(db, rt.cipher.blind_index(erased.email)) is None
         gone = subscribers.get_unlocked(db, erased.id)
         assert gone is not None
-        assert rt.cipher.decrypt(gone.email, subscribers.email_place(erased.id)) == ""
+        assert rt.cipher.decrypt(gone.email, subscribers.email_field(erased.id)) == ""
     run_tick(rt)
     assert all(not inbox(rt, reader) for reader in (left, erased, bounced))
     assert len(inbox(rt, stays)) == len(inbox(rt, back)) == 1

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select, update
 
 from nurture import runtime, scheduler
-from nurture.delivery.plan import SET_BACK
+from nurture.delivery.plan import SET_BACK_UNTIL
 from nurture.delivery.sender import Sender
 from nurture.delivery.tick import tick
 from nurture.domain.circuit_breaker import RUN_OF_REJECTIONS
@@ -29,7 +29,7 @@ from nurture.store.core.schema import deliveries, steps, subscribers
 from nurture.store.deliveries import send_blocks
 from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.state import app_state
-from nurture.store.subscribers.subscribers import email_place
+from nurture.store.subscribers.subscribers import email_field
 from tests.clocks import ManualClock
 from tests.conftest import settings_for
 from tests.faults.points import meeting
@@ -295,7 +295,7 @@ def mailers(rt: Runtime) -> Iterator[dict[str, Mailer]]:
 
 def live_at(rt: Runtime, reader: Reader, email: str) -> None:
     """Give somebody another address, past every check."""
-    sealed = rt.cipher.encrypt(email, email_place(reader.id))
+    sealed = rt.cipher.encrypt(email, email_field(reader.id))
     with rt.database.begin() as db:
         db.execute(update(subscribers).where(subscribers.c.id == reader.id).values(email_sealed=sealed))
 
@@ -410,7 +410,7 @@ def test_a_doubt_that_settling_finds_has_begun_in_real_time(rt: Runtime, clock: 
     """A fast clock's timeline runs ahead of real time; how long a doubt lasts is counted in real time."""
     a_subscriber(rt)
     with rt.database.begin() as db:
-        app_state.put(db, SET_BACK, (clock.now() + timedelta(days=400)).isoformat())
+        app_state.set_value(db, SET_BACK_UNTIL, (clock.now() + timedelta(days=400)).isoformat())
         db.execute(update(steps).values(wait="at once"))
     rt.clock = Ahead(clock.at)
     run_tick(rt)

@@ -34,7 +34,7 @@ def a_turn(rt: Runtime, db: Connection, reader: Reader, mail: Mail) -> None:
     send_blocks.lock_unblocked(db)
     now, real_now = rt.clock.now(), rt.clock.real_now()
     assert ledger.accepted(db, {mail.delivery: (mail.request, "m")}, process_name(), now, real_now)
-    schedules.hold(db)
+    schedules.lock_shared(db)
 
 
 def only_the_reader(rt: Runtime, db: Connection, reader: Reader, mail: Mail) -> None:
@@ -49,7 +49,7 @@ def a_reclaim(rt: Runtime, db: Connection, reader: Reader, mail: Mail) -> None:
 
 def an_edit(rt: Runtime, db: Connection, reader: Reader, mail: Mail) -> None:
     """The schedule is being changed, for many readers."""
-    schedules.hold_alone(db)
+    schedules.lock_exclusive(db)
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from nurture.domain.limits import (
     Limit,
     Suspicion,
     Trip,
+    after_counting,
     check_share,
-    counted,
     is_full,
     suspicion_of,
 )
@@ -32,7 +32,7 @@ def taken(limits: tuple[Limit, ...], gaps: list[timedelta]) -> list[datetime]:
     for gap in gaps:
         at += gap
         if not any(is_full(limit, counters.get(limit.name), at) for limit in limits):
-            counters |= {limit.name: counted(limit, counters.get(limit.name), at) for limit in limits}
+            counters |= {limit.name: after_counting(limit, counters.get(limit.name), at) for limit in limits}
             allowed.append(at)
     return allowed
 

@@ -255,6 +255,6 @@ def test_sign_ups_on_a_full_disk_are_told_so_and_work_later(rt: Runtime) -> None
         assert sign_ups.count_waiting(db) == len(taken)
     disk.make_room()
     assert {sign_up(number) for number, status in told.items() if status == 503} == {303}
-    sign_up_queue.decide(rt)
+    sign_up_queue.decide_on_sign_ups(rt)
     assert [row[:2] for row in rows(rt)] == [(DeliveryKind.CONFIRMATION, State.SCHEDULED)] * len(told)
     assert disk.is_sound()

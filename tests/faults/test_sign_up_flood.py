@@ -52,7 +52,7 @@ def decide(rt: Runtime) -> None:
     """As two processes do it."""
 
     def all_of_it(_: int) -> None:
-        while sign_up_queue.decide(rt):
+        while sign_up_queue.decide_on_sign_ups(rt):
             pass
 
     with ThreadPoolExecutor(2) as threads:

@@ -99,7 +99,7 @@ def send_all_kinds(rt: Runtime) -> None:
     for email in (LONGEST, "robin+tag@example.org"):
         a_subscriber(rt, email)
     signup.subscribe(rt, signup.SignUp(parse_address("plain@example.org"), "", NEW_YORK, "/", plain_sender=True))
-    sign_up_queue.decide(rt)
+    sign_up_queue.decide_on_sign_ups(rt)
     confirm(rt, sign_up(rt, "plain@example.org"))
     run_tick(rt)
     sign_up(rt, "robin+tag@example.org")

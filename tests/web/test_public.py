@@ -19,7 +19,7 @@ from nurture.services.operations.dashboard import load as look_home
 from nurture.services.settings import consent_texts
 from nurture.services.subscribers import sign_up_queue
 from nurture.store.core.schema import consultations, deliveries, sign_ups, subscribers
-from nurture.store.subscribers.subscribers import first_name_place
+from nurture.store.subscribers.subscribers import first_name_field
 from nurture.tokens import Purpose
 from tests.desk import log_in
 from tests.desk import post as post_at_desk
@@ -33,7 +33,7 @@ CALL = {
 
 
 def people(rt: Runtime) -> int:
-    sign_up_queue.decide(rt)
+    sign_up_queue.decide_on_sign_ups(rt)
     with rt.database.read() as db:
         return db.execute(select(func.count()).select_from(subscribers)).scalar_one()
 
@@ -52,7 +52,7 @@ def test_a_good_form_leads_to_the_next_page_and_a_planned_confirmation(client: F
     answer = client.post("/subscribe", data=GOOD)
     assert (answer.status_code, answer.location) == (303, "/check-your-inbox")
     assert client.get(answer.location).status_code == 200
-    sign_up_queue.decide(rt)
+    sign_up_queue.decide_on_sign_ups(rt)
     assert [(row[0], row[1]) for row in rows(rt)] == [(DeliveryKind.CONFIRMATION, State.SCHEDULED)]
 
 
@@ -103,10 +103,10 @@ def test_a_name_is_kept_as_far_as_it_is_one_and_stops_no_sign_up(
     client: FlaskClient, rt: Runtime, typed: str, kept: str | None
 ) -> None:
     assert client.post("/subscribe", data=GOOD | {"first_name": typed}).status_code == 303
-    sign_up_queue.decide(rt)
+    sign_up_queue.decide_on_sign_ups(rt)
     with rt.database.read() as db:
         who, sealed = db.execute(select(subscribers.c.id, subscribers.c.first_name_sealed)).one()
-    assert (rt.cipher.decrypt(sealed, first_name_place(who)) if sealed else None) == kept
+    assert (rt.cipher.decrypt(sealed, first_name_field(who)) if sealed else None) == kept
     if kept:
         confirm(rt, Reader(SubscriberId(who), "robin@example.org"))
         run_tick(rt)
@@ -145,7 +145,7 @@ def test_known_and_unknown_addresses_get_the_same_answer(client: FlaskClient, rt
 
 def test_an_unknown_zone_falls_back_instead_of_failing(client: FlaskClient, rt: Runtime) -> None:
     client.post("/subscribe", data=GOOD | {"time_zone": "Mars/Olympus"})
-    sign_up_queue.decide(rt)
+    sign_up_queue.decide_on_sign_ups(rt)
     with rt.database.read() as db:
         assert db.execute(select(subscribers.c.time_zone)).scalar_one() == rt.settings.time_zone
 
@@ -243,7 +243,7 @@ def test_a_reader_chooses_what_the_inbox_shows_as_the_sender(client: FlaskClient
     assert page.count('name="sender"') == 2
     assert 'value="usual" checked' in page
     client.post("/subscribe", data=GOOD | {"sender": chosen})
-    sign_up_queue.decide(rt)
+    sign_up_queue.decide_on_sign_ups(rt)
     (reader,) = [Reader(SubscriberId(found), GOOD["email"]) for found in everybody(rt)]
     confirm(rt, reader)
     run_tick(rt)

@@ -23,8 +23,8 @@ def tell(rt: Runtime, db: Connection, before: User, what: AccountChange) -> None
     if before.email is None:
         return
     change, now = new_id(), rt.clock.now()
-    address = rt.cipher.decrypt(before.email, users.place("email", before.id))
-    told = ToldChange(what, rt.cipher.encrypt(address, account_changes.email_place(change)))
+    address = rt.cipher.decrypt(before.email, users.field_of("email", before.id))
+    told = ToldChange(what, rt.cipher.encrypt(address, account_changes.email_field(change)))
     account_changes.add(db, change, told, rt.clock.real_now())
     # Not what kind it is about: a process of the version before could not read the word, and stop at every batch with it.
     ledger.plan(db, [NewDelivery(DeliveryKind.NOTICE, now, about=ConsultationId(change))], now)

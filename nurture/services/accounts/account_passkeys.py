@@ -43,7 +43,7 @@ def of_account(rt: Runtime, user_id: UserId) -> list[ListedPasskey]:
         found = passkeys.of_account(db, user_id)
     return [
         ListedPasskey(
-            each.id, rt.cipher.decrypt(each.name, passkeys.name_place(each.id)), each.added, each.used, each.backed_up
+            each.id, rt.cipher.decrypt(each.name, passkeys.name_field(each.id)), each.added, each.used, each.backed_up
         )
         for each in found
     ]
@@ -74,9 +74,9 @@ def _made(rt: Runtime, session: str, sent: str) -> NewCredential:
         ) from error
 
 
-def _sealed(rt: Runtime, user_id: UserId, made: NewCredential, name: str) -> Passkey:
+def _encrypted(rt: Runtime, user_id: UserId, made: NewCredential, name: str) -> Passkey:
     passkey = new_id()
-    sealed = rt.cipher.encrypt(_name(name), passkeys.name_place(passkey))
+    sealed = rt.cipher.encrypt(_name(name), passkeys.name_field(passkey))
     return Passkey(passkey, user_id, made.id, made.public_key, made.sign_count, made.backed_up, sealed, rt.clock.real_now())
 
 
@@ -90,9 +90,9 @@ def _name(given: str) -> str:
 
 def add(rt: Runtime, user_id: UserId, session: str, name: str, sent: str) -> None:
     """Add the passkey that a browser has made; its owner is told by mail. Raises AccountRefused."""
-    new = _sealed(rt, user_id, _made(rt, session, sent), name)
+    new = _encrypted(rt, user_id, _made(rt, session, sent), name)
     with rt.database.begin() as db:
-        users.hold(db)
+        users.lock_accounts(db)
         before = known(db, user_id)
         if passkeys.count(db, user_id) >= MOST:
             raise AccountRefused(f"An account has at most {MOST} passkeys. Please remove one first.", "passkey")
@@ -108,7 +108,7 @@ def protect(rt: Runtime, user_id: UserId, session: str, name: str, address: Addr
     to call the passkey. Raises AccountRefused; nothing is kept then.
     """
     check_name(name)
-    new = _sealed(rt, user_id, _made(rt, session, sent), device)
+    new = _encrypted(rt, user_id, _made(rt, session, sent), device)
     with rt.database.begin() as db:
         codes = set_up(rt, db, user_id, session, name, address)
         if passkeys.by_credential(db, new.credential):
@@ -121,7 +121,7 @@ def protect(rt: Runtime, user_id: UserId, session: str, name: str, address: Addr
 def rename(rt: Runtime, user_id: UserId, passkey: str, name: str) -> None:
     """Call a passkey something else. Raises AccountRefused."""
     with rt.database.begin() as db:
-        if not passkeys.rename(db, user_id, passkey, rt.cipher.encrypt(_name(name), passkeys.name_place(passkey))):
+        if not passkeys.rename(db, user_id, passkey, rt.cipher.encrypt(_name(name), passkeys.name_field(passkey))):
             raise AccountRefused("This passkey has been removed already.", "passkey")
 
 
@@ -130,7 +130,7 @@ def remove(rt: Runtime, user_id: UserId, session: str, passkey: str) -> None:
     let them in.
     """
     with rt.database.begin() as db:
-        users.hold(db)
+        users.lock_accounts(db)
         before = known(db, user_id)
         if not before.has_app and passkeys.count(db, user_id) <= 1:
             raise AccountRefused(

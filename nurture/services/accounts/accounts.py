@@ -63,14 +63,14 @@ class Account:
 
 def opened(rt: Runtime, user: User) -> Account:
     """An account as people read it."""
-    name = rt.cipher.decrypt(user.name, users.place("name", user.id)) if user.name else ""
-    email = rt.cipher.decrypt(user.email, users.place("email", user.id)) if user.email else ""
+    name = rt.cipher.decrypt(user.name, users.field_of("name", user.id)) if user.name else ""
+    email = rt.cipher.decrypt(user.email, users.field_of("email", user.id)) if user.email else ""
     return Account(user.id, user.role, name, email, user.is_protected, user.seen, user.has_app, user.has_passkeys)
 
 
 def first_owner(rt: Runtime, db: Connection) -> UserId:
     """The owner who has been here longest; made now, without address or name, if there is none: by one process only."""
-    users.hold(db)
+    users.lock_accounts(db)
     for user in users.everyone(db):
         if user.role is Role.OWNER:
             return user.id
@@ -106,11 +106,11 @@ def add(rt: Runtime, address: Address, name: str, role: Role) -> UserId:
     who = UserId(new_id())
     bidx = rt.cipher.blind_index(address.canonical)
     with rt.database.begin() as db:
-        users.hold(db)
+        users.lock_accounts(db)
         if users.by_email(db, bidx):
             raise AccountRefused("Somebody with this address has access already.", "email")
-        email = rt.cipher.encrypt(address.send_to, users.place("email", who))
-        sealed = rt.cipher.encrypt(name, users.place("name", who)) if name else None
+        email = rt.cipher.encrypt(address.send_to, users.field_of("email", who))
+        sealed = rt.cipher.encrypt(name, users.field_of("name", who)) if name else None
         users.add(db, User(who, role, email, sealed, email_bidx=bidx), rt.clock.real_now())
         note(rt, db, who, "account_added")
     return who
@@ -138,7 +138,7 @@ def _take_keys(rt: Runtime, db: Connection, user_id: UserId) -> None:
 def set_role(rt: Runtime, user_id: UserId, role: Role) -> None:
     """Make somebody owner, editor or viewer. Raises AccountRefused for the last owner."""
     with rt.database.begin() as db:
-        users.hold(db)
+        users.lock_accounts(db)
         user = known(db, user_id)
         if role is not Role.OWNER:
             _check_owner_stays(db, user)
@@ -150,7 +150,7 @@ def set_role(rt: Runtime, user_id: UserId, role: Role) -> None:
 def remove(rt: Runtime, user_id: UserId) -> None:
     """Take an account and its sessions away. Raises AccountRefused for the last owner."""
     with rt.database.begin() as db:
-        users.hold(db)
+        users.lock_accounts(db)
         _check_owner_stays(db, known(db, user_id))
         _take_keys(rt, db, user_id)
         users.remove(db, user_id)
@@ -193,7 +193,7 @@ def offered_secret(rt: Runtime, user_id: UserId, sealed: str) -> str | None:
 
 
 def _offered(user_id: UserId) -> FieldRef:
-    return users.place("totp_offered", user_id)
+    return users.field_of("totp_offered", user_id)
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ def protect(rt: Runtime, user_id: UserId, session: str, chosen: Protection) -> l
     step = step_of(chosen.secret, chosen.code, rt.clock.real_now())
     if step is None:
         raise AccountRefused(_WRONG_CODE, "code")
-    hashed, sealed = hash_password(chosen.password), rt.cipher.encrypt(chosen.secret, users.place("totp", user_id))
+    hashed, sealed = hash_password(chosen.password), rt.cipher.encrypt(chosen.secret, users.field_of("totp", user_id))
     with rt.database.begin() as db:
         codes = set_up(rt, db, user_id, session, chosen.name, chosen.address)
         users.change(db, user_id, password=hashed, totp_sealed=sealed, totp_step=step)
@@ -243,7 +243,7 @@ def set_up(rt: Runtime, db: Connection, user_id: UserId, session: str, name: str
     Raises AccountRefused, also for an account that has proofs and has not shown them lately in this session.
     """
     bidx, codes = rt.cipher.blind_index(address.canonical), new_recovery_codes()
-    users.hold(db)
+    users.lock_accounts(db)
     before = known(db, user_id)
     if before.is_protected and not sessions.is_proved(db, session, rt.clock.real_now() - PROOF_LASTS):
         raise AccountRefused(PROVE_FIRST, "old")
@@ -254,8 +254,8 @@ def set_up(rt: Runtime, db: Connection, user_id: UserId, session: str, name: str
         db,
         user_id,
         email_bidx=bidx,
-        email_sealed=rt.cipher.encrypt(address.send_to, users.place("email", user_id)),
-        name_sealed=rt.cipher.encrypt(name, users.place("name", user_id)) if name else None,
+        email_sealed=rt.cipher.encrypt(address.send_to, users.field_of("email", user_id)),
+        name_sealed=rt.cipher.encrypt(name, users.field_of("name", user_id)) if name else None,
     )
     users.put_codes(db, user_id, [recovery_hash(user_id, code) for code in codes])
     end_ways_in(rt, db, user_id, but=session)

@@ -50,7 +50,7 @@ def make(rt: Runtime, user_id: UserId, label: str, scope: Scope) -> Made:
     secret = f"nurture_{secrets.token_hex(3)}_{secrets.token_urlsafe(32)}"
     key = Key(KeyId(new_id()), label, secret[:_SHOWN], scope, rt.clock.real_now(), user_id)
     with rt.database.begin() as db:
-        users.hold(db)  # whoever takes the right to make keys away takes their keys too: not one is made behind that
+        users.lock_accounts(db)  # whoever takes the right to make keys away takes their keys too: not one is made behind that
         account = users.get(db, user_id)
         if account is None or not allows(account.role, Permission.OWN):
             raise ApiKeyRefused("You may not make keys any more.")

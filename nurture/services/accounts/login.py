@@ -71,7 +71,7 @@ def ask_link(rt: Runtime, address: Address, network: str | None = None) -> None:
     neither the answer nor its time says whether there is such an account. From one `network`, only some are taken.
     """
     with rt.database.begin() as db:
-        if limits.take(rt, db, [(LOG_IN_MAIL_NETWORK, network)], rt.clock.real_now()):
+        if limits.count_all(rt, db, [(LOG_IN_MAIL_NETWORK, network)], rt.clock.real_now()):
             sessions.add_request(db, rt.cipher.blind_index(address.canonical), rt.clock.real_now())
 
 
@@ -85,7 +85,7 @@ def mail_links(rt: Runtime) -> None:
             user = users.by_email(db, bidx)
             if user is None or sessions.living_links(db, user.id, rt.clock.real_now()) >= _MOST_LINKS:
                 continue
-            if limits.take(rt, db, [(LOG_IN_MAIL, user.id)], rt.clock.real_now()):
+            if limits.count_all(rt, db, [(LOG_IN_MAIL, user.id)], rt.clock.real_now()):
                 _mail_link(rt, db, user.id, LINK_WORKS)
             else:
                 note(rt, db, user.id, "link_withheld")
@@ -239,7 +239,7 @@ def _is_right(rt: Runtime, db: Connection, user: User, code: str) -> bool:
         return used
     if user.totp is None:
         return False
-    step = step_of(rt.cipher.decrypt(user.totp, users.place("totp", user.id)), code, rt.clock.real_now())
+    step = step_of(rt.cipher.decrypt(user.totp, users.field_of("totp", user.id)), code, rt.clock.real_now())
     return step is not None and users.take_step(db, user.id, step)
 
 

@@ -63,7 +63,7 @@ def ask(rt: Runtime, at: Site, holder: str, use: PasskeyUse, user_id: UserId | N
     whoever is about to log in from `network`. Raises TooManyAsked.
     """
     with rt.database.begin() as db:
-        allowed = limits.take(rt, db, [(PASSKEY_NETWORK, network)], rt.clock.real_now())
+        allowed = limits.count_all(rt, db, [(PASSKEY_NETWORK, network)], rt.clock.real_now())
         known = [each.credential for each in passkeys.of_account(db, user_id)] if user_id else []
         challenge = new_challenge(rt, db, holder, use) if allowed else b""
     if not allowed:

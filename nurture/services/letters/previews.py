@@ -112,7 +112,7 @@ def plan_test_emails(
     for content, edition in mails:
         key = ConsultationId(new_id())
         trials.append(
-            (TestEmail(key, me.id, rt.cipher.encrypt(json.dumps(asdict(content)), drafts.test_email_field(key))), edition)
+            (TestEmail(key, me.id, rt.cipher.encrypt(json.dumps(asdict(content)), drafts.field_of_test_email(key))), edition)
         )
     with rt.database.begin() as db:
         for trial, edition in trials:

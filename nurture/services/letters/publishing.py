@@ -54,7 +54,7 @@ _AT_ONCE = 500
 """Readers between two notes of progress."""
 _FACTS = {"name": "PRACTICE_NAME", "postal_address": "POSTAL_ADDRESS", "reply_days": "REPLY_DAYS"}
 
-Tell = Callable[[int, int], object]
+OnProgress = Callable[[int, int], object]
 """Is told how many readers, of how many, are through."""
 
 
@@ -85,7 +85,7 @@ def load_folder(
     folder: Path,
     replace: bool = True,
     by: str = "",
-    on_progress: Tell = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
     remove: bool = False,
 ) -> Loaded | None:
     """Load a sequence from its folder; None if it is there already and may not be replaced.
@@ -158,7 +158,7 @@ def _check_nobody_loses(db: Connection, old: StoredSequence | None, draft: _Draf
         )
 
 
-def _carry_out(rt: Runtime, taken: Publication, on_progress: Tell, remove: bool = False) -> Loaded:
+def _carry_out(rt: Runtime, taken: Publication, on_progress: OnProgress, remove: bool = False) -> Loaded:
     try:
         return _try_and_publish(rt, taken, _draft_of(rt, taken), on_progress, remove)
     except NurtureError as refused:
@@ -180,12 +180,12 @@ def _draft_of(rt: Runtime, taken: Publication) -> _Draft:
     return _draft(rt, {SEQUENCE_FILE: old.rules, **taken.files}, taken.sequence)
 
 
-def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, on_progress: Tell, remove: bool) -> Loaded:
+def _try_and_publish(rt: Runtime, taken: Publication, draft: _Draft, on_progress: OnProgress, remove: bool) -> Loaded:
     troubles = _missing_facts(rt, draft) + _try_on_readers(rt, taken, draft, on_progress)
     if troubles:
         raise PublishingRefused(*troubles)
     with rt.database.begin() as db:
-        schedules.hold_alone(db)
+        schedules.lock_exclusive(db)
         if taken.partial:
             loaded = releasing.release(rt, db, draft.described.key, draft.letters, draft.compiled, taken.by)
         else:
@@ -226,7 +226,7 @@ def _missing_facts(rt: Runtime, draft: _Draft) -> list[Problem]:
     return troubles
 
 
-def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, on_progress: Tell) -> list[Problem]:
+def _try_on_readers(rt: Runtime, taken: Publication, draft: _Draft, on_progress: OnProgress) -> list[Problem]:
     """Fill every letter for every living reader, and count what is wrong."""
     with rt.database.read() as db:
         total = subscribers.count_mailable(db)

@@ -33,7 +33,7 @@ def release(
 ) -> Loaded:
     """Publish these letters, tried before; a new one joins the schedule in its place. Their drafts are done with.
 
-    The caller holds the schedule alone (`schedules.hold_alone`). The wait of a letter is its schedule's, whatever its file
+    The caller holds the schedule alone (`schedules.lock_exclusive`). The wait of a letter is its schedule's, whatever its file
     said when it was asked for.
     """
     old = sequences.load(db, key)

@@ -47,9 +47,9 @@ class Manifest:
     database: str
     """sqlite or postgresql."""
     fields_fingerprint: str
-    """Of the key by which addresses are found (sealing.Sealer.fingerprint)."""
+    """Of the key by which addresses are found (encryption.FieldCipher.fingerprint)."""
     newest_key: str
-    """The id of the key that sealed personal values last (sealing.Sealer.newest_key_id)."""
+    """The id of the key that encrypted personal values last (encryption.FieldCipher.newest_key_id)."""
     links_fingerprint: str
     """Of the secret that signs the links in letters."""
     has_keys: bool

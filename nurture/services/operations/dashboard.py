@@ -206,16 +206,16 @@ def _day(rt: Runtime, titles: Mapping[tuple[str, StepKey], str], count: int, row
 
 def _initials(rt: Runtime, subscriber_id: SubscriberId, name: Encrypted | None, email: Encrypted) -> str:
     """So little that somebody who looks over a shoulder knows nobody: `R.`."""
-    known = listing.decrypt(rt, name, subscribers.first_name_place(subscriber_id)) or listing.decrypt(
-        rt, email, subscribers.email_place(subscriber_id)
+    known = listing.decrypt(rt, name, subscribers.first_name_field(subscriber_id)) or listing.decrypt(
+        rt, email, subscribers.email_field(subscriber_id)
     )
     return ".".join(part[0].upper() for part in known.split()[:2] if part) + "." if known else "?"
 
 
 def _called(rt: Runtime, row: today.Joined) -> str:
     who = row.subscriber
-    name = listing.decrypt(rt, row.first_name, subscribers.first_name_place(who))
-    return name or listing.decrypt(rt, row.email, subscribers.email_place(who))
+    name = listing.decrypt(rt, row.first_name, subscribers.first_name_field(who))
+    return name or listing.decrypt(rt, row.email, subscribers.email_field(who))
 
 
 def requests_waiting(counts: Mapping[RequestState, int]) -> int:

@@ -7,7 +7,7 @@ from nurture import key_ring, log
 from nurture.encryption import DecryptionFailed, Encrypted
 from nurture.runtime import Runtime
 from nurture.store.core import encrypted_fields
-from nurture.store.core.encrypted_fields import SEALED_FIELDS, SealedField
+from nurture.store.core.encrypted_fields import ENCRYPTED_FIELDS, EncryptedField
 
 _log = log.get(__name__)
 _ROWS = 200
@@ -28,7 +28,7 @@ def rotate(rt: Runtime, on_progress: Callable[[int], None] = lambda _: None) -> 
     `on_progress` gets the number of values done so far. Afterwards, if nothing was unreadable, only the newest key is needed.
     """
     rotated = unreadable = 0
-    for field in SEALED_FIELDS:
+    for field in ENCRYPTED_FIELDS:
         after: str | None = None
         while True:
             keys, done, failed = _rotate_some(rt, field, after)
@@ -44,9 +44,9 @@ def rotate(rt: Runtime, on_progress: Callable[[int], None] = lambda _: None) -> 
     return Rotation(rotated, unreadable)
 
 
-def _rotate_some(rt: Runtime, field: SealedField, after: str | None) -> tuple[list[str], int, int]:
+def _rotate_some(rt: Runtime, field: EncryptedField, after: str | None) -> tuple[list[str], int, int]:
     with rt.database.begin() as db:
-        rows = encrypted_fields.not_sealed_by(db, field, bytes.fromhex(rt.cipher.newest_key_id()), after, _ROWS)
+        rows = encrypted_fields.not_encrypted_by(db, field, bytes.fromhex(rt.cipher.newest_key_id()), after, _ROWS)
         changes: list[tuple[str, Encrypted, Encrypted]] = []
         for key, old in rows:
             try:
@@ -54,5 +54,5 @@ def _rotate_some(rt: Runtime, field: SealedField, after: str | None) -> tuple[li
                 changes.append((key, old, rt.cipher.encrypt(rt.cipher.decrypt(old, place), place)))
             except DecryptionFailed:
                 continue
-        done = encrypted_fields.replace_sealed(db, field, changes)
+        done = encrypted_fields.replace_encrypted(db, field, changes)
     return [key for key, _ in rows], done, len(rows) - len(changes)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DatabaseError
 from nurture import log, runtime
 from nurture.delivery import departures
 from nurture.delivery.departures import ReplayReport
-from nurture.delivery.plan import SET_BACK
+from nurture.delivery.plan import SET_BACK_UNTIL
 from nurture.encryption import links_fingerprint
 from nurture.errors import NurtureError
 from nurture.ids import BatchId, new_id
@@ -276,8 +276,8 @@ def _stop_sending(rt: Runtime, db: Connection, manifest: Manifest) -> None:
     now, real_now = rt.clock.now(), rt.clock.real_now()
     why = f"restored from the backup of {manifest.created:%Y-%m-%d %H:%M} UTC: what was due since may have been sent"
     send_blocks.block(db, BlockKind.DATABASE_RESTORED, why, process_name(), real_now)
-    app_state.put(db, SET_BACK, now.isoformat())
-    in_doubt.set_back(db, process_name(), now, real_now)
+    app_state.set_value(db, SET_BACK_UNTIL, now.isoformat())
+    in_doubt.mark_set_back(db, process_name(), now, real_now)
 
 
 def _claim(rt: Runtime, db: Connection) -> int:

@@ -45,11 +45,11 @@ class TooLate(ActRefused):
         self.left = left
 
 
-With = Callable[[Connection], object]
+AlsoInTransaction = Callable[[Connection], object]
 """Is done in the transaction of an act, if the act changes anything; what it raises takes the act back."""
 
 
-def _nothing(_: Connection) -> None:
+def _do_nothing(_: Connection) -> None:
     return
 
 
@@ -83,7 +83,7 @@ class EnrollmentChange:
 
 
 def pause(
-    rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing, since: datetime | None = None
+    rt: Runtime, enrollment: EnrollmentId, by: UserId, also: AlsoInTransaction = _do_nothing, since: datetime | None = None
 ) -> EnrollmentChange:
     """Freeze what is left of the wait. A letter on its way arrives; the one after it waits for `resume`.
 
@@ -103,7 +103,7 @@ def pause(
     return _done(EnrollmentChange(EnrollmentAction.PAUSE, enrollment, changed, EnrollmentAction.RESUME if changed else None))
 
 
-def resume(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing) -> EnrollmentChange:
+def resume(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: AlsoInTransaction = _do_nothing) -> EnrollmentChange:
     """Let a paused reader go on: the rest of the wait, then the first opening. Who is held since an edit gets the letter when
     that edit says, or at the next opening. Raises ActRefused for somebody who has left, and NeverOpens.
     """
@@ -132,7 +132,7 @@ def resume(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _noth
 
 
 def stop(
-    rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing, since: datetime | None = None
+    rt: Runtime, enrollment: EnrollmentId, by: UserId, also: AlsoInTransaction = _do_nothing, since: datetime | None = None
 ) -> EnrollmentChange:
     """End a sequence for one reader. What is scheduled is cancelled; they stay on the list. Twice is fine.
 
@@ -152,7 +152,7 @@ def stop(
     return _done(EnrollmentChange(EnrollmentAction.STOP, enrollment, changed, EnrollmentAction.PUT_BACK if changed else None))
 
 
-def put_back(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: With = _nothing) -> EnrollmentChange:
+def put_back(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: AlsoInTransaction = _do_nothing) -> EnrollmentChange:
     """Take a `stop` back: they go on where they stopped, paused if they were. Twice is fine.
 
     Raises ActRefused for somebody who left otherwise, is off the list, or has begun again since; and NeverOpens.
@@ -260,7 +260,7 @@ def _find(db: Connection, enrollment: EnrollmentId) -> tuple[Enrolled, Subscribe
     """An enrollment and its person, locked; nobody changes a schedule until the transaction ends."""
     found = sequences.enrolled(db, [enrollment]).get(enrollment)
     person = subscribers.get(db, found.subscriber) if found else None
-    schedules.hold(db)
+    schedules.lock_shared(db)
     place = sequences.lock(db, enrollment)
     if person is None or place is None:
         raise ActRefused("This reader is not here any more. Their data may have been erased.")

@@ -147,7 +147,7 @@ def save(rt: Runtime, key: str, new: Edited, choice: Choice, by: UserId, expecte
     ScheduleConflict if it is not at `expected_version` any more; ScheduleRefused, NeverOpens, LetterRefused.
     """
     with rt.database.begin() as db:
-        schedules.hold_alone(db)
+        schedules.lock_exclusive(db)
         old, unpublished = _load(db, key)
         if old.version != expected_version:
             raise ScheduleConflict(
@@ -176,7 +176,7 @@ def carry_through(
     if old is not None:
         before, after = schedule_migration.schedule_of(old), schedule_migration.schedule_of(new)
         if not schedule_migration.is_same(schedule_migration.version_of(before), schedule_migration.version_of(after)):
-            schedules.keep(db, old.id, before, by, rt.clock.real_now())
+            schedules.archive(db, old.id, before, by, rt.clock.real_now())
     return found
 
 
@@ -192,7 +192,7 @@ def insert_step(rt: Runtime, key: str, title: str, wait: str, after: StepKey | N
         raise ScheduleRefused("The subject line holds signs that cannot be shown. Type it anew.")
     _read_wait(wait, title)
     with rt.database.begin() as db:
-        schedules.hold_alone(db)
+        schedules.lock_exclusive(db)
         old, unpublished = _load(db, key)
         known = [step.key for step in old.listed] + [draft.step for draft in unpublished]
         if len(known) >= MOST_LETTERS:
@@ -208,7 +208,7 @@ def insert_step(rt: Runtime, key: str, title: str, wait: str, after: StepKey | N
 def discard_step(rt: Runtime, key: str, step: StepKey) -> bool:
     """Throw away a letter that was never published. False if there is no such draft. Raises ScheduleRefused."""
     with rt.database.begin() as db:
-        schedules.hold_alone(db)
+        schedules.lock_exclusive(db)
         old, unpublished = _load(db, key)
         found = step in {draft.step for draft in unpublished}
         if found:
@@ -384,8 +384,8 @@ def _text(title: str, wait: str) -> str:
 
 
 def _waiting(rt: Runtime, held: Held, row: listing.SubscriberRow) -> HeldReader:
-    name = decrypt(rt, row.first_name, subscribers.first_name_place(row.id))
-    return HeldReader(held.enrollment, row.id, name, decrypt(rt, row.email, subscribers.email_place(row.id)), held.since)
+    name = decrypt(rt, row.first_name, subscribers.first_name_field(row.id))
+    return HeldReader(held.enrollment, row.id, name, decrypt(rt, row.email, subscribers.email_field(row.id)), held.since)
 
 
 def _read_wait(wait: str, title: str) -> None:

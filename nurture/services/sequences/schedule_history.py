@@ -23,7 +23,7 @@ class PastSchedule:
 def past_schedules(rt: Runtime, key: str, limit: int = 10) -> list[PastSchedule]:
     """The last plans of a sequence before the present one, newest first. Raises ScheduleRefused."""
     with rt.database.read() as db:
-        return [PastSchedule(*row) for row in schedules.kept(db, find(db, key).id, limit)]
+        return [PastSchedule(*row) for row in schedules.archived(db, find(db, key).id, limit)]
 
 
 def past_schedule(rt: Runtime, key: str, version: int) -> EditableSchedule:

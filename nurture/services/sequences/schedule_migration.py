@@ -59,7 +59,7 @@ def preview(rt: Runtime, db: Connection, old: StoredSequence, new: Version) -> I
 def apply(rt: Runtime, db: Connection, old: StoredSequence | None, new: StoredSequence, choice: Choice, by: str) -> Impact:
     """Write a sequence as it now is. If that changes when letters go out, move the readers in its middle as `choice` says.
 
-    The caller holds the schedule alone (`schedules.hold_alone`) since before it read `old`. Raises EditRefused, NeverOpens.
+    The caller holds the schedule alone (`schedules.lock_exclusive`) since before it read `old`. Raises EditRefused, NeverOpens.
     """
     if old is None or is_same(version_of(schedule_of(old)), version_of(schedule_of(new))):
         sequences.put(db, new)

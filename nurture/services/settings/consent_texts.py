@@ -9,7 +9,7 @@ from nurture.errors import NurtureError
 from nurture.ids import UserId
 from nurture.runtime import Runtime
 from nurture.store.state import consent_texts
-from nurture.store.state.consent_texts import Wording
+from nurture.store.state.consent_texts import ConsentText
 
 _log = log.get(__name__)
 
@@ -20,25 +20,25 @@ _LEAVING = re.compile(r"\b(stop|leave|unsubscribe|end them|opt out)", re.IGNOREC
 _MAIL = re.compile(r"e-?mail", re.IGNORECASE)
 
 
-class WordingRefused(NurtureError):
+class ConsentTextRefused(NurtureError):
     """A wording nobody could agree to; the message says what it lacks."""
 
 
-def _shipped(rt: Runtime) -> Wording:
+def _shipped(rt: Runtime) -> ConsentText:
     who = rt.settings.from_name or "the practice behind this page"
-    return Wording(
+    return ConsentText(
         SHIPPED_VERSION,
         f"I am 18 or over. I ask {who} to e-mail me a welcome and five letters about ketamine therapy and talk therapy. "
         "I know that e-mail is not fully private, and that I can stop at any time by the link in each letter.",
     )
 
 
-def current(rt: Runtime, db: Connection) -> Wording:
+def current(rt: Runtime, db: Connection) -> ConsentText:
     """The words the form shows now."""
     return next(iter(consent_texts.everything(db)), None) or _shipped(rt)
 
 
-def shown(rt: Runtime, db: Connection, version: str) -> Wording:
+def text_shown(rt: Runtime, db: Connection, version: str) -> ConsentText:
     """The words somebody saw who sends `version` along with the form; whatever is no version of ours: the current ones."""
     if version == SHIPPED_VERSION:
         return _shipped(rt)
@@ -46,25 +46,25 @@ def shown(rt: Runtime, db: Connection, version: str) -> Wording:
     return (consent_texts.get(db, version) if known else None) or current(rt, db)
 
 
-def history(rt: Runtime) -> list[Wording]:
+def history(rt: Runtime) -> list[ConsentText]:
     """All wordings, the one shown now first."""
     with rt.database.read() as db:
         return [*consent_texts.everything(db), _shipped(rt)]
 
 
-def change(rt: Runtime, typed: str, by: UserId) -> Wording:
+def change(rt: Runtime, typed: str, by: UserId) -> ConsentText:
     """Let the form show other words from now on; what was agreed to before stays as it was. Raises WordingRefused."""
     text = " ".join(typed.split())
     if not FEWEST <= len(text) <= MOST:
-        raise WordingRefused(
+        raise ConsentTextRefused(
             f"Please use {FEWEST} to {MOST} characters: enough to say what comes, and short enough to be read."
         )
     if not _MAIL.search(text):
-        raise WordingRefused("Please say that the letters come by e-mail: that is what people agree to.")
+        raise ConsentTextRefused("Please say that the letters come by e-mail: that is what people agree to.")
     if not _LEAVING.search(text):
-        raise WordingRefused("Please say that they can stop at any time: nobody can agree without knowing it.")
+        raise ConsentTextRefused("Please say that they can stop at any time: nobody can agree without knowing it.")
     with rt.database.begin() as db:
-        consent_texts.hold(db)
+        consent_texts.lock(db)
         before = current(rt, db)
         if text == before.text:
             return before
@@ -72,7 +72,7 @@ def change(rt: Runtime, typed: str, by: UserId) -> Wording:
         versions = {each.version for each in consent_texts.everything(db)} | {SHIPPED_VERSION}
         day = f"{real_now:%Y-%m-%d}"
         names = (f"{day}.{number}" if number > 1 else day for number in range(1, len(versions) + 2))
-        fresh = Wording(next(name for name in names if name not in versions), text, real_now, by)
+        fresh = ConsentText(next(name for name in names if name not in versions), text, real_now, by)
         consent_texts.add(db, fresh)
     _log.info("consent_text_changed", version=fresh.version)
     return fresh

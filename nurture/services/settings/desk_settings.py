@@ -118,7 +118,7 @@ def carried_by(rt: Runtime, changes: Mapping[str, str]) -> Settings:
             wrong = "A key has no spaces, line breaks or accented letters. Please copy all of it, and nothing else."
             raise SettingsRefused({"sendgrid_api_key": wrong}) from None
     with rt.database.read() as db:
-        said = {name: fact.value for name, fact in setting_overrides.everything(db).items() if name not in MAIL_AT_THE_DESK}
+        said = {name: fact.value for name, fact in setting_overrides.all_overrides(db).items() if name not in MAIL_AT_THE_DESK}
     now = {name: _text(getattr(rt.settings, name)) for name in MAIL_AT_THE_DESK}
     try:
         return with_facts(rt.env_settings, {**said, **now, **changes})
@@ -187,7 +187,7 @@ def _smtp_address(rt: Runtime) -> SmtpAddress | None:
 def said_at_the_desk(rt: Runtime) -> frozenset[str]:
     """The names of all settings that the desk has a say in."""
     with rt.database.read() as db:
-        return frozenset(setting_overrides.everything(db))
+        return frozenset(setting_overrides.all_overrides(db))
 
 
 def current(rt: Runtime, *names: str) -> dict[str, str]:
@@ -204,7 +204,7 @@ def _keep(rt: Runtime, changes: Mapping[str, str], by: UserId | None, kind: str 
     if not changes:
         return False
     written: dict[str, str | Encrypted] = {
-        name: rt.cipher.encrypt(value, setting_overrides.place(name)) if value and name in _SECRETS else value
+        name: rt.cipher.encrypt(value, setting_overrides.field_of(name)) if value and name in _SECRETS else value
         for name, value in changes.items()
     }
     with rt.database.begin() as db:

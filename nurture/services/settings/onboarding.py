@@ -88,9 +88,9 @@ def load_progress(rt: Runtime, protected: bool) -> OnboardingProgress:
         key = sequences.sign_up_key(db)
         stored = sequences.load(db, key) if key else None
         steps = stored.steps if stored else []
-        read = letter_reviews.read(db, {step.edition for step in steps})
+        read = letter_reviews.reviewed(db, {step.edition for step in steps})
         tried = [each for each in drafts.test_emails(db) if each.mailer == rt.mailer.name]
-        said = setting_overrides.everything(db)
+        said = setting_overrides.all_overrides(db)
         waiting = subscribers.count_mailable(db)
     chapters = tuple(_chapters(rt, stored, read, tried)) if stored else ()
     changed = max((said[name].set_at for name in said.keys() & MAIL_AT_THE_DESK), default=None)
@@ -159,7 +159,7 @@ def mark_read(rt: Runtime, edition: EditionId, by: UserId, read: bool) -> None:
         if edition not in {step.edition for one in stored if one is not None for step in one.steps}:
             return
         if read:
-            letter_reviews.note(db, edition, by, rt.clock.real_now())
+            letter_reviews.record_review(db, edition, by, rt.clock.real_now())
         else:
             letter_reviews.take_back(db, edition)
 

@@ -57,7 +57,7 @@ def check(rt: Runtime, from_address: str, answers_to: str = "") -> Checked:
         found |= rt.dns.ask(asked, min(left, _ROUND_SECONDS))
     checked = Checked(domain, rt.clock.real_now(), tuple(findings(case, found)))
     with rt.database.begin() as db:
-        app_state.put(db, _KEY, _written(checked, by))
+        app_state.set_value(db, _KEY, _written(checked, by))
     return checked
 
 

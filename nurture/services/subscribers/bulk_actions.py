@@ -14,7 +14,7 @@ from nurture.errors import NurtureError
 from nurture.ids import EnrollmentId, SubscriberId, UserId, new_id
 from nurture.runtime import Runtime
 from nurture.services.sequences import enrollments
-from nurture.services.sequences.enrollments import ActRefused, TooLate, With
+from nurture.services.sequences.enrollments import ActRefused, AlsoInTransaction, TooLate
 from nurture.store.subscribers import bulk_actions, listing
 from nurture.store.subscribers.bulk_actions import ABOUT_TAGS, BulkAction, BulkActionRecord, Chosen
 
@@ -80,7 +80,7 @@ def run(rt: Runtime, chosen: Chosen, act: BulkAction, tag: str, by: UserId, limi
     return key
 
 
-_Change = Callable[[Runtime, EnrollmentId, UserId, With], enrollments.EnrollmentChange]
+_Change = Callable[[Runtime, EnrollmentId, UserId, AlsoInTransaction], enrollments.EnrollmentChange]
 
 _DO: dict[BulkAction, _Change] = {
     BulkAction.PAUSE: enrollments.pause,
@@ -100,7 +100,7 @@ class _Late(BulkActionRefused):
     """Somebody else was faster: nothing more is done, or it is taken back already."""
 
 
-def _noting(key: str, target: str) -> With:
+def _noting(key: str, target: str) -> AlsoInTransaction:
     def note(db: Connection) -> None:
         if not bulk_actions.add(db, key, [target]):
             raise _Late("This is being undone.")
@@ -109,16 +109,16 @@ def _noting(key: str, target: str) -> With:
     return note
 
 
-def _striking(key: str, target: str) -> With:
+def _striking(key: str, target: str) -> AlsoInTransaction:
     def strike(db: Connection) -> None:
-        if not bulk_actions.taken_back(db, key, [target]):
+        if not bulk_actions.note_undone(db, key, [target]):
             raise _Late("This is taken back already.")
         failpoints.point("bulk_action.before_commit")
 
     return strike
 
 
-def _change(rt: Runtime, change: _Change, enrollment: str, by: UserId, also: With) -> bool:
+def _change(rt: Runtime, change: _Change, enrollment: str, by: UserId, also: AlsoInTransaction) -> bool:
     """Whether it changed anything. Raises ActRefused, NeverOpens, _Late."""
     changed = change(rt, EnrollmentId(enrollment), by, also).changed
     failpoints.point("bulk_action.after_commit")
@@ -175,17 +175,17 @@ def undo(rt: Runtime, key: str, by: UserId) -> Undone:
     if not told.undoable:
         raise BulkActionRefused("This can no longer be undone: it was more than an hour ago, or has been undone already.")
     with rt.database.begin() as db:
-        targets = bulk_actions.begin_taking_back(db, key, rt.clock.real_now())
+        targets = bulk_actions.begin_undo(db, key, rt.clock.real_now())
         if not targets:
             raise BulkActionRefused("This has been undone already.")
         if act in ABOUT_TAGS:
             mark = listing.remove_tag if act is BulkAction.TAG else listing.add_tag
             undone = Undone(len(mark(db, [SubscriberId(each) for each in targets], tag)))
-            bulk_actions.taken_back(db, key, targets)
+            bulk_actions.note_undone(db, key, targets)
     if act not in ABOUT_TAGS:
         undone = _put_back(rt, key, _undoing(act, told.done.at), targets, by)
         with rt.database.begin() as db:
-            bulk_actions.taken_back(db, key, targets)  # whoever could not be put back stays as they are for good
+            bulk_actions.note_undone(db, key, targets)  # whoever could not be put back stays as they are for good
     _log.info("bulk_action_undone", kind=act.value, count=undone.back)
     return undone
 

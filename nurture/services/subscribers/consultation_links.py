@@ -10,7 +10,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from nurture import log
-from nurture.delivery.plan import plan_asked
+from nurture.delivery.plan import plan_requested
 from nurture.domain.consultation import LETTER_LINK_LASTS, RequestOrigin, RequestState
 from nurture.domain.delivery import DeliveryKind, Subject
 from nurture.domain.limits import CONSULTATION_QUESTION
@@ -69,8 +69,8 @@ def reader_of(rt: Runtime, token: str) -> LetterReader | None:
         person = subscribers.get_unlocked(db, who)
     if person is None or person.state is SubscriberState.ERASED:
         return None
-    name = rt.cipher.decrypt(person.first_name, subscribers.first_name_place(who)) if person.first_name else ""
-    return LetterReader(who, name, rt.cipher.decrypt(person.email, subscribers.email_place(who)))
+    name = rt.cipher.decrypt(person.first_name, subscribers.first_name_field(who)) if person.first_name else ""
+    return LetterReader(who, name, rt.cipher.decrypt(person.email, subscribers.email_field(who)))
 
 
 def _who(rt: Runtime, token: str) -> SubscriberId | None:
@@ -121,17 +121,17 @@ def _look_up(rt: Runtime, row: ConsultationRow) -> bool:
         suppressed = subscribers.suppression(db, row.email_bidx)
         if hindrance(DeliveryKind.ALREADY_SUBSCRIBED, person.state, suppressed, None) is not None:
             return False
-        if not limits.take(rt, db, [(CONSULTATION_QUESTION, _mailbox(rt, person))], now):
+        if not limits.count_all(rt, db, [(CONSULTATION_QUESTION, _mailbox(rt, person))], now):
             return False
         question = NewDelivery(
             DeliveryKind.ALREADY_SUBSCRIBED, now, person.id, row.email_bidx, about=row.id, about_kind=Subject.CONSULTATION
         )
-        plan_asked(db, question, row.created, now, rt.clock.real_now())
+        plan_requested(db, question, row.created, now, rt.clock.real_now())
     return True
 
 
 def _mailbox(rt: Runtime, person: Subscriber) -> str:
-    email = rt.cipher.decrypt(person.email, subscribers.email_place(person.id))
+    email = rt.cipher.decrypt(person.email, subscribers.email_field(person.id))
     return limits.mailbox(parse_address(email, test_names=True))
 
 
@@ -154,7 +154,7 @@ def question_of(rt: Runtime, token: str) -> ConsultationQuestion:
         person = subscribers.get_unlocked(db, row.listed) if row and row.listed else None
     if row is None or person is None:
         raise TokenRefused("This link is not valid any more.")
-    details = goals.ConsultationRequest(**json.loads(rt.cipher.decrypt(row.details, goals.details_place(row.id))))
+    details = goals.ConsultationRequest(**json.loads(rt.cipher.decrypt(row.details, goals.details_field(row.id))))
     telephone = mask_telephone(details.contact_detail) if details.contact_detail else ""
     return ConsultationQuestion(row.created.astimezone(ZoneInfo(person.time_zone)), mask_name(details.name), telephone)
 

@@ -62,7 +62,7 @@ class ReceivedRequest:
     """Whether that person is asked by mail if it was theirs; only of a request that was read alone."""
 
 
-def details_place(consultation: str) -> FieldRef:
+def details_field(consultation: str) -> FieldRef:
     """Where the details of a request are sealed."""
     return FieldRef("consultations", "details", consultation)
 
@@ -76,7 +76,7 @@ def request_consultation(
     whoever's `address` was typed (see services.subscribers.consultation_links).
     """
     consultation = ConsultationId(new_id())
-    details = rt.cipher.encrypt(json.dumps(asdict(request)), details_place(consultation))
+    details = rt.cipher.encrypt(json.dumps(asdict(request)), details_field(consultation))
     typed = rt.cipher.blind_index(address.canonical)
     with rt.database.begin() as db:
         now = rt.clock.now()
@@ -93,7 +93,7 @@ def request_consultation(
 def may_ask_by_form(rt: Runtime, address: Address, network: str | None) -> bool:
     """Count a request by the open form, from `network` if that is known. False: too many came, and this one is not taken."""
     with rt.database.begin() as db:
-        return limits.take_consultation(rt, db, address, network)
+        return limits.count_consultation(rt, db, address, network)
 
 
 def end_letters(rt: Runtime, db: Connection, subscriber_id: SubscriberId, why: str) -> None:
@@ -152,5 +152,5 @@ def read_request(rt: Runtime, consultation: ConsultationId) -> ReceivedRequest |
 
 
 def _open(rt: Runtime, row: consultations.ConsultationRow, is_asked: bool = False) -> ReceivedRequest:
-    details = ConsultationRequest(**json.loads(rt.cipher.decrypt(row.details, details_place(row.id))))
+    details = ConsultationRequest(**json.loads(rt.cipher.decrypt(row.details, details_field(row.id))))
     return ReceivedRequest(row.id, row.created, row.state, details, row.who, row.origin, row.listed, is_asked)

@@ -159,7 +159,7 @@ def keep(rt: Runtime, content: bytes, by: UserId | None) -> str:
     """
     sheet = csv_files.read(content)
     key, real_now = new_id(), rt.clock.real_now()
-    sealed = rt.cipher.encrypt(content.decode("utf-8-sig"), csv_imports.content_place(key))
+    sealed = rt.cipher.encrypt(content.decode("utf-8-sig"), csv_imports.content_field(key))
     with rt.database.begin() as db:
         csv_imports.forget(db, real_now - KEPT)
         csv_imports.add(db, key, sealed, json.dumps(asdict(_guess(sheet))), by, real_now)
@@ -198,7 +198,7 @@ def preview(rt: Runtime, key: str, choices: ImportChoices | None = None) -> Impo
         if file.counts is not None:
             counts = {Becomes(name): count for name, count in json.loads(file.counts).items()}
             return ImportPreview(None, kept, (), counts, done=True)
-        sheet = csv_files.read(rt.cipher.decrypt(file.content, csv_imports.content_place(key)).encode())
+        sheet = csv_files.read(rt.cipher.decrypt(file.content, csv_imports.content_field(key)).encode())
         columns = find_columns(sheet.columns, sheet.rows, _taken(kept.address, kept.name), kept.status)
         judged = _judge(rt, db, sheet, kept, columns)
     return ImportPreview(sheet, kept, tuple(judged), counted(judged), done=False, columns=columns, stops=_stops(judged))
@@ -307,4 +307,4 @@ def report(rt: Runtime, key: str) -> str:
         file = csv_imports.read(db, key)
     if file is None or file.report is None:
         raise NoFile("There is no report of this file: reports are kept for a day.")
-    return rt.cipher.decrypt(file.report, csv_imports.report_place(key))
+    return rt.cipher.decrypt(file.report, csv_imports.report_field(key))

@@ -72,8 +72,8 @@ def run(rt: Runtime, key: str, choices: ImportChoices) -> dict[Becomes, int]:
         ]
     )
     with rt.database.begin() as db:
-        sealed = rt.cipher.encrypt(report, csv_imports.report_place(key))
-        empty = rt.cipher.encrypt("", csv_imports.content_place(key))
+        sealed = rt.cipher.encrypt(report, csv_imports.report_field(key))
+        empty = rt.cipher.encrypt("", csv_imports.content_field(key))
         csv_imports.finish(db, key, json.dumps(counts), sealed, empty)
     left = sum(counts.get(becomes, 0) for becomes in SUPPRESSED)
     _log.info("subscribers_imported", count=counts.get(Becomes.ADDED, 0), entries=len(judged))
@@ -139,7 +139,7 @@ def _add(rt: Runtime, db: Connection, rows: Sequence[Judged], choices: ImportCho
 def _evidence(rt: Runtime, found: Mapping[ColumnRole, str], consent: str) -> Encrypted | None:
     """What the file says of how somebody agreed, sealed for a line of the consent record; None if it says nothing."""
     kept = {role.value: value for role, value in found.items() if len(value) <= _LONGEST_EVIDENCE and _is_fit(role, value)}
-    return rt.cipher.encrypt(json.dumps(kept), subscribers.evidence_place(consent)) if kept else None
+    return rt.cipher.encrypt(json.dumps(kept), subscribers.evidence_field(consent)) if kept else None
 
 
 def _is_fit(role: ColumnRole, value: str) -> bool:
@@ -155,8 +155,8 @@ def _is_fit(role: ColumnRole, value: str) -> bool:
 def _person(rt: Runtime, row: Judged) -> Subscriber:
     assert row.address is not None  # noqa: S101 - only rows with one are added
     who = SubscriberId(new_id())
-    name = rt.cipher.encrypt(row.first_name, subscribers.first_name_place(who)) if row.first_name else None
-    email = rt.cipher.encrypt(row.address.send_to, subscribers.email_place(who))
+    name = rt.cipher.encrypt(row.first_name, subscribers.first_name_field(who)) if row.first_name else None
+    email = rt.cipher.encrypt(row.address.send_to, subscribers.email_field(who))
     bidx = rt.cipher.blind_index(row.address.canonical)
     zone = parse_time_zone(row.evidence.get(ColumnRole.ZONE, ""), rt.settings.time_zone)
     return Subscriber(who, bidx, email, name, zone, SubscriberState.PENDING)

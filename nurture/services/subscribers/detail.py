@@ -106,7 +106,7 @@ def load(rt: Runtime, subscriber_id: SubscriberId) -> SubscriberDetail:
             tuple(_letter(mail, catalogue) for mail in mails if mail.state not in OPEN),
             tuple(_to_come(listing.courses(db, [subscriber_id]).get(subscriber_id), catalogue)),
             tuple(
-                ShownNote(n.id, decrypt(rt, n.text, personal_data.note_place(n.id)), n.at, n.by)
+                ShownNote(n.id, decrypt(rt, n.text, personal_data.note_field(n.id)), n.at, n.by)
                 for n in personal_data.notes_of(db, subscriber_id)
             ),
             tuple(
@@ -121,7 +121,7 @@ def load(rt: Runtime, subscriber_id: SubscriberId) -> SubscriberDetail:
 
 def evidence_of(rt: Runtime, consent: Consent) -> dict[str, str]:
     """What the list of another program says of how somebody agreed, opened; empty where none is kept, or it does not open."""
-    text = decrypt(rt, consent.evidence, subscribers.evidence_place(consent.id))
+    text = decrypt(rt, consent.evidence, subscribers.evidence_field(consent.id))
     try:
         found: dict[str, str] = json.loads(text)
     except ValueError:
@@ -226,7 +226,7 @@ def add_note(rt: Runtime, subscriber_id: SubscriberId, typed: str, by: UserId | 
         if personal_data.count_notes(db, subscriber_id) >= MOST_NOTES:
             raise InputRefused(f"There are {MOST_NOTES} notes already. Please delete some first.")
         personal_data.add_note(
-            db, note, subscriber_id, rt.cipher.encrypt(text, personal_data.note_place(note)), by, rt.clock.real_now()
+            db, note, subscriber_id, rt.cipher.encrypt(text, personal_data.note_field(note)), by, rt.clock.real_now()
         )
     _log.info("note_added")
 

@@ -10,8 +10,7 @@ from sqlalchemy import Connection
 from nurture.domain.delivery import State
 from nurture.domain.subscriber import Suppression
 from nurture.domain.subscriber_status import SubscriberStatus, status_of
-from nurture.encryption import DecryptionFailed, Encrypted
-from nurture.encryption import FieldRef as SealedAt
+from nurture.encryption import DecryptionFailed, Encrypted, FieldRef
 from nurture.ids import EnrollmentId, SequenceId, StepKey, SubscriberId
 from nurture.letters.source import read_stored
 from nurture.runtime import Runtime
@@ -126,7 +125,7 @@ class FilterChoices:
     tags: tuple[str, ...]
 
 
-def decrypt(rt: Runtime, sealed: Encrypted | None, place: SealedAt) -> str:
+def decrypt(rt: Runtime, sealed: Encrypted | None, place: FieldRef) -> str:
     """A sealed value as text; empty for none, UNREADABLE if it does not open."""
     if sealed is None:
         return ""
@@ -183,8 +182,8 @@ def _summary(
 ) -> Summary:
     return Summary(
         row.id,
-        decrypt(rt, row.first_name, subscribers.first_name_place(row.id)),
-        decrypt(rt, row.email, subscribers.email_place(row.id)),
+        decrypt(rt, row.first_name, subscribers.first_name_field(row.id)),
+        decrypt(rt, row.email, subscribers.email_field(row.id)),
         row.time_zone,
         status_of(row.state, course.state if course else None),
         row.joined,

@@ -38,8 +38,8 @@ def export(rt: Runtime, subscriber_id: SubscriberId) -> dict[str, Any]:
             "about": "Everything stored about one person. Times are UTC.",
             "person": {
                 "id": row.id,
-                "address": decrypt(rt, row.email, subscribers.email_place(subscriber_id)),
-                "first_name": decrypt(rt, row.first_name, subscribers.first_name_place(subscriber_id)),
+                "address": decrypt(rt, row.email, subscribers.email_field(subscriber_id)),
+                "first_name": decrypt(rt, row.first_name, subscribers.first_name_field(subscriber_id)),
                 "time_zone": row.time_zone,
                 "state": row.state,
                 "signed_up": row.joined,
@@ -64,7 +64,7 @@ def export(rt: Runtime, subscriber_id: SubscriberId) -> dict[str, Any]:
                 for each in personal_data.requests_of(db, subscriber_id)
             ],
             "notes": [
-                {"at": note.at, "text": decrypt(rt, note.text, personal_data.note_place(note.id))}
+                {"at": note.at, "text": decrypt(rt, note.text, personal_data.note_field(note.id))}
                 for note in personal_data.notes_of(db, subscriber_id)
             ],
             "tags": listing.tags_of(db, [subscriber_id]).get(subscriber_id, []),
@@ -74,15 +74,15 @@ def export(rt: Runtime, subscriber_id: SubscriberId) -> dict[str, Any]:
 def _typed(rt: Runtime, typed: StoredSignUp) -> dict[str, Any]:
     return {
         "at": typed.at,
-        "address": decrypt(rt, typed.email, sign_ups.email_place(typed.id)),
-        "first_name": decrypt(rt, typed.first_name, sign_ups.first_name_place(typed.id)),
+        "address": decrypt(rt, typed.email, sign_ups.email_field(typed.id)),
+        "first_name": decrypt(rt, typed.first_name, sign_ups.first_name_field(typed.id)),
         "time_zone": typed.time_zone,
         "wording_version": typed.wording_version,
     }
 
 
 def _details(rt: Runtime, request: str, sealed: Any) -> Any:
-    text = decrypt(rt, sealed, goals.details_place(request))
+    text = decrypt(rt, sealed, goals.details_field(request))
     try:
         return json.loads(text)
     except ValueError:
@@ -132,7 +132,7 @@ def _forget(rt: Runtime, db: Connection, subscriber_id: SubscriberId, email_bidx
     erasure.cancel_notices(db, about, rt.clock.real_now())
     drafts.remove_test_emails(db, trials)
     mails = [mail.id for mail in personal_data.mails_of(db, subscriber_id, limit=100_000)] + erasure.mails_about(db, about)
-    erasure.forget(db, subscriber_id, rt.cipher.encrypt("", subscribers.email_place(subscriber_id)))
+    erasure.forget(db, subscriber_id, rt.cipher.encrypt("", subscribers.email_field(subscriber_id)))
     return mails
 
 
@@ -153,7 +153,7 @@ def finish(rt: Runtime, db: Connection) -> int:
 def _is_of(rt: Runtime, row: consultations.ConsultationRow, email_bidx: bytes) -> bool:
     """Whether a request that nobody on the list made was theirs: made before they signed up, from the same address."""
     try:
-        details = json.loads(rt.cipher.decrypt(row.details, goals.details_place(row.id)))
+        details = json.loads(rt.cipher.decrypt(row.details, goals.details_field(row.id)))
         address = parse_address(str(details["email"]), test_names=True)
     except (DecryptionFailed, ValueError, KeyError, InputRefused):
         return False

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from nurture import log
-from nurture.delivery.plan import plan_asked
+from nurture.delivery.plan import plan_requested
 from nurture.delivery.safety_checks import check
 from nurture.domain.delivery import DeliveryKind
 from nurture.domain.limits import (
@@ -60,7 +60,7 @@ class _Tripped(Exception):
         self.why = why
 
 
-def decide(rt: Runtime) -> int:
+def decide_on_sign_ups(rt: Runtime) -> int:
     """Decide on the sign-ups that wait, oldest first; returns how many. In any number of processes, each is decided once."""
     with rt.database.read() as db:
         if not sign_ups.count_waiting(db) or app_state.get(db, _TRIPPED) is not None:
@@ -88,7 +88,7 @@ def decide(rt: Runtime) -> int:
 def _decide(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) -> str:
     """Raises _Tripped."""
     try:
-        address = parse_address(rt.cipher.decrypt(waiting.email, sign_ups.email_place(waiting.id)), test_names=True)
+        address = parse_address(rt.cipher.decrypt(waiting.email, sign_ups.email_field(waiting.id)), test_names=True)
         fresh = _pending(rt, waiting, address)
     except DecryptionFailed:  # its key is gone
         sign_ups.remove(db, waiting.id)
@@ -98,12 +98,12 @@ def _decide(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) -
         outcome = "honeypot"
     elif known is not None and known.state in (SubscriberState.ACTIVE, SubscriberState.PAUSED):
         outcome = "known"
-        if limits.take(rt, db, [(ALREADY_SUBSCRIBED, limits.mailbox(address))], now):
+        if limits.count_all(rt, db, [(ALREADY_SUBSCRIBED, limits.mailbox(address))], now):
             told = NewDelivery(DeliveryKind.ALREADY_SUBSCRIBED, now, known.id, known.email_bidx)
-            plan_asked(db, told, waiting.at, now, rt.clock.real_now())
+            plan_requested(db, told, waiting.at, now, rt.clock.real_now())
     elif subscribers.suppression(db, waiting.email_bidx) in (Suppression.BOUNCED, Suppression.COMPLAINED):
         outcome = "suppressed"
-    elif not limits.take(rt, db, [(CONFIRMATION, limits.mailbox(address))], now):
+    elif not limits.count_all(rt, db, [(CONFIRMATION, limits.mailbox(address))], now):
         outcome = "asked before"
     else:
         _ask(rt, db, waiting, fresh, now)
@@ -117,9 +117,9 @@ def _pending(rt: Runtime, waiting: StoredSignUp, address: Address) -> Subscriber
     who = SubscriberId(new_id())
     name = None
     if waiting.first_name is not None:
-        opened = rt.cipher.decrypt(waiting.first_name, sign_ups.first_name_place(waiting.id))
-        name = rt.cipher.encrypt(opened, subscribers.first_name_place(who))
-    email = rt.cipher.encrypt(address.send_to, subscribers.email_place(who))
+        opened = rt.cipher.decrypt(waiting.first_name, sign_ups.first_name_field(waiting.id))
+        name = rt.cipher.encrypt(opened, subscribers.first_name_field(who))
+    email = rt.cipher.encrypt(address.send_to, subscribers.email_field(who))
     return Subscriber(
         who,
         waiting.email_bidx,
@@ -139,7 +139,7 @@ def _ask(rt: Runtime, db: Connection, waiting: StoredSignUp, fresh: Subscriber, 
         subscribers.ask_again(db, person.id, waiting.plain_sender, now)
     subscribers.record_consent(db, person.id, "given", waiting.wording, waiting.wording_version, waiting.source, waiting.at)
     confirmation = NewDelivery(DeliveryKind.CONFIRMATION, now, person.id, person.email_bidx, id=DeliveryId(waiting.id))
-    plan_asked(db, confirmation, waiting.at, now, rt.clock.real_now())
+    plan_requested(db, confirmation, waiting.at, now, rt.clock.real_now())
     sign_ups.note_asked(db, waiting.id, now)
     _count(rt, db, waiting, now)  # last: every process comes to this counter, and keeps it until the transaction ends
 
@@ -154,7 +154,7 @@ def _count(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) ->
     if too_few is not None:
         raise _Tripped(too_few)
     limit = confirmations_in_all(rt.settings.confirmations_per_hour)
-    if not counters.take(db, limit, limits.key_of(rt, limit, limits.EVERYBODY), now, waiting.suspicion.weight):
+    if not counters.count_one(db, limit, limits.key_of(rt, limit, limits.EVERYBODY), now, waiting.suspicion.weight):
         raise _Tripped(Trip.RATE)
 
 
@@ -167,7 +167,7 @@ def _trip(rt: Runtime, why: Trip) -> None:
     now = rt.clock.now()
     mine = json.dumps({"why": why, "since": now.isoformat()})
     with rt.database.begin() as db:
-        is_first = app_state.agree(db, _TRIPPED, mine) == mine
+        is_first = app_state.get_or_set(db, _TRIPPED, mine) == mine
     if is_first:
         _log.warning("confirmations_wait", reason=why.value)
 
@@ -191,7 +191,7 @@ def resume(rt: Runtime, drop: bool = False) -> None:
     """Let confirmations go on, and count anew from now. `drop`: without the sign-ups that wait, which are deleted."""
     now = rt.clock.now()
     with rt.database.begin() as db:
-        app_state.put(db, _WENT_ON, now.isoformat())
+        app_state.set_value(db, _WENT_ON, now.isoformat())
         app_state.remove(db, _TRIPPED)
         dropped = sign_ups.remove_waiting(db) if drop else 0
         limits.forget(rt, db, [confirmations_in_all(rt.settings.confirmations_per_hour)], limits.EVERYBODY)

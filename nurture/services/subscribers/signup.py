@@ -67,17 +67,17 @@ def subscribe(rt: Runtime, request: SignUp) -> bool:
     Returns False, and stores nothing, if too many came from the same network.
     """
     sign_up = SignUpId(new_id())
-    name = rt.cipher.encrypt(request.first_name, sign_ups.first_name_place(sign_up)) if request.first_name else None
+    name = rt.cipher.encrypt(request.first_name, sign_ups.first_name_field(sign_up)) if request.first_name else None
     network = sign_ups_of_network(rt.settings.sign_ups_per_network_hour, rt.settings.sign_ups_per_network_day)
     with rt.database.begin() as db:
-        if not limits.take(rt, db, [(network, request.network)], rt.clock.real_now()):
+        if not limits.count_all(rt, db, [(network, request.network)], rt.clock.real_now()):
             _log.info("sign_up", outcome="network")
             return False
-        said = consent_texts.shown(rt, db, request.wording)
+        said = consent_texts.text_shown(rt, db, request.wording)
         new = StoredSignUp(
             sign_up,
             rt.cipher.blind_index(request.address.canonical),
-            rt.cipher.encrypt(request.address.send_to, sign_ups.email_place(sign_up)),
+            rt.cipher.encrypt(request.address.send_to, sign_ups.email_field(sign_up)),
             name,
             request.time_zone,
             request.plain_sender,
@@ -114,7 +114,7 @@ def confirm(rt: Runtime, token: str) -> None:
         said = subscribers.agreed_to(db, who)  # the words they saw, whatever the form shows by now
         if asked is not None:
             said = (asked.wording, asked.wording_version)
-            name = _reseal_name(rt, asked, who)
+            name = _reencrypt_name(rt, asked, who)
             subscribers.take_values(db, who, name, asked.time_zone, asked.plain_sender)
             sign_ups.note_confirmed(db, asked.id, now)
         subscribers.record_consent(db, who, "confirmed", *said, "/confirm", now)
@@ -122,19 +122,19 @@ def confirm(rt: Runtime, token: str) -> None:
         begins = suppressions.tell_back(rt, db, who) if lifted else now
         enrollment = sequences.enroll(db, who, first_sequence(db), begins)
         plan_first(db, enrollment, person.email_bidx, now)
-        mailbox = limits.mailbox(parse_address(rt.cipher.decrypt(person.email, subscribers.email_place(who)), test_names=True))
+        mailbox = limits.mailbox(parse_address(rt.cipher.decrypt(person.email, subscribers.email_field(who)), test_names=True))
     failpoints.point("plan.after_commit")
     with rt.database.begin() as db:  # by itself: whoever decides on sign-ups locks these after the reader
         limits.forget(rt, db, CONFIRMATION, mailbox)
     _log.info("confirmed", enrollment=enrollment)
 
 
-def _reseal_name(rt: Runtime, asked: StoredSignUp, subscriber_id: SubscriberId) -> Encrypted | None:
+def _reencrypt_name(rt: Runtime, asked: StoredSignUp, subscriber_id: SubscriberId) -> Encrypted | None:
     """The first name of a sign-up, sealed for its reader."""
     if asked.first_name is None:
         return None
-    name = rt.cipher.decrypt(asked.first_name, sign_ups.first_name_place(asked.id))
-    return rt.cipher.encrypt(name, subscribers.first_name_place(subscriber_id))
+    name = rt.cipher.decrypt(asked.first_name, sign_ups.first_name_field(asked.id))
+    return rt.cipher.encrypt(name, subscribers.first_name_field(subscriber_id))
 
 
 def list_sequences(rt: Runtime) -> list[Offer]:

@@ -109,7 +109,7 @@ def _tell(rt: Runtime, lists: SuppressionApi, words: Sequence[Push]) -> _Telling
     found, addresses = _Telling(), dict[str, str]()
     for word in words:
         try:
-            addresses[word.id] = rt.cipher.decrypt(word.email, subscribers.email_place(word.subscriber))
+            addresses[word.id] = rt.cipher.decrypt(word.email, subscribers.email_field(word.subscriber))
         except DecryptionFailed:
             found.untellable.append(word)
     readable = [word for word in words if word.id in addresses]

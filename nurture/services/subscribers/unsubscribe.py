@@ -106,7 +106,7 @@ def undo_unsubscribe(rt: Runtime, leaving: ConsentId) -> bool:
 
 def _resume(rt: Runtime, db: Connection, person: Subscriber, since: datetime) -> None:
     """`since`: when mail may reach them again, on the timeline."""
-    schedules.hold(db)  # before any enrollment is locked: whoever changes a schedule locks them all
+    schedules.lock_shared(db)  # before any enrollment is locked: whoever changes a schedule locks them all
     for place in sequences.ended_by_leaving(db, person.id):
         if sequences.resume(db, place.id, Suppression.UNSUBSCRIBED.value) is EnrollmentState.ACTIVE:
             plan_resumed(db, place, person.email_bidx, _not_before(since), "reader", rt.clock.now(), rt.clock.real_now())

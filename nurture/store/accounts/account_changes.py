@@ -22,7 +22,7 @@ class ToldChange:
     email: Encrypted
 
 
-def email_place(change: str) -> FieldRef:
+def email_field(change: str) -> FieldRef:
     """Where the address of a change is sealed."""
     return FieldRef("account_changes", "email", change)
 

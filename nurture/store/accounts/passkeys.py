@@ -34,7 +34,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def name_place(passkey: str) -> FieldRef:
+def name_field(passkey: str) -> FieldRef:
     """Where the name of a passkey is sealed."""
     return FieldRef("passkeys", "name", passkey)
 

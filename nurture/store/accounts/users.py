@@ -47,7 +47,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def place(column: str, who: str) -> FieldRef:
+def field_of(column: str, who: str) -> FieldRef:
     """Where a personal value of an account is sealed."""
     return FieldRef("users", column, who)
 
@@ -83,7 +83,7 @@ _ACCOUNTS = 0x6E75727475726523
 """Advisory lock on PostgreSQL, taken by whoever decides on accounts by looking at all of them."""
 
 
-def hold(db: Connection) -> None:
+def lock_accounts(db: Connection) -> None:
     """From here to the end of the transaction nobody else adds or removes an account, or changes its role. Take it before
     anything is read. SQLite has one writer anyway.
     """

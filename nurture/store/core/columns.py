@@ -64,7 +64,7 @@ class Instant(TypeDecorator[datetime]):
         return value.astimezone(UTC) if dialect.name == "postgresql" else EPOCH + timedelta(microseconds=value)
 
 
-class SealedColumn(TypeDecorator[Encrypted]):
+class EncryptedColumn(TypeDecorator[Encrypted]):
     """A sealed personal value; see nurture.encryption."""
 
     impl = LargeBinary

@@ -16,18 +16,18 @@ from sqlalchemy import (
 
 from nurture.domain.passkey import PasskeyUse
 from nurture.domain.user import AccountChange, Role, Scope
-from nurture.store.core.columns import Id, Instant, SealedColumn, Word
+from nurture.store.core.columns import EncryptedColumn, Id, Instant, Word
 from nurture.store.core.metadata import SERIAL, metadata, one_of
 
 users = Table(
     "users", metadata,
     Column("id", Id, primary_key=True),
     Column("email_bidx", LargeBinary(32), unique=True),
-    Column("email_sealed", SealedColumn),
-    Column("name_sealed", SealedColumn),
+    Column("email_sealed", EncryptedColumn),
+    Column("name_sealed", EncryptedColumn),
     Column("role", Word(Role), nullable=False),
     Column("password", String(200)),
-    Column("totp_sealed", SealedColumn),
+    Column("totp_sealed", EncryptedColumn),
     Column("totp_step", BigInteger),
     Column("created_at", Instant, nullable=False),
     Column("seen_at", Instant),
@@ -53,7 +53,7 @@ passkeys = Table(
     Column("public_key", LargeBinary, nullable=False),
     Column("sign_count", BigInteger, nullable=False),
     Column("backed_up", Boolean, nullable=False),
-    Column("name_sealed", SealedColumn, nullable=False),
+    Column("name_sealed", EncryptedColumn, nullable=False),
     Column("added_at", Instant, nullable=False),
     Column("used_at", Instant),
     Index("ix_passkeys_user_id", "user_id"),  # whether an account has some
@@ -111,7 +111,7 @@ account_changes = Table(
     "account_changes", metadata,
     Column("id", Id, primary_key=True),
     Column("what", Word(AccountChange), nullable=False),
-    Column("email_sealed", SealedColumn, nullable=False),
+    Column("email_sealed", EncryptedColumn, nullable=False),
     Column("made_at", Instant, nullable=False),
     Index("ix_account_changes_made_at", "made_at"),  # retention
 )  # fmt: skip
@@ -138,7 +138,7 @@ facts = Table(
     "facts", metadata,
     Column("name", String(40), primary_key=True),
     Column("value", Text, nullable=False),
-    Column("sealed", SealedColumn),
+    Column("sealed", EncryptedColumn),
     Column("set_at", Instant, nullable=False),
     Column("set_by", Id),
 )  # fmt: skip
@@ -165,7 +165,7 @@ notes = Table(
     "notes", metadata,
     Column("id", Id, primary_key=True),
     Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE"), nullable=False),
-    Column("text_sealed", SealedColumn, nullable=False),
+    Column("text_sealed", EncryptedColumn, nullable=False),
     Column("written_at", Instant, nullable=False),
     Column("written_by", Id),
     Index("ix_notes_subscriber_id", "subscriber_id"),  # a person's page, erasure
@@ -191,7 +191,7 @@ trials = Table(
     Column("mailer", String(20)),
     Column("edition_id", Id),
     Column("subscriber_id", Id),
-    Column("content_sealed", SealedColumn),
+    Column("content_sealed", EncryptedColumn),
     Index("ix_trials_made_at", "made_at"),  # retention
 )  # fmt: skip
 """Mails that somebody at the desk sends to themselves, filled for a sample reader, or for the subscriber whom they imitate. A
@@ -245,10 +245,10 @@ imports = Table(
     Column("id", Id, primary_key=True),
     Column("made_at", Instant, nullable=False),
     Column("made_by", Id),
-    Column("content_sealed", SealedColumn, nullable=False),
+    Column("content_sealed", EncryptedColumn, nullable=False),
     Column("choices", Text, nullable=False),
     Column("counts", Text),
-    Column("report_sealed", SealedColumn),
+    Column("report_sealed", EncryptedColumn),
     Index("ix_imports_made_at", "made_at"),  # retention
 )  # fmt: skip
 """A file of people to add, on its way: kept for a day. `choices` and `counts` are JSON and hold nothing personal. Real time."""

@@ -16,7 +16,7 @@ from nurture.store.subscribers import csv_imports, personal_data, sign_ups, subs
 
 
 @dataclass(frozen=True)
-class SealedField:
+class EncryptedField:
     """One encrypted column. `key`: the column that names a row; `place`: where the value of such a row is bound to."""
 
     column: Column[Any]
@@ -33,29 +33,29 @@ def _consultation(consultation: str) -> FieldRef:
     return FieldRef("consultations", "details", consultation)
 
 
-SEALED_FIELDS = (
-    SealedField(schema.subscribers.c.email_sealed, schema.subscribers.c.id, subscribers.email_place),
-    SealedField(schema.subscribers.c.first_name_sealed, schema.subscribers.c.id, subscribers.first_name_place),
-    SealedField(schema.consents.c.evidence_sealed, schema.consents.c.id, subscribers.evidence_place),
-    SealedField(schema.sign_ups.c.email_sealed, schema.sign_ups.c.id, sign_ups.email_place),
-    SealedField(schema.sign_ups.c.first_name_sealed, schema.sign_ups.c.id, sign_ups.first_name_place),
-    SealedField(schema.consultations.c.details_sealed, schema.consultations.c.id, _consultation),
-    SealedField(desk_schema.users.c.email_sealed, desk_schema.users.c.id, partial(users.place, "email")),
-    SealedField(desk_schema.users.c.name_sealed, desk_schema.users.c.id, partial(users.place, "name")),
-    SealedField(desk_schema.users.c.totp_sealed, desk_schema.users.c.id, partial(users.place, "totp")),
-    SealedField(desk_schema.passkeys.c.name_sealed, desk_schema.passkeys.c.id, passkeys.name_place),
-    SealedField(desk_schema.account_changes.c.email_sealed, desk_schema.account_changes.c.id, account_changes.email_place),
-    SealedField(desk_schema.facts.c.sealed, desk_schema.facts.c.name, setting_overrides.place),
-    SealedField(desk_schema.notes.c.text_sealed, desk_schema.notes.c.id, personal_data.note_place),
-    SealedField(desk_schema.imports.c.content_sealed, desk_schema.imports.c.id, csv_imports.content_place),
-    SealedField(desk_schema.imports.c.report_sealed, desk_schema.imports.c.id, csv_imports.report_place),
-    SealedField(desk_schema.trials.c.content_sealed, desk_schema.trials.c.id, drafts.test_email_field),
+ENCRYPTED_FIELDS = (
+    EncryptedField(schema.subscribers.c.email_sealed, schema.subscribers.c.id, subscribers.email_field),
+    EncryptedField(schema.subscribers.c.first_name_sealed, schema.subscribers.c.id, subscribers.first_name_field),
+    EncryptedField(schema.consents.c.evidence_sealed, schema.consents.c.id, subscribers.evidence_field),
+    EncryptedField(schema.sign_ups.c.email_sealed, schema.sign_ups.c.id, sign_ups.email_field),
+    EncryptedField(schema.sign_ups.c.first_name_sealed, schema.sign_ups.c.id, sign_ups.first_name_field),
+    EncryptedField(schema.consultations.c.details_sealed, schema.consultations.c.id, _consultation),
+    EncryptedField(desk_schema.users.c.email_sealed, desk_schema.users.c.id, partial(users.field_of, "email")),
+    EncryptedField(desk_schema.users.c.name_sealed, desk_schema.users.c.id, partial(users.field_of, "name")),
+    EncryptedField(desk_schema.users.c.totp_sealed, desk_schema.users.c.id, partial(users.field_of, "totp")),
+    EncryptedField(desk_schema.passkeys.c.name_sealed, desk_schema.passkeys.c.id, passkeys.name_field),
+    EncryptedField(desk_schema.account_changes.c.email_sealed, desk_schema.account_changes.c.id, account_changes.email_field),
+    EncryptedField(desk_schema.facts.c.sealed, desk_schema.facts.c.name, setting_overrides.field_of),
+    EncryptedField(desk_schema.notes.c.text_sealed, desk_schema.notes.c.id, personal_data.note_field),
+    EncryptedField(desk_schema.imports.c.content_sealed, desk_schema.imports.c.id, csv_imports.content_field),
+    EncryptedField(desk_schema.imports.c.report_sealed, desk_schema.imports.c.id, csv_imports.report_field),
+    EncryptedField(desk_schema.trials.c.content_sealed, desk_schema.trials.c.id, drafts.field_of_test_email),
 )
 """A test compares this with the schema: a column that is missing here would be lost when its key goes."""
 
 
-def not_sealed_by(
-    db: Connection, field: SealedField, key_id: bytes, after: str | None, limit: int
+def not_encrypted_by(
+    db: Connection, field: EncryptedField, key_id: bytes, after: str | None, limit: int
 ) -> list[tuple[str, Encrypted]]:
     """Rows whose value another key encrypted, with the value, by their key from `after` on.
 
@@ -67,7 +67,7 @@ def not_sealed_by(
     return [(row[0], row[1]) for row in db.execute(query.order_by(field.key).limit(limit))]
 
 
-def replace_sealed(db: Connection, field: SealedField, changes: Sequence[tuple[str, Encrypted, Encrypted]]) -> int:
+def replace_encrypted(db: Connection, field: EncryptedField, changes: Sequence[tuple[str, Encrypted, Encrypted]]) -> int:
     """Put new values where the old ones still stand (key, old, new); returns how many did."""
     return sum(
         db.execute(update(field.table).where(field.key == key, field.column == old).values({field.column.name: new})).rowcount

@@ -26,7 +26,7 @@ from nurture.domain.event import EventKind
 from nurture.domain.sequence import EnrollmentState, PublicationState
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.store.core import desk_schema as desk_schema  # whoever wants all tables has these too
-from nurture.store.core.columns import Id, Instant, SealedColumn, Word
+from nurture.store.core.columns import EncryptedColumn, Id, Instant, Word
 from nurture.store.core.metadata import SERIAL, one_of, where
 from nurture.store.core.metadata import metadata as metadata
 from nurture.store.core.sign_up_schema import limit_counters as limit_counters
@@ -58,8 +58,8 @@ subscribers = Table(
     "subscribers", metadata,
     Column("id", Id, primary_key=True),
     Column("email_bidx", LargeBinary(32), nullable=False, unique=True),
-    Column("email_sealed", SealedColumn, nullable=False),
-    Column("first_name_sealed", SealedColumn),
+    Column("email_sealed", EncryptedColumn, nullable=False),
+    Column("first_name_sealed", EncryptedColumn),
     Column("time_zone", String(64), nullable=False),
     Column("plain_sender", Boolean),
     Column("state", Word(SubscriberState), nullable=False),
@@ -82,7 +82,7 @@ consents = Table(
     Column("wording_version", String(20), nullable=False),
     Column("source", String(200), nullable=False),
     Column("at", Instant, nullable=False),
-    Column("evidence_sealed", SealedColumn),
+    Column("evidence_sealed", EncryptedColumn),
     CheckConstraint("act IN ('given', 'confirmed', 'withdrawn', 'restored')", name="act_known"),
     Index("ix_consents_subscriber_id", "subscriber_id"),  # the reader's own record, erasure
     Index("ix_consents_act", "act", "at"),  # sign-ups over time
@@ -379,7 +379,7 @@ consultations = Table(
     "consultations", metadata,
     Column("id", Id, primary_key=True),
     Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="SET NULL")),
-    Column("details_sealed", SealedColumn, nullable=False),
+    Column("details_sealed", EncryptedColumn, nullable=False),
     Column("state", Word(RequestState), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("changed_at", Instant),

@@ -3,7 +3,7 @@
 from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, String, Table, Text
 
 from nurture.domain.limits import Suspicion
-from nurture.store.core.columns import Id, Instant, SealedColumn, Word
+from nurture.store.core.columns import EncryptedColumn, Id, Instant, Word
 from nurture.store.core.metadata import metadata, one_of, where
 
 limit_counters = Table(
@@ -19,8 +19,8 @@ sign_ups = Table(
     "sign_ups", metadata,
     Column("id", Id, primary_key=True),
     Column("email_bidx", LargeBinary(32), nullable=False),
-    Column("email_sealed", SealedColumn, nullable=False),
-    Column("first_name_sealed", SealedColumn),
+    Column("email_sealed", EncryptedColumn, nullable=False),
+    Column("first_name_sealed", EncryptedColumn),
     Column("time_zone", String(64), nullable=False),
     Column("plain_sender", Boolean, nullable=False),
     Column("wording", Text, nullable=False),

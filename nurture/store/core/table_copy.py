@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Boolean, Column, Connection, Integer, LargeBinary, Table, inspect, text
 from sqlalchemy.exc import DatabaseError
 
-from nurture.store.core.columns import EPOCH, MICROSECOND, Id, Instant, SealedColumn
+from nurture.store.core.columns import EPOCH, MICROSECOND, EncryptedColumn, Id, Instant
 from nurture.store.core.schema import metadata
 
 _BLOCK_BYTES = 1 << 20
@@ -66,7 +66,7 @@ def _kind(column: Column[Any]) -> ColumnKind:
             return ColumnKind.ID
         case Instant():
             return ColumnKind.INSTANT
-        case SealedColumn() | LargeBinary():
+        case EncryptedColumn() | LargeBinary():
             return ColumnKind.BYTES
         case Boolean():
             return ColumnKind.BOOLEAN

@@ -150,7 +150,7 @@ def siblings(db: Connection, requests: Collection[RequestId]) -> list[DeliveryId
     return [DeliveryId(row) for part in found for row in part]
 
 
-def set_back(db: Connection, by: str, until: datetime, real_now: datetime) -> int:
+def mark_set_back(db: Connection, by: str, until: datetime, real_now: datetime) -> int:
     """The database was set back in time: whatever was due by `until` (timeline) may have been sent in the time it forgot."""
     why = "the database was set back: it may have been sent since"
     where = (is_in(*OPEN, State.SENDING), D.due_at <= until)

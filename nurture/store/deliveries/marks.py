@@ -21,7 +21,7 @@ def raise_number(db: Connection, transaction: int | None) -> int:
         return transaction
     number = db.exec_driver_sql(_RAISE).scalar()
     if number is None:
-        app_state.put(db, KEY, "1")
+        app_state.set_value(db, KEY, "1")
     return int(number or 1)
 
 

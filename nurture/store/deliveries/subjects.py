@@ -49,7 +49,7 @@ def _may_be(kind: Subject) -> ColumnElement[bool]:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundSubjects:
     """Subjects that are there, by id."""
 
     links: dict[str, Addressed]
@@ -68,11 +68,11 @@ class Found:
         return next((kind for kind, is_found in there.items() if is_found and said in (None, kind)), None)
 
 
-def find(db: Connection, ids: Collection[ConsultationId], real_now: datetime) -> Found:
+def find(db: Connection, ids: Collection[ConsultationId], real_now: datetime) -> FoundSubjects:
     """Those of `ids` that are there; login links only while they work."""
     if not ids:
-        return Found({}, {}, set(), {})
+        return FoundSubjects({}, {}, set(), {})
     known = set(db.scalars(select(consultations.c.id).where(consultations.c.id.in_(ids))))
-    return Found(
+    return FoundSubjects(
         sessions.addressed(db, ids, real_now), drafts.test_email_statuses(db, ids), known, account_changes.find(db, ids)
     )

@@ -110,7 +110,7 @@ class TestEmail:
     email: Encrypted | None = None
 
 
-def test_email_field(trial: str) -> FieldRef:
+def field_of_test_email(trial: str) -> FieldRef:
     """Where the content of a trial mail is bound to."""
     return FieldRef("trials", "content", trial)
 

@@ -12,12 +12,12 @@ from nurture.store.core.insert import insert_into
 R = readings.c
 
 
-def read(db: Connection, among: Collection[EditionId]) -> set[EditionId]:
+def reviewed(db: Connection, among: Collection[EditionId]) -> set[EditionId]:
     """Those of `among` that have been read."""
     return set(db.scalars(select(R.edition_id).where(R.edition_id.in_(among))))
 
 
-def note(db: Connection, edition: EditionId, by: UserId, real_now: datetime) -> None:
+def record_review(db: Connection, edition: EditionId, by: UserId, real_now: datetime) -> None:
     """Somebody has read it."""
     db.execute(
         insert_into(readings, db.dialect.name).values(edition_id=edition, read_at=real_now, read_by=by).on_conflict_do_nothing()

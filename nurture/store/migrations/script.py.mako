@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.core.columns import Id, Instant, SealedColumn
+from nurture.store.core.columns import Id, Instant, EncryptedColumn
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

@@ -25,13 +25,13 @@ _SHARED = select(func.pg_advisory_xact_lock_shared(_PLANNING))
 _ALONE = select(func.pg_advisory_xact_lock(_PLANNING))
 
 
-def hold(db: Connection) -> None:
+def lock_shared(db: Connection) -> None:
     """From here to the end of the transaction nobody changes a schedule. Lock people before. SQLite has one writer anyway."""
     if db.dialect.name == "postgresql":
         db.execute(_SHARED)
 
 
-def hold_alone(db: Connection) -> None:
+def lock_exclusive(db: Connection) -> None:
     """From here to the end of the transaction nobody plans a letter."""
     if db.dialect.name == "postgresql":
         db.execute(_ALONE)
@@ -73,7 +73,7 @@ def read(db: Connection, schedule: ScheduleId) -> Schedule:
     return Schedule(row[0], tuple((key, wait, late, gone) for key, wait, late, gone in json.loads(row[1])), 0)
 
 
-def keep(db: Connection, sequence: SequenceId, schedule: Schedule, by: str, real_now: datetime) -> None:
+def archive(db: Connection, sequence: SequenceId, schedule: Schedule, by: str, real_now: datetime) -> None:
     """Keep a schedule that is being replaced, to go back to. Real time."""
     db.execute(
         insert(schedules).values(
@@ -83,7 +83,7 @@ def keep(db: Connection, sequence: SequenceId, schedule: Schedule, by: str, real
     )  # fmt: skip
 
 
-def kept(db: Connection, sequence: SequenceId, limit: int) -> list[tuple[int, datetime, str]]:
+def archived(db: Connection, sequence: SequenceId, limit: int) -> list[tuple[int, datetime, str]]:
     """The last schedules that were replaced, newest first: version, when (real time) and by whom."""
     query = select(C.version, C.made_at, C.made_by).where(C.sequence_id == sequence, C.version.is_not(None))
     return [(row[0], row[1], row[2]) for row in db.execute(query.order_by(C.version.desc()).limit(limit))]

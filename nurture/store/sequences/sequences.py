@@ -121,12 +121,12 @@ def settle_sign_up(db: Connection, otherwise: str) -> None:
     """Store the sequence that sign-ups begin now, or `otherwise` where there is none yet: another one that is added later does
     not change it.
     """
-    app_state.agree(db, _SIGN_UP, sign_up_key(db) or otherwise)
+    app_state.get_or_set(db, _SIGN_UP, sign_up_key(db) or otherwise)
 
 
 def choose_sign_up(db: Connection, key: str) -> None:
     """Have sign-ups begin another sequence from now on. Who has signed up already goes on as they are."""
-    app_state.put(db, _SIGN_UP, key)
+    app_state.set_value(db, _SIGN_UP, key)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ def get(db: Connection, key: str) -> str | None:
     return found
 
 
-def agree(db: Connection, key: str, value: str, lock: bool = False) -> str:
+def get_or_set(db: Connection, key: str, value: str, lock: bool = False) -> str:
     """The stored value of `key`; `value` becomes it when there is none. The first process decides.
 
     `lock`: nobody else changes it before this transaction ends.
@@ -25,7 +25,7 @@ def agree(db: Connection, key: str, value: str, lock: bool = False) -> str:
     return stored
 
 
-def put(db: Connection, key: str, value: str) -> None:
+def set_value(db: Connection, key: str, value: str) -> None:
     """Set a fact, whether or not there is one."""
     fresh = insert_into(instance, db.dialect.name).values(key=key, value=value)
     db.execute(fresh.on_conflict_do_update(index_elements=[instance.c.key], set_={"value": value}))
@@ -33,7 +33,7 @@ def put(db: Connection, key: str, value: str) -> None:
 
 def count(db: Connection, key: str) -> None:
     """Count something that has happened."""
-    number = int(agree(db, key, "0", lock=True))
+    number = int(get_or_set(db, key, "0", lock=True))
     replace(db, key, str(number + 1))
 
 

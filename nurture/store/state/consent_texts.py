@@ -12,7 +12,7 @@ W = wordings.c
 
 
 @dataclass(frozen=True)
-class Wording:
+class ConsentText:
     """What stands beside the box that is ticked, and the name under which it is recorded."""
 
     version: str
@@ -26,7 +26,7 @@ _WORDINGS = 0x6E75727475726524
 """Advisory lock on PostgreSQL, taken by whoever writes a wording."""
 
 
-def hold(db: Connection) -> None:
+def lock(db: Connection) -> None:
     """From here to the end of the transaction nobody else writes a wording: each gets a version of its own."""
     if db.dialect.name == "postgresql":
         db.execute(select(func.pg_advisory_xact_lock(_WORDINGS)))
@@ -35,18 +35,18 @@ def hold(db: Connection) -> None:
 _EVERYTHING = select(W.version, W.text, W.written_at, W.written_by).order_by(W.written_at.desc(), W.version.desc())
 
 
-def everything(db: Connection) -> list[Wording]:
+def everything(db: Connection) -> list[ConsentText]:
     """All that were written here, newest first."""
-    return [Wording(*row) for row in db.execute(_EVERYTHING)]
+    return [ConsentText(*row) for row in db.execute(_EVERYTHING)]
 
 
-def get(db: Connection, version: str) -> Wording | None:
+def get(db: Connection, version: str) -> ConsentText | None:
     """The one of that version, if it was written here."""
     row = db.execute(select(W.version, W.text, W.written_at, W.written_by).where(W.version == version)).first()
-    return Wording(*row) if row else None
+    return ConsentText(*row) if row else None
 
 
-def add(db: Connection, wording: Wording) -> None:
+def add(db: Connection, wording: ConsentText) -> None:
     """From now on the form shows this one."""
     db.execute(
         insert(wordings).values(version=wording.version, text=wording.text, written_at=wording.written, written_by=wording.by)

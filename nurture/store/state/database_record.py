@@ -18,12 +18,12 @@ _KEYS = (_ID, marks.KEY, _GENERATION, _RESTORES, _IDENTITY, _WITNESSED, _STOPPED
 
 def create_id(db: Connection) -> str:
     """Give the database its random id; returns the one that another process was quicker to give."""
-    return app_state.agree(db, _ID, new_id())
+    return app_state.get_or_set(db, _ID, new_id())
 
 
 def lock(db: Connection) -> None:
     """Let nobody else write the record before this transaction ends."""
-    app_state.agree(db, _GENERATION, "0", lock=True)
+    app_state.get_or_set(db, _GENERATION, "0", lock=True)
 
 
 def read(db: Connection) -> DatabaseRecord:
@@ -43,25 +43,25 @@ def read(db: Connection) -> DatabaseRecord:
 
 def write(db: Connection, before: DatabaseRecord, record: DatabaseRecord) -> None:
     """Write what has changed of it. Locked since `before` was read; the mark's number is not written here."""
-    app_state.put(db, _GENERATION, str(record.position.generation))
+    app_state.set_value(db, _GENERATION, str(record.position.generation))
     if record.position.restores != before.position.restores:
-        app_state.put(db, _RESTORES, str(record.position.restores))
+        app_state.set_value(db, _RESTORES, str(record.position.restores))
     if record.identity != before.identity:
-        app_state.put(db, _IDENTITY, json.dumps(record.identity))
+        app_state.set_value(db, _IDENTITY, json.dumps(record.identity))
     if record.witnessed and not before.witnessed:
-        app_state.put(db, _WITNESSED, "1")
+        app_state.set_value(db, _WITNESSED, "1")
 
 
 def write_stop(db: Connection, real_now: datetime) -> None:
     """Record a clean stop; not before the last tick, which another machine's clock may have dated."""
     last = heartbeats.last_beat(db, heartbeats.TICK)
-    app_state.put(db, _STOPPED, max(real_now, last or real_now).isoformat())
+    app_state.set_value(db, _STOPPED, max(real_now, last or real_now).isoformat())
 
 
 def write_review(db: Connection, real_now: datetime) -> None:
     """Record that a person has started sending after a restore."""
     last = heartbeats.last_beat(db, heartbeats.TICK)
-    app_state.put(db, _REVIEWED, max(real_now, last or real_now).isoformat())
+    app_state.set_value(db, _REVIEWED, max(real_now, last or real_now).isoformat())
 
 
 def _instant(text: str | None) -> datetime | None:

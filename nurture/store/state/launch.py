@@ -16,4 +16,4 @@ def since(db: Connection) -> str | None:
 
 def begin(db: Connection, real_now: datetime) -> None:
     """From now on; a second time changes nothing."""
-    app_state.agree(db, _KEY, real_now.isoformat())
+    app_state.get_or_set(db, _KEY, real_now.isoformat())

@@ -38,7 +38,7 @@ def _take(dialect: str, starts_anew: bool) -> Executable:
     return first.on_conflict_do_update(index_elements=[L.key], set_=counted, where=is_free).returning(L.key)
 
 
-def take(db: Connection, limit: Limit, key: bytes, at: datetime, weight: int = 1) -> bool:
+def count_one(db: Connection, limit: Limit, key: bytes, at: datetime, weight: int = 1) -> bool:
     """Count one more, in one statement, unless the limit is reached; returns whether it was counted (`domain.limits`)."""
     if limit.most <= 0:
         return False
@@ -46,14 +46,14 @@ def take(db: Connection, limit: Limit, key: bytes, at: datetime, weight: int = 1
     return db.execute(_take(db.dialect.name, limit.starts_anew), values).first() is not None
 
 
-def take_all(db: Connection, wanted: Sequence[tuple[Limit, bytes]], at: datetime) -> bool:
+def count_all(db: Connection, wanted: Sequence[tuple[Limit, bytes]], at: datetime) -> bool:
     """Count one more under every limit, or, if one is reached, under none. Two processes that come to the last place at once
     may use up others' places for one that is refused.
     """
     known = counters(db, [key for _, key in wanted])
     if any(is_full(limit, known.get(key), at) for limit, key in wanted):
         return False
-    return all(take(db, limit, key, at) for limit, key in wanted)
+    return all(count_one(db, limit, key, at) for limit, key in wanted)
 
 
 def forget(db: Connection, keys: Sequence[bytes]) -> None:

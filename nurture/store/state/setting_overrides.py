@@ -17,7 +17,7 @@ _VERSION = "facts_version"
 
 
 @dataclass(frozen=True)
-class Fact:
+class SettingOverride:
     """One setting as the desk says. A secret is sealed, and its `value` empty."""
 
     value: str
@@ -26,14 +26,14 @@ class Fact:
     set_by: UserId | None
 
 
-def place(name: str) -> FieldRef:
+def field_of(name: str) -> FieldRef:
     """Where a secret setting is sealed to."""
     return FieldRef("facts", "sealed", name)
 
 
-def everything(db: Connection) -> dict[str, Fact]:
+def all_overrides(db: Connection) -> dict[str, SettingOverride]:
     """All settings that the desk has a say in, by name."""
-    return {row[0]: Fact(*row[1:]) for row in db.execute(select(F.name, F.value, F.sealed, F.set_at, F.set_by))}
+    return {row[0]: SettingOverride(*row[1:]) for row in db.execute(select(F.name, F.value, F.sealed, F.set_at, F.set_by))}
 
 
 def version(db: Connection) -> int:

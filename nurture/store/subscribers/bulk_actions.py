@@ -113,13 +113,13 @@ def latest(db: Connection, since: datetime, limit: int) -> list[tuple[str, BulkA
     return [(row[0], BulkActionRecord(BulkAction(row[1]), *row[2:])) for row in db.execute(query)]
 
 
-def begin_taking_back(db: Connection, key: str, real_now: datetime) -> list[str]:
+def begin_undo(db: Connection, key: str, real_now: datetime) -> list[str]:
     """From here on nobody more is changed; returns whom it has changed and nobody has taken it back of."""
     db.execute(update(acts).where(A.id == key, A.undone_at.is_(None)).values(undone_at=real_now))
     return list(db.scalars(select(P.target_id).where(P.act_id == key).order_by(P.target_id)))
 
 
-def taken_back(db: Connection, key: str, targets: Collection[str]) -> int:
+def note_undone(db: Connection, key: str, targets: Collection[str]) -> int:
     """Note of whom it is taken back, in the transaction that does; returns of how many nobody else had."""
     mine = bulk_params.in_ids(db.dialect.name, P.target_id, "targets", bulk_params.encode_ids(db, targets))
     return db.execute(delete(act_people).where(P.act_id == key, mine)).rowcount

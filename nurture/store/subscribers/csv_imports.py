@@ -25,12 +25,12 @@ class File:
     report: Encrypted | None
 
 
-def content_place(key: str) -> FieldRef:
+def content_field(key: str) -> FieldRef:
     """Where a file's content is sealed."""
     return FieldRef("imports", "content", key)
 
 
-def report_place(key: str) -> FieldRef:
+def report_field(key: str) -> FieldRef:
     """Where its report is sealed."""
     return FieldRef("imports", "report", key)
 

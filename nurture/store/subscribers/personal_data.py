@@ -98,7 +98,7 @@ class StoredNote:
     """Their account may be gone."""
 
 
-def note_place(note: str) -> FieldRef:
+def note_field(note: str) -> FieldRef:
     """Where the text of a note is sealed."""
     return FieldRef("notes", "text", note)
 

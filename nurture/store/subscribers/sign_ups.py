@@ -37,12 +37,12 @@ _STORED = (
 )  # fmt: skip
 
 
-def email_place(sign_up: str) -> FieldRef:
+def email_field(sign_up: str) -> FieldRef:
     """Where the address of a sign-up is sealed."""
     return FieldRef("sign_ups", "email", sign_up)
 
 
-def first_name_place(sign_up: str) -> FieldRef:
+def first_name_field(sign_up: str) -> FieldRef:
     """Where the first name of a sign-up is sealed."""
     return FieldRef("sign_ups", "first_name", sign_up)
 

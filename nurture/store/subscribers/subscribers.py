@@ -33,12 +33,12 @@ class Subscriber:
     """Whether they chose the plainer sender's name."""
 
 
-def email_place(who: str) -> FieldRef:
+def email_field(who: str) -> FieldRef:
     """Where the address of `who` is sealed."""
     return FieldRef("subscribers", "email", who)
 
 
-def first_name_place(who: str) -> FieldRef:
+def first_name_field(who: str) -> FieldRef:
     """Where the first name of `who` is sealed."""
     return FieldRef("subscribers", "first_name", who)
 
@@ -138,7 +138,7 @@ def set_state(
     db.execute(update(subscribers).where(S.id == subscriber_id).values(state=state, **when))
 
 
-def evidence_place(consent: str) -> FieldRef:
+def evidence_field(consent: str) -> FieldRef:
     """Where the evidence of one line of the consent record is sealed."""
     return FieldRef("consents", "evidence", consent)
 

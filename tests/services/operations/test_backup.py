@@ -34,7 +34,7 @@ from nurture.services.subscribers import departures, personal_data, unsubscribe
 from nurture.services.subscribers.unsubscribe import Exit
 from nurture.settings import Settings, load
 from nurture.store.core import table_copy
-from nurture.store.core.columns import Id, Instant, SealedColumn, Word
+from nurture.store.core.columns import EncryptedColumn, Id, Instant, Word
 from nurture.store.core.schema import metadata
 from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.subscribers import subscribers
@@ -135,7 +135,7 @@ def some_value(db: Connection, column: Column[Any]) -> object:
             return datetime(2026, 3, 2, 15, 0, 0, 1, tzinfo=UTC)
         case Word(words=words):
             return next(iter(words))
-        case SealedColumn() | LargeBinary():
+        case EncryptedColumn() | LargeBinary():
             return b"\xff" * 32
         case Boolean():
             return True
@@ -268,7 +268,7 @@ def test_nothing_goes_out_again_after_a_restore(
         person = subscribers.get_unlocked(db, erased.id)
         assert person is not None
         assert person.state is SubscriberState.ERASED
-        assert new.cipher.decrypt(person.email, subscribers.email_place(erased.id)) == ""
+        assert new.cipher.decrypt(person.email, subscribers.email_field(erased.id)) == ""
     new.close()
 
 
@@ -351,7 +351,7 @@ def test_keys_travel_in_an_encrypted_backup_and_only_to_where_there_are_none(
     with after.database.read() as db:
         person = subscribers.get_unlocked(db, reader.id)
         assert person is not None
-        assert after.cipher.decrypt(person.email, subscribers.email_place(reader.id)) == reader.email
+        assert after.cipher.decrypt(person.email, subscribers.email_field(reader.id)) == reader.email
     after.close()
 
 

@@ -15,8 +15,8 @@ from nurture.services.settings import desk_settings
 from nurture.services.subscribers import listing
 from nurture.settings import SettingRefused
 from nurture.store.core import encrypted_fields, metadata
-from nurture.store.core.columns import SealedColumn
-from nurture.store.core.encrypted_fields import SEALED_FIELDS
+from nurture.store.core.columns import EncryptedColumn
+from nurture.store.core.encrypted_fields import ENCRYPTED_FIELDS
 from tests.conftest import settings_for
 from tests.people import a_subscriber, sign_up
 from tests.services.settings.test_desk_settings import SENDER
@@ -40,7 +40,7 @@ def key_ids(rt: Runtime) -> set[str]:
     """With which keys the stored values are encrypted."""
     found: set[str] = set()
     with rt.database.read() as db:
-        for field in SEALED_FIELDS:
+        for field in ENCRYPTED_FIELDS:
             found |= {bytes(value)[1:5].hex() for value in db.scalars(select(field.column).where(field.column.is_not(None)))}
     return found
 
@@ -50,9 +50,9 @@ def test_every_encrypted_column_is_rotated() -> None:
         (table.name, column.name)
         for table in metadata.metadata.tables.values()
         for column in table.columns
-        if isinstance(column.type, SealedColumn)
+        if isinstance(column.type, EncryptedColumn)
     }
-    assert {(field.table.name, field.column.name) for field in SEALED_FIELDS} == columns
+    assert {(field.table.name, field.column.name) for field in ENCRYPTED_FIELDS} == columns
 
 
 def test_rotation_from_the_default_key_and_the_old_secret_may_go(database_url: str, tmp_path: Path) -> None:
@@ -127,20 +127,20 @@ def test_what_changes_meanwhile_is_not_overwritten(database_url: str, tmp_path: 
     some_data(before, 1)
     before.close()
     rt = opened(tmp_path, database_url, NEW)
-    field = next(each for each in SEALED_FIELDS if each.column.name == "first_name_sealed")
+    field = next(each for each in ENCRYPTED_FIELDS if each.column.name == "first_name_sealed")
     with rt.database.read() as db:
-        rows = encrypted_fields.not_sealed_by(db, field, bytes.fromhex(rt.cipher.newest_key_id()), None, 10)
+        rows = encrypted_fields.not_encrypted_by(db, field, bytes.fromhex(rt.cipher.newest_key_id()), None, 10)
     with rt.database.begin() as db:
         changes: list[tuple[str, Any, Any]] = [(key, rt.cipher.encrypt("other", field.place(key)), old) for key, old in rows]
         assert rows
-        assert encrypted_fields.replace_sealed(db, field, changes) == 0
+        assert encrypted_fields.replace_encrypted(db, field, changes) == 0
     rt.close()
 
 
 def test_a_value_that_no_key_opens_is_counted_and_left(database_url: str, tmp_path: Path) -> None:
     rt = opened(tmp_path, database_url, None)
     some_data(rt, 2)
-    field = SEALED_FIELDS[0]
+    field = ENCRYPTED_FIELDS[0]
     with rt.database.begin() as db:
         first = db.scalar(select(field.key).order_by(field.key).limit(1))
         db.execute(field.table.update().where(field.key == first).values(email_sealed=b"\x01damaged, and short"))

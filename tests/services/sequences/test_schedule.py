@@ -26,7 +26,7 @@ from nurture.services.subscribers.unsubscribe import Exit
 from nurture.store.core import schema
 from nurture.store.letters import new_letters
 from nurture.store.sequences import sequences
-from nurture.store.sequences.schedules import hold_alone
+from nurture.store.sequences.schedules import lock_exclusive
 from tests.clocks import ManualClock
 from tests.people import Reader, a_subscriber, due, enrollment_of, rows, run_tick, subjects, undo_unsubscribe
 from tests.scripted import Answering
@@ -349,7 +349,7 @@ def test_a_new_letter_reaches_nobody_before_it_is_published(rt: Runtime, clock: 
 def publish(rt: Runtime, step: StepKey) -> None:
     """What the letters' page does, once every living reader has been tried."""
     with rt.database.begin() as db:
-        hold_alone(db)
+        lock_exclusive(db)
         old = sequences.load(db, KEY)
         assert old
         draft = next(each for each in new_letters.read(db, old.id) if each.step == step)

@@ -7,7 +7,7 @@ from nurture.ids import UserId, new_id
 from nurture.runtime import Runtime
 from nurture.services.addresses import parse_address
 from nurture.services.settings import consent_texts
-from nurture.services.settings.consent_texts import SHIPPED_VERSION, WordingRefused
+from nurture.services.settings.consent_texts import SHIPPED_VERSION, ConsentTextRefused
 from nurture.services.subscribers import sign_up_queue, signup, unsubscribe
 from nurture.services.subscribers.unsubscribe import Exit
 from nurture.store.core.schema import consents
@@ -41,7 +41,7 @@ def test_whoever_had_the_form_open_agreed_to_what_they_saw(rt: Runtime) -> None:
     consent_texts.change(rt, OTHER, ME)
     slow = signup.SignUp(parse_address("slow@example.org"), "", "UTC", "/", wording=SHIPPED_VERSION)
     signup.subscribe(rt, slow)
-    sign_up_queue.decide(rt)
+    sign_up_queue.decide_on_sign_ups(rt)
     assert acts(rt) == [("given", SHIPPED_VERSION)]
 
 
@@ -49,7 +49,7 @@ def test_whoever_had_the_form_open_agreed_to_what_they_saw(rt: Runtime) -> None:
 def test_a_version_that_never_was_counts_as_the_current_one(rt: Runtime, forged: str) -> None:
     consent_texts.change(rt, OTHER, ME)
     signup.subscribe(rt, signup.SignUp(parse_address("robin@example.org"), "", "UTC", "/", wording=forged))
-    sign_up_queue.decide(rt)
+    sign_up_queue.decide_on_sign_ups(rt)
     assert acts(rt) == [("given", "2026-03-02")]
 
 
@@ -71,6 +71,6 @@ def test_two_changes_on_a_day_have_names_of_their_own_and_the_same_again_has_non
     ],
 )
 def test_words_that_nobody_could_agree_to_are_refused(rt: Runtime, text: str, said: str) -> None:
-    with pytest.raises(WordingRefused, match=said):
+    with pytest.raises(ConsentTextRefused, match=said):
         consent_texts.change(rt, text, ME)
     assert len(consent_texts.history(rt)) == 1

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from nurture.delivery.plan import SET_BACK
+from nurture.delivery.plan import SET_BACK_UNTIL
 from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.limits import FEWEST_ASKED, Suspicion, Trip
 from nurture.ids import SubscriberId
@@ -18,7 +18,7 @@ from nurture.services.subscribers.signup import SignUp
 from nurture.store.core.schema import consents, limit_counters, metadata, sign_ups
 from nurture.store.core.schema import subscribers as people
 from nurture.store.state import app_state
-from nurture.store.subscribers.subscribers import first_name_place
+from nurture.store.subscribers.subscribers import first_name_field
 from tests.clocks import ManualClock
 from tests.people import NEW_YORK, Reader, a_subscriber, inbox, rows, run_tick, sign_up
 
@@ -80,10 +80,10 @@ def test_a_sign_up_that_a_restored_database_had_not_decided_on_sends_nothing_by_
     type_in(rt, "robin@example.org")
     type_in(rt, on_the_list.email)
     with rt.database.begin() as db:
-        app_state.put(db, SET_BACK, clock.now().isoformat())
+        app_state.set_value(db, SET_BACK_UNTIL, clock.now().isoformat())
     clock.advance(minutes=1)
     type_in(rt, "sam@example.org")
-    assert sign_up_queue.decide(rt) == 3
+    assert sign_up_queue.decide_on_sign_ups(rt) == 3
     run_tick(rt)
     assert [str(mail.message["To"]) for mail in inbox(rt)[before:]] == ["sam@example.org"]
     assert sum(row[1] is State.UNKNOWN for row in rows(rt)) == 2, "a person, or the provider's report, decides"
@@ -91,7 +91,7 @@ def test_a_sign_up_that_a_restored_database_had_not_decided_on_sends_nothing_by_
 
 def test_counters_hold_nothing_but_hashes_numbers_and_times(rt: Runtime) -> None:
     type_in(rt, "victim@gmail.com", network="203.0.113.0/24")
-    sign_up_queue.decide(rt)
+    sign_up_queue.decide_on_sign_ups(rt)
     with rt.database.read() as db:
         found = db.execute(select(limit_counters)).all()
     assert {column.name for column in limit_counters.c} == {"key", "count", "ends_at"}
@@ -117,7 +117,7 @@ def test_each_link_brings_what_was_typed_with_it(rt: Runtime, clock: ManualClock
     signup.confirm(rt, mine)
     with rt.database.read() as db:
         row = db.execute(select(people.c.id, people.c.first_name_sealed, people.c.time_zone, people.c.plain_sender)).one()
-    assert rt.cipher.decrypt(row[1], first_name_place(row[0])) == "Robin"
+    assert rt.cipher.decrypt(row[1], first_name_field(row[0])) == "Robin"
     assert (row[2], row[3]) == (NEW_YORK, None)
     signup.confirm(rt, strangers)  # twice is fine, and changes nothing any more
     with rt.database.read() as db:
@@ -258,6 +258,6 @@ def test_an_hour_of_one_network_brings_ten_and_a_day_thirty(rt: Runtime, clock: 
 def test_sign_ups_decided_by_many_at_once_bring_one_mail_to_a_mailbox(rt: Runtime) -> None:
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(lambda n: type_in(rt, SPELLINGS[n % len(SPELLINGS)]), range(40)))
-        decided = list(threads.map(lambda _: sign_up_queue.decide(rt), range(6)))
+        decided = list(threads.map(lambda _: sign_up_queue.decide_on_sign_ups(rt), range(6)))
     assert sum(decided) == 40, "each is decided once"
     assert asked(rt) == 1

@@ -134,7 +134,7 @@ def test_an_address_nobody_signed_up_with_is_known_when_somebody_does(
     suppressions.pull(rt)
     signup.subscribe(rt, signup.SignUp(parse_address("gone@example.org"), "Robin", NEW_YORK, "/"))
     run_tick(rt)
-    assert sign_up_queue.decide(rt) == 0, "it was decided on"
+    assert sign_up_queue.decide_on_sign_ups(rt) == 0, "it was decided on"
     assert server.arrived() == []
 
 

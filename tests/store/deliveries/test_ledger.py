@@ -271,7 +271,7 @@ def test_marking_lets_through_exactly_what_the_rule_lets_through(rt: Runtime, ki
         db.execute(people_table.delete().where(people_table.c.id == reader.id))
         for number, (state, suppressed, place) in enumerate(cases):
             who, bidx, enrollment = SubscriberId(new_id()), number.to_bytes(32, "big"), new_id()
-            sealed = rt.cipher.encrypt("x", subscribers.email_place(who))
+            sealed = rt.cipher.encrypt("x", subscribers.email_field(who))
             subscribers.add(db, subscribers.Subscriber(who, bidx, sealed, None, "UTC", state), rt.clock.now())
             if suppressed:
                 subscribers.suppress(db, bidx, suppressed, rt.clock.now())

@@ -29,7 +29,7 @@ def test_the_newest_word_takes_the_place_of_an_older_one_and_begins_anew(rt: Run
     (new,) = claimed(rt)
     assert (old.act, old.attempt, new.act, new.attempt) == (PushAction.ADD, 1, PushAction.REMOVE, 1)
     assert new.subscriber == reader.id
-    assert rt.cipher.decrypt(new.email, subscribers.email_place(reader.id)) == reader.email
+    assert rt.cipher.decrypt(new.email, subscribers.email_field(reader.id)) == reader.email
     with rt.database.begin() as db:
         assert suppression_pushes.done(db, [new.id, old.id]) == {new.id}
     assert claimed(rt, LEASE) == []

@@ -25,7 +25,7 @@ from nurture.store.core.schema import deliveries, enrollments, sequences, subscr
 from nurture.store.deliveries import send_blocks as gates
 from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.store.state import heartbeats
-from nurture.store.subscribers.subscribers import email_place
+from nurture.store.subscribers.subscribers import email_field
 from tests.clocks import ManualClock
 from tests.desk import a_colleague, log_in, log_in_as, path_of, post
 from tests.people import a_subscriber, due, run_tick, sign_up, subjects
@@ -244,7 +244,7 @@ def test_home_counts_everybody_who_waits_and_says_of_which_sequence(rt: Runtime)
         db.execute(insert(sequences).values(id="f" * 32, key="another", title="Another", rules="", version=0))
         for number in range(103):
             who, now = f"{number:032x}", rt.clock.now()
-            sealed = rt.cipher.encrypt(f"a{number}@example.org", email_place(who))
+            sealed = rt.cipher.encrypt(f"a{number}@example.org", email_field(who))
             values = {s.id: who, s.email_bidx: rt.cipher.blind_index(who), s.email_sealed: sealed, s.time_zone: "UTC"}
             db.execute(insert(subscribers).values({**values, s.state: SubscriberState.ACTIVE, s.created_at: now}))
             paused = {e.state: EnrollmentState.PAUSED, e.why: "edit", e.paused_at: now, e.anchor_at: now, e.started_at: now}

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.core.columns import Id, Instant, SealedColumn
+from nurture.store.core.columns import EncryptedColumn, Id, Instant
 
 revision = "0001"
 down_revision = None
@@ -69,8 +69,8 @@ def upgrade() -> None:
         "subscribers",
         sa.Column("id", Id(), nullable=False),
         sa.Column("email_bidx", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("email_sealed", SealedColumn(), nullable=False),
-        sa.Column("first_name_sealed", SealedColumn(), nullable=True),
+        sa.Column("email_sealed", EncryptedColumn(), nullable=False),
+        sa.Column("first_name_sealed", EncryptedColumn(), nullable=True),
         sa.Column("time_zone", sa.String(length=64), nullable=False),
         sa.Column("state", sa.String(length=24), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
@@ -121,7 +121,7 @@ def upgrade() -> None:
         "consultations",
         sa.Column("id", Id(), nullable=False),
         sa.Column("subscriber_id", Id(), nullable=True),
-        sa.Column("details_sealed", SealedColumn(), nullable=False),
+        sa.Column("details_sealed", EncryptedColumn(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.CheckConstraint("state IN ('new', 'answered')", name=op.f("ck_consultations_state_known")),

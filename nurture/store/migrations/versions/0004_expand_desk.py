@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.core.columns import Id, Instant, SealedColumn
+from nurture.store.core.columns import EncryptedColumn, Id, Instant
 
 revision = "0004"
 down_revision = "0003"
@@ -19,11 +19,11 @@ def upgrade() -> None:
         "users",
         sa.Column("id", Id(), nullable=False),
         sa.Column("email_bidx", sa.LargeBinary(length=32)),
-        sa.Column("email_sealed", SealedColumn()),
-        sa.Column("name_sealed", SealedColumn()),
+        sa.Column("email_sealed", EncryptedColumn()),
+        sa.Column("name_sealed", EncryptedColumn()),
         sa.Column("role", sa.String(length=24), nullable=False),
         sa.Column("password", sa.String(length=200)),
-        sa.Column("totp_sealed", SealedColumn()),
+        sa.Column("totp_sealed", EncryptedColumn()),
         sa.Column("totp_step", sa.BigInteger()),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("seen_at", Instant()),
@@ -77,7 +77,7 @@ def upgrade() -> None:
         "notes",
         sa.Column("id", Id(), nullable=False),
         sa.Column("subscriber_id", Id(), nullable=False),
-        sa.Column("text_sealed", SealedColumn(), nullable=False),
+        sa.Column("text_sealed", EncryptedColumn(), nullable=False),
         sa.Column("written_at", Instant(), nullable=False),
         sa.Column("written_by", Id()),
         sa.ForeignKeyConstraint(["subscriber_id"], ["subscribers.id"], name=op.f("fk_notes_subscriber_id"), ondelete="CASCADE"),

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.core.columns import Id, Instant, SealedColumn
+from nurture.store.core.columns import EncryptedColumn, Id, Instant
 
 revision = "0006"
 down_revision = "0005"
@@ -48,10 +48,10 @@ def upgrade() -> None:
         sa.Column("id", Id(), nullable=False),
         sa.Column("made_at", Instant(), nullable=False),
         sa.Column("made_by", Id()),
-        sa.Column("content_sealed", SealedColumn(), nullable=False),
+        sa.Column("content_sealed", EncryptedColumn(), nullable=False),
         sa.Column("choices", sa.Text(), nullable=False),
         sa.Column("counts", sa.Text()),
-        sa.Column("report_sealed", SealedColumn()),
+        sa.Column("report_sealed", EncryptedColumn()),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_imports")),
     )
     op.create_index("ix_imports_made_at", "imports", ["made_at"])

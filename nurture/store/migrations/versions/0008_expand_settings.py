@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.core.columns import Id, Instant, SealedColumn
+from nurture.store.core.columns import EncryptedColumn, Id, Instant
 
 revision = "0008"
 down_revision = "0007"
@@ -13,7 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Add; an installation that has sent mail before goes on doing so."""
-    op.add_column("facts", sa.Column("sealed", SealedColumn(), nullable=True))
+    op.add_column("facts", sa.Column("sealed", EncryptedColumn(), nullable=True))
     op.create_table(
         "readings",
         sa.Column("edition_id", Id(), nullable=False),

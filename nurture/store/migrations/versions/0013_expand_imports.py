@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.core.columns import SealedColumn
+from nurture.store.core.columns import EncryptedColumn
 
 revision = "0013"
 down_revision = "0012"
@@ -15,7 +15,7 @@ _KEY = "sign_up_sequence"
 
 def upgrade() -> None:
     """Until now sign-ups began the sequence whose key comes first in the alphabet; that one they go on to begin."""
-    op.add_column("consents", sa.Column("evidence_sealed", SealedColumn))
+    op.add_column("consents", sa.Column("evidence_sealed", EncryptedColumn))
     instance = sa.table("instance", sa.column("key"), sa.column("value"))
     sequences = sa.table("sequences", sa.column("key"))
     first = op.get_bind().scalar(sa.select(sequences.c.key).order_by(sequences.c.key).limit(1))

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.core.columns import Id, Instant, SealedColumn
+from nurture.store.core.columns import EncryptedColumn, Id, Instant
 
 revision = "0015"
 down_revision = "0014"
@@ -27,7 +27,7 @@ def upgrade() -> None:
         "account_changes",
         sa.Column("id", Id(), nullable=False),
         sa.Column("what", sa.String(24), nullable=False),
-        sa.Column("email_sealed", SealedColumn(), nullable=False),
+        sa.Column("email_sealed", EncryptedColumn(), nullable=False),
         sa.Column("made_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account_changes")),
     )

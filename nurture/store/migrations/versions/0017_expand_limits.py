@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.core.columns import Id, Instant, SealedColumn
+from nurture.store.core.columns import EncryptedColumn, Id, Instant
 
 revision = "0017"
 down_revision = "0016"
@@ -25,8 +25,8 @@ def upgrade() -> None:
         "sign_ups",
         sa.Column("id", Id(), nullable=False),
         sa.Column("email_bidx", sa.LargeBinary(32), nullable=False),
-        sa.Column("email_sealed", SealedColumn(), nullable=False),
-        sa.Column("first_name_sealed", SealedColumn(), nullable=True),
+        sa.Column("email_sealed", EncryptedColumn(), nullable=False),
+        sa.Column("first_name_sealed", EncryptedColumn(), nullable=True),
         sa.Column("time_zone", sa.String(64), nullable=False),
         sa.Column("plain_sender", sa.Boolean(), nullable=False),
         sa.Column("wording", sa.Text(), nullable=False),

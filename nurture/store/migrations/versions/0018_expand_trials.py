@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nurture.store.core.columns import Id, SealedColumn
+from nurture.store.core.columns import EncryptedColumn, Id
 
 revision = "0018"
 down_revision = "0017"
@@ -16,7 +16,7 @@ _trials = sa.table("trials", sa.column("id"), sa.column("content_sealed"), *map(
 def upgrade() -> None:
     """Add the columns. What was sent already loses its plain text; what is about to be sent keeps it until it is deleted."""
     op.add_column("trials", sa.Column("subscriber_id", Id(), nullable=True))
-    op.add_column("trials", sa.Column("content_sealed", SealedColumn, nullable=True))
+    op.add_column("trials", sa.Column("content_sealed", EncryptedColumn, nullable=True))
     deliveries = sa.table("deliveries", sa.column("about_id"), sa.column("state"))
     waiting = sa.select(deliveries.c.about_id).where(
         deliveries.c.about_id.is_not(None), deliveries.c.state.in_(("scheduled", "claimed", "sending"))

@@ -13,7 +13,7 @@ from nurture.services.accounts import accounts
 from nurture.services.letters import previews
 from nurture.services.letters.drafts import all_letters
 from nurture.services.settings import consent_texts, desk_settings, mailer_check, sender_domain
-from nurture.services.settings.consent_texts import WordingRefused
+from nurture.services.settings.consent_texts import ConsentTextRefused
 from nurture.services.settings.desk_settings import SettingsRefused
 from nurture.settings import chooses_mailer
 from nurture.web.desk.access_control import needs_login, see
@@ -209,7 +209,7 @@ def save_consent() -> Response:
     text = request.form.get("wording", "")
     try:
         consent_texts.change(rt(), text, g.me.id)
-    except WordingRefused as refused:
+    except ConsentTextRefused as refused:
         return _consent(text, {"wording": str(refused)})
     return _saved("settings.consent")
 

@@ -182,7 +182,7 @@ def test_after_erasing_nothing_leads_to_them_and_nothing_is_sent(desk: FlaskClie
         from nurture.store.subscribers import consultations
 
         key = ConsultationId(new_id())
-        details = rt.cipher.encrypt(json.dumps(alone.__dict__), goals.details_place(key))
+        details = rt.cipher.encrypt(json.dumps(alone.__dict__), goals.details_field(key))
         consultations.add(db, key, None, details, rt.clock.now())
     bidx = rt.cipher.blind_index("ada.quill@example.org")
     assert post(desk, f"/desk/people/{reader.id}/erase", word="ERASE").status_code == 200
@@ -195,7 +195,7 @@ def test_after_erasing_nothing_leads_to_them_and_nothing_is_sent(desk: FlaskClie
         assert row.state is SubscriberState.ERASED
         assert row.email_bidx != bidx
         assert row.first_name_sealed is None
-        assert rt.cipher.decrypt(row.email_sealed, stored.email_place(reader.id)) == ""
+        assert rt.cipher.decrypt(row.email_sealed, stored.email_field(reader.id)) == ""
         for table in ("notes", "tags", "consultations"):
             assert db.scalar(text(f"SELECT count(*) FROM {table}")) == 0
         assert all(row == (None, None) for row in db.execute(select(deliveries.c.email_bidx, deliveries.c.provider_message)))
