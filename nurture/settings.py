@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from nurture import setting_checks as checks
 from nurture import setting_sources
+from nurture.mailer_registry import MAILERS, MailerValues
 from nurture.setting_checks import is_loopback as is_loopback
 from nurture.setting_limits import LimitValues, Page
 from nurture.setting_limits import setting as _setting
@@ -19,11 +20,10 @@ from nurture.setting_sources import PREFIX as PREFIX
 from nurture.setting_sources import SettingRefused as SettingRefused
 from nurture.setting_sources import SettingSource as SettingSource
 from nurture.setting_sources import state_folder as state_folder
-from nurture.setting_values import parse_smtp_url
 
 
-class GeneralValues(BaseModel):
-    """Every setting but the limits on strangers. A secret is a SecretStr, and so printed and stored nowhere in clear."""
+class InstallationValues(BaseModel):
+    """Where the service runs, and what it keeps its data with and in."""
 
     base_url: checks.Origin = _setting(
         "http://127.0.0.1:8000", "public origin used in links", "Set it to an address such as https://letters.example.org."
@@ -51,30 +51,11 @@ class GeneralValues(BaseModel):
         "SQLite or PostgreSQL (default: sqlite:///<INSTANCE_DIR>/nurture.db)",
         "Set it to sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/name.",
     )
-    mailer: Literal["outbox", "sendgrid", "smtp"] = _setting(
-        "outbox", "what carries mail: outbox, sendgrid or smtp", "Set it to outbox, sendgrid or smtp.", page="mail"
-    )
-    sendgrid_api_key: checks.Key | None = _setting(
-        None,
-        "v3 API key with the rights to send mail and to the suppression lists",
-        "Make one at SendGrid under Settings, API Keys.",
-        page="mail",
-    )
-    sendgrid_host: checks.Origin = _setting(
-        "https://api.sendgrid.com", "origin of the v3 API", "Set it to https://api.sendgrid.com."
-    )
-    sendgrid_webhook_key: checks.Line | None = _setting(
-        None,
-        "public key that verifies SendGrid's signed events; several, separated by commas, while one replaces another",
-        "Copy it from SendGrid, Settings, Mail Settings, Event Webhook, Signed Event Webhook.",
-        page="mail",
-    )
-    smtp_url: checks.SmtpUrl | None = _setting(
-        None,
-        "where the smtp mailer delivers; a % in user or password is written %25",
-        "Set it to smtp://user:password@host:587 or smtps://user:password@host.",
-        page="mail",
-    )
+
+
+class GeneralValues(BaseModel):
+    """Every setting that is neither of the classes beside this one."""
+
     from_email: checks.Address | None = _setting(
         None,
         "address letters come from",
@@ -224,8 +205,8 @@ class GeneralValues(BaseModel):
     )
 
 
-class SettingValues(LimitValues, GeneralValues):
-    """Every setting with what is checked of it alone."""
+class SettingValues(LimitValues, GeneralValues, MailerValues, InstallationValues):
+    """Every setting with what is checked of it alone. A secret is a SecretStr, and so printed and stored nowhere in clear."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -243,13 +224,10 @@ class Settings(SettingValues):
                 "broker_url",
                 "database_url",
             )
-        if self.mailer == "outbox":
+        if self.mail_stays_here:
             return self
-        needed = {
-            "sendgrid": ("sendgrid_api_key", "from_email", "postal_address"),
-            "smtp": ("smtp_url", "from_email", "postal_address"),
-        }[self.mailer]
-        missing = [name for name in needed if not getattr(self, name)]
+        chosen = MAILERS[self.mailer]
+        missing = [name for name in (*chosen.needs, "from_email", "postal_address") if not getattr(self, name)]
         if missing:
             is_, it = ("is", "it") if len(missing) == 1 else ("are", "them")
             raise SettingRefused(
@@ -257,7 +235,7 @@ class Settings(SettingValues):
                 f"environment or in .env ({DOCUMENTED}, Environment).",
                 *missing,
             )
-        for name in ("base_url", "sendgrid_host"):
+        for name in ("base_url", *chosen.origins):
             parts = urlsplit(getattr(self, name))
             if parts.scheme != "https" and not is_loopback(parts.hostname):
                 raise SettingRefused(
@@ -277,15 +255,9 @@ class Settings(SettingValues):
         )
 
     @property
-    def carrier_host(self) -> str:
-        """The host that mail is handed to; empty with the outbox, which hands it to nobody."""
-        match self.mailer:
-            case "sendgrid":
-                return urlsplit(self.sendgrid_host).hostname or ""
-            case "smtp" if self.smtp_url is not None:
-                return parse_smtp_url(self.smtp_url.get_secret_value()).host
-            case _:
-                return ""
+    def mail_stays_here(self) -> bool:
+        """Whether no mail leaves this machine."""
+        return MAILERS[self.mailer].stays_here
 
     @property
     def notices_to(self) -> str:
@@ -301,6 +273,12 @@ class Settings(SettingValues):
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return PREFIX + name.upper()
+
+
+def as_text(value: object) -> str:
+    """A setting's value as a form holds it: a secret in clear, nothing as empty."""
+    reveal = getattr(value, "get_secret_value", None)
+    return "" if value is None else str(reveal() if reveal else value)
 
 
 @dataclass(frozen=True)

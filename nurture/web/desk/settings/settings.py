@@ -9,6 +9,8 @@ from flask import Blueprint, Response, abort, g, request, url_for
 from nurture.domain.user import Permission
 from nurture.ids import ConsultationId
 from nurture.letters.image_processing import MOST_READ
+from nurture.mailer_registry import MAILERS
+from nurture.mailers.description import describe
 from nurture.services.accounts import accounts
 from nurture.services.letters import previews
 from nurture.services.letters.drafts import all_letters
@@ -28,11 +30,6 @@ takes_a_file(pages, "save_look", MOST_READ)
 
 _OWN = needs_login(need=Permission.OWN)
 _OWN_NOW = needs_login(need=Permission.OWN, recent=True)
-CARRIERS = {
-    "outbox": ("Nothing leaves yet", "Every mail stays on this machine, in the outbox, to look at."),
-    "sendgrid": ("SendGrid", "A mail service. It says what became of each letter."),
-    "smtp": ("A mail server", "Any provider that gives you a server, a user name and a password (SMTP)."),
-}
 COLOURS = ("#1f5f5b", "#2d5a87", "#5b4a8a", "#7a3e5d", "#8a4b2a", "#4a6134")
 
 
@@ -63,7 +60,7 @@ def index() -> Response:
     return _show(
         "index",
         now=now,
-        carriers=CARRIERS,
+        carrier=describe(now.mailer).title,
         people=len(accounts.everyone(rt())),
         wording=consent_texts.history(rt())[0],
         checked=sender_domain.last(rt(), rt().sender.email),
@@ -218,17 +215,7 @@ def save_consent() -> Response:
 @_OWN_NOW
 def mail() -> Response:
     """What carries mail."""
-    return _mail(
-        {
-            "mailer": rt().settings.mailer,
-            **desk_settings.smtp_parts(rt()),
-            **desk_settings.current(rt(), "sendgrid_webhook_key"),
-        }
-    )
-
-
-_MAIL_FIELDS = ("mailer", "sendgrid_api_key", "sendgrid_webhook_key", "smtp_host", "smtp_port", "smtp_user", "smtp_password",
-                "smtp_secure")  # fmt: skip
+    return _mail(desk_settings.mailer_form(rt().settings))
 
 
 def _mail(form: Mapping[str, str], errors: Mapping[str, str] | None = None, doubt: str = "") -> Response:
@@ -237,14 +224,11 @@ def _mail(form: Mapping[str, str], errors: Mapping[str, str] | None = None, doub
         "mail",
         errors,
         status=422 if doubt else 0,
-        form={name: form.get(name, "") for name in _MAIL_FIELDS},
+        form=form,
         doubt=doubt,
-        carriers=CARRIERS,
+        mailers={name: describe(name) for name in MAILERS},
         fixed=chooses_mailer(rt().env_settings),
-        has_key=bool(now.sendgrid_api_key),
-        has_password=bool(desk_settings.smtp_password(rt())),
         now=now,
-        webhook=f"{now.base_url}/webhooks/sendgrid/events",
         to=previews.address_of(rt(), g.me),
     )
 
@@ -253,9 +237,9 @@ def _mail(form: Mapping[str, str], errors: Mapping[str, str] | None = None, doub
 @_OWN_NOW
 def save_mail() -> Response:
     """Try it, and keep it if it works, or if it is wanted all the same."""
-    typed = _typed(*_MAIL_FIELDS)
+    typed = _typed(*desk_settings.mailer_form(rt().settings))
     try:
-        chosen = _chosen(typed)
+        chosen = desk_settings.read_mailer_form(rt(), typed)
         trouble = "" if request.form.get("act") == "anyway" else mailer_check.check(rt(), chosen)
         if trouble:
             return _mail(typed, doubt=trouble)
@@ -263,31 +247,6 @@ def save_mail() -> Response:
     except SettingsRefused as refused:
         return _mail(typed, refused.errors)
     return see(onboarding_nav.kept("/desk/settings/mail?said=saved"))
-
-
-def _chosen(typed: Mapping[str, str]) -> dict[str, str]:
-    """A form as settings; a secret that is left empty stays what it is. Raises FactsRefused."""
-    match typed["mailer"]:
-        case "sendgrid":
-            key = typed["sendgrid_api_key"].strip()
-            if not key and not rt().settings.sendgrid_api_key:
-                raise SettingsRefused({"sendgrid_api_key": "Please paste the key. SendGrid shows it once, when it is made."})
-            secret = {"sendgrid_api_key": key} if key else {}
-            return {"mailer": "sendgrid", "sendgrid_webhook_key": typed["sendgrid_webhook_key"].strip(), **secret}
-        case "smtp":
-            password = typed["smtp_password"] or desk_settings.smtp_password(rt())
-            url = desk_settings.smtp_url(
-                typed["smtp_host"].strip(),
-                typed["smtp_port"].strip(),
-                typed["smtp_user"].strip(),
-                password,
-                typed["smtp_secure"] == "at once",
-            )
-            return {"mailer": "smtp", "smtp_url": url}
-        case "outbox":
-            return {"mailer": "outbox"}
-        case _:
-            raise SettingsRefused({"mailer": "Please choose what carries your mail."})
 
 
 @pages.post("/mail/trial")
@@ -307,4 +266,4 @@ def tried(which: str) -> Response:
         abort(404)
     part = "tried_part" if "HX-Request" in request.headers else "tried"
     to = previews.address_of(rt(), g.me)
-    return _show(part, found=found, which=which, to=to, is_outbox=rt().settings.mailer == "outbox")
+    return _show(part, found=found, which=which, to=to, is_outbox=rt().settings.mail_stays_here)
