@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING, TypeAlias
 from nurture import log
 from nurture.clock import Clock
 from nurture.letters import practice
-from nurture.letters.practice import Facts, Practice, PracticeRefused
+from nurture.letters.practice import Practice, PracticeRefused, known_facts
 from nurture.mailers.base import InlineImage, Mailer, SenderIdentity
 from nurture.mailers.description import describe
 from nurture.mailers.sendgrid.events import WebhookKeyRefused, read_keys
-from nurture.settings import DEFINITIONS, PREFIX, SettingRefused, Settings, check_value, chooses_mailer, is_loopback, with_facts
+from nurture.settings import (
+    DEFINITIONS,
+    IN_LETTERS,
+    PREFIX,
+    SettingRefused,
+    Settings,
+    as_text,
+    check_value,
+    chooses_mailer,
+    is_loopback,
+    with_facts,
+)
 
 if TYPE_CHECKING:
     from nurture.mailers.sendgrid.domains import SignedDomain
@@ -121,17 +132,8 @@ def practice_of(settings: Settings, logo_at_the_desk: str | None = None) -> Prac
         raise SettingRefused(
             f"{PREFIX}LOGO is {str(settings.logo)!r}, which {refused}. Set it to the path of a small picture, or leave it out."
         ) from None
-    known = Facts(
-        settings.practice_name or settings.from_name,
-        settings.practice_credential,
-        settings.practice_licence,
-        settings.practice_state,
-        settings.practice_fee,
-        settings.practice_call_length,
-        settings.practice_prescriber,
-        str(settings.reply_days or ""),
-        settings.postal_address,
-    )
+    said = {asked: as_text(getattr(settings, name)) for asked, name in IN_LETTERS.items()}
+    known = known_facts(**said | {"name": settings.practice_name or settings.from_name})
     return Practice(known, settings.colour, logo)
 
 

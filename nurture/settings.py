@@ -12,7 +12,7 @@ from nurture import setting_checks as checks
 from nurture import setting_sources
 from nurture.mailer_registry import MAILERS, MailerValues
 from nurture.setting_checks import is_loopback as is_loopback
-from nurture.setting_limits import LimitValues, Page
+from nurture.setting_limits import DeskField, LimitValues, Page
 from nurture.setting_limits import setting as _setting
 from nurture.setting_sources import DOCUMENTED
 from nurture.setting_sources import ENV_FILE as ENV_FILE
@@ -56,39 +56,74 @@ class InstallationValues(BaseModel):
 class GeneralValues(BaseModel):
     """Every setting that is neither of the classes beside this one."""
 
-    from_email: checks.Address | None = _setting(
-        None,
-        "address letters come from",
-        "Set it to one address, such as dana@example.org, at a domain you have authenticated.",
-        page="sender",
-    )
     from_name: checks.HeaderText = _setting(
-        "", "name letters come from, and who writes them; keep it discreet", "Set it to a name.", page="sender", max_length=60
-    )
-    reply_to: checks.Address | None = _setting(
-        None, "where replies and notices go (default: FROM_EMAIL)", "Set it to an address that a person reads.", page="sender"
-    )
-    postal_address: checks.PostalAddress = _setting(
         "",
-        "postal address shown in every mail; the law wants it",
-        "Set it to a street address or PO box.",
+        "name letters come from, and who writes them; keep it discreet",
+        "Set it to a name.",
         page="sender",
-        letters="postal_address",
-        max_length=200,
+        field=DeskField("The name inboxes show", "Such as: Dana from Oak Street.", max_length=60),
+        max_length=60,
     )
     plain_from_name: checks.HeaderText = _setting(
         "Letters",
         "the plainer name that readers can choose at sign-up to see as the sender; it must be true, and say nothing",
         "Set it to a neutral name.",
         page="sender",
+        field=DeskField(
+            "A plainer name",
+            "Readers can choose it when they sign up. It must be true, and say nothing.",
+            max_length=60,
+        ),
         max_length=60,
+    )
+    from_email: checks.Address | None = _setting(
+        None,
+        "address letters come from",
+        "Set it to one address, such as dana@example.org, at a domain you have authenticated.",
+        page="sender",
+        field=DeskField(
+            "The address letters come from",
+            "At a domain of your own. Addresses at gmail.com and the like are turned away by other mail services.",
+            kind="email",
+            max_length=254,
+        ),
+    )
+    reply_to: checks.Address | None = _setting(
+        None,
+        "where replies and notices go (default: FROM_EMAIL)",
+        "Set it to an address that a person reads.",
+        page="sender",
+        field=DeskField(
+            "Where replies go",
+            "Leave it empty if replies go to the address above.",
+            optional=True,
+            kind="email",
+            max_length=254,
+        ),
+    )
+    postal_address: checks.PostalAddress = _setting(
+        "",
+        "postal address shown in every mail; the law wants it",
+        "Set it to a street address or PO box.",
+        page="sender",
+        field=DeskField(
+            "Your postal address",
+            "It stands at the end of every letter: the law wants it. A PO box is fine.",
+            kind="lines",
+            max_length=220,
+        ),
+        letters="postal_address",
+        called="your postal address",
+        max_length=200,
     )
     practice_name: checks.Line = _setting(
         "",
         "who signs the letters (default: FROM_NAME)",
         "Set it to your full name.",
         page="practice",
+        field=DeskField("Your full name", "Whoever signs the letters.", autocomplete="name"),
         letters="name",
+        called="the name of your practice",
         max_length=120,
     )
     practice_credential: checks.Line = _setting(
@@ -96,7 +131,9 @@ class GeneralValues(BaseModel):
         "your credential, as letters name it",
         "Set it to one such as LCSW.",
         page="practice",
+        field=DeskField("Your credential", "Such as LCSW, LMFT, PsyD."),
         letters="credential",
+        called="your credential",
         max_length=120,
     )
     practice_licence: checks.Line = _setting(
@@ -104,7 +141,9 @@ class GeneralValues(BaseModel):
         "the number of your license",
         "Set it to a number such as 123456.",
         page="practice",
+        field=DeskField("The number of your license", "Some states want it in writing.", optional=True),
         letters="licence",
+        called="your license number",
         max_length=120,
     )
     practice_state: checks.Line = _setting(
@@ -112,7 +151,9 @@ class GeneralValues(BaseModel):
         "where you are licensed",
         "Set it to a state or country, such as Oregon.",
         page="practice",
+        field=DeskField("Where you are licensed", "Such as Oregon. It decides whom you may treat."),
         letters="state",
+        called="the state you are licensed in",
         max_length=120,
     )
     practice_fee: checks.Line = _setting(
@@ -120,7 +161,9 @@ class GeneralValues(BaseModel):
         "what a first call costs",
         "Set it to words such as: free, or 20 dollars.",
         page="practice",
+        field=DeskField("What it costs", "In words: free, or 20 dollars.", optional=True, group="The first call"),
         letters="fee",
+        called="what a call costs",
         max_length=120,
     )
     practice_call_length: checks.Line = _setting(
@@ -128,25 +171,31 @@ class GeneralValues(BaseModel):
         "how long a first call is",
         "Set it to words such as: 20 minutes.",
         page="practice",
+        field=DeskField("How long it is", "In words: 20 minutes.", optional=True),
         letters="call_length",
-        max_length=120,
-    )
-    practice_prescriber: checks.Line = _setting(
-        "",
-        "the licensed prescriber you work with, if letters should name one",
-        "Set it to a name, or leave it out.",
-        page="practice",
-        letters="prescriber",
+        called="how long a call is",
         max_length=120,
     )
     reply_days: int | None = _setting(
         None,
         "within how many working days you read replies",
         "Set it to 1–60, or leave it out.",
+        page="practice",
+        field=DeskField("Within how many working days you read replies", "A number from 1 to 60.", optional=True, max_length=3),
+        letters="reply_days",
+        called="within how many days you answer",
         ge=1,
         le=60,
+    )
+    practice_prescriber: checks.Line = _setting(
+        "",
+        "the licensed prescriber you work with, if letters should name one",
+        "Set it to a name, or leave it out.",
         page="practice",
-        letters="reply_days",
+        field=DeskField("The licensed prescriber you work with", "Only if letters should name one.", optional=True),
+        letters="prescriber",
+        called="who prescribes",
+        max_length=120,
     )
     colour: checks.Line = _setting(
         "#1f5f5b", "colour of links and buttons in letters", "Set it to a darker one, such as #1f5f5b.", page="look"
@@ -290,7 +339,11 @@ class Definition:
     default: Any
     is_secret: bool
     page: Page
+    field: DeskField
+    """How that page asks for it, where it is a page of plain fields."""
     letters: str
+    called: str
+    """What the desk calls what letters say of it."""
     max_length: int | None
     """In characters; None where its type bounds it."""
 
@@ -300,10 +353,22 @@ def _definition(name: str) -> Definition:
     extra: dict[str, Any] = dict(field.json_schema_extra or {})  # type: ignore[arg-type]
     longest = next((limit for each in field.metadata if (limit := getattr(each, "max_length", None))), None)
     secret = "SecretStr" in str(field.annotation)
-    return Definition(field.description or "", extra["remedy"], field.default, secret, extra["page"], extra["letters"], longest)
+    return Definition(
+        meaning=field.description or "",
+        remedy=extra["remedy"],
+        default=field.default,
+        is_secret=secret,
+        page=extra["page"],
+        field=extra["field"],
+        letters=extra["letters"],
+        called=extra["called"],
+        max_length=longest,
+    )
 
 
 DEFINITIONS = {name: _definition(name) for name in SettingValues.model_fields}
+IN_LETTERS = {each.letters: name for name, each in DEFINITIONS.items() if each.letters}
+"""The setting behind each name that letters ask for, as in `practice.fee`."""
 VARIABLES = {variable(name): name for name in DEFINITIONS}
 """The name of each setting by its environment variable."""
 AT_THE_DESK = frozenset(name for name, each in DEFINITIONS.items() if each.page not in ("", "mail"))
@@ -367,6 +432,11 @@ def with_facts(settings: Settings, facts: Mapping[str, str]) -> Settings:
     for name in facts.keys() & of_the_desk(settings):
         values[name] = facts[name] or DEFINITIONS[name].default
     return _checked(values)
+
+
+def on_page(page: Page) -> tuple[str, ...]:
+    """The settings that a page of the desk shows, in its order."""
+    return tuple(name for name, each in DEFINITIONS.items() if each.page == page)
 
 
 def unknown_variables() -> list[str]:

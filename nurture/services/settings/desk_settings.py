@@ -25,6 +25,7 @@ from nurture.services.accounts.security_events import note
 from nurture.services.addresses import InputRefused, parse_address
 from nurture.settings import (
     DEFINITIONS,
+    IN_LETTERS,
     MAIL_AT_THE_DESK,
     SettingRefused,
     Settings,
@@ -40,15 +41,11 @@ from nurture.store.state import setting_overrides
 
 _log = log.get(__name__)
 
-PRACTICE = tuple(name for name, each in DEFINITIONS.items() if each.page == "practice")
-SENDER = tuple(name for name, each in DEFINITIONS.items() if each.page == "sender")
 _LONGEST = 400
 _MOST_TYPED = 2_000
 """Characters of a value with what is taken off it."""
 """Characters of what is typed for a setting whose type bounds it."""
 _SECRETS = frozenset(name for name, each in DEFINITIONS.items() if each.is_secret)
-_IN_LETTERS = {name: each.letters for name, each in DEFINITIONS.items() if each.letters}
-"""By which name letters ask for a setting."""
 
 
 class SettingsRefused(NurtureError):
@@ -174,7 +171,7 @@ def _keep(rt: Runtime, changes: Mapping[str, str], by: UserId | None, kind: str 
 
 def _missed(rt: Runtime, cleared: set[str]) -> dict[str, str]:
     """Settings among `cleared` without which a letter that goes out now would have a hole, with that letter's subject."""
-    asked = {_IN_LETTERS[name]: name for name in cleared & _IN_LETTERS.keys()}
+    asked = {asked: name for asked, name in IN_LETTERS.items() if name in cleared}
     found: dict[str, str] = {}
     if not asked:
         return found
@@ -209,7 +206,7 @@ def _tidy(value: str, name: str) -> str:
     if len(value) > _MOST_TYPED:
         raise InputRefused(f"Please use at most {most} characters.")
     lines = [line for line in map(str.strip, re.split(r"[\r\n]", normalize("NFC", value))) if line]
-    text = (", " if name == "postal_address" else " ").join(lines)
+    text = (", " if DEFINITIONS[name].field.kind == "lines" else " ").join(lines)
     text = " ".join("".join(mark for mark in text if unicodedata.category(mark) != "Cc").split())
     if len(text) > most:
         raise InputRefused(f"Please use at most {most} characters.")

@@ -15,7 +15,7 @@ from nurture.mailers.smtp import Smtp, kept_address, url_from_parts
 from nurture.runtime import Runtime, keep_up
 from nurture.services.settings import desk_settings
 from nurture.services.settings.desk_settings import SettingsRefused
-from nurture.settings import DEFINITIONS, SettingRefused
+from nurture.settings import DEFINITIONS, SettingRefused, on_page
 from nurture.store.core.desk_schema import facts as table
 from nurture.store.core.schema import steps
 from tests.conftest import settings_for
@@ -62,12 +62,12 @@ def test_what_the_desk_says_is_in_the_next_letter_of_every_process(rt: Runtime, 
     assert twin.template_globals["practice"]["name"] == "Dana Oak"
     assert "Dana Oak, LCSW, Oregon" in inbox(twin)[-1].part("plain")
     later = runtime.build(twin.env_settings)
-    assert later.practice.facts.name == "Dana Oak"
+    assert later.practice.facts["name"] == "Dana Oak"
     later.close()
 
 
 def test_what_nobody_changed_goes_on_following_the_environment(rt: Runtime, database_url: str, tmp_path: Path) -> None:
-    shown = desk_settings.current(rt, *desk_settings.SENDER)
+    shown = desk_settings.current(rt, *on_page("sender"))
     desk_settings.save(rt, shown | {"from_email": "dana@oak.example", "postal_address": "PO Box 12"}, ME)
     assert set(kept(rt)) == {"from_email", "postal_address"}
     later = runtime.build(settings_for(tmp_path, database_url, from_name="Oak Street"))
@@ -89,7 +89,7 @@ def test_an_empty_field_means_none_also_where_the_environment_says_something(
     host = runtime.build(settings_for(tmp_path, database_url, reply_days=3, practice_prescriber="Dr. Elm"))
     desk_settings.save(host, {"reply_days": "", "practice_prescriber": ""}, ME)
     assert host.settings.reply_days is None
-    assert host.practice.facts.prescriber == ""
+    assert host.practice.facts["prescriber"] == ""
     host.close()
 
 

@@ -17,7 +17,8 @@ from nurture.services.letters.drafts import all_letters
 from nurture.services.settings import consent_texts, desk_settings, mailer_check, sender_domain
 from nurture.services.settings.consent_texts import WordingRefused
 from nurture.services.settings.desk_settings import SettingsRefused
-from nurture.settings import chooses_mailer
+from nurture.setting_limits import Page
+from nurture.settings import DEFINITIONS, chooses_mailer, on_page
 from nurture.web.desk.access_control import needs_login, see
 from nurture.web.desk.formatting import day
 from nurture.web.desk.settings import onboarding_nav
@@ -69,22 +70,31 @@ def index() -> Response:
     )
 
 
+def _fields(
+    name: Page, typed: Mapping[str, str] | None = None, errors: Mapping[str, str] | None = None, **values: object
+) -> Response:
+    """A page of fields, one for each of its settings. `typed`: what was typed there; without, as things are."""
+    names = on_page(name)
+    fields = {each: DEFINITIONS[each].field for each in names}
+    return _show(name, errors, 0, form=typed or desk_settings.current(rt(), *names), fields=fields, **values)
+
+
 @pages.get("/practice")
 @_OWN
 def practice() -> Response:
     """Who the letters are from."""
-    return _show("practice", form=desk_settings.current(rt(), *desk_settings.PRACTICE))
+    return _fields("practice")
 
 
 @pages.post("/practice")
 @_OWN
 def save_practice() -> Response:
     """Keep it."""
-    typed = _typed(*desk_settings.PRACTICE)
+    typed = _typed(*on_page("practice"))
     try:
         desk_settings.save(rt(), typed, g.me.id)
     except SettingsRefused as refused:
-        return _show("practice", refused.errors, form=typed)
+        return _fields("practice", typed, refused.errors)
     return _saved("settings.practice")
 
 
@@ -92,18 +102,18 @@ def save_practice() -> Response:
 @_OWN
 def sender() -> Response:
     """What inboxes show."""
-    return _show("sender", form=desk_settings.current(rt(), *desk_settings.SENDER))
+    return _fields("sender")
 
 
 @pages.post("/sender")
 @_OWN
 def save_sender() -> Response:
     """Keep it."""
-    typed = _typed(*desk_settings.SENDER)
+    typed = _typed(*on_page("sender"))
     try:
         desk_settings.save(rt(), typed, g.me.id, takes_test_names())
     except SettingsRefused as refused:
-        return _show("sender", refused.errors, form=typed)
+        return _fields("sender", typed, refused.errors)
     return _saved("settings.sender")
 
 
@@ -111,16 +121,16 @@ def save_sender() -> Response:
 @_OWN
 def look() -> Response:
     """Colour and logo, with a letter that shows them."""
-    return _look(rt().settings.colour)
+    return _look()
 
 
-def _look(colour: str, errors: Mapping[str, str] | None = None) -> Response:
+def _look(typed: Mapping[str, str] | None = None, errors: Mapping[str, str] | None = None) -> Response:
     sequence, letters = all_letters(rt())
     first = letters[0].letter.key if letters else ""
-    response = _show(
+    response = _fields(
         "look",
+        typed,
         errors,
-        form={"colour": colour},
         logo=rt().practice.logo,
         colours=COLOURS,
         sequence=sequence,
@@ -141,15 +151,15 @@ def too_large(_: Exception) -> Response:
 @_OWN
 def save_look() -> Response:
     """Keep the colour, and the logo if one was chosen."""
-    colour, chosen = request.form.get("colour", "").strip(), request.files.get("logo")
+    typed, chosen = _typed(*on_page("look")), request.files.get("logo")
     try:
-        desk_settings.save(rt(), {"colour": colour}, g.me.id)
+        desk_settings.save(rt(), typed, g.me.id)
         if request.form.get("act") == "remove":
             desk_settings.save_logo(rt(), None, g.me.id)
         elif chosen is not None and chosen.filename:
             desk_settings.save_logo(rt(), chosen.read(), g.me.id)
     except SettingsRefused as refused:
-        return _look(colour, refused.errors)
+        return _look(typed, refused.errors)
     return see(onboarding_nav.kept("/desk/settings/look?said=saved")) if _stays() else _saved("settings.look")
 
 
@@ -162,23 +172,23 @@ def _stays() -> bool:
 @_OWN
 def hours() -> Response:
     """The clock of the practice, and of readers who gave none."""
-    return _hours(rt().settings.time_zone)
+    return _hours()
 
 
-def _hours(zone: str, errors: Mapping[str, str] | None = None) -> Response:
+def _hours(typed: Mapping[str, str] | None = None, errors: Mapping[str, str] | None = None) -> Response:
     zones = sorted(name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "posix/", "right/")))
-    return _show("hours", errors, form={"time_zone": zone}, zones=["UTC", *zones])
+    return _fields("hours", typed, errors, zones=["UTC", *zones])
 
 
 @pages.post("/hours")
 @_OWN
 def save_hours() -> Response:
     """Keep it."""
-    typed = _typed("time_zone")
+    typed = _typed(*on_page("hours"))
     try:
         desk_settings.save(rt(), typed, g.me.id)
     except SettingsRefused as refused:
-        return _hours(typed["time_zone"], refused.errors)
+        return _hours(typed, refused.errors)
     return _saved("settings.hours")
 
 
