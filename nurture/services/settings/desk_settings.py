@@ -19,7 +19,7 @@ from nurture.letters.image_processing import AS_A_LOGO, PictureRefused, develop
 from nurture.letters.practice import PracticeRefused, check_colour
 from nurture.letters.source import read_stored
 from nurture.mailer_registry import MAILERS
-from nurture.mailers.description import FieldsRefused, describe
+from nurture.mailers.description import FieldsRefused, MailerDescription, describe
 from nurture.runtime import Runtime, keep_up
 from nurture.services.accounts.security_events import note
 from nurture.services.addresses import InputRefused, parse_address
@@ -42,9 +42,9 @@ from nurture.store.state import setting_overrides
 _log = log.get(__name__)
 
 _LONGEST = 400
+"""Characters of what is typed for a setting whose type bounds it."""
 _MOST_TYPED = 2_000
 """Characters of a value with what is taken off it."""
-"""Characters of what is typed for a setting whose type bounds it."""
 _SECRETS = frozenset(name for name, each in DEFINITIONS.items() if each.is_secret)
 
 
@@ -61,7 +61,7 @@ def save(rt: Runtime, typed: Mapping[str, str], by: UserId | None, test_names: b
     """Check and keep settings; returns whether any changed. `test_names`: whether addresses under .test are taken.
 
     What is typed as it was stays as it was: a setting nobody changed at the desk goes on following the environment.
-    Raises FactsRefused; then nothing is kept.
+    Raises SettingsRefused; then nothing is kept.
     """
     read, errors = _read(typed, test_names)
     now = rt.settings
@@ -74,7 +74,7 @@ def save(rt: Runtime, typed: Mapping[str, str], by: UserId | None, test_names: b
 
 
 def save_logo(rt: Runtime, content: bytes | None, by: UserId | None) -> None:
-    """Another logo, made as small as letters want it, or none. Raises FactsRefused."""
+    """Another logo, made as small as letters want it, or none. Raises SettingsRefused."""
     try:
         picture = b64encode(develop(content, AS_A_LOGO).content).decode() if content is not None else ""
     except PictureRefused as refused:
@@ -83,7 +83,7 @@ def save_logo(rt: Runtime, content: bytes | None, by: UserId | None) -> None:
 
 
 def save_mailer(rt: Runtime, chosen: Mapping[str, str], by: UserId) -> None:
-    """What carries mail from now on. Raises FactsRefused: also where whoever hosts the service has chosen already."""
+    """What carries mail from now on. Raises SettingsRefused: also where whoever hosts the service has chosen already."""
     if chooses_mailer(rt.env_settings):
         raise SettingsRefused(
             {"mailer": "Whoever hosts this service has chosen what carries mail, so it cannot be changed here."}
@@ -96,9 +96,9 @@ def save_mailer(rt: Runtime, chosen: Mapping[str, str], by: UserId) -> None:
 
 
 def carried_by(rt: Runtime, changes: Mapping[str, str]) -> Settings:
-    """The settings as they would be with another mailer. Raises FactsRefused unless mail could be carried like that."""
+    """The settings as they would be with another mailer. Raises SettingsRefused unless mail could be carried like that."""
     try:
-        describe(changes.get("mailer") or rt.settings.mailer).check_values(changes)
+        _describe(changes.get("mailer", rt.settings.mailer)).check_values(changes)
     except FieldsRefused as refused:
         raise SettingsRefused(refused.errors) from None
     with rt.database.read() as db:
@@ -135,12 +135,17 @@ def mailer_form(settings: Settings) -> dict[str, str]:
 def read_mailer_form(rt: Runtime, typed: Mapping[str, str]) -> dict[str, str]:
     """The form as settings of the mailer that is chosen in it. Raises SettingsRefused."""
     name = typed.get("mailer", "")
-    if name not in MAILERS:
-        raise SettingsRefused({"mailer": "Please choose what carries your mail."})
     try:
-        return {"mailer": name, **describe(name).read_form(typed, rt.settings)}
+        return {"mailer": name, **_describe(name).read_form(typed, rt.settings)}
     except FieldsRefused as refused:
         raise SettingsRefused(refused.errors) from None
+
+
+def _describe(name: str) -> MailerDescription:
+    """The description of a mailer that somebody named. Raises SettingsRefused."""
+    if name not in MAILERS:
+        raise SettingsRefused({"mailer": "Please choose what carries your mail."})
+    return describe(name)
 
 
 def said_at_the_desk(rt: Runtime) -> frozenset[str]:

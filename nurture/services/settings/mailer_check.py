@@ -40,7 +40,7 @@ def explain_failure(why: str, mailer: str) -> str:
 def check(rt: Runtime, changes: Mapping[str, str]) -> str:
     """Whether mail could leave with another mailer: nothing if so, otherwise why not, in plain words. Sends nothing.
 
-    Takes up to half a minute. Raises FactsRefused where something is missing.
+    Takes up to half a minute. Raises SettingsRefused where something is missing.
     """
     settings = carried_by(rt, changes)
     mailer = mailer_of(settings, rt.clock)

@@ -227,6 +227,13 @@ def test_a_mail_server_that_cannot_be_one_is_refused(host: str, port: str, field
     assert set(refused.value.errors) == {field}
 
 
+def test_a_mailer_that_nobody_registered_is_refused(rt: Runtime) -> None:
+    desk_settings.save(rt, SENDER, ME)
+    with pytest.raises(SettingsRefused, match="choose what carries your mail"):
+        desk_settings.save_mailer(rt, {"mailer": "pigeon"}, ME)
+    assert rt.settings.mailer == "outbox"
+
+
 def test_a_key_that_signs_nothing_is_refused(rt: Runtime) -> None:
     desk_settings.save(rt, SENDER, ME)
     with pytest.raises(SettingsRefused) as refused:
