@@ -31,6 +31,7 @@ WORDS = {
     "encryption": "personal fields",
     "tokens": "signed links",
     "resources": "templates, files",
+    "mailer_registry": "which mailers there are, and what each needs",
     "setting_limits": "how a setting is declared; limits on strangers",
     "setting_checks": "what a value must be",
     "setting_sources": "environment and .env",

@@ -7,15 +7,25 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from pydantic import SecretStr
-
 from nurture import log
 from nurture.clock import Clock
 from nurture.letters import practice
-from nurture.letters.practice import Facts, Practice, PracticeRefused
+from nurture.letters.practice import Practice, PracticeRefused, known_facts
 from nurture.mailers.base import InlineImage, Mailer, SenderIdentity
+from nurture.mailers.description import describe
 from nurture.mailers.sendgrid.events import WebhookKeyRefused, read_keys
-from nurture.settings import DEFINITIONS, PREFIX, SettingRefused, Settings, check_value, chooses_mailer, is_loopback, with_facts
+from nurture.settings import (
+    DEFINITIONS,
+    IN_LETTERS,
+    PREFIX,
+    SettingRefused,
+    Settings,
+    as_text,
+    check_value,
+    chooses_mailer,
+    is_loopback,
+    with_facts,
+)
 
 if TYPE_CHECKING:
     from nurture.mailers.sendgrid.domains import SignedDomain
@@ -87,19 +97,7 @@ def _usable(said: Mapping[str, str]) -> dict[str, str]:
 
 def mailer_of(settings: Settings, clock: Clock) -> Mailer:
     """What carries mail, as the settings say. Raises SettingRefused."""
-    match settings.mailer:  # a process loads what it sends with, and no other
-        case "outbox":
-            from nurture.mailers.outbox import Outbox
-
-            return Outbox(settings.instance_dir / "outbox")
-        case "sendgrid":
-            from nurture.mailers.sendgrid.mailer import SendGrid
-
-            return SendGrid(_revealed(settings.sendgrid_api_key), settings.sendgrid_host, clock.real_now)
-        case "smtp":
-            from nurture.mailers.smtp import Smtp
-
-            return Smtp(_revealed(settings.smtp_url))
+    return describe(settings.mailer).create(settings, clock.real_now)
 
 
 def check_webhook_key(settings: Settings) -> None:
@@ -134,17 +132,8 @@ def practice_of(settings: Settings, logo_at_the_desk: str | None = None) -> Prac
         raise SettingRefused(
             f"{PREFIX}LOGO is {str(settings.logo)!r}, which {refused}. Set it to the path of a small picture, or leave it out."
         ) from None
-    known = Facts(
-        settings.practice_name or settings.from_name,
-        settings.practice_credential,
-        settings.practice_licence,
-        settings.practice_state,
-        settings.practice_fee,
-        settings.practice_call_length,
-        settings.practice_prescriber,
-        str(settings.reply_days or ""),
-        settings.postal_address,
-    )
+    said = {asked: as_text(getattr(settings, name)) for asked, name in IN_LETTERS.items()}
+    known = known_facts(**said | {"name": settings.practice_name or settings.from_name})
     return Practice(known, settings.colour, logo)
 
 
@@ -154,7 +143,12 @@ def waits_for_the_desk(given: Settings, settings: Settings) -> bool:
     Not with the outbox, from which nothing leaves; nor with a provider on this very machine that the environment names: that
     is a try, or a relay whose host has chosen it.
     """
-    return settings.mailer != "outbox" and not (chooses_mailer(given) and is_loopback(settings.carrier_host))
+    return not settings.mail_stays_here and not (chooses_mailer(given) and is_on_this_machine(settings))
+
+
+def is_on_this_machine(settings: Settings) -> bool:
+    """Whether what mail is handed to is on this machine, or it is handed to nobody."""
+    return settings.mail_stays_here or is_loopback(describe(settings.mailer).host(settings))
 
 
 def _lists(settings: Settings, clock: Clock, stopping: threading.Event) -> OpenLists:
@@ -173,7 +167,3 @@ def _signed_domains(settings: Settings) -> AskSignedDomains:
     from nurture.mailers.sendgrid.domains import read_domains
 
     return partial(read_domains, settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_host, 5.0)
-
-
-def _revealed(secret: SecretStr | None) -> str:
-    return secret.get_secret_value() if secret else ""

@@ -1,5 +1,6 @@
 """How a setting is declared, and the settings that limit what strangers can cause."""
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -10,9 +11,46 @@ Page = Literal["", "practice", "sender", "look", "hours", "mail"]
 """The page of the desk's settings that shows a setting; empty for none."""
 
 
-def setting(default: Any, meaning: str, remedy: str, page: Page = "", letters: str = "", **limits: Any) -> Any:
-    """One setting. `letters`: the name by which letters ask for it, as in `practice.fee`."""
-    extra: dict[str, Any] = {"remedy": remedy, "page": page, "letters": letters}
+@dataclass(frozen=True)
+class DeskField:
+    """How a page of the desk asks for a setting."""
+
+    label: str
+    hint: str = ""
+    optional: bool = False
+    group: str = ""
+    """The heading above it, where a group of fields begins."""
+    kind: Literal["text", "email", "lines"] = "text"
+    max_length: int = 120
+    """Characters that can be typed."""
+    autocomplete: str = "off"
+    """What a browser may fill in (HTML, "Autofill")."""
+
+
+def setting(
+    default: Any,
+    meaning: str,
+    remedy: str,
+    page: Page = "",
+    field: DeskField | None = None,
+    letters: str = "",
+    called: str = "",
+    **limits: Any,
+) -> Any:
+    """One setting.
+
+    `page`: which page of the desk shows it, by `field`, or by its meaning and its remedy where that is left out.
+    `letters`: the name by which letters ask for it, as in `practice.fee`; the desk says `called` of it where it is missing, or
+    its meaning.
+    """
+    shown = field or DeskField(f"{meaning[:1].upper()}{meaning[1:]}", remedy, optional=True)
+    extra: dict[str, Any] = {
+        "remedy": remedy,
+        "page": page,
+        "field": shown,
+        "letters": letters,
+        "called": called or meaning,
+    }
     return Field(default=default, description=meaning, json_schema_extra=extra, **limits)
 
 

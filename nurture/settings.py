@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from nurture import setting_checks as checks
 from nurture import setting_sources
+from nurture.mailer_registry import MAILERS, MailerValues
 from nurture.setting_checks import is_loopback as is_loopback
-from nurture.setting_limits import LimitValues, Page
+from nurture.setting_limits import DeskField, LimitValues, Page
 from nurture.setting_limits import setting as _setting
 from nurture.setting_sources import DOCUMENTED
 from nurture.setting_sources import ENV_FILE as ENV_FILE
@@ -19,11 +20,10 @@ from nurture.setting_sources import PREFIX as PREFIX
 from nurture.setting_sources import SettingRefused as SettingRefused
 from nurture.setting_sources import SettingSource as SettingSource
 from nurture.setting_sources import state_folder as state_folder
-from nurture.setting_values import parse_smtp_url
 
 
-class GeneralValues(BaseModel):
-    """Every setting but the limits on strangers. A secret is a SecretStr, and so printed and stored nowhere in clear."""
+class InstallationValues(BaseModel):
+    """Where the service runs, and what it keeps its data with and in."""
 
     base_url: checks.Origin = _setting(
         "http://127.0.0.1:8000", "public origin used in links", "Set it to an address such as https://letters.example.org."
@@ -51,63 +51,79 @@ class GeneralValues(BaseModel):
         "SQLite or PostgreSQL (default: sqlite:///<INSTANCE_DIR>/nurture.db)",
         "Set it to sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/name.",
     )
-    mailer: Literal["outbox", "sendgrid", "smtp"] = _setting(
-        "outbox", "what carries mail: outbox, sendgrid or smtp", "Set it to outbox, sendgrid or smtp.", page="mail"
-    )
-    sendgrid_api_key: checks.Key | None = _setting(
-        None,
-        "v3 API key with the rights to send mail and to the suppression lists",
-        "Make one at SendGrid under Settings, API Keys.",
-        page="mail",
-    )
-    sendgrid_host: checks.Origin = _setting(
-        "https://api.sendgrid.com", "origin of the v3 API", "Set it to https://api.sendgrid.com."
-    )
-    sendgrid_webhook_key: checks.Line | None = _setting(
-        None,
-        "public key that verifies SendGrid's signed events; several, separated by commas, while one replaces another",
-        "Copy it from SendGrid, Settings, Mail Settings, Event Webhook, Signed Event Webhook.",
-        page="mail",
-    )
-    smtp_url: checks.SmtpUrl | None = _setting(
-        None,
-        "where the smtp mailer delivers; a % in user or password is written %25",
-        "Set it to smtp://user:password@host:587 or smtps://user:password@host.",
-        page="mail",
-    )
-    from_email: checks.Address | None = _setting(
-        None,
-        "address letters come from",
-        "Set it to one address, such as dana@example.org, at a domain you have authenticated.",
-        page="sender",
-    )
+
+
+class GeneralValues(BaseModel):
+    """Every setting that is neither of the classes beside this one."""
+
     from_name: checks.HeaderText = _setting(
-        "", "name letters come from, and who writes them; keep it discreet", "Set it to a name.", page="sender", max_length=60
-    )
-    reply_to: checks.Address | None = _setting(
-        None, "where replies and notices go (default: FROM_EMAIL)", "Set it to an address that a person reads.", page="sender"
-    )
-    postal_address: checks.PostalAddress = _setting(
         "",
-        "postal address shown in every mail; the law wants it",
-        "Set it to a street address or PO box.",
+        "name letters come from, and who writes them; keep it discreet",
+        "Set it to a name.",
         page="sender",
-        letters="postal_address",
-        max_length=200,
+        field=DeskField("The name inboxes show", "Such as: Dana from Oak Street.", max_length=60),
+        max_length=60,
     )
     plain_from_name: checks.HeaderText = _setting(
         "Letters",
         "the plainer name that readers can choose at sign-up to see as the sender; it must be true, and say nothing",
         "Set it to a neutral name.",
         page="sender",
+        field=DeskField(
+            "A plainer name",
+            "Readers can choose it when they sign up. It must be true, and say nothing.",
+            max_length=60,
+        ),
         max_length=60,
+    )
+    from_email: checks.Address | None = _setting(
+        None,
+        "address letters come from",
+        "Set it to one address, such as dana@example.org, at a domain you have authenticated.",
+        page="sender",
+        field=DeskField(
+            "The address letters come from",
+            "At a domain of your own. Addresses at gmail.com and the like are turned away by other mail services.",
+            kind="email",
+            max_length=254,
+        ),
+    )
+    reply_to: checks.Address | None = _setting(
+        None,
+        "where replies and notices go (default: FROM_EMAIL)",
+        "Set it to an address that a person reads.",
+        page="sender",
+        field=DeskField(
+            "Where replies go",
+            "Leave it empty if replies go to the address above.",
+            optional=True,
+            kind="email",
+            max_length=254,
+        ),
+    )
+    postal_address: checks.PostalAddress = _setting(
+        "",
+        "postal address shown in every mail; the law wants it",
+        "Set it to a street address or PO box.",
+        page="sender",
+        field=DeskField(
+            "Your postal address",
+            "It stands at the end of every letter: the law wants it. A PO box is fine.",
+            kind="lines",
+            max_length=220,
+        ),
+        letters="postal_address",
+        called="your postal address",
+        max_length=200,
     )
     practice_name: checks.Line = _setting(
         "",
         "who signs the letters (default: FROM_NAME)",
         "Set it to your full name.",
         page="practice",
+        field=DeskField("Your full name", "Whoever signs the letters.", autocomplete="name"),
         letters="name",
+        called="the name of your practice",
         max_length=120,
     )
     practice_credential: checks.Line = _setting(
@@ -115,7 +131,9 @@ class GeneralValues(BaseModel):
         "your credential, as letters name it",
         "Set it to one such as LCSW.",
         page="practice",
+        field=DeskField("Your credential", "Such as LCSW, LMFT, PsyD."),
         letters="credential",
+        called="your credential",
         max_length=120,
     )
     practice_licence: checks.Line = _setting(
@@ -123,7 +141,9 @@ class GeneralValues(BaseModel):
         "the number of your license",
         "Set it to a number such as 123456.",
         page="practice",
+        field=DeskField("The number of your license", "Some states want it in writing.", optional=True),
         letters="licence",
+        called="your license number",
         max_length=120,
     )
     practice_state: checks.Line = _setting(
@@ -131,7 +151,9 @@ class GeneralValues(BaseModel):
         "where you are licensed",
         "Set it to a state or country, such as Oregon.",
         page="practice",
+        field=DeskField("Where you are licensed", "Such as Oregon. It decides whom you may treat."),
         letters="state",
+        called="the state you are licensed in",
         max_length=120,
     )
     practice_fee: checks.Line = _setting(
@@ -139,7 +161,9 @@ class GeneralValues(BaseModel):
         "what a first call costs",
         "Set it to words such as: free, or 20 dollars.",
         page="practice",
+        field=DeskField("What it costs", "In words: free, or 20 dollars.", optional=True, group="The first call"),
         letters="fee",
+        called="what a call costs",
         max_length=120,
     )
     practice_call_length: checks.Line = _setting(
@@ -147,25 +171,31 @@ class GeneralValues(BaseModel):
         "how long a first call is",
         "Set it to words such as: 20 minutes.",
         page="practice",
+        field=DeskField("How long it is", "In words: 20 minutes.", optional=True),
         letters="call_length",
-        max_length=120,
-    )
-    practice_prescriber: checks.Line = _setting(
-        "",
-        "the licensed prescriber you work with, if letters should name one",
-        "Set it to a name, or leave it out.",
-        page="practice",
-        letters="prescriber",
+        called="how long a call is",
         max_length=120,
     )
     reply_days: int | None = _setting(
         None,
         "within how many working days you read replies",
         "Set it to 1–60, or leave it out.",
+        page="practice",
+        field=DeskField("Within how many working days you read replies", "A number from 1 to 60.", optional=True, max_length=3),
+        letters="reply_days",
+        called="within how many days you answer",
         ge=1,
         le=60,
+    )
+    practice_prescriber: checks.Line = _setting(
+        "",
+        "the licensed prescriber you work with, if letters should name one",
+        "Set it to a name, or leave it out.",
         page="practice",
-        letters="reply_days",
+        field=DeskField("The licensed prescriber you work with", "Only if letters should name one.", optional=True),
+        letters="prescriber",
+        called="who prescribes",
+        max_length=120,
     )
     colour: checks.Line = _setting(
         "#1f5f5b", "colour of links and buttons in letters", "Set it to a darker one, such as #1f5f5b.", page="look"
@@ -224,8 +254,8 @@ class GeneralValues(BaseModel):
     )
 
 
-class SettingValues(LimitValues, GeneralValues):
-    """Every setting with what is checked of it alone."""
+class SettingValues(LimitValues, GeneralValues, MailerValues, InstallationValues):
+    """Every setting with what is checked of it alone. A secret is a SecretStr, and so printed and stored nowhere in clear."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -243,13 +273,10 @@ class Settings(SettingValues):
                 "broker_url",
                 "database_url",
             )
-        if self.mailer == "outbox":
+        if self.mail_stays_here:
             return self
-        needed = {
-            "sendgrid": ("sendgrid_api_key", "from_email", "postal_address"),
-            "smtp": ("smtp_url", "from_email", "postal_address"),
-        }[self.mailer]
-        missing = [name for name in needed if not getattr(self, name)]
+        chosen = MAILERS[self.mailer]
+        missing = [name for name in (*chosen.needs, "from_email", "postal_address") if not getattr(self, name)]
         if missing:
             is_, it = ("is", "it") if len(missing) == 1 else ("are", "them")
             raise SettingRefused(
@@ -257,7 +284,7 @@ class Settings(SettingValues):
                 f"environment or in .env ({DOCUMENTED}, Environment).",
                 *missing,
             )
-        for name in ("base_url", "sendgrid_host"):
+        for name in ("base_url", *chosen.origins):
             parts = urlsplit(getattr(self, name))
             if parts.scheme != "https" and not is_loopback(parts.hostname):
                 raise SettingRefused(
@@ -277,15 +304,9 @@ class Settings(SettingValues):
         )
 
     @property
-    def carrier_host(self) -> str:
-        """The host that mail is handed to; empty with the outbox, which hands it to nobody."""
-        match self.mailer:
-            case "sendgrid":
-                return urlsplit(self.sendgrid_host).hostname or ""
-            case "smtp" if self.smtp_url is not None:
-                return parse_smtp_url(self.smtp_url.get_secret_value()).host
-            case _:
-                return ""
+    def mail_stays_here(self) -> bool:
+        """Whether no mail leaves this machine."""
+        return MAILERS[self.mailer].stays_here
 
     @property
     def notices_to(self) -> str:
@@ -303,6 +324,12 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
+def as_text(value: object) -> str:
+    """A setting's value as a form holds it: a secret in clear, nothing as empty."""
+    reveal = getattr(value, "get_secret_value", None)
+    return "" if value is None else str(reveal() if reveal else value)
+
+
 @dataclass(frozen=True)
 class Definition:
     """What is known of one setting besides its check."""
@@ -312,7 +339,11 @@ class Definition:
     default: Any
     is_secret: bool
     page: Page
+    field: DeskField
+    """How that page asks for it, where it is a page of plain fields."""
     letters: str
+    called: str
+    """What the desk calls what letters say of it."""
     max_length: int | None
     """In characters; None where its type bounds it."""
 
@@ -322,10 +353,22 @@ def _definition(name: str) -> Definition:
     extra: dict[str, Any] = dict(field.json_schema_extra or {})  # type: ignore[arg-type]
     longest = next((limit for each in field.metadata if (limit := getattr(each, "max_length", None))), None)
     secret = "SecretStr" in str(field.annotation)
-    return Definition(field.description or "", extra["remedy"], field.default, secret, extra["page"], extra["letters"], longest)
+    return Definition(
+        meaning=field.description or "",
+        remedy=extra["remedy"],
+        default=field.default,
+        is_secret=secret,
+        page=extra["page"],
+        field=extra["field"],
+        letters=extra["letters"],
+        called=extra["called"],
+        max_length=longest,
+    )
 
 
 DEFINITIONS = {name: _definition(name) for name in SettingValues.model_fields}
+IN_LETTERS = {each.letters: name for name, each in DEFINITIONS.items() if each.letters}
+"""The setting behind each name that letters ask for, as in `practice.fee`."""
 VARIABLES = {variable(name): name for name in DEFINITIONS}
 """The name of each setting by its environment variable."""
 AT_THE_DESK = frozenset(name for name, each in DEFINITIONS.items() if each.page not in ("", "mail"))
@@ -389,6 +432,11 @@ def with_facts(settings: Settings, facts: Mapping[str, str]) -> Settings:
     for name in facts.keys() & of_the_desk(settings):
         values[name] = facts[name] or DEFINITIONS[name].default
     return _checked(values)
+
+
+def on_page(page: Page) -> tuple[str, ...]:
+    """The settings that a page of the desk shows, in its order."""
+    return tuple(name for name, each in DEFINITIONS.items() if each.page == page)
 
 
 def unknown_variables() -> list[str]:

@@ -32,7 +32,7 @@ def other(rt: Runtime, database_url: str, tmp_path: Path) -> Iterator[Runtime]:
 def names(rt: Runtime) -> set[str]:
     """The sender's name as each part that holds it says."""
     snapshot = rt.snapshot()
-    return {snapshot.settings.from_name, snapshot.sender.name, snapshot.practice.facts.name}
+    return {snapshot.settings.from_name, snapshot.sender.name, snapshot.practice.facts["name"]}
 
 
 def test_a_sender_that_is_opened_in_the_middle_of_a_change_holds_all_of_it_or_nothing(
@@ -70,7 +70,7 @@ def test_threads_that_read_while_another_replaces_see_one_state_or_the_other(rt:
         while not stop.is_set():
             looks += 1
             snapshot = rt.snapshot()
-            found = {snapshot.settings.from_name, snapshot.sender.name, snapshot.practice.facts.name}
+            found = {snapshot.settings.from_name, snapshot.sender.name, snapshot.practice.facts["name"]}
             if len(found) != 1:
                 mixed.append(found)
         return looks

@@ -103,7 +103,7 @@ def test_other_peoples_variables_in_the_file_are_let_alone() -> None:
         ("LISTEN", "127.0.0.1:", "HOST:PORT"),
         ("LISTEN", "127.0.0.1:http", "HOST:PORT"),
         ("LISTEN", "127.0.0.1:65536", "HOST:PORT"),
-        ("MAILER", "pigeon", "outbox, sendgrid or smtp"),
+        ("MAILER", "pigeon", "Set it to outbox, sendgrid"),
         ("SENDGRID_HOST", "api.sendgrid.com", "https://api.sendgrid.com"),
         ("TIME_ZONE", "Berlin", "Europe/Berlin"),
         ("TIME_ZONE", "../UTC", "Europe/Berlin"),

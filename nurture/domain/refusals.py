@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Protocol
 
 from nurture.domain.delivery import Concern, Outcome, Refused, Rejected
 
@@ -30,6 +31,20 @@ _BEFORE_ANY_MAIL = frozenset({Stage.CONNECT, Stage.EHLO, Stage.STARTTLS, Stage.A
 _WITH_RECIPIENT = frozenset({Stage.RCPT, Stage.DATA, Stage.END})
 _ALL = frozenset(Stage)
 _SOON, _LATER = timedelta(minutes=5), timedelta(minutes=30)
+
+
+class RefusalRule(Protocol):
+    """What every row says, whatever it is found by. A mailer's own table may stand in its module."""
+
+    @property
+    def concerns(self) -> Concern:
+        """Whom the refusal concerns."""
+        ...
+
+    @property
+    def wait(self) -> timedelta | None:
+        """How long sending rests after it; None: as `backoff` says."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -214,7 +229,7 @@ def sendgrid_rule(status: int, errors: Iterable[tuple[str, str]]) -> SendGridRul
     return min(found, key=lambda rule: rank.index(rule.concerns))
 
 
-def outcome_of(rule: SmtpRule | SendGridRule, why: str, permanent: bool) -> Outcome:
+def outcome_of(rule: RefusalRule, why: str, permanent: bool) -> Outcome:
     """What follows from a refusal. `why`: for people, without anything personal; `permanent`: it is no matter of waiting."""
     match rule.concerns:
         case Concern.SENDER:

@@ -14,12 +14,11 @@ from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from nurture.letters.source import Letter, LetterRefused
+from nurture.settings import IN_LETTERS
 
 NAMES: dict[str, frozenset[str]] = {
     "reader": frozenset({"first_name", "signed_up_on"}),
-    "practice": frozenset({
-        "name", "credential", "licence", "state", "fee", "call_length", "prescriber", "reply_days", "postal_address",
-    }),
+    "practice": frozenset(IN_LETTERS),
     "links": frozenset({
         "unsubscribe", "consultation", "home", "confirm", "desk", "sources", "picture", "questions", "doctor_list",
     }),

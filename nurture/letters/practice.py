@@ -3,11 +3,13 @@
 import struct
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from nurture.errors import NurtureError
 from nurture.letters import contrast
+from nurture.settings import IN_LETTERS
 
 COLOUR = "#1f5f5b"
 _PAPER = "#f1eee4"
@@ -39,19 +41,17 @@ class Logo:
         return f"data:image/{self.subtype};base64,{b64encode(self.content).decode()}"
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What letters may say about the practice. An empty one is not known, and a letter that needs it is not published."""
+Facts: TypeAlias = Mapping[str, str]
+"""What letters may say about the practice: every name of `settings.IN_LETTERS`. An empty one is not known, and a letter that
+needs it is not published.
+"""
 
-    name: str = ""
-    credential: str = ""
-    licence: str = ""
-    state: str = ""
-    fee: str = ""
-    call_length: str = ""
-    prescriber: str = ""
-    reply_days: str = ""
-    postal_address: str = ""
+
+def known_facts(**known: str) -> Facts:
+    """These facts and no other. Raises KeyError for a name that letters do not know."""
+    if unknown := known.keys() - IN_LETTERS.keys():
+        raise KeyError(*unknown)
+    return dict.fromkeys(IN_LETTERS, "") | known
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Practice:
 
     def values(self) -> dict[str, dict[str, str]]:
         """The groups `practice`, `look` and `line` that an edition is filled with."""
-        facts = {field.name: str(getattr(self.facts, field.name)) for field in fields(self.facts)}
+        facts = {**self.facts}
         look = {
             "colour": self.colour,
             "colour_in_the_dark": contrast.lightened(self.colour, _NIGHT, 6),

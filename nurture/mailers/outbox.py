@@ -4,8 +4,9 @@ import asyncio
 import os
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -15,6 +16,8 @@ from pathlib import Path
 from nurture.domain.delivery import Accepted, Outcome, Refused
 from nurture.ids import DeliveryId
 from nurture.mailers.base import Mail, PreparedMail, SenderIdentity, as_bytes
+from nurture.mailers.description import MailerDescription
+from nurture.settings import Settings
 
 _SHOWN = re.compile(r'src="cid:([^"]+)"')
 
@@ -129,3 +132,21 @@ class Outbox:
 
     async def aclose(self) -> None:
         """Nothing is held open."""
+
+
+class OutboxDescription(MailerDescription):
+    """How the desk offers it."""
+
+    title = "Nothing leaves yet"
+    says = "Every mail stays on this machine, in the outbox, to look at."
+
+    def create(self, settings: Settings, real_now: Callable[[], datetime]) -> Outbox:
+        """In the instance folder."""
+        return Outbox(settings.instance_dir / "outbox")
+
+    def host(self, settings: Settings) -> str:
+        """Nobody's."""
+        return ""
+
+
+DESCRIPTION = OutboxDescription()

@@ -1,17 +1,28 @@
 """SMTP with STARTTLS or SMTPS. Honest about what it cannot know: once the final dot has been sent, only the reply tells."""
 
 import asyncio
+import re
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from nurture.domain.delivery import Accepted, Ambiguous, Concern, Outcome, Refused, Rejected
 from nurture.domain.refusals import Stage, outcome_of, smtp_rule
 from nurture.domain.server_words import masked, private_parts
 from nurture.mailers.base import Mail, PreparedMail, SenderIdentity, as_bytes
+from nurture.mailers.description import ASKS_TO_WAIT, LIMIT_REACHED, FieldsRefused, MailerDescription, MailerField
 from nurture.mailers.smtp_conversation import Conversation, NoSmtp, ServerRefused
-from nurture.setting_values import SmtpAddress, ValueRefused, is_smtp_path, parse_smtp_url
-from nurture.settings import SettingRefused, is_loopback
+from nurture.setting_values import (
+    SMTP_PORTS,
+    SmtpAddress,
+    ValueRefused,
+    is_smtp_path,
+    parse_smtp_url,
+    smtp_credential,
+    write_smtp_url,
+)
+from nurture.settings import SettingRefused, Settings, as_text, is_loopback
 
 _IDLE_SECONDS = 10.0
 
@@ -157,3 +168,136 @@ def _name(error: Exception) -> str:
 
 def _no_conversation(error: Exception) -> Refused:
     return Refused(f"no SMTP conversation ({_name(error)})", wait=None)
+
+
+class SmtpDescription(MailerDescription):
+    """How the desk offers it, and what its answers mean. Its one setting is several fields there."""
+
+    title = "A mail server"
+    says = "Any provider that gives you a server, a user name and a password (SMTP)."
+    heading = "The mail server"
+    hint = "Your provider names these under “SMTP” or “outgoing mail”."
+    fields = (
+        MailerField("smtp_host", "Its name", "Such as smtp.example.org."),
+        MailerField("smtp_port", "Port", "Usually 587, sometimes 465.", max_length=5),
+        MailerField("smtp_user", "User name", optional=True),
+        MailerField(
+            "smtp_password",
+            "Password",
+            "It is kept encrypted.",
+            "It is kept encrypted. Leave it empty to keep the one that is here.",
+            optional=True,
+            max_length=300,
+            is_secret=True,
+        ),
+        MailerField("smtp_secure", "Encrypted from the start (port 465)", optional=True, checked_value="at once"),
+    )
+    meanings = (
+        (
+            r"refused user or password",
+            "The mail server does not accept this user name and password. Please type them again; some services want a "
+            "password made for apps, not the one you log in with.",
+        ),
+        (r"gaierror", "There is no mail server by that name. Please check it."),
+        (r"ConnectionRefused", "The server is there, but takes no mail at this port. Most use 587, some 465."),
+        (
+            r"Timeout",
+            "The server did not answer. Is the port right? Some networks let no mail out by themselves; whoever hosts "
+            "this service can tell.",
+        ),
+        (
+            r"SSLCertVerification",
+            "The server could not prove who it is: its certificate does not fit its name. Please check the name.",
+        ),
+        (
+            r"SSLError|SMTPServerDisconnected",
+            "The server and we did not understand each other. With port 465 choose “encrypted from the start”, with 587 do "
+            "not.",
+        ),
+        (
+            r"SMTPNotSupported",
+            "The server offers no encryption. Letters of this kind must not travel in the open: please choose another "
+            "port, or another service.",
+        ),
+        LIMIT_REACHED,
+        (r"SMTP 4\d\d\b", ASKS_TO_WAIT[1]),
+        (r"SMTP 5\d\d\b.* at RCPT", "The mail server takes no mail to this address, or none from you to it."),
+        (r"SMTP 55[0-4]", "The mail service refused this mail. Most often it does not know your sender address as yours."),
+        (
+            r"no SMTP conversation",
+            "We could not talk with the mail server. Please check its name, its port and the encryption.",
+        ),
+        (
+            r"no SMTP reply",
+            "The mail server did not say whether it took the mail. Look into your inbox; if nothing has come, try again.",
+        ),
+    )
+
+    def create(self, settings: Settings, real_now: Callable[[], datetime]) -> Smtp:
+        """With the address of the settings."""
+        return Smtp(as_text(settings.smtp_url))
+
+    def host(self, settings: Settings) -> str:
+        """That of the mail server."""
+        address = kept_address(settings)
+        return address.host if address is not None else ""
+
+    def form(self, settings: Settings) -> dict[str, str]:
+        """The parts of the address but its password."""
+        address = kept_address(settings)
+        return {
+            "smtp_host": address.host if address else "",
+            "smtp_port": str(address.port if address else SMTP_PORTS["smtp"]),
+            "smtp_user": address.user if address else "",
+            "smtp_password": "",
+            "smtp_secure": "at once" if address and address.encrypted else "",
+        }
+
+    def keeps(self, field: MailerField, settings: Settings) -> bool:
+        """The password of the address."""
+        address = kept_address(settings)
+        return field.is_secret and address is not None and bool(address.password)
+
+    def read_form(self, typed: Mapping[str, str], settings: Settings) -> dict[str, str]:
+        """The fields as one address; a password that is left empty stays what it is."""
+        address = kept_address(settings)
+        url = url_from_parts(
+            typed["smtp_host"].strip(),
+            typed["smtp_port"].strip(),
+            typed["smtp_user"].strip(),
+            typed["smtp_password"] or (address.password if address else ""),
+            typed["smtp_secure"] == "at once",
+        )
+        return {"smtp_url": url}
+
+    def check_values(self, changes: Mapping[str, str]) -> None:
+        """Nothing that `url_from_parts` has not checked."""
+
+
+def kept_address(settings: Settings) -> SmtpAddress | None:
+    """Where the settings say mail is delivered; None without."""
+    url = as_text(settings.smtp_url)
+    return parse_smtp_url(url) if url else None
+
+
+def url_from_parts(host: str, port: str, user: str, password: str, at_once: bool) -> str:
+    """The address of a mail server as one setting. `at_once`: encrypted from the first byte (port 465).
+
+    Raises FieldsRefused.
+    """
+    errors = {}
+    if not re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]", host):
+        errors["smtp_host"] = "Please type the name of the mail server, such as smtp.example.org."
+    if not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536:
+        errors["smtp_port"] = "Please type a port: 587 for most services, or 465."
+    for name, value, what in (("smtp_user", user, "user name"), ("smtp_password", password, "password")):
+        try:
+            smtp_credential(value, what)
+        except ValueRefused:
+            errors[name] = f"A {what} cannot hold a line break. Please type it again."
+    if errors:
+        raise FieldsRefused(errors)
+    return write_smtp_url(SmtpAddress(host.strip("[]"), int(port), user, password, at_once))
+
+
+DESCRIPTION = SmtpDescription()

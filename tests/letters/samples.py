@@ -3,10 +3,19 @@
 from nurture.delivery.render import public_links
 from nurture.letters.compiler import Edition
 from nurture.letters.filling import Content, fill
-from nurture.letters.practice import Facts, Practice
+from nurture.letters.practice import Practice, known_facts
 
 BASE = "https://letters.example.org"
-FACTS = Facts("Dana Weber", "LCSW", "L-1234", "Oregon", "free", "20 minutes", "", "3", "PO Box 12, Portland")
+FACTS = known_facts(
+    name="Dana Weber",
+    credential="LCSW",
+    licence="L-1234",
+    state="Oregon",
+    fee="free",
+    call_length="20 minutes",
+    reply_days="3",
+    postal_address="PO Box 12, Portland",
+)
 VALUES = Practice(FACTS).values() | {
     "reader": {"first_name": "Zoë", "signed_up_on": "2 March 2026"},
     "links": public_links(BASE) | {

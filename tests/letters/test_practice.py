@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nurture.letters.contrast import ratio
-from nurture.letters.practice import COLOUR, Facts, Practice, PracticeRefused, check_colour, read_logo
+from nurture.letters.practice import COLOUR, Practice, PracticeRefused, check_colour, known_facts, read_logo
 from nurture.runtime import build
 from nurture.settings import SettingRefused
 from tests.conftest import settings_for
@@ -88,16 +88,16 @@ def test_a_colour_that_cannot_be_read_stops_the_start_and_says_why(tmp_path: Pat
 
 @pytest.mark.parametrize("colour", ["#1f5f5b", "#000000", "#7a1f1f", "#333399", "#6b4e00"])
 def test_in_the_dark_a_colour_is_readable_too(colour: str) -> None:
-    look = Practice(Facts(), colour).values()["look"]
+    look = Practice(known_facts(), colour).values()["look"]
     for ground in ("#161b1a", "#1e2524", "#28312f"):  # page, paper and aside of templates/mail/layout.html
         assert ratio(look["colour_in_the_dark"], ground) >= 6
     assert ratio("#10201e", look["colour_in_the_dark"]) >= 4.5, "the words on a button"
 
 
 def test_the_lines_of_the_footer_say_what_is_known_and_nothing_else() -> None:
-    everything = Facts("Dana Weber", "LCSW", "L-1234", "Oregon", reply_days="1")
+    everything = known_facts(name="Dana Weber", credential="LCSW", licence="L-1234", state="Oregon", reply_days="1")
     line = Practice(everything).values()["line"]
     assert line["from_whom"] == " from Dana Weber, LCSW, license L-1234, Oregon"
     assert line["replies"] == " I read replies within 1 working day."
-    assert Practice(Facts(reply_days="3")).values()["line"]["replies"].endswith("3 working days.")
-    assert Practice(Facts()).values()["line"] == {"from_whom": "", "replies": ""}
+    assert Practice(known_facts(reply_days="3")).values()["line"]["replies"].endswith("3 working days.")
+    assert Practice(known_facts()).values()["line"] == {"from_whom": "", "replies": ""}

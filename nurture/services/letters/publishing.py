@@ -39,7 +39,7 @@ from nurture.runtime import Runtime, shipped
 from nurture.services.letters import images, releasing
 from nurture.services.letters.releasing import Loaded
 from nurture.services.sequences import schedule
-from nurture.settings import PREFIX
+from nurture.settings import IN_LETTERS, variable
 from nurture.store.core.database import process_name
 from nurture.store.letters import publications
 from nurture.store.letters.publications import Publication
@@ -52,7 +52,6 @@ _log = log.get(__name__)
 
 _AT_ONCE = 500
 """Readers between two notes of progress."""
-_FACTS = {"name": "PRACTICE_NAME", "postal_address": "POSTAL_ADDRESS", "reply_days": "REPLY_DAYS"}
 
 OnProgress = Callable[[int, int], object]
 """Is told how many readers, of how many, are through."""
@@ -217,10 +216,10 @@ def _missing_facts(rt: Runtime, draft: _Draft) -> list[Problem]:
     troubles = []
     for letter in draft.letters:
         for hole in dialect.missing_values(letter, {"practice": rt.template_globals["practice"]}):
-            variable = PREFIX + _FACTS.get(hole.name, f"PRACTICE_{hole.name.upper()}")
+            unset = variable(IN_LETTERS[hole.name])
             said = (
                 f"{letter.file_name}, line {hole.line}: `practice.{hole.name}` is empty, so the letter would have a hole "
-                f"there. Set {variable} (docs/reference.md, Environment), or write {{% if practice.{hole.name} %}} around it."
+                f"there. Set {unset} (docs/reference.md, Environment), or write {{% if practice.{hole.name} %}} around it."
             )
             troubles.append(_at(letter, hole, ProblemKind.FACT, said))
     return troubles

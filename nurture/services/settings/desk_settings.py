@@ -18,23 +18,18 @@ from nurture.letters import dialect, gate
 from nurture.letters.image_processing import AS_A_LOGO, PictureRefused, develop
 from nurture.letters.practice import PracticeRefused, check_colour
 from nurture.letters.source import read_stored
-from nurture.mailers.sendgrid.events import WebhookKeyRefused, read_keys
+from nurture.mailer_registry import MAILERS
+from nurture.mailers.description import FieldsRefused, MailerDescription, describe
 from nurture.runtime import Runtime, keep_up
 from nurture.services.accounts.security_events import note
 from nurture.services.addresses import InputRefused, parse_address
-from nurture.setting_values import (
-    SmtpAddress,
-    ValueRefused,
-    header_value,
-    parse_smtp_url,
-    smtp_credential,
-    write_smtp_url,
-)
 from nurture.settings import (
     DEFINITIONS,
+    IN_LETTERS,
     MAIL_AT_THE_DESK,
     SettingRefused,
     Settings,
+    as_text,
     check_value,
     chooses_mailer,
     with_facts,
@@ -46,15 +41,11 @@ from nurture.store.state import setting_overrides
 
 _log = log.get(__name__)
 
-PRACTICE = tuple(name for name, each in DEFINITIONS.items() if each.page == "practice")
-SENDER = tuple(name for name, each in DEFINITIONS.items() if each.page == "sender")
 _LONGEST = 400
+"""Characters of what is typed for a setting whose type bounds it."""
 _MOST_TYPED = 2_000
 """Characters of a value with what is taken off it."""
-"""Characters of what is typed for a setting whose type bounds it."""
 _SECRETS = frozenset(name for name, each in DEFINITIONS.items() if each.is_secret)
-_IN_LETTERS = {name: each.letters for name, each in DEFINITIONS.items() if each.letters}
-"""By which name letters ask for a setting."""
 
 
 class SettingsRefused(NurtureError):
@@ -74,7 +65,7 @@ def save(rt: Runtime, typed: Mapping[str, str], by: UserId | None, test_names: b
     """
     read, errors = _read(typed, test_names)
     now = rt.settings
-    changes = {name: value for name, value in read.items() if name not in errors and value != _text(getattr(now, name))}
+    changes = {name: value for name, value in read.items() if name not in errors and value != as_text(getattr(now, name))}
     for name, letter in _missed(rt, {name for name, value in changes.items() if not value}).items():
         errors[name] = f"“{letter}” says this. Take it out of that letter first, or leave it here."
     if errors:
@@ -106,20 +97,13 @@ def save_mailer(rt: Runtime, chosen: Mapping[str, str], by: UserId) -> None:
 
 def carried_by(rt: Runtime, changes: Mapping[str, str]) -> Settings:
     """The settings as they would be with another mailer. Raises SettingsRefused unless mail could be carried like that."""
-    if changes.get("sendgrid_webhook_key"):
-        try:
-            read_keys(changes["sendgrid_webhook_key"])
-        except WebhookKeyRefused:
-            raise SettingsRefused({"sendgrid_webhook_key": "This is not the key SendGrid shows. Copy all of it."}) from None
-    if changes.get("sendgrid_api_key"):
-        try:
-            header_value(changes["sendgrid_api_key"])
-        except ValueRefused:
-            wrong = "A key has no spaces, line breaks or accented letters. Please copy all of it, and nothing else."
-            raise SettingsRefused({"sendgrid_api_key": wrong}) from None
+    try:
+        _describe(changes.get("mailer", rt.settings.mailer)).check_values(changes)
+    except FieldsRefused as refused:
+        raise SettingsRefused(refused.errors) from None
     with rt.database.read() as db:
         said = {name: fact.value for name, fact in setting_overrides.all_overrides(db).items() if name not in MAIL_AT_THE_DESK}
-    now = {name: _text(getattr(rt.settings, name)) for name in MAIL_AT_THE_DESK}
+    now = {name: as_text(getattr(rt.settings, name)) for name in MAIL_AT_THE_DESK}
     try:
         return with_facts(rt.env_settings, {**said, **now, **changes})
     except SettingRefused as refused:
@@ -135,53 +119,33 @@ def _in_plain_words(refused: SettingRefused) -> dict[str, str]:
             "Links in letters would lead to an address that is not protected (https). Ask whoever hosts this service to give "
             "it one first."
         )
-    elif refused.reason and "sendgrid_api_key" in refused.names:
-        wrong = "A key has no spaces, line breaks or accented letters. Please copy all of it, and nothing else."
-        return {"sendgrid_api_key": wrong}
     else:
         said = "Something is missing. Please fill in every field."
     return {"mailer": said}
 
 
-def smtp_url(host: str, port: str, user: str, password: str, at_once: bool) -> str:
-    """A mail server’s address as one setting. `at_once`: encrypted from the first byte (port 465). Raises SettingsRefused."""
-    errors = {}
-    if not re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]", host):
-        errors["smtp_host"] = "Please type the name of the mail server, such as smtp.example.org."
-    if not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536:
-        errors["smtp_port"] = "Please type a port: 587 for most services, or 465."
-    for name, value, what in (("smtp_user", user, "user name"), ("smtp_password", password, "password")):
-        try:
-            smtp_credential(value, what)
-        except ValueRefused:
-            errors[name] = f"A {what} cannot hold a line break. Please type it again."
-    if errors:
-        raise SettingsRefused(errors)
-    return write_smtp_url(SmtpAddress(host.strip("[]"), int(port), user, password, at_once))
+def mailer_form(settings: Settings) -> dict[str, str]:
+    """How mail leaves, with the fields of every mailer; never a secret."""
+    form = {"mailer": settings.mailer}
+    for name in MAILERS:
+        form |= describe(name).form(settings)
+    return form
 
 
-def smtp_parts(rt: Runtime) -> dict[str, str]:
-    """The mail server as a form shows it; never its password."""
-    address = _smtp_address(rt)
-    if address is None:
-        return {"smtp_host": "", "smtp_port": "587", "smtp_user": "", "smtp_secure": ""}
-    return {
-        "smtp_host": address.host,
-        "smtp_port": str(address.port),
-        "smtp_user": address.user,
-        "smtp_secure": "at once" if address.encrypted else "",
-    }
+def read_mailer_form(rt: Runtime, typed: Mapping[str, str]) -> dict[str, str]:
+    """The form as settings of the mailer that is chosen in it. Raises SettingsRefused."""
+    name = typed.get("mailer", "")
+    try:
+        return {"mailer": name, **_describe(name).read_form(typed, rt.settings)}
+    except FieldsRefused as refused:
+        raise SettingsRefused(refused.errors) from None
 
 
-def smtp_password(rt: Runtime) -> str:
-    """The password that is kept, for a form that leaves it as it is."""
-    address = _smtp_address(rt)
-    return address.password if address is not None else ""
-
-
-def _smtp_address(rt: Runtime) -> SmtpAddress | None:
-    url = _text(rt.settings.smtp_url)
-    return parse_smtp_url(url) if url else None
+def _describe(name: str) -> MailerDescription:
+    """The description of a mailer that somebody named. Raises SettingsRefused."""
+    if name not in MAILERS:
+        raise SettingsRefused({"mailer": "Please choose what carries your mail."})
+    return describe(name)
 
 
 def said_at_the_desk(rt: Runtime) -> frozenset[str]:
@@ -192,12 +156,7 @@ def said_at_the_desk(rt: Runtime) -> frozenset[str]:
 
 def current(rt: Runtime, *names: str) -> dict[str, str]:
     """Settings as a form shows them."""
-    return {name: _text(getattr(rt.settings, name)) for name in names}
-
-
-def _text(value: object) -> str:
-    reveal = getattr(value, "get_secret_value", None)
-    return "" if value is None else str(reveal() if reveal else value)
+    return {name: as_text(getattr(rt.settings, name)) for name in names}
 
 
 def _keep(rt: Runtime, changes: Mapping[str, str], by: UserId | None, kind: str = "settings_changed") -> bool:
@@ -217,7 +176,7 @@ def _keep(rt: Runtime, changes: Mapping[str, str], by: UserId | None, kind: str 
 
 def _missed(rt: Runtime, cleared: set[str]) -> dict[str, str]:
     """Settings among `cleared` without which a letter that goes out now would have a hole, with that letter's subject."""
-    asked = {_IN_LETTERS[name]: name for name in cleared & _IN_LETTERS.keys()}
+    asked = {asked: name for asked, name in IN_LETTERS.items() if name in cleared}
     found: dict[str, str] = {}
     if not asked:
         return found
@@ -238,7 +197,7 @@ def _read(typed: Mapping[str, str], test_names: bool) -> tuple[dict[str, str], d
     for name, value in typed.items():
         try:
             text = _READERS.get(name, _line)(_tidy(value, name), test_names)
-            read[name] = _text(check_value(name, text)) if text else ""
+            read[name] = as_text(check_value(name, text)) if text else ""
         except SettingRefused as refused:
             errors[name] = f"What you typed {refused.reason}. Please change it."
         except InputRefused as refused:
@@ -252,7 +211,7 @@ def _tidy(value: str, name: str) -> str:
     if len(value) > _MOST_TYPED:
         raise InputRefused(f"Please use at most {most} characters.")
     lines = [line for line in map(str.strip, re.split(r"[\r\n]", normalize("NFC", value))) if line]
-    text = (", " if name == "postal_address" else " ").join(lines)
+    text = (", " if DEFINITIONS[name].field.kind == "lines" else " ").join(lines)
     text = " ".join("".join(mark for mark in text if unicodedata.category(mark) != "Cc").split())
     if len(text) > most:
         raise InputRefused(f"Please use at most {most} characters.")

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from nurture import log
+from nurture.config import is_on_this_machine
 from nurture.errors import NurtureError
 from nurture.ids import EditionId, StepKey, UserId
 from nurture.letters.compiler import Edition
@@ -109,7 +110,7 @@ def progress(rt: Runtime, protected: bool) -> OnboardingProgress | None:
 
 def _done(rt: Runtime, protected: bool, chapters: Sequence[Chapter], tried: bool) -> list[Task]:
     """What is done. Links lead to this very machine only in a try, where the mail stays on it as well."""
-    now, carried = rt.settings, rt.settings.mailer != "outbox"
+    now, carried = rt.settings, not rt.settings.mail_stays_here
     holds = {
         Task.PROTECT: protected,
         Task.PRACTICE: bool(now.practice_name and now.practice_credential and now.practice_state),
@@ -132,7 +133,7 @@ def _is_known(rt: Runtime) -> bool:
 
 def stays_here(rt: Runtime) -> bool:
     """Whether what carries mail is on this very machine, as in a try."""
-    return rt.settings.mailer == "outbox" or is_loopback(rt.settings.carrier_host)
+    return is_on_this_machine(rt.settings)
 
 
 def _chapters(rt: Runtime, stored: StoredSequence, read: set[EditionId], tried: list[TestEmailStatus]) -> list[Chapter]:

@@ -9,7 +9,7 @@ from typing import Any
 from nurture.domain.dns import DnsAnswer, DnsQuestion, parents
 from nurture.domain.email_auth.domain import findings, questions
 from nurture.domain.email_auth.findings import Case, DomainFinding, Level, Record, Topic, asks_for_something, domain_of
-from nurture.domain.email_auth.mail_services import SENDGRID
+from nurture.mailers.description import describe
 from nurture.runtime import Runtime
 from nurture.store.state import app_state
 
@@ -33,14 +33,10 @@ class Checked:
 
 
 def carrier(rt: Runtime) -> str:
-    """Who carries the mail: `sendgrid`, the host of the SMTP server, or empty where no mail leaves this machine."""
-    match rt.settings.mailer:
-        case "sendgrid":
-            return SENDGRID
-        case "smtp":
-            return rt.settings.carrier_host.rstrip(".").lower()
-        case _:
-            return ""
+    """Who carries the mail, as its mailer says (`sendgrid`, the host of a server); empty where no mail leaves this machine."""
+    if rt.settings.mail_stays_here:
+        return ""
+    return describe(rt.settings.mailer).carrier(rt.settings) or rt.settings.mailer
 
 
 def check(rt: Runtime, from_address: str, answers_to: str = "") -> Checked:

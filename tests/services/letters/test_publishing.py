@@ -145,7 +145,7 @@ def test_a_fact_that_nobody_has_told_us_keeps_the_letter_from_being_published(rt
     fee, days = str(refused.value).splitlines()
     assert re.match(r"01-history\.md, line \d+: `practice\.fee` is empty, so .* Set NURTURE_PRACTICE_FEE \(docs/", fee)
     assert "NURTURE_REPLY_DAYS" in days
-    facts = replace(rt.practice.facts, fee="free", reply_days="3")
+    facts = {**rt.practice.facts, "fee": "free", "reply_days": "3"}
     rt.template_globals = replace(rt.practice, facts=facts).values()
     assert publishing.load_folder(rt, folder)
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from nurture import runtime
+from nurture.mailers.smtp import kept_address
 from nurture.runtime import Runtime
 from nurture.services.addresses import parse_address
 from nurture.services.operations import key_rotation
@@ -75,7 +76,9 @@ def test_rotation_from_the_default_key_and_the_old_secret_may_go(database_url: s
     )
     for address in [*addresses, "late@oak.example"]:
         assert listing.find(moved, parse_address(address, test_names=True)).who is not None
-    assert desk_settings.smtp_password(moved) == "pw"
+    kept = kept_address(moved.settings)
+    assert kept is not None
+    assert kept.password == "pw"
     moved.close()
 
 

@@ -9,12 +9,13 @@ from sqlalchemy import select, update
 from nurture import dispatch, log, runtime
 from nurture.delivery.tick import tick
 from nurture.ids import UserId, new_id
+from nurture.mailers.description import FieldsRefused
 from nurture.mailers.outbox import Outbox
-from nurture.mailers.smtp import Smtp
+from nurture.mailers.smtp import Smtp, kept_address, url_from_parts
 from nurture.runtime import Runtime, keep_up
 from nurture.services.settings import desk_settings
 from nurture.services.settings.desk_settings import SettingsRefused
-from nurture.settings import DEFINITIONS, SettingRefused
+from nurture.settings import DEFINITIONS, SettingRefused, on_page
 from nurture.store.core.desk_schema import facts as table
 from nurture.store.core.schema import steps
 from tests.conftest import settings_for
@@ -61,12 +62,12 @@ def test_what_the_desk_says_is_in_the_next_letter_of_every_process(rt: Runtime, 
     assert twin.template_globals["practice"]["name"] == "Dana Oak"
     assert "Dana Oak, LCSW, Oregon" in inbox(twin)[-1].part("plain")
     later = runtime.build(twin.env_settings)
-    assert later.practice.facts.name == "Dana Oak"
+    assert later.practice.facts["name"] == "Dana Oak"
     later.close()
 
 
 def test_what_nobody_changed_goes_on_following_the_environment(rt: Runtime, database_url: str, tmp_path: Path) -> None:
-    shown = desk_settings.current(rt, *desk_settings.SENDER)
+    shown = desk_settings.current(rt, *on_page("sender"))
     desk_settings.save(rt, shown | {"from_email": "dana@oak.example", "postal_address": "PO Box 12"}, ME)
     assert set(kept(rt)) == {"from_email", "postal_address"}
     later = runtime.build(settings_for(tmp_path, database_url, from_name="Oak Street"))
@@ -88,7 +89,7 @@ def test_an_empty_field_means_none_also_where_the_environment_says_something(
     host = runtime.build(settings_for(tmp_path, database_url, reply_days=3, practice_prescriber="Dr. Elm"))
     desk_settings.save(host, {"reply_days": "", "practice_prescriber": ""}, ME)
     assert host.settings.reply_days is None
-    assert host.practice.facts.prescriber == ""
+    assert host.practice.facts["prescriber"] == ""
     host.close()
 
 
@@ -181,24 +182,31 @@ def test_every_secret_that_the_desk_keeps_is_sealed(rt: Runtime, name: str) -> N
     assert b"hushhush" not in bytes(row.sealed)
 
 
+def smtp_password(rt: Runtime) -> str:
+    address = kept_address(rt.settings)
+    assert address is not None
+    return address.password
+
+
 def test_a_mailer_needs_a_sender_and_keeps_its_secret_sealed(rt: Runtime) -> None:
-    chosen = {"mailer": "smtp", "smtp_url": desk_settings.smtp_url("127.0.0.1", "2525", "dana@oak", "a p/ss:word", False)}
+    chosen = {"mailer": "smtp", "smtp_url": url_from_parts("127.0.0.1", "2525", "dana@oak", "a p/ss:word", False)}
     with pytest.raises(SettingsRefused, match="Fill in the page “Sender” first"):
         desk_settings.save_mailer(rt, chosen, ME)
     desk_settings.save(rt, SENDER, ME)
     desk_settings.save_mailer(rt, chosen, ME)
     assert isinstance(rt.mailer, Smtp)
-    assert desk_settings.smtp_parts(rt) == {
-        "smtp_host": "127.0.0.1", "smtp_port": "2525", "smtp_user": "dana@oak", "smtp_secure": "",
-    }  # fmt: skip
-    assert desk_settings.smtp_password(rt) == "a p/ss:word"
+    assert desk_settings.mailer_form(rt.settings).items() >= {
+        "mailer": "smtp", "sendgrid_api_key": "", "sendgrid_webhook_key": "", "smtp_host": "127.0.0.1", "smtp_port": "2525",
+        "smtp_user": "dana@oak", "smtp_password": "", "smtp_secure": "",
+    }.items()  # fmt: skip
+    assert smtp_password(rt) == "a p/ss:word"
     with rt.database.read() as db:
         row = db.execute(select(table.c.value, table.c.sealed).where(table.c.name == "smtp_url")).one()
     assert row.value == ""
     assert b"ss:word" not in bytes(row.sealed)
     desk_settings.save_mailer(rt, {"mailer": "outbox"}, ME)
     assert isinstance(rt.mailer, Outbox)
-    assert desk_settings.smtp_password(rt) == "a p/ss:word", "kept for when it is chosen again"
+    assert smtp_password(rt) == "a p/ss:word", "kept for when it is chosen again"
 
 
 def test_whoever_hosts_it_decides_on_the_mailer_if_they_say_so(database_url: str, tmp_path: Path) -> None:
@@ -214,9 +222,16 @@ def test_whoever_hosts_it_decides_on_the_mailer_if_they_say_so(database_url: str
      ("mail.example", "0", "smtp_port"), ("mail.example", "70000", "smtp_port"), ("mail.example", "x", "smtp_port")],
 )  # fmt: skip
 def test_a_mail_server_that_cannot_be_one_is_refused(host: str, port: str, field: str) -> None:
-    with pytest.raises(SettingsRefused) as refused:
-        desk_settings.smtp_url(host, port, "", "", False)
+    with pytest.raises(FieldsRefused) as refused:
+        url_from_parts(host, port, "", "", False)
     assert set(refused.value.errors) == {field}
+
+
+def test_a_mailer_that_nobody_registered_is_refused(rt: Runtime) -> None:
+    desk_settings.save(rt, SENDER, ME)
+    with pytest.raises(SettingsRefused, match="choose what carries your mail"):
+        desk_settings.save_mailer(rt, {"mailer": "pigeon"}, ME)
+    assert rt.settings.mailer == "outbox"
 
 
 def test_a_key_that_signs_nothing_is_refused(rt: Runtime) -> None:

@@ -8,6 +8,7 @@ import pytest
 from nurture import runtime
 from nurture.domain.user import Role
 from nurture.ids import ConsultationId, UserId, new_id
+from nurture.mailers.smtp import url_from_parts
 from nurture.runtime import Runtime
 from nurture.services.accounts.accounts import Account
 from nurture.services.settings import desk_settings, mailer_check
@@ -43,7 +44,7 @@ def house(database_url: str, tmp_path: Path, sendgrid: SendGridServer) -> Iterat
 
 
 def by_smtp(port: int, user: str = "dana", password: str = "s3cret word", host: str = "127.0.0.1") -> dict[str, str]:
-    return {"mailer": "smtp", "smtp_url": desk_settings.smtp_url(host, str(port), user, password, False)}
+    return {"mailer": "smtp", "smtp_url": url_from_parts(host, str(port), user, password, False)}
 
 
 def me(rt: Runtime) -> Account:
@@ -103,19 +104,24 @@ def test_a_mail_that_does_not_leave_says_why_while_it_is_tried_again(house: Runt
 
 
 @pytest.mark.parametrize(
-    ("why", "said"),
+    ("mailer", "why", "said"),
     [
-        ("429 rate limit", "asks us to wait"),
-        ("400 from.email", "does not take mail from your sender address"),
-        ("SMTP 550", "does not know your sender address"),
-        ("SMTP 552", "refused this mail"),
-        ("no SMTP conversation (gaierror)", "no mail server by that name"),
-        ("no SMTP conversation (TimeoutError)", "did not answer"),
-        ("no SMTP conversation (SMTPNotSupportedError)", "offers no encryption"),
-        ("no connection to SendGrid (refused)", "cannot be reached"),
-        ("503 from SendGrid", "did not say whether"),
-        ("something new", "The mail service says: something new."),
+        ("sendgrid", "429 rate limit", "asks us to wait"),
+        ("sendgrid", "400 from.email", "does not take mail from your sender address"),
+        ("smtp", "SMTP 450 at RCPT", "asks us to wait"),
+        ("smtp", "SMTP 550", "does not know your sender address"),
+        ("smtp", "SMTP 552", "refused this mail"),
+        ("smtp", "no SMTP conversation (gaierror)", "no mail server by that name"),
+        ("smtp", "no SMTP conversation (TimeoutError)", "did not answer"),
+        ("smtp", "no SMTP conversation (SMTPNotSupportedError)", "offers no encryption"),
+        ("sendgrid", "no connection to SendGrid (refused)", "cannot be reached"),
+        ("sendgrid", "503 from SendGrid", "did not say whether"),
+        ("sendgrid", "401: Maximum credits exceeded", "has reached a limit"),
+        ("smtp", "SMTP 550 5.4.5 at RCPT: Daily sending quota exceeded", "has reached a limit"),
+        ("smtp", "401 something", "The mail service says: 401 something."),
+        ("smtp", "something new", "The mail service says: something new."),
+        ("gone", "something new", "The mail service says: something new."),
     ],
 )
-def test_reasons_are_explained(why: str, said: str) -> None:
-    assert said in mailer_check.explain_failure(why)
+def test_reasons_are_explained(mailer: str, why: str, said: str) -> None:
+    assert said in mailer_check.explain_failure(why, mailer)

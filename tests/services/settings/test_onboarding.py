@@ -16,6 +16,7 @@ from nurture.delivery.tick import tick
 from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.user import Role
 from nurture.ids import BatchId, StepKey, UserId, new_id
+from nurture.mailers.smtp import url_from_parts
 from nurture.runtime import Runtime
 from nurture.services.accounts import login
 from nurture.services.accounts.accounts import Account
@@ -47,7 +48,7 @@ def smtp() -> Iterator[SmtpServer]:
 def choose_smtp(rt: Runtime, smtp: SmtpServer) -> None:
     """At the desk, which has a sender by then."""
     desk_settings.save(rt, SENDER, ME)
-    url = desk_settings.smtp_url("127.0.0.1", str(smtp.port), "dana", "s3cret word", False)
+    url = url_from_parts("127.0.0.1", str(smtp.port), "dana", "s3cret word", False)
     desk_settings.save_mailer(rt, {"mailer": "smtp", "smtp_url": url}, ME)
 
 
@@ -103,7 +104,7 @@ def test_the_list_says_what_is_missing_and_what_is_missing_stops_it(rt: Runtime,
 def test_another_mail_service_must_be_tried_anew(rt: Runtime, smtp: SmtpServer, clock: ManualClock) -> None:
     do_everything(rt, smtp)
     clock.advance(minutes=1)
-    url = desk_settings.smtp_url("127.0.0.1", str(smtp.port), "dana", "another word", False)
+    url = url_from_parts("127.0.0.1", str(smtp.port), "dana", "another word", False)
     desk_settings.save_mailer(rt, {"mailer": "smtp", "smtp_url": url}, ME)
     assert onboarding.load_progress(rt, True).missing == [Task.TRIAL]
 
@@ -167,7 +168,7 @@ def test_a_key_that_was_refused_stops_nothing_once_another_is_kept(rt: Runtime, 
     me = account(a_colleague(rt))
     desk_settings.save(rt, SENDER, ME)
     desk_settings.save_mailer(
-        rt, {"mailer": "smtp", "smtp_url": desk_settings.smtp_url("127.0.0.1", str(smtp.port), "dana", "x", False)}, ME
+        rt, {"mailer": "smtp", "smtp_url": url_from_parts("127.0.0.1", str(smtp.port), "dana", "x", False)}, ME
     )
     mailer_check.send(rt, me)
     run_tick(rt)

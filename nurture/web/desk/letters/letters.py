@@ -19,6 +19,7 @@ from nurture.services.addresses import InputRefused, parse_address
 from nurture.services.letters import drafts, images, previews
 from nurture.services.letters.drafts import Conflict, DraftRefused, NoSuchLetter, OpenLetter, Review
 from nurture.services.letters.previews import NAMED, NAMELESS, CannotShow
+from nurture.settings import DEFINITIONS, IN_LETTERS
 from nurture.store.letters.publications import Publication
 from nurture.web.desk import formatting
 from nurture.web.desk.access_control import needs_login, see
@@ -337,11 +338,6 @@ def published(sequence: str, step: str, number: int) -> Response:
     return page(template, tab="letters", found=found, sequence=sequence, step=step, troubles=troubles)
 
 
-_FACTS = {
-    "name": "the name of your practice", "credential": "your credential", "licence": "your license number",
-    "state": "the state you are licensed in", "fee": "what a call costs", "call_length": "how long a call is",
-    "prescriber": "who prescribes", "reply_days": "within how many days you answer", "postal_address": "your postal address",
-}  # fmt: skip
 _LACKED = {"first_name": "first name", "signed_up_on": "day of sign-up"}
 _SETTINGS = "/desk/settings/practice"
 
@@ -355,7 +351,8 @@ def _plainly(trouble: Problem, found: Publication) -> dict[str, str]:
     has = "has" if trouble.readers == 1 else "have"
     match trouble.what:
         case ProblemKind.FACT:
-            said = f"{_place(trouble)} says {_FACTS.get(trouble.name, 'a fact of your practice')}, which is not filled in yet: "
+            called = DEFINITIONS[IN_LETTERS[trouble.name]].called
+            said = f"{_place(trouble)} says {called}, which is not filled in yet: "
             return {"said": f"{said}readers would see a gap there.", "url": _SETTINGS, "act": "Fill it in"}
         case ProblemKind.HOLE:
             lacked = _LACKED.get(trouble.name, trouble.name)

@@ -38,7 +38,7 @@ def show() -> Response:
         restart=request.args.get("said") == "stopped",
         first_run=onboarding.progress(rt(), g.me.protected),
         tasks=len(Task),
-        leaves=rt().settings.mailer != "outbox",
+        leaves=not rt().settings.mail_stays_here,
     )
 
 

@@ -115,7 +115,7 @@ def series() -> Response:
         under_way=under_way,
         step=onboarding_nav.at("series"),
         moment=moment,
-        is_outbox=rt().settings.mailer == "outbox",
+        is_outbox=rt().settings.mail_stays_here,
     )
 
 

@@ -9,13 +9,16 @@ from flask import Blueprint, Response, abort, g, request, url_for
 from nurture.domain.user import Permission
 from nurture.ids import ConsultationId
 from nurture.letters.image_processing import MOST_READ
+from nurture.mailer_registry import MAILERS
+from nurture.mailers.description import describe
 from nurture.services.accounts import accounts
 from nurture.services.letters import previews
 from nurture.services.letters.drafts import all_letters
 from nurture.services.settings import consent_texts, desk_settings, mailer_check, sender_domain
 from nurture.services.settings.consent_texts import ConsentTextRefused
 from nurture.services.settings.desk_settings import SettingsRefused
-from nurture.settings import chooses_mailer
+from nurture.setting_limits import Page
+from nurture.settings import DEFINITIONS, chooses_mailer, on_page
 from nurture.web.desk.access_control import needs_login, see
 from nurture.web.desk.formatting import day
 from nurture.web.desk.settings import onboarding_nav
@@ -28,11 +31,6 @@ takes_a_file(pages, "save_look", MOST_READ)
 
 _OWN = needs_login(need=Permission.OWN)
 _OWN_NOW = needs_login(need=Permission.OWN, recent=True)
-CARRIERS = {
-    "outbox": ("Nothing leaves yet", "Every mail stays on this machine, in the outbox, to look at."),
-    "sendgrid": ("SendGrid", "A mail service. It says what became of each letter."),
-    "smtp": ("A mail server", "Any provider that gives you a server, a user name and a password (SMTP)."),
-}
 COLOURS = ("#1f5f5b", "#2d5a87", "#5b4a8a", "#7a3e5d", "#8a4b2a", "#4a6134")
 
 
@@ -63,7 +61,7 @@ def index() -> Response:
     return _show(
         "index",
         now=now,
-        carriers=CARRIERS,
+        carrier=describe(now.mailer).title,
         people=len(accounts.everyone(rt())),
         wording=consent_texts.history(rt())[0],
         checked=sender_domain.last(rt(), rt().sender.email),
@@ -72,22 +70,31 @@ def index() -> Response:
     )
 
 
+def _fields(
+    name: Page, typed: Mapping[str, str] | None = None, errors: Mapping[str, str] | None = None, **values: object
+) -> Response:
+    """A page of fields, one for each of its settings. `typed`: what was typed there; without, as things are."""
+    names = on_page(name)
+    fields = {each: DEFINITIONS[each].field for each in names}
+    return _show(name, errors, 0, form=typed or desk_settings.current(rt(), *names), fields=fields, **values)
+
+
 @pages.get("/practice")
 @_OWN
 def practice() -> Response:
     """Who the letters are from."""
-    return _show("practice", form=desk_settings.current(rt(), *desk_settings.PRACTICE))
+    return _fields("practice")
 
 
 @pages.post("/practice")
 @_OWN
 def save_practice() -> Response:
     """Keep it."""
-    typed = _typed(*desk_settings.PRACTICE)
+    typed = _typed(*on_page("practice"))
     try:
         desk_settings.save(rt(), typed, g.me.id)
     except SettingsRefused as refused:
-        return _show("practice", refused.errors, form=typed)
+        return _fields("practice", typed, refused.errors)
     return _saved("settings.practice")
 
 
@@ -95,18 +102,18 @@ def save_practice() -> Response:
 @_OWN
 def sender() -> Response:
     """What inboxes show."""
-    return _show("sender", form=desk_settings.current(rt(), *desk_settings.SENDER))
+    return _fields("sender")
 
 
 @pages.post("/sender")
 @_OWN
 def save_sender() -> Response:
     """Keep it."""
-    typed = _typed(*desk_settings.SENDER)
+    typed = _typed(*on_page("sender"))
     try:
         desk_settings.save(rt(), typed, g.me.id, takes_test_names())
     except SettingsRefused as refused:
-        return _show("sender", refused.errors, form=typed)
+        return _fields("sender", typed, refused.errors)
     return _saved("settings.sender")
 
 
@@ -114,16 +121,16 @@ def save_sender() -> Response:
 @_OWN
 def look() -> Response:
     """Colour and logo, with a letter that shows them."""
-    return _look(rt().settings.colour)
+    return _look()
 
 
-def _look(colour: str, errors: Mapping[str, str] | None = None) -> Response:
+def _look(typed: Mapping[str, str] | None = None, errors: Mapping[str, str] | None = None) -> Response:
     sequence, letters = all_letters(rt())
     first = letters[0].letter.key if letters else ""
-    response = _show(
+    response = _fields(
         "look",
+        typed,
         errors,
-        form={"colour": colour},
         logo=rt().practice.logo,
         colours=COLOURS,
         sequence=sequence,
@@ -144,15 +151,15 @@ def too_large(_: Exception) -> Response:
 @_OWN
 def save_look() -> Response:
     """Keep the colour, and the logo if one was chosen."""
-    colour, chosen = request.form.get("colour", "").strip(), request.files.get("logo")
+    typed, chosen = _typed(*on_page("look")), request.files.get("logo")
     try:
-        desk_settings.save(rt(), {"colour": colour}, g.me.id)
+        desk_settings.save(rt(), typed, g.me.id)
         if request.form.get("act") == "remove":
             desk_settings.save_logo(rt(), None, g.me.id)
         elif chosen is not None and chosen.filename:
             desk_settings.save_logo(rt(), chosen.read(), g.me.id)
     except SettingsRefused as refused:
-        return _look(colour, refused.errors)
+        return _look(typed, refused.errors)
     return see(onboarding_nav.kept("/desk/settings/look?said=saved")) if _stays() else _saved("settings.look")
 
 
@@ -165,23 +172,23 @@ def _stays() -> bool:
 @_OWN
 def hours() -> Response:
     """The clock of the practice, and of readers who gave none."""
-    return _hours(rt().settings.time_zone)
+    return _hours()
 
 
-def _hours(zone: str, errors: Mapping[str, str] | None = None) -> Response:
+def _hours(typed: Mapping[str, str] | None = None, errors: Mapping[str, str] | None = None) -> Response:
     zones = sorted(name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "posix/", "right/")))
-    return _show("hours", errors, form={"time_zone": zone}, zones=["UTC", *zones])
+    return _fields("hours", typed, errors, zones=["UTC", *zones])
 
 
 @pages.post("/hours")
 @_OWN
 def save_hours() -> Response:
     """Keep it."""
-    typed = _typed("time_zone")
+    typed = _typed(*on_page("hours"))
     try:
         desk_settings.save(rt(), typed, g.me.id)
     except SettingsRefused as refused:
-        return _hours(typed["time_zone"], refused.errors)
+        return _hours(typed, refused.errors)
     return _saved("settings.hours")
 
 
@@ -218,17 +225,7 @@ def save_consent() -> Response:
 @_OWN_NOW
 def mail() -> Response:
     """What carries mail."""
-    return _mail(
-        {
-            "mailer": rt().settings.mailer,
-            **desk_settings.smtp_parts(rt()),
-            **desk_settings.current(rt(), "sendgrid_webhook_key"),
-        }
-    )
-
-
-_MAIL_FIELDS = ("mailer", "sendgrid_api_key", "sendgrid_webhook_key", "smtp_host", "smtp_port", "smtp_user", "smtp_password",
-                "smtp_secure")  # fmt: skip
+    return _mail(desk_settings.mailer_form(rt().settings))
 
 
 def _mail(form: Mapping[str, str], errors: Mapping[str, str] | None = None, doubt: str = "") -> Response:
@@ -237,14 +234,11 @@ def _mail(form: Mapping[str, str], errors: Mapping[str, str] | None = None, doub
         "mail",
         errors,
         status=422 if doubt else 0,
-        form={name: form.get(name, "") for name in _MAIL_FIELDS},
+        form=form,
         doubt=doubt,
-        carriers=CARRIERS,
+        mailers={name: describe(name) for name in MAILERS},
         fixed=chooses_mailer(rt().env_settings),
-        has_key=bool(now.sendgrid_api_key),
-        has_password=bool(desk_settings.smtp_password(rt())),
         now=now,
-        webhook=f"{now.base_url}/webhooks/sendgrid/events",
         to=previews.address_of(rt(), g.me),
     )
 
@@ -253,9 +247,9 @@ def _mail(form: Mapping[str, str], errors: Mapping[str, str] | None = None, doub
 @_OWN_NOW
 def save_mail() -> Response:
     """Try it, and keep it if it works, or if it is wanted all the same."""
-    typed = _typed(*_MAIL_FIELDS)
+    typed = _typed(*desk_settings.mailer_form(rt().settings))
     try:
-        chosen = _chosen(typed)
+        chosen = desk_settings.read_mailer_form(rt(), typed)
         trouble = "" if request.form.get("act") == "anyway" else mailer_check.check(rt(), chosen)
         if trouble:
             return _mail(typed, doubt=trouble)
@@ -263,31 +257,6 @@ def save_mail() -> Response:
     except SettingsRefused as refused:
         return _mail(typed, refused.errors)
     return see(onboarding_nav.kept("/desk/settings/mail?said=saved"))
-
-
-def _chosen(typed: Mapping[str, str]) -> dict[str, str]:
-    """A form as settings; a secret that is left empty stays what it is. Raises SettingsRefused."""
-    match typed["mailer"]:
-        case "sendgrid":
-            key = typed["sendgrid_api_key"].strip()
-            if not key and not rt().settings.sendgrid_api_key:
-                raise SettingsRefused({"sendgrid_api_key": "Please paste the key. SendGrid shows it once, when it is made."})
-            secret = {"sendgrid_api_key": key} if key else {}
-            return {"mailer": "sendgrid", "sendgrid_webhook_key": typed["sendgrid_webhook_key"].strip(), **secret}
-        case "smtp":
-            password = typed["smtp_password"] or desk_settings.smtp_password(rt())
-            url = desk_settings.smtp_url(
-                typed["smtp_host"].strip(),
-                typed["smtp_port"].strip(),
-                typed["smtp_user"].strip(),
-                password,
-                typed["smtp_secure"] == "at once",
-            )
-            return {"mailer": "smtp", "smtp_url": url}
-        case "outbox":
-            return {"mailer": "outbox"}
-        case _:
-            raise SettingsRefused({"mailer": "Please choose what carries your mail."})
 
 
 @pages.post("/mail/trial")
@@ -307,4 +276,4 @@ def tried(which: str) -> Response:
         abort(404)
     part = "tried_part" if "HX-Request" in request.headers else "tried"
     to = previews.address_of(rt(), g.me)
-    return _show(part, found=found, which=which, to=to, is_outbox=rt().settings.mailer == "outbox")
+    return _show(part, found=found, which=which, to=to, is_outbox=rt().settings.mail_stays_here)

@@ -128,14 +128,13 @@ _MOVES = {
 def _reply(name: str) -> str:
     """What can be said to anybody who asks for a call: true of all, with nothing they wrote and no topic in it."""
     facts = rt().practice.facts
-    days = (
-        facts.reply_days and f" I read my mail within {facts.reply_days} working day{'' if facts.reply_days == '1' else 's'}."
-    )
+    reply_days, call_length, fee = facts["reply_days"], facts["call_length"], facts["fee"]
+    days = reply_days and f" I read my mail within {reply_days} working day{'' if reply_days == '1' else 's'}."
     call = " ".join(
         part
         for part in (
-            facts.call_length and f"The call takes about {facts.call_length}.",
-            facts.fee and f"What it costs: {facts.fee}.",
+            call_length and f"The call takes about {call_length}.",
+            fee and f"What it costs: {fee}.",
             "You need not prepare anything, and nothing is decided in the call.",
         )
         if part
@@ -148,7 +147,7 @@ def _reply(name: str) -> str:
         f"E-mail is not fully private, so please keep anything personal for our conversation.{days}\n\n"
         "If something cannot wait, please do not wait for me: call your local emergency number. In the US you can call or text "
         "988 at any hour.\n\n"
-        f"Kind regards,\n{facts.name or rt().settings.from_name}"
+        f"Kind regards,\n{facts['name'] or rt().settings.from_name}"
     ).rstrip() + "\n"
 
 

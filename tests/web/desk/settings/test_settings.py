@@ -13,7 +13,7 @@ from nurture.domain.user import Role
 from nurture.ids import UserId, new_id
 from nurture.runtime import Runtime
 from nurture.services.settings import consent_texts, desk_settings
-from nurture.services.settings.desk_settings import PRACTICE
+from nurture.settings import on_page
 from tests.clocks import ManualClock
 from tests.desk import enter, post
 from tests.letters.test_practice import png
@@ -23,7 +23,11 @@ from tests.servers.smtp import SmtpServer
 from tests.services.settings.test_desk_settings import SENDER
 
 SETTINGS = "/desk/settings"
-WHO = dict.fromkeys(PRACTICE, "") | {"practice_name": "Dana Oak", "practice_credential": "LCSW", "practice_state": "Oregon"}
+WHO = dict.fromkeys(on_page("practice"), "") | {
+    "practice_name": "Dana Oak",
+    "practice_credential": "LCSW",
+    "practice_state": "Oregon",
+}
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ def test_a_form_from_elsewhere_changes_nothing(desk: FlaskClient, path: str) -> 
 def test_the_practice_is_saved_and_shown(desk: FlaskClient, rt: Runtime) -> None:
     assert post(desk, f"{SETTINGS}/practice", **WHO).location == f"{SETTINGS}/practice?said=saved"
     assert "Saved. The next letters say it." in said(desk, f"{SETTINGS}/practice?said=saved")
-    assert rt.practice.facts.credential == "LCSW"
+    assert rt.practice.facts["credential"] == "LCSW"
     assert "Dana Oak, LCSW, Oregon" in said(desk, f"{SETTINGS}/")
 
 
@@ -66,7 +70,7 @@ def test_what_is_wrong_is_said_beside_its_field_and_what_was_typed_stays(desk: F
     assert "readers must know who writes" in page
     assert 'aria-invalid="true"' in page
     assert "a &lt;b&gt;fair&lt;/b&gt; fee" in page
-    assert rt.practice.facts.credential == ""
+    assert rt.practice.facts["credential"] == ""
 
 
 def test_the_sender_is_saved(desk: FlaskClient, rt: Runtime) -> None:
