@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).resolve().parent
 TEMPLATES = PACKAGE.parent / "templates" if (PACKAGE.parent / "pyproject.toml").is_file() else PACKAGE / "templates"
 
 TEMPLATE_FOLDERS = (
-    "desk", "desk/letters", "desk/settings", "desk/start", "letters", "letters/ketamine-and-talk-therapy", "mail", "outbox",
-    "partials", "public",
+    "desk", "desk/accounts", "desk/letters", "desk/operations", "desk/sequences", "desk/settings", "desk/subscribers",
+    "letters", "letters/ketamine-and-talk-therapy", "mail", "outbox", "partials", "public",
 )  # fmt: skip
 PACKAGE_FOLDERS = ("store/migrations/versions", "web/static")
 

@@ -251,7 +251,7 @@ def damaged(installed: Installed, tmp_path: Path) -> Path:
     ("folder", "command"),
     [
         ("templates", ["serve"]),
-        ("templates/desk/start", ["worker"]),
+        ("templates/desk/accounts", ["worker"]),
         ("templates/letters", ["letters", "lint"]),
         ("web/static", ["tick"]),
         ("store/migrations/versions", ["init"]),

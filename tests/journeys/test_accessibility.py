@@ -88,7 +88,7 @@ def test_every_page_is_accessible_and_fits_a_small_phone(browser: Browser, site:
 def test_no_page_loads_anything_from_elsewhere_or_holds_inline_code(site: tuple[Runtime, str]) -> None:
     import nurture.app
 
-    for path in [*(Path(nurture.app.__file__).parents[1] / "templates").glob("*/*.html")]:
+    for path in (Path(nurture.app.__file__).parents[1] / "templates").rglob("*.html"):
         if path.parent.name != "mail":
             text = path.read_text("utf-8")
             assert not re.search(r"""style=|<style|<script(?![^>]*src=)|\bon\w+=["']|(src|href)=["']https?://""", text), path
