@@ -252,7 +252,8 @@ def damaged(installed: Installed, tmp_path: Path) -> Path:
     [
         ("templates", ["serve"]),
         ("templates/desk/accounts", ["worker"]),
-        ("templates/letters", ["letters", "lint"]),
+        ("templates/packs", ["letters", "lint"]),
+        ("templates/packs/ketamine-and-talk-therapy/letters", ["init"]),
         ("web/static", ["tick"]),
         ("store/migrations/versions", ["init"]),
     ],
@@ -263,7 +264,7 @@ def test_a_missing_folder_is_one_clear_line_at_the_start(
     shutil.rmtree(damaged / "nurture" / folder)
     refused = installed.run("nurture", *command, PYTHONPATH=str(damaged), NURTURE_INSTANCE_DIR=str(tmp_path / "instance"))
     assert refused.returncode == 2, refused.stderr
-    assert re.fullmatch(r"nurture: The installation is incomplete, these folders are missing: .*\n", refused.stderr)
+    assert re.fullmatch(r"nurture: The installation is incomplete, these are missing: .*\n", refused.stderr)
     assert str(damaged / "nurture" / folder) in refused.stderr
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from nurture import log, runtime
+from nurture import log, resources, runtime
 from nurture import settings as configuration
 from nurture.cli.deliveries import who
 from nurture.cli.text import Command, Group
@@ -20,7 +20,7 @@ from nurture.domain.picture import LetterImages
 from nurture.letters import dialect, gate, markup
 from nurture.letters.gate import Finding
 from nurture.letters.reading import Measure
-from nurture.letters.source import SEQUENCE_FILE, Letter, read_folder
+from nurture.letters.source import Letter, read_folder
 from nurture.services.letters import images, publishing
 from nurture.services.subscribers import signup
 from nurture.settings import Settings
@@ -191,7 +191,7 @@ def _letters(settings: Settings, folders: tuple[Path, ...]) -> Iterator[tuple[st
         rt.close()
         yield from ((key, letter, known) for key, letters in stored.items() for letter in letters)
         return
-    for folder in folders or sorted(path.parent for path in runtime.shipped("letters").glob(f"*/{SEQUENCE_FILE}")):
+    for folder in folders or resources.pack().sequences():
         near = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
         letters = read_folder(folder)[1]
         known = images.only(images.beside(folder, [letter.body for letter in letters]))

@@ -38,8 +38,8 @@ def _frames() -> Environment:
 
 @cache
 def crisis_lines() -> list[dict[str, Any]]:
-    """Whom to call, by country: templates/letters/crisis-lines.yaml."""
-    found: list[dict[str, Any]] = read_yaml((resources.TEMPLATES / "letters" / "crisis-lines.yaml").read_text("utf-8"))
+    """Whom to call, by country: crisis-lines.yaml of the pack."""
+    found: list[dict[str, Any]] = read_yaml(resources.pack().crisis_lines.read_text("utf-8"))
     return found
 
 

@@ -39,3 +39,9 @@ def test_templates_of_the_desk_mirror_the_rooms_that_render_them() -> None:
     }
     assert strays == set()
     assert not list((TEMPLATES / "desk").glob("*.html"))
+
+
+def test_one_module_knows_where_the_files_of_a_pack_are() -> None:
+    file = re.compile(r"""/ f?["'][^"'\n]*(?:packs|rules\.yaml|crisis-lines\.yaml|sources\.yaml)""")
+    knowing = {path.name for path in (ROOT / "nurture").rglob("*.py") if file.search(path.read_text("utf-8"))}
+    assert knowing == {"resources.py"}

@@ -7,11 +7,12 @@ import pytest
 import yaml
 
 from nurture.letters.layout import crisis_lines
-from nurture.letters.registry import SOURCES, shipped
+from nurture.letters.registry import shipped
 from nurture.letters.source import read_folder
+from nurture.resources import pack
 
 PUBLIC = Path(__file__).parents[2] / "templates" / "public"
-LETTER = next(one for one in read_folder(SOURCES.parent / "ketamine-and-talk-therapy")[1] if one.key == "what-to-expect")
+LETTER = next(one for one in read_folder(pack().letters / "ketamine-and-talk-therapy")[1] if one.key == "what-to-expect")
 FACTS = {
     "driving": ("next day, after a restful sleep", "24 hours"),
     "effects": ("vomiting", "blurred vision", "frightening", "days to weeks"),
@@ -70,5 +71,5 @@ def test_the_crisis_lines_can_be_reached_by_voice_and_by_text() -> None:
     }.items():  # fmt: skip
         for fact in facts:
             assert fact in said[country], (country, fact)
-    text = (Path(__file__).parents[2] / "templates" / "letters" / "crisis-lines.yaml").read_text("utf-8")
+    text = pack().crisis_lines.read_text("utf-8")
     assert all(set(line) == {"country", "name", "how", "link", "checked-on"} for line in yaml.safe_load(text))
