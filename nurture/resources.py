@@ -29,9 +29,8 @@ class ResourcesMissing(NurtureError):
 
 @dataclass(frozen=True)
 class Pack:
-    """What an installation writes about: its letters, their sources, the rules of their gate and whom to call, as files.
-
-    Nothing of the subject is anywhere else in the program, and nothing of the program is in here.
+    """What an installation writes about, as files: its letters, their sources, the rules of their gate, whom to call, and what
+    public pages say about the subject.
     """
 
     folder: Path
@@ -60,9 +59,19 @@ class Pack:
         """Whom to call, by country."""
         return self.folder / "crisis-lines.yaml"
 
+    @property
+    def texts(self) -> Path:
+        """What public pages say about the subject (letters/pack_texts.py)."""
+        return self.folder / "pages.yaml"
+
+    def page(self, name: str) -> str | None:
+        """The template of a whole page of the subject, as templates are named; None if this pack has no such page."""
+        path = self.folder / "pages" / f"{name}.html"
+        return path.relative_to(TEMPLATES).as_posix() if path.is_file() else None
+
     def missing(self) -> list[Path]:
         """What a pack must have and this one lacks."""
-        files = [path for path in (self.rules, self.sources, self.crisis_lines) if not path.is_file()]
+        files = [path for path in (self.rules, self.sources, self.crisis_lines, self.texts) if not path.is_file()]
         return files if self.letters.is_dir() else [self.letters, *files]
 
 

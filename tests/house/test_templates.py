@@ -45,3 +45,10 @@ def test_one_module_knows_where_the_files_of_a_pack_are() -> None:
     file = re.compile(r"""/ f?["'][^"'\n]*(?:packs|rules\.yaml|crisis-lines\.yaml|sources\.yaml)""")
     knowing = {path.name for path in (ROOT / "nurture").rglob("*.py") if file.search(path.read_text("utf-8"))}
     assert knowing == {"resources.py"}
+
+
+def test_the_engine_does_not_name_the_subject() -> None:
+    engine = [*(ROOT / "nurture").rglob("*.py"), *(ROOT / "nurture" / "web" / "static").iterdir()]
+    engine += [path for path in TEMPLATES.rglob("*") if path.is_file() and "packs" not in path.relative_to(TEMPLATES).parts]
+    naming = {path.name for path in engine if re.search(r"(?i)ketamine|talk therapy|depressi", path.read_text("utf-8"))}
+    assert naming == set()

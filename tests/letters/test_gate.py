@@ -498,6 +498,8 @@ def test_a_warning_about_the_whole_letter_is_waived_by_what_it_says() -> None:
 
 
 def test_the_pages_of_the_service_make_no_claim_either() -> None:
-    for page in sorted((ROOT / "templates" / "public").glob("*.html")):
+    pages = [*(ROOT / "templates" / "public").glob("*.html"), *(pack().folder / "pages").glob("*.html"), pack().texts]
+    assert len(pages) >= 20
+    for page in pages:
         text = re.sub(r"\{[%#{].*?[%#}]\}|<[^>]*>", " ", page.read_text("utf-8"))
         assert not [finding for finding in check_text(text, "page") if finding.stops], page.name
