@@ -83,7 +83,7 @@ def pack() -> Pack:
 
 def only_pack(packs: Path) -> Pack:
     """The pack in a folder of packs. Raises ResourcesMissing unless there is exactly one."""
-    found = sorted(path for path in packs.iterdir() if path.is_dir())
+    found = sorted(path for path in packs.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise ResourcesMissing(f"There must be exactly one pack in {packs}, and there are: {names}.")

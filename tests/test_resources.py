@@ -18,6 +18,8 @@ def test_an_installation_has_exactly_one_pack(tmp_path: Path) -> None:
         only_pack(tmp_path)
     (tmp_path / "bread").mkdir()
     assert only_pack(tmp_path) == Pack(tmp_path / "bread")
+    (tmp_path / ".idea").mkdir()  # what an editor leaves
+    assert only_pack(tmp_path) == Pack(tmp_path / "bread")
     (tmp_path / "tea").mkdir()
     with pytest.raises(ResourcesMissing, match="there are: bread, tea"):
         only_pack(tmp_path)
