@@ -16,7 +16,8 @@ from nurture.letters.compiler import compile_letter
 from nurture.letters.filling import fill
 from nurture.letters.practice import Logo, Practice
 from nurture.letters.source import read_folder
-from nurture.runtime import Runtime, shipped
+from nurture.resources import pack
+from nurture.runtime import Runtime
 from nurture.services.accounts import login
 from nurture.services.letters import publishing
 from nurture.tokens import Purpose
@@ -67,7 +68,7 @@ def main() -> None:
 def _letters(browser: Browser, folder: Path) -> None:
     """Every letter as a mail: on a desktop, on a phone, in the dark, and with pictures off."""
     picture = f"data:image/png;base64,{b64encode(LOGO.content).decode()}"
-    for letter in read_folder(shipped("letters") / KEY)[1]:
+    for letter in read_folder(pack().letters / KEY)[1]:
         html = fill(compile_letter(letter), VALUES | Practice(FACTS, logo=LOGO).values()).html
         for name, size, scheme in (
             ("desktop", "desktop", "light"), ("phone", "phone", "light"), ("dark", "desktop", "dark"),

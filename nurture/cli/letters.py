@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from nurture import log, runtime
+from nurture import log, resources, runtime
 from nurture import settings as configuration
 from nurture.cli.deliveries import who
 from nurture.cli.text import Command, Group
@@ -20,14 +20,17 @@ from nurture.domain.picture import LetterImages
 from nurture.letters import dialect, gate, markup
 from nurture.letters.gate import Finding
 from nurture.letters.reading import Measure
-from nurture.letters.source import SEQUENCE_FILE, Letter, read_folder
+from nurture.letters.source import Letter, read_folder
 from nurture.services.letters import images, publishing
 from nurture.services.subscribers import signup
 from nurture.settings import Settings
 from nurture.store.letters.publications import Publication
 
+_SEQUENCE = next((folder.name for folder in resources.pack().sequences()), "SEQUENCE")
+"""What examples in the help name."""
 
-@click.group(cls=Group, epilog="Example:  nurture letters export ketamine-and-talk-therapy ./letters")
+
+@click.group(cls=Group, epilog=f"Example:  nurture letters export {_SEQUENCE} ./letters")
 def letters() -> None:
     """Check, import and export letters as files, and choose the sequence that sign-ups begin."""
 
@@ -103,7 +106,7 @@ def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-@letters.command("sequences", epilog="Example:  nurture letters sequences --begin ketamine-and-talk-therapy")
+@letters.command("sequences", epilog=f"Example:  nurture letters sequences --begin {_SEQUENCE}")
 @click.option("--begin", metavar="SEQUENCE", help="Have sign-ups begin this sequence from now on.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_sequences(begin: str | None, as_json: bool) -> None:
@@ -125,7 +128,7 @@ def list_sequences(begin: str | None, as_json: bool) -> None:
         )
 
 
-@letters.command(epilog="Example:  nurture letters export ketamine-and-talk-therapy ./letters")
+@letters.command(epilog=f"Example:  nurture letters export {_SEQUENCE} ./letters")
 @click.argument("sequence")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def export(sequence: str, folder: Path) -> None:
@@ -191,7 +194,7 @@ def _letters(settings: Settings, folders: tuple[Path, ...]) -> Iterator[tuple[st
         rt.close()
         yield from ((key, letter, known) for key, letters in stored.items() for letter in letters)
         return
-    for folder in folders or sorted(path.parent for path in runtime.shipped("letters").glob(f"*/{SEQUENCE_FILE}")):
+    for folder in folders or resources.pack().sequences():
         near = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
         letters = read_folder(folder)[1]
         known = images.only(images.beside(folder, [letter.body for letter in letters]))

@@ -17,6 +17,7 @@ from nurture import resources
 from nurture.domain.picture import SCHEME, LetterImages, content_id
 from nurture.letters import image_rules
 from nurture.letters.bounded_yaml import read_yaml
+from nurture.letters.pack_texts import pack_texts
 
 MOST_OCTETS = 900
 """Longest line of a part: RFC 5322 section 2.1.1 allows 998 octets; values filled in later need room."""
@@ -38,8 +39,8 @@ def _frames() -> Environment:
 
 @cache
 def crisis_lines() -> list[dict[str, Any]]:
-    """Whom to call, by country: templates/letters/crisis-lines.yaml."""
-    found: list[dict[str, Any]] = read_yaml((resources.TEMPLATES / "letters" / "crisis-lines.yaml").read_text("utf-8"))
+    """Whom to call, by country: crisis-lines.yaml of the pack."""
+    found: list[dict[str, Any]] = read_yaml(resources.pack().crisis_lines.read_text("utf-8"))
     return found
 
 
@@ -240,13 +241,13 @@ _INLINER = css_inline.CSSInliner(keep_style_tags=False, keep_at_rules=True, load
 
 def frame_html(values: Mapping[str, Any]) -> str:
     """The finished HTML page around a body, its styles inlined; the rules for dark mode and phones stay in its head."""
-    page = _frames().get_template("layout.html").render(**values, crisis_lines=crisis_lines())
+    page = _frames().get_template("layout.html").render(**values, crisis_lines=crisis_lines(), pack=pack_texts())
     return "\n".join(_fold(line) for line in _INLINER.inline(page).splitlines()) + "\n"
 
 
 def frame_text(values: Mapping[str, Any]) -> str:
     """The plain-text part around a body."""
-    page = _frames().get_template("layout.txt").render(**values, crisis_lines=crisis_lines())
+    page = _frames().get_template("layout.txt").render(**values, crisis_lines=crisis_lines(), pack=pack_texts())
     lines: list[str] = []
     for line in page.splitlines():
         if line.strip() or (lines and lines[-1]):

@@ -1,6 +1,6 @@
 """The gate for finished mail: whether everybody can read it, and whether mail clients can show it. HTML in, findings out.
 
-What clients cannot do is data of caniemail.com (templates/letters/mail-clients.json); `GRACEFUL` says where that costs nobody
+What clients cannot do is data of caniemail.com (templates/mail/mail-clients.json); `GRACEFUL` says where that costs nobody
 anything. Contrast is computed from the inlined styles, and for the dark from the rules that stay in the head.
 """
 
@@ -20,7 +20,7 @@ from nurture.letters.filling import Unfillable, Values, fill
 from nurture.letters.gate.rules import Finding, Severity
 from nurture.letters.source import Letter, LetterRefused
 
-CLIENTS = resources.TEMPLATES / "letters" / "mail-clients.json"
+CLIENTS = resources.TEMPLATES / "mail" / "mail-clients.json"
 MOST_BYTES = 80 * 1024
 """Gmail cuts a mail off at 102 kB; what a reader's links add must fit too."""
 MOST_OCTETS = 998

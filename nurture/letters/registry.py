@@ -1,4 +1,4 @@
-"""The registry of sources, templates/letters/sources.yaml: what each found, its size, its limits, and when it was checked."""
+"""The registry of sources, sources.yaml of the pack: what each found, its size, its limits, and when it was checked."""
 
 import re
 from collections.abc import Mapping
@@ -10,9 +10,6 @@ from typing import Any
 from nurture import resources
 from nurture.errors import NurtureError
 from nurture.letters.bounded_yaml import YamlRefused, read_yaml
-
-SOURCES = resources.TEMPLATES / "letters" / "sources.yaml"
-
 
 TEXT_LIMIT = 220
 """A line under a letter that would grow longer than this goes without the title; the page of sources has it."""
@@ -77,7 +74,7 @@ def _sentences(*parts: str) -> str:
     return " ".join(part if part.endswith(("?", "!", ".")) else f"{part}." for part in parts if part)
 
 
-def read_registry(text: str, where: str = SOURCES.name) -> dict[str, Work]:
+def read_registry(text: str, where: str = "sources.yaml") -> dict[str, Work]:
     """The registry by id, in the order of its file. Raises RegistryRefused."""
     works: dict[str, Work] = {}
     for number, entry in enumerate(_entries(text, where), 1):
@@ -143,5 +140,5 @@ def _work(name: str, entry: Mapping[str, Any], place: str) -> Work:
 
 @cache
 def shipped() -> Mapping[str, Work]:
-    """The registry that comes with the service."""
-    return read_registry(SOURCES.read_text("utf-8"))
+    """The registry of the pack."""
+    return read_registry(resources.pack().sources.read_text("utf-8"))

@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from nurture import __version__, log
 from nurture.letters.layout import crisis_lines
+from nurture.letters.pack_texts import pack_texts
 from nurture.mailers.outbox import Outbox
 from nurture.runtime import Runtime, keep_up
 from nurture.settings import is_loopback
@@ -137,7 +138,8 @@ def _error_page(status: int, heading: str, text: str) -> Response:
 
 
 def prepare(app: Flask) -> None:
-    """Give an application the errors and values of every page."""
+    """Give an application the errors and values of every page. Raises PackRefused."""
+    texts = pack_texts()
     app.jinja_env.undefined = StrictUndefined
     app.before_request(_keep_up)
     app.register_error_handler(HTTPException, _refused)
@@ -150,6 +152,7 @@ def prepare(app: Flask) -> None:
         return {
             "practice_name": rt().settings.from_name,
             "crisis_lines": crisis_lines(),
+            "pack": texts,
             "version": __version__,
             "me": g.get("me"),
             "csrf": g.get("csrf", ""),

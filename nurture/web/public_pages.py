@@ -6,30 +6,23 @@ from itertools import chain
 from flask import Blueprint, Response, abort, make_response
 from markupsafe import Markup
 
+from nurture import resources
 from nurture.ids import ImageId
 from nurture.letters import registry
+from nurture.letters.pack_texts import pack_texts
 from nurture.services.letters import images, public_pages
 from nurture.web.front_door import OpenTo, open_to
 from nurture.web.pages import page, rt
 
 pages = Blueprint("reading", __name__)
 
-_TOPICS = {
-    "welcome": "For the worst moments",
-    "history": "Where it came from",
-    "how-it-may-work": "How it may work",
-    "why-talk": "Why some people pair it with talk therapy",
-    "what-to-expect": "What to expect, and the risks",
-}
-"""Headings of the sources page, by the letters that cite them."""
-
 
 @pages.get("/pages/sources")
 @open_to(OpenTo.EVERYBODY)
 def sources() -> Response:
     """Every source: what it found, its size, its limits."""
-    works = registry.shipped().values()
-    groups = {heading: [work for work in works if work.topics[:1] == (topic,)] for topic, heading in _TOPICS.items()}
+    works, headings = registry.shipped().values(), pack_texts().sources.items()
+    groups = {heading: [work for work in works if work.topics[:1] == (topic,)] for topic, heading in headings}
     grouped = set(chain.from_iterable((work.id for work in found) for found in groups.values()))
     groups["Further reading"] = [work for work in works if work.id not in grouped]
     return page("public/sources.html", groups={heading: found for heading, found in groups.items() if found})
@@ -38,22 +31,28 @@ def sources() -> Response:
 @pages.get("/pages/picture")
 @open_to(OpenTo.EVERYBODY)
 def picture() -> Response:
-    """The leading theory on one page, drawn, with its gaps."""
-    return page("public/picture.html")
+    """The subject on one page, drawn."""
+    return _sheet("picture")
 
 
 @pages.get("/pages/questions")
 @open_to(OpenTo.EVERYBODY)
 def questions() -> Response:
     """Questions to ask any provider."""
-    return page("public/questions.html")
+    return _sheet("questions")
 
 
 @pages.get("/pages/list")
 @open_to(OpenTo.EVERYBODY)
 def doctor_list() -> Response:
-    """A list to take to your doctor, to fill in on paper."""
-    return page("public/list.html")
+    """A list to take along, to fill in on paper."""
+    return _sheet("list")
+
+
+def _sheet(name: str) -> Response:
+    """A whole page of the pack; where the pack has none of that name, there is no such page."""
+    template = resources.pack().page(name)
+    return page(template) if template else abort(404)
 
 
 @pages.get("/pictures/<picture>")

@@ -13,7 +13,7 @@ from nurture.letters import dialect
 from nurture.letters.compiler import compile_letter
 from nurture.letters.filling import Values, fill
 from nurture.letters.source import Letter, read_folder
-from nurture.runtime import shipped
+from nurture.resources import pack
 from tests.letters.samples import VALUES
 
 KEY = "ketamine-and-talk-therapy"
@@ -23,7 +23,7 @@ _SHARE = 100
 
 def main(readers: int) -> dict[str, float]:
     """Microseconds of CPU a letter, both ways, over the shipped letters, and bytes of HTML and text of each."""
-    letters = read_folder(shipped("letters") / KEY)[1]
+    letters = read_folder(pack().letters / KEY)[1]
     editions = {letter.key: compile_letter(letter) for letter in letters}
     people: list[Values] = [
         VALUES | {"reader": VALUES["reader"] | {"first_name": f"Robin{number}"}} for number in range(readers)

@@ -11,6 +11,7 @@ import pytest
 from nurture import log
 from nurture.app import create_app
 from nurture.cli.main import COMMANDS, cli
+from nurture.resources import pack
 from nurture.runtime import Runtime
 from nurture.settings import Settings
 
@@ -135,7 +136,7 @@ def test_the_rules_of_the_gate_are_documented_in_groups() -> None:
         numbers = range(int(ends[0][1]), int(ends[-1][1]) + 1)
         documented |= {f"{ends[0][0]}{number:02}" for number in numbers}
     code = "".join(path.read_text("utf-8") for path in (ROOT / "nurture" / "letters" / "gate").glob("*.py"))
-    data = (ROOT / "templates" / "letters" / "rules.yaml").read_text("utf-8")
+    data = pack().rules.read_text("utf-8")
     code += (ROOT / "nurture" / "letters" / "markup.py").read_text("utf-8")
     known = set(re.findall(r'"([HT]\d\d)"', code)) | set(re.findall(r"- id: ([CST]\d\d)", data))
     assert documented == known

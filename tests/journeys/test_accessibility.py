@@ -9,7 +9,8 @@ from playwright.sync_api import Browser
 
 from nurture.letters.compiler import compile_letter
 from nurture.letters.source import read_folder
-from nurture.runtime import Runtime, shipped
+from nurture.resources import pack
+from nurture.runtime import Runtime
 from nurture.services.accounts import login
 from nurture.services.addresses import parse_address
 from nurture.services.subscribers import consultations
@@ -20,7 +21,7 @@ from tests.letters.samples import a_sample
 from tests.people import a_subscriber, inbox, run_tick, sign_up
 
 KEY = "ketamine-and-talk-therapy"
-LETTERS = read_folder(shipped("letters") / KEY)[1]
+LETTERS = read_folder(pack().letters / KEY)[1]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_every_page_is_accessible_and_fits_a_small_phone(browser: Browser, site:
 def test_no_page_loads_anything_from_elsewhere_or_holds_inline_code(site: tuple[Runtime, str]) -> None:
     import nurture.app
 
-    for path in [*(Path(nurture.app.__file__).parents[1] / "templates").glob("*/*.html")]:
+    for path in (Path(nurture.app.__file__).parents[1] / "templates").rglob("*.html"):
         if path.parent.name != "mail":
             text = path.read_text("utf-8")
             assert not re.search(r"""style=|<style|<script(?![^>]*src=)|\bon\w+=["']|(src|href)=["']https?://""", text), path

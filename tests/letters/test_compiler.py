@@ -17,9 +17,10 @@ from nurture.letters import dialect
 from nurture.letters.compiler import Edition, compile_letter
 from nurture.letters.filling import Unfillable, fill
 from nurture.letters.source import Letter, LetterRefused, read_folder, read_letter
+from nurture.resources import pack
 from tests.letters.samples import BASE, VALUES, a_sample
 
-SHIPPED = read_folder(Path(__file__).resolve().parents[2] / "templates" / "letters" / "ketamine-and-talk-therapy")[1]
+SHIPPED = read_folder(pack().letters / "ketamine-and-talk-therapy")[1]
 OWN = (DeliveryKind.CONFIRMATION, DeliveryKind.ALREADY_SUBSCRIBED, DeliveryKind.NOTICE)
 EDITIONS = {letter.key: compile_letter(letter) for letter in SHIPPED} | {kind.value: own_mail(kind) for kind in OWN}
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"

@@ -14,11 +14,12 @@ from nurture.letters import registry
 from nurture.letters.gate import Finding, Severity, check, check_text, measure, rules
 from nurture.letters.gate.text import MOST_READINGS
 from nurture.letters.source import REVIEW_EVERY, Letter, read_folder, read_letter
+from nurture.resources import pack
 
 ROOT = Path(__file__).resolve().parents[2]
 TODAY = date(2026, 11, 23)
 RULES = rules.shipped()
-SHIPPED = read_folder(ROOT / "templates" / "letters" / "ketamine-and-talk-therapy")[1]
+SHIPPED = read_folder(pack().letters / "ketamine-and-talk-therapy")[1]
 WRONG = Path(__file__).with_name("wrong_claims.md").read_text("utf-8")
 PROSE = " ".join(["You can ask me what it was like, and I will tell you what I know about it."] * 18)
 BUTTON = '{{ button("Ask for a call", links.consultation) }}'
@@ -497,6 +498,8 @@ def test_a_warning_about_the_whole_letter_is_waived_by_what_it_says() -> None:
 
 
 def test_the_pages_of_the_service_make_no_claim_either() -> None:
-    for page in sorted((ROOT / "templates" / "public").glob("*.html")):
+    pages = [*(ROOT / "templates" / "public").glob("*.html"), *(pack().folder / "pages").glob("*.html"), pack().texts]
+    assert len(pages) >= 20
+    for page in pages:
         text = re.sub(r"\{[%#{].*?[%#}]\}|<[^>]*>", " ", page.read_text("utf-8"))
         assert not [finding for finding in check_text(text, "page") if finding.stops], page.name

@@ -12,10 +12,10 @@ from nurture.letters.compiler import compile_letter
 from nurture.letters.filling import fill
 from nurture.letters.practice import Logo, Practice
 from nurture.letters.source import read_folder
-from nurture.runtime import shipped
+from nurture.resources import pack
 from tests.letters.samples import FACTS, VALUES, a_sample
 
-LETTERS = read_folder(shipped("letters") / "ketamine-and-talk-therapy")[1]
+LETTERS = read_folder(pack().letters / "ketamine-and-talk-therapy")[1]
 MAILS = {letter.key: compile_letter(letter) for letter in LETTERS} | {
     kind.value: own_mail(kind) for kind in (DeliveryKind.CONFIRMATION, DeliveryKind.ALREADY_SUBSCRIBED, DeliveryKind.NOTICE)
 }

@@ -5,8 +5,9 @@ from functools import cache
 
 import pytest
 
-from nurture.letters.registry import SOURCES, TEXT_LIMIT, RegistryRefused, Work, read_registry, shipped
+from nurture.letters.registry import TEXT_LIMIT, RegistryRefused, Work, read_registry, shipped
 from nurture.letters.source import Letter, read_folder
+from nurture.resources import pack
 
 ONLY_ACCOUNTS_READ = {"lifeline-988", "zarate-2006", "fda-records", "murrough-2013", "fda-2023", "va-dod-2022", "rush-2006"}
 ENTRY = """
@@ -26,7 +27,7 @@ ENTRY = """
 
 @cache
 def letters() -> tuple[Letter, ...]:
-    return tuple(read_folder(SOURCES.parent / "ketamine-and-talk-therapy")[1])
+    return tuple(read_folder(pack().letters / "ketamine-and-talk-therapy")[1])
 
 
 def the_only(text: str) -> Work:

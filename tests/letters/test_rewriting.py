@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nurture.domain.timeline import Quiet, Rules, Window
 from nurture.letters.rewriting import with_rules, with_wait
 from nurture.letters.source import LetterRefused, folder_files, read_letter, read_sequence
-from nurture.runtime import shipped
+from nurture.resources import pack
 
 LETTER = '---\nsubject: "A: b"\nwait: 3 days # after the first\npreheader: x\n---\n\nwait: in the body\n'
 SEQUENCE = 'key: a\n# ours\ntitle: A\nwindow:\n  opens: "09:00"\n  days: [mon]\n\nwhen-in-doubt: hold\n'
@@ -37,9 +37,9 @@ def test_line_ends_of_windows_stay() -> None:
     assert changed == text.replace("wait: 3 days # after the first", "wait: 5 days")
 
 
-@pytest.mark.parametrize("name", sorted(folder_files(shipped("letters/ketamine-and-talk-therapy"))))
+@pytest.mark.parametrize("name", sorted(folder_files(pack().letters / "ketamine-and-talk-therapy")))
 def test_every_shipped_file_can_be_rewritten(name: str) -> None:
-    text = folder_files(shipped("letters/ketamine-and-talk-therapy"))[name]
+    text = folder_files(pack().letters / "ketamine-and-talk-therapy")[name]
     if name.endswith(".md"):
         changed = with_wait(name, text, "9 days 2 hours")
         assert read_letter(name, changed).wait == "9 days 2 hours"

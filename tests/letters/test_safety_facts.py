@@ -1,17 +1,17 @@
 """What must not be missing from the letter about risks, the two sheets and the crisis lines."""
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 
 from nurture.letters.layout import crisis_lines
-from nurture.letters.registry import SOURCES, shipped
+from nurture.letters.registry import shipped
 from nurture.letters.source import read_folder
+from nurture.resources import pack
 
-PUBLIC = Path(__file__).parents[2] / "templates" / "public"
-LETTER = next(one for one in read_folder(SOURCES.parent / "ketamine-and-talk-therapy")[1] if one.key == "what-to-expect")
+PAGES = pack().folder / "pages"
+LETTER = next(one for one in read_folder(pack().letters / "ketamine-and-talk-therapy")[1] if one.key == "what-to-expect")
 FACTS = {
     "driving": ("next day, after a restful sleep", "24 hours"),
     "effects": ("vomiting", "blurred vision", "frightening", "days to weeks"),
@@ -29,7 +29,7 @@ def plain(html: str) -> str:
 
 @pytest.mark.parametrize("subject", FACTS)
 def test_letter_4_and_the_questions_name_it(subject: str) -> None:
-    for name, text in (("letter 4", LETTER.body), ("questions", plain((PUBLIC / "questions.html").read_text("utf-8")))):
+    for name, text in (("letter 4", LETTER.body), ("questions", plain((PAGES / "questions.html").read_text("utf-8")))):
         for fact in FACTS[subject]:
             assert fact.lower() in text.lower(), f"{name}: {fact}"
 
@@ -39,7 +39,7 @@ def test_letter_4_asks_about_birth_control() -> None:
 
 
 def test_the_list_for_the_doctor_names_what_to_tell_and_to_ask() -> None:
-    text = plain((PUBLIC / "list.html").read_text("utf-8"))
+    text = plain((PAGES / "list.html").read_text("utf-8"))
     for fact in (
         "24 hours", "next day, after a restful sleep", "MAOIs", "stimulants", "theophylline", "aminophylline",
         "benzodiazepines", "opioids", "birth control", "burning, urgency or blood", "days to weeks",
@@ -50,7 +50,9 @@ def test_the_list_for_the_doctor_names_what_to_tell_and_to_ask() -> None:
 
 
 def test_no_page_says_that_driving_after_ketamine_may_begin_the_next_day() -> None:
-    for text in (LETTER.body, *(path.read_text("utf-8") for path in PUBLIC.glob("*.html"))):
+    pages = [*PAGES.glob("*.html"), pack().texts]
+    assert len(pages) >= 4
+    for text in (LETTER.body, *(path.read_text("utf-8") for path in pages)):
         for sentence in re.split(r"(?<=[.?!])\s", plain(text)):
             assert "next day" not in sentence or "spray" in sentence or "After it" in sentence, sentence
 
@@ -70,5 +72,5 @@ def test_the_crisis_lines_can_be_reached_by_voice_and_by_text() -> None:
     }.items():  # fmt: skip
         for fact in facts:
             assert fact in said[country], (country, fact)
-    text = (Path(__file__).parents[2] / "templates" / "letters" / "crisis-lines.yaml").read_text("utf-8")
+    text = pack().crisis_lines.read_text("utf-8")
     assert all(set(line) == {"country", "name", "how", "link", "checked-on"} for line in yaml.safe_load(text))

@@ -10,11 +10,11 @@ from nurture.ids import DeliveryId, RequestId, new_id
 from nurture.letters.compiler import compile_letter
 from nurture.letters.source import read_folder
 from nurture.mailers.base import Mail, SenderIdentity, as_bytes, headers
-from nurture.runtime import shipped
+from nurture.resources import pack
 from tests.letters.samples import BASE, a_sample
 
 MOST = 1.0
-LETTERS = read_folder(shipped("letters") / "ketamine-and-talk-therapy")[1]
+LETTERS = read_folder(pack().letters / "ketamine-and-talk-therapy")[1]
 SENDER = SenderIdentity("dana@letters.example.org", "Dana from Oak Street", "dana@letters.example.org", BASE)
 _SCORE = re.compile(r"^X-Spam-Status: \w+, score=(-?[\d.]+)", re.MULTILINE)
 _REASON = re.compile(r"^ ?(-?\d+\.\d) (\w+) +(.*)$", re.MULTILINE)

@@ -15,7 +15,8 @@ from nurture import runtime
 from nurture.app import create_app
 from nurture.cli.main import cli
 from nurture.ids import new_id
-from nurture.runtime import Runtime, shipped
+from nurture.resources import pack
+from nurture.runtime import Runtime
 from nurture.services.operations import backup as backups
 from nurture.services.operations import restore as restores
 from nurture.services.operations.archive import Archive
@@ -82,7 +83,7 @@ def test_a_folder_of_letters_is_refused_or_taken_without_it(
 ) -> None:
     file, pattern, with_it = FILES[name]
     folder = tmp_path / "letters"
-    shutil.copytree(shipped("letters") / KEY, folder)
+    shutil.copytree(pack().letters / KEY, folder)
     text = (folder / file).read_text("utf-8")
     spoiled = re.sub(pattern, with_it, text, count=1) if re.search(pattern, text) else text.replace("\n---\n", "\n---\n\0", 1)
     assert spoiled != text

@@ -8,12 +8,13 @@ from flask.testing import FlaskClient
 
 from nurture.letters import gate, registry
 from nurture.letters.source import read_folder
-from nurture.runtime import Runtime, shipped
+from nurture.resources import pack
+from nurture.runtime import Runtime
 from nurture.store.sequences import sequences
 from tests.people import a_subscriber
 
 KEY = "ketamine-and-talk-therapy"
-SLUGS = [letter.key for letter in read_folder(shipped("letters") / KEY)[1]]
+SLUGS = [letter.key for letter in read_folder(pack().letters / KEY)[1]]
 PAGES = ["/pages/sources", "/pages/picture", "/pages/questions", "/pages/list", f"/read/{KEY}"]
 LETTERS = [f"/read/{KEY}/{slug}" for slug in SLUGS]
 

@@ -1,6 +1,6 @@
 """The gate: what a letter may not claim, what it must say, how hard it is to read. Text in, findings out.
 
-The rules are data (templates/letters/rules.yaml, read by `rules`), `text` says what people read of a letter, `structure` looks
+The rules are data (rules.yaml of the pack, read by `rules`), `text` says what people read of a letter, `structure` looks
 at everything that is not language. Footers are the layout's work and are not looked at here.
 """
 

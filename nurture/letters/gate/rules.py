@@ -1,4 +1,4 @@
-"""The gate's rules are data, templates/letters/rules.yaml; here is what they mean, and what a finding is."""
+"""The gate's rules are data, rules.yaml of the pack; here is what they mean, and what a finding is."""
 
 import re
 from collections.abc import Mapping
@@ -10,8 +10,6 @@ from typing import Any
 from nurture import resources
 from nurture.letters.bounded_yaml import read_yaml
 from nurture.letters.source import Waiver
-
-RULES = resources.TEMPLATES / "letters" / "rules.yaml"
 
 
 class Severity(StrEnum):
@@ -136,8 +134,8 @@ class Finding:
 
 @cache
 def shipped() -> GateRules:
-    """The rules that come with the service."""
-    return read_rules(RULES.read_text("utf-8"))
+    """The rules of the pack."""
+    return read_rules(resources.pack().rules.read_text("utf-8"))
 
 
 def read_rules(text: str) -> GateRules:

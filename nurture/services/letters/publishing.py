@@ -35,7 +35,8 @@ from nurture.letters.source import (
     read_stored,
     step_of,
 )
-from nurture.runtime import Runtime, shipped
+from nurture.resources import pack
+from nurture.runtime import Runtime
 from nurture.services.letters import images, releasing
 from nurture.services.letters.releasing import Loaded
 from nurture.services.sequences import schedule
@@ -330,9 +331,8 @@ def with_removed(old: Sequence[StoredStep], steps: Sequence[StoredStep]) -> list
 
 
 def load_shipped(rt: Runtime) -> list[Loaded]:
-    """Load the sequences that come with the service, where they are not there yet; edits are never overwritten."""
-    folders = sorted(path.parent for path in shipped("letters").glob(f"*/{SEQUENCE_FILE}"))
-    return [loaded for folder in folders if (loaded := load_folder(rt, folder, replace=False))]
+    """Load the sequences of the pack, where they are not there yet; edits are never overwritten."""
+    return [loaded for folder in pack().sequences() if (loaded := load_folder(rt, folder, replace=False))]
 
 
 def export_folder(rt: Runtime, key: str, folder: Path) -> int:

@@ -7,13 +7,13 @@ from sqlalchemy import Connection
 from nurture import log
 from nurture.errors import NurtureError
 from nurture.ids import UserId
+from nurture.letters.pack_texts import pack_texts
 from nurture.runtime import Runtime
 from nurture.store.state import consent_texts
 from nurture.store.state.consent_texts import ConsentText
 
 _log = log.get(__name__)
 
-SHIPPED_VERSION = "2026-11"
 FEWEST, MOST = 60, 900
 _LONGEST_VERSION = 20
 _LEAVING = re.compile(r"\b(stop|leave|unsubscribe|end them|opt out)", re.IGNORECASE)
@@ -25,12 +25,8 @@ class ConsentTextRefused(NurtureError):
 
 
 def _shipped(rt: Runtime) -> ConsentText:
-    who = rt.settings.from_name or "the practice behind this page"
-    return ConsentText(
-        SHIPPED_VERSION,
-        f"I am 18 or over. I ask {who} to e-mail me a welcome and five letters about ketamine therapy and talk therapy. "
-        "I know that e-mail is not fully private, and that I can stop at any time by the link in each letter.",
-    )
+    consent = pack_texts().consent
+    return ConsentText(consent.version, consent.text.replace("{who}", rt.settings.from_name or consent.who))
 
 
 def current(rt: Runtime, db: Connection) -> ConsentText:
@@ -40,7 +36,7 @@ def current(rt: Runtime, db: Connection) -> ConsentText:
 
 def text_shown(rt: Runtime, db: Connection, version: str) -> ConsentText:
     """The words somebody saw who sends `version` along with the form; whatever is no version of ours: the current ones."""
-    if version == SHIPPED_VERSION:
+    if version == pack_texts().consent.version:
         return _shipped(rt)
     known = version and len(version) <= _LONGEST_VERSION and version.isprintable()  # PostgreSQL takes no NUL in a text
     return (consent_texts.get(db, version) if known else None) or current(rt, db)
@@ -69,7 +65,7 @@ def change(rt: Runtime, typed: str, by: UserId) -> ConsentText:
         if text == before.text:
             return before
         real_now = rt.clock.real_now()
-        versions = {each.version for each in consent_texts.everything(db)} | {SHIPPED_VERSION}
+        versions = {each.version for each in consent_texts.everything(db)} | {pack_texts().consent.version}
         day = f"{real_now:%Y-%m-%d}"
         names = (f"{day}.{number}" if number > 1 else day for number in range(1, len(versions) + 2))
         fresh = ConsentText(next(name for name in names if name not in versions), text, real_now, by)

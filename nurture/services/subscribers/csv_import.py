@@ -26,6 +26,7 @@ from nurture.domain.list_status import (
 from nurture.domain.subscriber import SubscriberState, Suppression
 from nurture.errors import NurtureError
 from nurture.ids import UserId, new_id
+from nurture.letters.pack_texts import pack_texts
 from nurture.runtime import Runtime
 from nurture.services.addresses import Address, InputRefused, parse_address
 from nurture.services.subscribers import csv_files
@@ -143,7 +144,7 @@ def statement(rt: Runtime, confirmed: bool) -> str:
     who = rt.settings.from_name or "the practice"
     if confirmed:
         return (
-            f"Each person in this file asked {who} for letters by e-mail about ketamine therapy and talk therapy, and has "
+            f"Each person in this file asked {who} for letters by e-mail about {pack_texts().topic}, and has "
             "confirmed it. I can show when and how."
         )
     return (

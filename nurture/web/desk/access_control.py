@@ -147,4 +147,4 @@ def needs_login(
 def login_form(status: int = 200, onward: str = "", error: str = "", email: str = "", field: str = "password") -> Response:
     """The form for address and password, or a passkey; `field`: where the error belongs."""
     errors, offered = {field: error} if error else {}, passkeys.site(rt()) is not None
-    return page("desk/login.html", status, onward=onward, errors=errors, email=email, passkeys=offered)
+    return page("desk/accounts/login.html", status, onward=onward, errors=errors, email=email, passkeys=offered)

@@ -12,7 +12,8 @@ from nurture.domain.problem import ProblemKind
 from nurture.domain.sequence import PublicationState
 from nurture.domain.timeline import NeverOpens
 from nurture.letters.source import LetterRefused
-from nurture.runtime import Runtime, shipped
+from nurture.resources import pack
+from nurture.runtime import Runtime
 from nurture.services.letters import publishing
 from nurture.services.letters.publishing import ImportRefused, PublishingRefused
 from nurture.services.subscribers import unsubscribe
@@ -36,7 +37,7 @@ def edition_count(rt: Runtime) -> int:
 
 def test_letters_come_out_byte_for_byte_as_they_went_in(rt: Runtime, tmp_path: Path) -> None:
     assert publishing.export_folder(rt, KEY, tmp_path / "out") == 6
-    assert files(tmp_path / "out") == files(shipped("letters") / KEY)
+    assert files(tmp_path / "out") == files(pack().letters / KEY)
     odd = tmp_path / "out" / "01-history.md"
     odd.write_bytes(odd.read_bytes().replace(b"\n\n", b"\n\n\n", 1) + b"\xc3\xa9 \t\n\n")
     publishing.load_folder(rt, tmp_path / "out")

@@ -17,7 +17,8 @@ from nurture.ids import BatchId, EnrollmentId, StepKey, UserId
 from nurture.letters.compiler import compile_letter
 from nurture.letters.source import folder_files, read_folder, read_letter
 from nurture.mailers.base import Mail
-from nurture.runtime import Runtime, shipped
+from nurture.resources import pack
+from nurture.runtime import Runtime
 from nurture.services.letters import publishing, releasing
 from nurture.services.sequences import enrollments, schedule
 from nurture.services.sequences.schedule import Edited, ScheduleConflict, ScheduleRefused, Slot
@@ -273,7 +274,7 @@ def test_files_say_the_same_afterwards(rt: Runtime, clock: ManualClock, tmp_path
         ("welcome", "at once"), ("how-it-may-work", "4 days"), ("history", "1 day 6 hours"), ("what-to-expect", "4 days"),
         ("invitation", "4 days"),
     ]  # fmt: skip
-    before = folder_files(shipped("letters") / KEY)
+    before = folder_files(pack().letters / KEY)
     assert (tmp_path / "00-welcome.md").read_text("utf-8") == before["00-welcome.md"]
     version = schedule.load(rt, KEY).version
     publishing.load_folder(rt, tmp_path)
@@ -285,7 +286,7 @@ def test_an_edit_that_changes_nothing_keeps_every_byte_and_the_version(rt: Runti
     saved = save(rt, schedule.load(rt, KEY).edited)
     assert (saved.changed, saved.version) == (False, 0)
     publishing.export_folder(rt, KEY, tmp_path)
-    assert folder_files(tmp_path) == folder_files(shipped("letters") / KEY)
+    assert folder_files(tmp_path) == folder_files(pack().letters / KEY)
 
 
 def test_two_people_at_once_do_not_overwrite_each_other(rt: Runtime) -> None:
@@ -414,7 +415,7 @@ def test_importing_other_waits_and_fewer_letters_moves_people(rt: Runtime, clock
         publishing.load_folder(rt, tmp_path)
     publishing.load_folder(rt, tmp_path, remove=True)
     assert next_step(rt, further) == "what-to-expect"
-    (tmp_path / "03-why-talk.md").write_text(folder_files(shipped("letters") / KEY)["03-why-talk.md"], "utf-8")
+    (tmp_path / "03-why-talk.md").write_text(folder_files(pack().letters / KEY)["03-why-talk.md"], "utf-8")
     publishing.load_folder(rt, tmp_path)
     assert next_step(rt, further) == "why-talk"
     for each in (reader, further):

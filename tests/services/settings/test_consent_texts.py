@@ -4,16 +4,18 @@ import pytest
 from sqlalchemy import select
 
 from nurture.ids import UserId, new_id
+from nurture.letters.pack_texts import pack_texts
 from nurture.runtime import Runtime
 from nurture.services.addresses import parse_address
 from nurture.services.settings import consent_texts
-from nurture.services.settings.consent_texts import SHIPPED_VERSION, ConsentTextRefused
+from nurture.services.settings.consent_texts import ConsentTextRefused
 from nurture.services.subscribers import sign_up_queue, signup, unsubscribe
 from nurture.services.subscribers.unsubscribe import Exit
 from nurture.store.core.schema import consents
 from tests.clocks import ManualClock
 from tests.people import confirm, sign_up, undo_unsubscribe
 
+SHIPPED_VERSION = pack_texts().consent.version
 ME = UserId(new_id())
 OTHER = "I ask Dana to send me six letters by e-mail. I can stop them at any time by the link in each of them."
 

@@ -38,7 +38,7 @@ def _show(status: int = 200, changed: str = "", **errors: str) -> Response:
         for each in account_passkeys.of_account(rt(), g.me.id)
     ]
     return page(
-        "desk/account.html",
+        "desk/accounts/account.html",
         status,
         me=g.me,
         left=accounts.codes_left(rt(), g.me.id),
@@ -70,7 +70,7 @@ def _protect_form(secret: str, sealed: str, name: str, email: str, errors: dict[
     uri = second_factor.app_uri(secret, rt().settings.from_name, email or "desk")
     typed = " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
     return page(
-        "desk/protect.html",
+        "desk/accounts/protect.html",
         422 if errors else 200,
         secret=sealed,
         typed=typed,
@@ -125,7 +125,7 @@ def _begin_with_passkey(name: str, email: str, sent: str) -> Response:
 
 
 def _codes_page(codes: list[str]) -> Response:
-    return _still_known(page("desk/codes.html", codes=codes, onward=url_for("dashboard.home")))
+    return _still_known(page("desk/accounts/recovery_codes.html", codes=codes, onward=url_for("dashboard.home")))
 
 
 def _site() -> Site:
@@ -143,7 +143,7 @@ def new_passkey() -> Response:
 
 def _passkey_form(status: int, **errors: str) -> Response:
     name = request.form.get("name", "") if errors else client().described
-    return page("desk/passkey.html", status, name=name, errors=errors, most_name=account_passkeys.MOST_NAME)
+    return page("desk/accounts/passkey.html", status, name=name, errors=errors, most_name=account_passkeys.MOST_NAME)
 
 
 @pages.post("/passkeys/options")
@@ -217,7 +217,7 @@ def change_password() -> Response:
 @needs_login(need=Permission.VIEW, recent=True)
 def renew_codes() -> Response:
     """New recovery codes."""
-    return page("desk/codes.html", codes=accounts.renew_codes(rt(), g.me.id), onward=url_for("account.show"))
+    return page("desk/accounts/recovery_codes.html", codes=accounts.renew_codes(rt(), g.me.id), onward=url_for("account.show"))
 
 
 @pages.post("/sessions")

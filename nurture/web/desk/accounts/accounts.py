@@ -64,7 +64,7 @@ def _show(form: dict[str, str], errors: dict[str, str]) -> Response:
     form = {"name": "", "email": "", "role": ""} | form
     names = {person.id: person.called for person in people}
     return page(
-        "desk/access.html",
+        "desk/accounts/accounts.html",
         422 if errors else 200,
         people=people,
         roles=ROLES,

@@ -27,7 +27,7 @@ def _show(form: dict[str, str], errors: dict[str, str], made: Made | None = None
     every = api_keys.everything(rt())
     names = {person.id: person.called for person in accounts.everyone(rt())}
     return page(
-        "desk/settings/keys.html",
+        "desk/accounts/api_keys.html",
         422 if errors else 200,
         living=[key for key in every if key.revoked is None],
         gone=[key for key in every if key.revoked is not None],

@@ -69,7 +69,9 @@ def _code_form(status: int, onward: str, **errors: str) -> Response:
     if here is None:
         return login_form(401, error=errors.get("code", ""))
     offered = here.account.has_passkeys and passkeys.site(rt()) is not None
-    return page("desk/code.html", status, onward=onward, errors=errors, passkeys=offered, has_app=here.account.has_app)
+    return page(
+        "desk/accounts/second_factor.html", status, onward=onward, errors=errors, passkeys=offered, has_app=here.account.has_app
+    )
 
 
 def _present() -> Visitor | None:
@@ -173,7 +175,7 @@ def open_link(token: str) -> Response:
         rt().tokens.read(Purpose.DESK_LOGIN, token, rt().clock.real_now())
     except TokenRefused:
         return dead_link()
-    return page("desk/link.html", token=token)
+    return page("desk/accounts/login_link.html", token=token)
 
 
 @pages.post("/login/<token>")
@@ -196,7 +198,9 @@ def prove_who() -> Response:
 
 def _prove_form(status: int, onward: str, **errors: str) -> Response:
     offered = g.me.has_passkeys and passkeys.site(rt()) is not None
-    return page("desk/prove.html", status, onward=onward, errors=errors, passkeys=offered, has_app=g.me.has_app)
+    return page(
+        "desk/accounts/reauthenticate.html", status, onward=onward, errors=errors, passkeys=offered, has_app=g.me.has_app
+    )
 
 
 @pages.post("/prove")

@@ -29,7 +29,7 @@ def too_large(_: Exception) -> Response:
     """A file beyond the limit is not read at all."""
     said = f"It is larger than {MOST_READ // 1_000_000} MB. Please choose a smaller one. Nothing was stored."
     if _is_live():
-        return page("desk/letters/picture_refused.html", 413, refused=said)
+        return page("desk/letters/image_refused.html", 413, refused=said)
     return message(413, "This picture is too large", said, "/desk/letters/", "To the letters")
 
 
@@ -43,7 +43,7 @@ def choose(sequence: str, step: str) -> Response:
 def _form(sequence: str, step: str, refused: NotAdded | None = None) -> Response:
     now = drafts.open_letter(rt(), sequence, StepKey(step))
     return page(
-        "desk/letters/picture.html",
+        "desk/letters/image.html",
         422 if refused else 200,
         tab="letters",
         now=now,
@@ -68,9 +68,9 @@ def put_in(sequence: str, step: str) -> Response:
         words = images.checked_words(alt)
         line = images.as_markdown(images.add(rt(), given.read(), words, g.me.id), words)
     except NotAdded as refused:
-        return page("desk/letters/picture_refused.html", 422, refused=refused) if _is_live() else _form(sequence, step, refused)
+        return page("desk/letters/image_refused.html", 422, refused=refused) if _is_live() else _form(sequence, step, refused)
     if _is_live():
-        return page("desk/letters/picture_added.html", line=line)
+        return page("desk/letters/image_added.html", line=line)
     parts = now.parts
     try:
         drafts.save(

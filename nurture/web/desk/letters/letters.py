@@ -146,7 +146,7 @@ def save(sequence: str, step: str) -> Response:
     except Conflict as conflict:
         return _both(conflict, parts)
     if _is_live():
-        return page("desk/letters/seen.html", now=now, names=accounts.names(rt()), who=_who(), view=_view(), **_seen(now))
+        return page("desk/letters/check.html", now=now, names=accounts.names(rt()), who=_who(), view=_view(), **_seen(now))
     return see(url_for("letters.edit", sequence=sequence, step=step))
 
 
@@ -219,7 +219,7 @@ def send_to_self(sequence: str, step: str) -> Response:
     except CannotShow as refused:
         said, status = str(refused), 422
     if _is_live():
-        return page("desk/letters/said.html", status, said=said)
+        return page("desk/letters/test_email_status.html", status, said=said)
     return message(status, "Your test mail", said, url_for("letters.edit", sequence=sequence, step=step), "Back to the letter")
 
 

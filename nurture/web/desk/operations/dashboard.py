@@ -31,7 +31,7 @@ def show() -> Response:
     seen = dashboard.load(rt(), dashboard.requests_waiting(consultations.count_requests(rt())), formatting.practice_zone())
     needs = [_said(need, seen.titles) for need in seen.needs]
     return page(
-        "desk/home.html",
+        "desk/operations/dashboard.html",
         tab="home",
         seen=seen,
         needs=needs,
@@ -111,7 +111,7 @@ def trouble(which: str) -> Response:
     if about is None:
         abort(404)
     now = any(need.kind == which for need in dashboard.load(rt(), 0, formatting.practice_zone()).needs)
-    return page("desk/trouble.html", tab="home", help=about, now=now, which=which, **formatting.rights())
+    return page("desk/operations/help.html", tab="home", help=about, now=now, which=which, **formatting.rights())
 
 
 @pages.post("/sending")
@@ -138,7 +138,7 @@ def confirmations() -> Response:
 def mails() -> Response:
     """Mail that may have been sent, or could not be: a person decides."""
     held, failed = (deliveries.list_doubts(rt(), state, 200) for state in (State.HELD, State.FAILED))
-    return page("desk/mails.html", tab="home", held=held, failed=failed, words=formatting)
+    return page("desk/operations/deliveries.html", tab="home", held=held, failed=failed, words=formatting)
 
 
 @pages.post("/mails/<delivery>")

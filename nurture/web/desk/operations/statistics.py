@@ -33,7 +33,7 @@ def show() -> Response:
     back = Range(asked) if asked in set(Range) else Range.QUARTER
     found = statistics.load(rt(), back, formatting.practice_zone())
     return page(
-        "desk/numbers.html",
+        "desk/operations/statistics.html",
         tab="numbers",
         ranges=[(each.value, label) for each, label in _RANGES.items()],
         back=back.value,

@@ -44,7 +44,7 @@ def _show(
     except ScheduleRefused:
         seen = ""
     return page(
-        "desk/sequence.html",
+        "desk/sequences/schedule.html",
         status,
         tab="sequence",
         form=form,

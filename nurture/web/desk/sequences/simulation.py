@@ -46,7 +46,7 @@ def show() -> Response:
         wrong, status = str(refused), 422
         form = {"day": given.get("day", ""), "time": given.get("time", "")} | form
     return page(
-        "desk/simulator.html",
+        "desk/sequences/simulation.html",
         status,
         tab="sequence",
         form=form,

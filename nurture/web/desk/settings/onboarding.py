@@ -47,7 +47,7 @@ def show() -> Response:
     now = _standing()
     tasks = [(task in now.done, *TASKS[task]) for task in Task]
     return page(
-        "desk/start/index.html",
+        "desk/settings/onboarding.html",
         tab="home",
         now=now,
         tasks=tasks,
@@ -76,7 +76,7 @@ def letters() -> Response:
     shown = next((each for each in now.chapters if each.step == wanted), None)
     shown = shown or next((each for each in now.chapters if not each.read), now.chapters[0] if now.chapters else None)
     response = page(
-        "desk/start/letters.html",
+        "desk/settings/onboarding_letters.html",
         tab="home",
         now=now,
         shown=shown,
@@ -105,10 +105,10 @@ def mark_read() -> Response:
 def series() -> Response:
     """The whole series to oneself, and how far it has come."""
     now = _standing()
-    part = "series_part" if "HX-Request" in request.headers else "series"
+    part = "onboarding_trial_part" if "HX-Request" in request.headers else "onboarding_trial"
     under_way = any(each.sent and not each.sent.done for each in now.chapters)
     return page(
-        f"desk/start/{part}.html",
+        f"desk/settings/{part}.html",
         tab="home",
         now=now,
         to=address_of(rt(), g.me),

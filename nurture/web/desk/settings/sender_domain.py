@@ -24,7 +24,7 @@ LEVELS = {Level.GOOD: "Good", Level.TO_DO: "To do", Level.UNSURE: "Cannot tell"}
 
 
 def shown() -> dict[str, Any]:
-    """What templates/desk/settings/domain.html shows, on this page and wherever else it stands. Asks nothing anew."""
+    """What sender_domain_part.html shows, on this page and wherever else it is included. Asks nothing anew."""
     return {
         "checked": sender_domain.last(rt(), rt().sender.email),
         "sender": rt().sender.email if rt().settings.from_email else "",
@@ -42,7 +42,7 @@ def check_again() -> Checked:
 @needs_login(need=Permission.OWN)
 def show() -> Response:
     """What the last check saw."""
-    return page("desk/settings/domain_page.html", **shown())
+    return page("desk/settings/sender_domain.html", **shown())
 
 
 @pages.post("")

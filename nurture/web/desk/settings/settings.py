@@ -274,6 +274,6 @@ def tried(which: str) -> Response:
     found = mailer_check.load_result(rt(), ConsultationId(which)) if len(which) == 32 and which.isalnum() else None
     if found is None:
         abort(404)
-    part = "tried_part" if "HX-Request" in request.headers else "tried"
+    part = "test_email_part" if "HX-Request" in request.headers else "test_email"
     to = previews.address_of(rt(), g.me)
     return _show(part, found=found, which=which, to=to, is_outbox=rt().settings.mail_stays_here)

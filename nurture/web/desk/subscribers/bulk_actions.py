@@ -67,7 +67,7 @@ def look() -> Response:
     found = bulk_actions.preview(rt(), chosen, act, tag)
     carried = {name: value for name, value in request.form.items(multi=True) if name not in ("csrf", "who", "back")}
     return page(
-        "desk/many.html",
+        "desk/subscribers/bulk_action.html",
         tab="people",
         count=formatting.people(found.count),
         nobody=found.count == 0,
@@ -111,7 +111,7 @@ def done(key: str) -> Response:
     undone = told.done.undone is not None and not told.undoable
     begun = told.done.undone is not None and told.undoable
     return page(
-        "desk/many_done.html",
+        "desk/subscribers/bulk_action_done.html",
         tab="people",
         key=key,
         said=formatting.done_to_many(told.done),
@@ -129,4 +129,6 @@ def undo(key: str) -> Response:
         undone = bulk_actions.undo(rt(), key if _ID.fullmatch(key) else abort(404), by())
     except BulkActionRefused as refused:
         return _cannot(str(refused))
-    return page("desk/many_undone.html", tab="people", count=formatting.people(undone.back), late=undone.late)
+    return page(
+        "desk/subscribers/bulk_action_undone.html", tab="people", count=formatting.people(undone.back), late=undone.late
+    )

@@ -48,7 +48,7 @@ def inbox() -> Response:
         }
         for each in consultations.list_requests(rt(), states=_SHOWN[show][1])
     ]
-    return page("desk/requests.html", tab="requests", rows=rows, groups=groups, show=show)
+    return page("desk/subscribers/consultations.html", tab="requests", rows=rows, groups=groups, show=show)
 
 
 def _came(found: ReceivedRequest) -> tuple[str, str]:
@@ -108,7 +108,7 @@ def one(consultation: str) -> Response:
     }
     text = _reply(details.name)
     return page(
-        "desk/consultation.html",
+        "desk/subscribers/consultation.html",
         tab="requests",
         asked=shown,
         reply=text,

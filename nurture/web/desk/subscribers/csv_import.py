@@ -48,7 +48,7 @@ def _see(key: str) -> Response:
 @needs_login(need=Permission.CHANGE)
 def choose() -> Response:
     """The form for a file."""
-    return page("desk/import.html", tab="people", errors={})
+    return page("desk/subscribers/csv_import.html", tab="people", errors={})
 
 
 @pages.post("/")
@@ -62,7 +62,7 @@ def upload() -> Response:
         with given.stream as file:
             key = csv_import.keep(rt(), file.read(), by())
     except SheetRefused as refused:
-        return page("desk/import.html", 422, tab="people", errors={"file": str(refused)})
+        return page("desk/subscribers/csv_import.html", 422, tab="people", errors={"file": str(refused)})
     return _see(key)
 
 
@@ -107,7 +107,7 @@ def _ask(key: str, draft: ImportPreview, typed: dict[str, str], errors: dict[str
     columns, counts = draft.columns, draft.counts
     samples = [(at, name, next((row[at] for row in sheet.rows if row[at]), "")) for at, name in enumerate(sheet.columns)]
     return page(
-        "desk/import_check.html",
+        "desk/subscribers/csv_import_check.html",
         422 if errors else 200,
         tab="people",
         key=key,
@@ -193,7 +193,7 @@ def _done(key: str, draft: ImportPreview) -> Response:
     others = [(becomes.value, count) for becomes, count in draft.counts.items() if becomes is not Becomes.ADDED]
     leaving = sum(draft.counts.get(each, 0) for each in SUPPRESSED)
     return page(
-        "desk/import_done.html",
+        "desk/subscribers/csv_import_done.html",
         tab="people",
         key=key,
         added=added,

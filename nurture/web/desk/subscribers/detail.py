@@ -66,9 +66,9 @@ def show_person(
         abort(404)
     if found.summary.standing is SubscriberStatus.ERASED:
         return page(
-            "desk/subscriber_erased.html", tab="people", erased=formatting.day(found.summary.left or found.summary.joined)
+            "desk/subscribers/erased.html", tab="people", erased=formatting.day(found.summary.left or found.summary.joined)
         )
-    return page("desk/person.html", status, tab="people", errors=errors or {}, typed=typed or {}, **_shown(found))
+    return page("desk/subscribers/detail.html", status, tab="people", errors=errors or {}, typed=typed or {}, **_shown(found))
 
 
 def _shown(found: SubscriberDetail) -> dict[str, object]:
@@ -336,7 +336,7 @@ def mail(who: str, delivery: str) -> Response:
     shown = _read(who, delivery)
     name = formatting.called(shown.letter) if shown.letter else formatting.KINDS.get(shown.kind, "a letter")
     response = page(
-        "desk/person_mail.html",
+        "desk/subscribers/delivery.html",
         tab="people",
         who=who,
         delivery=delivery,
@@ -400,7 +400,7 @@ def _ask_erase(subscriber_id: SubscriberId, error: str = "") -> Response:
     if found.summary.standing is SubscriberStatus.ERASED:
         return back_to(subscriber_id)
     return page(
-        "desk/person_erase.html",
+        "desk/subscribers/erase.html",
         422 if error else 200,
         tab="people",
         id=subscriber_id,
@@ -424,4 +424,4 @@ def erase(who: str) -> Response:
         arriving = personal_data.erase(rt(), someone)
     except NoSuchSubscriber:
         abort(404)
-    return page("desk/subscriber_erased.html", tab="people", erased="", arriving=arriving)
+    return page("desk/subscribers/erased.html", tab="people", erased="", arriving=arriving)

@@ -137,7 +137,7 @@ def show_list(
         (key, formatting.done_to_many(told.done), formatting.moment(told.done.at)) for key, told in bulk_actions.latest(rt())
     ]
     return page(
-        "desk/people.html",
+        "desk/subscribers/listing.html",
         422 if wrong and status == 200 else status,
         tab="people",
         rows=rows,
