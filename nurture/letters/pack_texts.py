@@ -19,7 +19,7 @@ class _Texts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class ConsentText(_Texts):
+class PackConsent(_Texts):
     """What people agree to until the desk writes its own words."""
 
     version: str
@@ -81,7 +81,7 @@ class PackTexts(_Texts):
     caution: str
     """What nobody should do because of a page."""
     letter: FootTexts
-    consent: ConsentText
+    consent: PackConsent
     home: HomeTexts
     rhythm: RhythmTexts
     consultation: list[str]

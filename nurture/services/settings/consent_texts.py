@@ -49,7 +49,7 @@ def history(rt: Runtime) -> list[ConsentText]:
 
 
 def change(rt: Runtime, typed: str, by: UserId) -> ConsentText:
-    """Let the form show other words from now on; what was agreed to before stays as it was. Raises WordingRefused."""
+    """Let the form show other words from now on; what was agreed to before stays as it was. Raises ConsentTextRefused."""
     text = " ".join(typed.split())
     if not FEWEST <= len(text) <= MOST:
         raise ConsentTextRefused(
