@@ -39,9 +39,9 @@ D, E = deliveries.c, enrollments.c
 
 
 def thoroughly(examples: int, steps_each: int, shrink: bool = True) -> settings:
-    """As many histories, twenty times that in `make faults`; in `make test` always the same ones."""
+    """As many histories, ten times that in `make faults`; in `make test` always the same ones."""
     return settings(
-        max_examples=examples * (20 if FULL else 1), stateful_step_count=steps_each, derandomize=not FULL, deadline=None,
+        max_examples=examples * (10 if FULL else 1), stateful_step_count=steps_each, derandomize=not FULL, deadline=None,
         phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate], report_multiple_bugs=False,
         database=None, suppress_health_check=list(HealthCheck), print_blob=True,
     )  # fmt: skip
