@@ -135,7 +135,7 @@ def test_a_page_that_fails_names_our_code_and_not_the_token_in_its_path(
     assert refused.value.code in (500, 503)
     nothing_planted(out, path.rsplit("/", 1)[1])
     (line,) = [line for line in lines(out) if line["event"] in ("page_failed", "database_unreachable")]
-    assert re.fullmatch(r"nurture\.store\.\w+:\d+", line["frame"])
+    assert re.fullmatch(r"nurture\.store\.[\w.]+:\d+", line["frame"])
     assert line["endpoint"] == "subscriber.confirm_now"
     assert re.search(r":\d+$", line["process"])
     code = {"sqlite_error": "SQLITE_ERROR"} if database_url.startswith("sqlite") else {"sqlstate": "42P01"}
