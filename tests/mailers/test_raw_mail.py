@@ -274,15 +274,15 @@ _WRITER = """
 import base64, json, sys
 sys.path[:0] = [sys.argv[1]]
 from datetime import UTC, datetime
-from nurture.mailers.base import Mail, Picture, Sender, as_bytes, headers
-from nurture.domain.delivery import Kind
+from nurture.mailers.base import InlineImage, Mail, SenderIdentity, as_bytes, headers
+from nurture.domain.delivery import DeliveryKind
 for line in sys.stdin:
     one = json.loads(line)
-    logo = None if one["logo"] is None else Picture(base64.b64decode(one["logo"]), "png")
-    sender = Sender(one["sender_email"], one["sender_name"], one["reply_to"], one["site"], logo)
-    kind = Kind(one["kind"])
+    logo = None if one["logo"] is None else InlineImage(base64.b64decode(one["logo"]), "png")
+    sender = SenderIdentity(one["sender_email"], one["sender_name"], one["reply_to"], one["site"], logo)
+    kind = DeliveryKind(one["kind"])
     found = headers(sender, kind, one["delivery"], one["unsubscribe"] and one["site"] + one["unsubscribe"])
-    pictures = tuple(Picture(base64.b64decode(content), subtype, cid) for content, subtype, cid in one["pictures"])
+    pictures = tuple(InlineImage(base64.b64decode(content), subtype, cid) for content, subtype, cid in one["pictures"])
     mail = Mail(one["delivery"], "0" * 32, kind, one["to"], one["subject"], one["html"], one["text"], sender, found,
                 datetime(2026, 3, 2, 15, tzinfo=UTC), pictures)
     print(base64.b64encode(as_bytes(mail)).decode(), flush=True)

@@ -21,7 +21,7 @@ from tests.clocks import ManualClock
 from tests.desk import PASSWORD, a_colleague
 from tests.services.accounts.test_accounts import at_once
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ELSEWHERE = Client("198.51.100.0/24")
 
 
