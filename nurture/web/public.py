@@ -1,5 +1,7 @@
 """What anybody may open: the first page, sign-up, and the request for a consultation."""
 
+import threading
+
 from flask import Blueprint, Response, redirect, request, url_for
 
 from nurture.mailers.outbox import Outbox
@@ -13,6 +15,9 @@ from nurture.web.front_door import OpenTo, open_to
 from nurture.web.pages import page, rt, takes_test_names
 
 pages = Blueprint("public", __name__)
+
+_one_sign_up_at_a_time = threading.Lock()
+"""Of the threads of a process one writes a sign-up: when thousands come at once, pages wait for none of the others."""
 
 _WAYS = ("email", "phone", "video")
 
@@ -80,7 +85,9 @@ def subscribe() -> Response:
     asked = signup.SignUp(
         address, name, zone, "/", typed["sender"] == "plain", typed["wording"], form_stamp.suspicion(), client_network()
     )
-    if not signup.subscribe(rt(), asked):
+    with _one_sign_up_at_a_time:
+        is_taken = signup.subscribe(rt(), asked)
+    if not is_taken:
         answer = _home(429, {**typed, "consent": consent}, {"email": _TOO_MANY})
         answer.headers["Retry-After"] = "3600"
         return answer
