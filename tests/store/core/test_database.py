@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from nurture.store.core.database import Database, DatabaseRefused, wal_is_safe
 from nurture.store.core.schema import deliveries, instance
 from nurture.store.deliveries import ledger
 from nurture.store.deliveries.ledger import NewDelivery
+from tests.servers.postgres import Postgres
 
 
 @pytest.mark.parametrize(
@@ -79,3 +81,16 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         database.check()
     database.close()
     assert sqlite3.sqlite_version
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_connection_that_the_server_ended_while_it_was_idle_is_replaced(database_url: str, postgres: Postgres) -> None:
+    database = Database(database_url)
+    for one in (database.read, database.read_once, database.begin):
+        with one() as db:
+            before = db.scalar(text("SELECT pg_backend_pid()"))
+        assert postgres.end_connections(database.url.database or "") == 1
+        time.sleep(0.3)
+        with one() as db:
+            assert db.scalar(text("SELECT pg_backend_pid()")) != before
+    database.close()
