@@ -29,8 +29,8 @@ def ring_of(settings: Settings, secret: bytes) -> list[bytes]:
 
 
 def stored_fingerprint(db: Connection) -> str | None:
-    """Which index key the database was made with; None for a new one."""
-    return app_state.get(db, _FINGERPRINT)
+    """Which index key the database was made with, whatever its schema; None for a new one."""
+    return app_state.get_in_any_schema(db, _FINGERPRINT)
 
 
 def open_cipher(db: Connection, settings: Settings, secret: bytes) -> FieldCipher:
@@ -38,7 +38,9 @@ def open_cipher(db: Connection, settings: Settings, secret: bytes) -> FieldCiphe
     ring = ring_of(settings, secret)
     given = ring[:-1] or ring
     kept = app_state.get(db, _INDEX_KEY)
-    cipher = FieldCipher(ring, _kept_index_key(ring, kept) if kept else _first_index_key(ring, given, stored_fingerprint(db)))
+    cipher = FieldCipher(
+        ring, _kept_index_key(ring, kept) if kept else _first_index_key(ring, given, app_state.get(db, _FINGERPRINT))
+    )
     if app_state.get_or_set(db, _FINGERPRINT, cipher.fingerprint()) != cipher.fingerprint():
         raise _does_not_fit()
     ids = app_state.get_or_set(db, _IN_USE, ",".join(FieldCipher([key]).newest_key_id() for key in given), lock=True).split(",")

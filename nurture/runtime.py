@@ -6,6 +6,7 @@ import math
 import os
 import secrets
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection
 
 from nurture import key_ring, log, resources
 from nurture.clock import Clock, FastClock, Origin, SystemClock
@@ -27,8 +28,9 @@ from nurture.letters.practice import Practice
 from nurture.mailers.base import InlineImage, Mailer, SenderIdentity
 from nurture.mailers.dns_client import DnsClient
 from nurture.settings import PREFIX, SettingRefused, Settings
-from nurture.store.core.database import Database
-from nurture.store.state import app_state, setting_overrides
+from nurture.store.core import schema_version
+from nurture.store.core.database import Database, DatabaseRefused
+from nurture.store.state import app_state, database_record, setting_overrides
 from nurture.store.state.generation_file import GenerationFiles
 from nurture.store.subscribers.departures import JOURNAL_FILE, DepartureJournal
 from nurture.tokens import Purpose, Tokens
@@ -81,6 +83,8 @@ class ProcessState:
     """One thread at a time looks, so that what it compares with is what the last one saw."""
     last_write: float = -math.inf
     """When, in boot seconds, a trial write last succeeded (services.operations.health)."""
+    kept_up_at: float = -math.inf
+    """When, by the monotonic clock, it last looked whether the desk's settings have changed (`keep_up`)."""
     in_doubt_since: dict[DeliveryId, float] = field(default_factory=dict)
     """Since when, in boot seconds, it has seen each mail in doubt (delivery.reconcile)."""
     in_doubt_checked_at: float = -math.inf
@@ -88,7 +92,7 @@ class ProcessState:
     image_cache: OrderedDict[ImageId, InlineImage] = field(default_factory=OrderedDict)
     """Pictures it has sent lately, the last ones at its end (delivery.image_cache)."""
     image_cache_lock: threading.Lock = field(default_factory=threading.Lock)
-    """One thread at a time looks into the album."""
+    """Guards the image cache."""
 
 
 T = TypeVar("T")
@@ -216,6 +220,8 @@ def _make_instance_dir(settings: Settings) -> None:
         ) from None
 
 
+_STILL_RUNS_SECONDS = 60.0
+"""A process whose last tick is no older may still run."""
 _ELSEWHERE = (
     f"Change to the folder of your installation, or set {PREFIX}INSTANCE_DIR to its instance folder. Run `nurture init` only "
     "to make a new installation."
@@ -247,7 +253,7 @@ def _check_installed(settings: Settings) -> None:
 def _check_new_key(settings: Settings, database: Database) -> None:
     """Raise SettingRefused before a new key is made for a database that was made with another one."""
     with database.read() as db:
-        used = inspect(db).has_table("instance") and key_ring.stored_fingerprint(db) is not None
+        used = key_ring.stored_fingerprint(db) is not None
     if used:
         raise SettingRefused(
             f"This database holds data that was encrypted with a key which is not here: {PREFIX}SECRET_KEY is not set, and "
@@ -255,6 +261,23 @@ def _check_new_key(settings: Settings, database: Database) -> None:
             f"data. Put the key file back, or set {PREFIX}SECRET_KEY to what it held. Where the instance folder is gone after "
             f"each deploy, always set {PREFIX}SECRET_KEY (docs/operations.md, Keys).",
             "secret_key",
+        )
+
+
+def _check_stopped(settings: Settings, database: Database) -> None:
+    """Raise DatabaseRefused before an upgrade that a running process of the version before would not survive."""
+    with database.read() as db:
+        last = database_record.last_tick_since_stop(db) if schema_version.needs_stop(db) else None
+    if last is None:
+        return
+    silent = (SystemClock().real_now() - last).total_seconds()
+    longest = max(_STILL_RUNS_SECONDS, 3 * settings.tick_seconds)
+    if silent < longest:
+        raise DatabaseRefused(
+            f"This upgrade renames tables, and a process of the version before still uses them: it last looked for due mail "
+            f"{max(0, round(silent))} seconds ago. Stop every `nurture serve`, `nurture worker` and `nurture tick` of this "
+            f"installation, on all machines, then run this again. Nothing was changed. (If one was killed, wait {longest:.0f} "
+            "seconds after that.)"
         )
 
 
@@ -276,21 +299,24 @@ def _clock(db: Connection, speed: float) -> Clock:
 
 def _said_at_the_desk(db: Connection, cipher: FieldCipher) -> dict[str, str]:
     return {
-        name: cipher.decrypt(fact.sealed, setting_overrides.field_of(name)) if fact.sealed is not None else fact.value
+        name: cipher.decrypt(fact.encrypted, setting_overrides.field_of(name)) if fact.encrypted is not None else fact.value
         for name, fact in setting_overrides.all_overrides(db).items()
     }
 
 
-def keep_up(rt: Runtime) -> None:
+def keep_up(rt: Runtime, max_age: float = 0.0) -> None:
     """Take over what the desk's settings say, if they have changed: into the process, and into the snapshot that asks.
 
-    Settings that cannot be used leave the old ones in force.
+    `max_age`: seconds for which the process need not look again. Settings that cannot be used leave the old ones in force.
     """
     process = rt.process or rt
-    with process.database.read_once() as db:
-        version = setting_overrides.version(db)
-    if version != process.config.version:
-        _replace_config(process)
+    now = time.monotonic()
+    if now - process.process_state.kept_up_at >= max_age:
+        with process.database.read_once() as db:
+            version = setting_overrides.version(db)
+        if version != process.config.version:
+            _replace_config(process)
+        process.process_state.kept_up_at = now
     if rt is not process and rt.config.version != process.config.version:
         rt.config = process.config
 
@@ -327,6 +353,7 @@ def build(settings: Settings, migrate: bool = False) -> Runtime:
         if not has_key:
             _check_new_key(settings, database)
         if migrate:
+            _check_stopped(settings, database)
             database.migrate()
         database.check()
         with database.begin() as db:

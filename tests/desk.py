@@ -79,5 +79,5 @@ def a_session(rt: Runtime, role: Role = Role.OWNER) -> str:
     who, real_now = UserId(new_id()), rt.clock.real_now()
     with rt.database.begin() as db:
         users.add(db, User(who, role), real_now)
-        session = stored.open_session(db, who, real_now, half=False)
+        session = stored.open_session(db, who, real_now, mfa_pending=False)
     return rt.tokens.mint(Purpose.DESK_SESSION, session, real_now + stored.LONGEST)

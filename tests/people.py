@@ -38,12 +38,12 @@ def sign_up(rt: Runtime, email: str | None = None, first_name: str = "Robin", zo
     email = email or f"reader{next(_numbers)}@example.org"
     address = parse_address(email)
     signup.subscribe(rt, signup.SignUp(address, first_name, zone, "/"))
-    bidx = rt.cipher.blind_index(address.canonical)
+    email_index = rt.cipher.blind_index(address.canonical)
     until = time.monotonic() + 10
     while True:
         sign_up_queue.decide_on_sign_ups(rt)
         with rt.database.read() as db:
-            found = db.scalar(select(subscribers.c.id).where(subscribers.c.email_bidx == bidx))
+            found = db.scalar(select(subscribers.c.id).where(subscribers.c.email_index == email_index))
         if found is not None:
             return Reader(SubscriberId(found), email)
         assert time.monotonic() < until, "nobody decided on a sign-up"

@@ -42,11 +42,11 @@ def test_the_real_clock_is_the_default(database_url: str, tmp_path: Path) -> Non
 def test_a_key_ring_keeps_every_key_that_stored_values_need(database_url: str, tmp_path: Path) -> None:
     old, new = "o" * 32, "n" * 32
     from nurture.store.core.database import Database
-    from nurture.store.core.schema import instance
+    from nurture.store.core.schema import app_state
 
     database = Database(database_url)
     with database.begin() as db:
-        db.execute(instance.delete())
+        db.execute(app_state.delete())
     database.close()
     for ring, fits in ((old, True), (f"{new},{old}", True), (f"{old},{new}", True), (new, False)):
         settings = settings_for(tmp_path, database_url, field_keys=ring)

@@ -158,20 +158,20 @@ def backfill_missing(db: Connection, now: datetime) -> int:
     places = sequences.enrolled(db, [enrollment for enrollment, _, _ in from_store])
     ways = ScheduleLookup(db).ways({place.id: place.sequence for place in places.values()})
     rows = list[NewDelivery]()
-    for enrollment, _, bidx in from_store:
+    for enrollment, _, email_index in from_store:
         place = places[enrollment]
         new = _next_or_alarm(place.id, place.sequence, ways[place.id], place.last_step, place.anchor, place.time_zone)
         if new is not None:
-            rows.append(_row(place, bidx, *new))
+            rows.append(_row(place, email_index, *new))
     ledger.plan(db, rows, now)
     return len(rows)
 
 
-def plan_first(db: Connection, enrollment: EnrollmentId, email_bidx: bytes, now: datetime) -> None:
+def plan_first(db: Connection, enrollment: EnrollmentId, email_index: bytes, now: datetime) -> None:
     """Write the first row of a reader who has just been enrolled. Raises NeverOpens."""
     place = sequences.enrolled(db, [enrollment])[enrollment]
     first = _next(ScheduleLookup(db).of(place.sequence), place.last_step, place.anchor, place.time_zone)
-    ledger.plan(db, [_row(place, email_bidx, *first)] if first else [], now)
+    ledger.plan(db, [_row(place, email_index, *first)] if first else [], now)
     failpoints.point("plan.before_commit")
 
 
@@ -180,7 +180,7 @@ Moment = Callable[[datetime, Rules, ZoneInfo], datetime]
 
 
 def plan_resumed(
-    db: Connection, place: Enrolled, email_bidx: bytes, when: Moment, by: str, now: datetime, real_now: datetime
+    db: Connection, place: Enrolled, email_index: bytes, when: Moment, by: str, now: datetime, real_now: datetime
 ) -> None:
     """Put the next letter of a reader who comes back on the timeline: the very row that was stopped, if there is one.
 
@@ -197,8 +197,8 @@ def plan_resumed(
     promised = rescheduling.stopped_promise(db, place.id, step.key) or next_due(place.anchor, step, way.rules, zone)
     due = when(promised, way.rules, zone)
     if not rescheduling.restore_cancelled(db, place.id, step.key, due, by, real_now):
-        ledger.plan(db, [_row(place, email_bidx, step.key, due)], now)
+        ledger.plan(db, [_row(place, email_index, step.key, due)], now)
 
 
-def _row(place: Enrolled, email_bidx: bytes, step: StepKey, due: datetime) -> NewDelivery:
-    return NewDelivery(DeliveryKind.LETTER, due, place.subscriber, email_bidx, place.id, step)
+def _row(place: Enrolled, email_index: bytes, step: StepKey, due: datetime) -> NewDelivery:
+    return NewDelivery(DeliveryKind.LETTER, due, place.subscriber, email_index, place.id, step)

@@ -91,8 +91,8 @@ def _take(rt: Runtime, found: Sequence[Event]) -> EventReport:
         rows = provider_events.reported(db, {event.delivery for event in found if event.delivery})
         ledger.lock_readers(db, {row.subscriber for row in rows.values() if row.subscriber})
         known = {row.id: row.subscriber for row in rows.values()}
-        twins = provider_events.add(db, found, known, rt.clock.real_now())
-        fresh = list({event.twin: event for event in found if event.twin in twins}.values())
+        new = provider_events.add(db, found, known, rt.clock.real_now())
+        fresh = list({event.dedup_key: event for event in found if event.dedup_key in new}.values())
         settled = _settle(rt, db, fresh, rows)
         _count_duplicates(rt, db, fresh, rows)
         _stop(rt, db, fresh, rows)
@@ -143,8 +143,8 @@ def _put_on_file(rt: Runtime, found: Sequence[Event]) -> None:
 
 
 def _note(delivery: DeliveryId, real_now: datetime) -> Event:
-    twin = hashlib.blake2b(f"on file: {delivery}".encode(), digest_size=16).digest()
-    return Event(EventKind.OTHER, real_now, twin, delivery=delivery, detail=_LATER)
+    dedup_key = hashlib.blake2b(f"on file: {delivery}".encode(), digest_size=16).digest()
+    return Event(EventKind.OTHER, real_now, dedup_key, delivery=delivery, detail=_LATER)
 
 
 def _count_duplicates(rt: Runtime, db: Connection, fresh: Iterable[Event], rows: dict[DeliveryId, Reported]) -> None:

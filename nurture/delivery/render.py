@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date, datetime
 from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 from nurture.domain.consultation import LETTER_LINK_LASTS, QUESTION_LASTS
-from nurture.domain.delivery import DeliveryKind, Subject
+from nurture.domain.delivery import DeliveryKind
 from nurture.domain.picture import shown_in
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.domain.timeline import ON_TIME, next_anchor
@@ -21,7 +20,7 @@ from nurture.mailers.base import InlineImage, Mail, MailRefused, headers
 from nurture.runtime import Runtime, shipped
 from nurture.store.accounts import account_changes, users
 from nurture.store.deliveries.claims import Claimed
-from nurture.store.deliveries.subjects import GONE, FoundSubjects
+from nurture.store.deliveries.subjects import GONE
 from nurture.store.letters.drafts import TestEmail, field_of_test_email
 from nurture.store.sequences.sequences import StoredEdition
 from nurture.store.subscribers import subscribers
@@ -38,13 +37,6 @@ def own_mail(kind: DeliveryKind, name: str = "") -> Edition:
     return compile_letter(read_letter(name, (shipped("mail") / name).read_text("utf-8")), kind)
 
 
-def own_name(kind: DeliveryKind, about: Subject | None) -> str:
-    """The name of a mail that is no letter, where its kind does not say it."""
-    if about is Subject.LOGIN_LINK:
-        return "login-link"
-    return "consultation-question" if kind is DeliveryKind.ALREADY_SUBSCRIBED and about is Subject.CONSULTATION else ""
-
-
 def mail_of(
     rt: Runtime,
     row: Claimed,
@@ -53,18 +45,18 @@ def mail_of(
     request: RequestId,
 ) -> Mail:
     """The mail of a claimed row, to go in `request`, with the pictures that this reader's text shows. Raises one of UNFIT."""
+    _check_subject(rt, row)
     if row.kind is DeliveryKind.LETTER:
         if row.edition is None:
             raise LookupError("the letter of this step is gone")
         stored = editions[row.edition]
         edition = Edition(stored.subject, stored.html, stored.text)
     else:
-        edition = own_mail(row.kind, _own_name(row))
-    _check_subject(rt, row)
+        edition = own_mail(row.kind, f"account-{row.change.what}" if row.change is not None else "")
     unsubscribe = None
     if row.subscriber is not None:
         unsubscribe = f"{rt.settings.base_url}/unsubscribe/{rt.tokens.mint(Purpose.UNSUBSCRIBE, row.subscriber)}"
-    content = _content_of(rt, row.trial) if row.trial is not None else fill(edition, values(rt, row, unsubscribe or ""))
+    content = _content_of(rt, row.test) if row.test is not None else fill(edition, values(rt, row, unsubscribe or ""))
     to = _recipient(rt, row)
     sender = rt.plain_sender if row.plain_sender else rt.sender
     return Mail(
@@ -82,42 +74,35 @@ def mail_of(
     )
 
 
-def _own_name(row: Claimed) -> str:
-    if row.change is not None:
-        return f"account-{row.change.what}"
-    return own_name(row.kind, row.about_kind)
-
-
-def _content_of(rt: Runtime, trial: TestEmail) -> Content:
+def _content_of(rt: Runtime, email: TestEmail) -> Content:
     """What a test mail says. Raises DecryptionFailed."""
-    if trial.content is None:  # an older version left it as it was
-        return Content(*trial.plain)
-    return Content(**json.loads(rt.cipher.decrypt(trial.content, field_of_test_email(trial.id))))
+    if email.content is None:  # an older version left it as it was
+        return Content(*email.plain)
+    return Content(**json.loads(rt.cipher.decrypt(email.content, field_of_test_email(email.id))))
 
 
-def page_of(rt: Runtime, trial: TestEmail) -> str:
+def page_of(rt: Runtime, email: TestEmail) -> str:
     """The HTML of a test mail, to see which pictures it shows; empty if it cannot be opened, which `mail_of` says."""
     try:
-        return _content_of(rt, trial).html
+        return _content_of(rt, email).html
     except DecryptionFailed:
         return ""
 
 
-def with_subject(row: Claimed, found: FoundSubjects) -> Claimed:
-    """The row with what it is about, if that is still there."""
-    if row.about is None:
-        return row
-    kind = found.kind_of(row.about, row.about_kind)
-    login = found.links.get(row.about) if kind is Subject.LOGIN_LINK else None
-    trial = found.tests.get(row.about) if kind is Subject.TEST_EMAIL else None
-    change = found.changes.get(row.about) if kind is Subject.ACCOUNT_CHANGE else None
-    return replace(row, about_kind=kind, login=login, trial=trial, change=change)
-
-
 def _check_subject(rt: Runtime, row: Claimed) -> None:
-    """Raises LookupError(GONE) for a notice whose subject is gone, or a login link that has expired meanwhile."""
-    is_gone = row.about is not None and row.about_kind is None
-    if is_gone or (row.login is not None and row.login.expires <= rt.clock.real_now()):
+    """Raises LookupError(GONE) for a mail about something that is gone, or a login link that has expired meanwhile."""
+    match row.kind:
+        case DeliveryKind.NOTICE | DeliveryKind.CONSULTATION_QUESTION:
+            is_gone = row.consultation is None
+        case DeliveryKind.LOGIN_LINK:
+            is_gone = row.login is None or row.login.expires <= rt.clock.real_now()
+        case DeliveryKind.TEST_EMAIL:
+            is_gone = row.test is None
+        case DeliveryKind.ACCOUNT_CHANGE:
+            is_gone = row.change is None
+        case _:
+            is_gone = False
+    if is_gone:
         raise LookupError(GONE)
 
 
@@ -129,10 +114,10 @@ def _recipient(rt: Runtime, row: Claimed) -> str:
         return rt.cipher.decrypt(row.email, subscribers.email_field(row.subscriber))
     if row.login is not None:
         return rt.cipher.decrypt(row.login.email, users.field_of("email", row.login.user))
-    if row.trial is not None and row.trial.email is not None:
-        return rt.cipher.decrypt(row.trial.email, users.field_of("email", row.trial.user))
-    if row.change is not None and row.about is not None:
-        return rt.cipher.decrypt(row.change.email, account_changes.email_field(row.about))
+    if row.test is not None and row.test.email is not None:
+        return rt.cipher.decrypt(row.test.email, users.field_of("email", row.test.user))
+    if row.change is not None and row.account_change is not None:
+        return rt.cipher.decrypt(row.change.email, account_changes.email_field(row.account_change))
     return rt.settings.notices_to
 
 
@@ -149,15 +134,15 @@ def values(rt: Runtime, row: Claimed, unsubscribe: str) -> Values:
             name = None
             links["confirm"] = f"{base}/confirm/{rt.tokens.mint(Purpose.CONFIRM, row.id, rt.clock.real_now() + CONFIRM_WITHIN)}"
         reader = about_reader(rt, row.subscriber, name, row.confirmed, row.time_zone)
-    if row.login is not None and row.about is not None:
-        links["desk"] = f"{base}/desk/login/{rt.tokens.mint(Purpose.DESK_LOGIN, row.about, row.login.expires)}"
+    if row.login is not None and row.login_link is not None:
+        links["desk"] = f"{base}/desk/login/{rt.tokens.mint(Purpose.DESK_LOGIN, row.login_link, row.login.expires)}"
     elif row.change is not None:
         links["desk"] = f"{base}/desk/login"
-    elif row.about is not None and row.subscriber is not None:
-        token = rt.tokens.mint(Purpose.CONFIRM_CONSULTATION, row.about, rt.clock.real_now() + QUESTION_LASTS)
+    elif row.consultation is not None and row.subscriber is not None:
+        token = rt.tokens.mint(Purpose.CONFIRM_CONSULTATION, row.consultation, rt.clock.real_now() + QUESTION_LASTS)
         links["confirm"] = f"{base}/consultation/confirm/{token}"
-    elif row.about is not None:
-        links["desk"] = f"{base}/desk/consultations/{row.about}"
+    elif row.consultation is not None:
+        links["desk"] = f"{base}/desk/consultations/{row.consultation}"
     return {**rt.template_globals, "reader": reader, "links": links}
 
 

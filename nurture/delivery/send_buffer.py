@@ -10,7 +10,7 @@ from nurture.characters import storable
 from nurture.delivery import image_cache
 from nurture.delivery.lateness import handle_lateness
 from nurture.delivery.outcomes import SendRequest
-from nurture.delivery.render import UNFIT, mail_of, page_of, with_subject
+from nurture.delivery.render import UNFIT, mail_of, page_of
 from nurture.domain.delivery import DeliveryKind
 from nurture.ids import BatchId, DeliveryId, EditionId, ImageId, RequestId, SubscriberId, new_id
 from nurture.mailers.base import InlineImage, Mail, PreparedMail, headers
@@ -56,10 +56,9 @@ def load_batch(rt: Runtime, batch: BatchId) -> Batch:
     with rt.database.read() as db:
         rows, lease = claims.read_batch(db, batch), claims.lease_of(db, batch)
         editions = sequences.read_editions(db, {row.edition for row in rows if row.edition})
-        found = subjects.find(db, {row.about for row in rows if row.about}, rt.clock.real_now())
-        pages = [*(one.html for one in editions.values()), *(page_of(rt, one) for one in found.tests.values())]
+        rows = claims.with_subjects(db, rows, rt.clock.real_now())
+        pages = [*(one.html for one in editions.values()), *(page_of(rt, row.test) for row in rows if row.test)]
         pictures = image_cache.load_images(rt, db, pages)
-    rows = [with_subject(row, found) for row in rows]
     left = (lease - rt.clock.real_now()) if lease else rt.timeouts.lease
     leased = rt.clock.boot_seconds() - (rt.timeouts.lease - left).total_seconds()
     kept = deque(handle_lateness(rt, batch, rows))

@@ -24,7 +24,7 @@ def suppress(rt: Runtime, db: Connection, person: Subscriber, reason: Suppressio
     A bounce or complaint weighs more than an unsubscribe, and is noted also for those who have left.
     """
     now, real_now = rt.clock.now(), rt.clock.real_now()
-    subscribers.suppress(db, person.email_bidx, reason, now)
+    subscribers.suppress(db, person.email_index, reason, now)
     gone = person.state in _STATE.values()
     if gone and (reason is Suppression.UNSUBSCRIBED or person.state is SubscriberState.ERASED):
         return False

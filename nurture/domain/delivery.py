@@ -11,18 +11,20 @@ class DeliveryKind(StrEnum):
     LETTER = "letter"
     CONFIRMATION = "confirmation"
     ALREADY_SUBSCRIBED = "already_subscribed"
-    """To somebody on the list whose address was typed into a form: into the sign-up; or, about a CONSULTATION, into the request
-    for a call, to ask if that was them."""
+    """To a subscriber whose address was typed into the sign-up form again."""
+    CONSULTATION_QUESTION = "consultation_question"
+    """To a subscriber whose address was typed into the form for a call: whether that was them."""
     NOTICE = "notice"
-
-
-class Subject(StrEnum):
-    """What kind of thing a mail is about; one whose subject is gone is cancelled, never sent as another kind."""
-
-    CONSULTATION = "consultation"
+    """To the practice: somebody asks for a call."""
     LOGIN_LINK = "login_link"
     TEST_EMAIL = "test_email"
+    """A letter that somebody at the desk sends to themselves."""
     ACCOUNT_CHANGE = "account_change"
+    """To the address an account had before its way to log in was changed."""
+
+
+TO_DESK = (DeliveryKind.NOTICE, DeliveryKind.LOGIN_LINK, DeliveryKind.TEST_EMAIL, DeliveryKind.ACCOUNT_CHANGE)
+"""Mails to whoever runs the service: no subscriber's state and no suppression concerns them."""
 
 
 class State(StrEnum):
@@ -147,13 +149,15 @@ class InDoubt(StrEnum):
 
 
 def policy(kind: DeliveryKind, chosen: InDoubt) -> InDoubt:
-    """What counts for a mail: a first contact is never repeated; a letter follows its sequence; a notice is sent again."""
+    """What counts for a mail: a first contact is never repeated; a letter follows its sequence; a mail to the desk is sent
+    again.
+    """
     match kind:
-        case DeliveryKind.CONFIRMATION | DeliveryKind.ALREADY_SUBSCRIBED:
+        case DeliveryKind.CONFIRMATION | DeliveryKind.ALREADY_SUBSCRIBED | DeliveryKind.CONSULTATION_QUESTION:
             return InDoubt.HOLD
         case DeliveryKind.LETTER:
             return chosen
-        case DeliveryKind.NOTICE:
+        case _:
             return InDoubt.RESEND
 
 

@@ -31,7 +31,7 @@ class Event:
     kind: EventKind
     at: datetime
     """When it happened, real time (UTC)."""
-    twin: bytes
+    dedup_key: bytes
     """16 bytes, equal for reports of the same thing whatever their id."""
     provider_id: str | None = None
     delivery: DeliveryId | None = None

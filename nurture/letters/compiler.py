@@ -15,7 +15,7 @@ from types import MappingProxyType
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from nurture.domain.delivery import DeliveryKind
+from nurture.domain.delivery import TO_DESK, DeliveryKind
 from nurture.domain.picture import LetterImages
 from nurture.letters import dialect, image_rules, layout
 from nurture.letters.source import Letter, LetterRefused, no_source
@@ -137,6 +137,7 @@ def compile_letter(letter: Letter, kind: DeliveryKind = DeliveryKind.LETTER, kno
         "reviewed_by": letter.reviewed_by,
         "reviewed_on": letter.reviewed_on,
         "kind": kind.value,
+        "is_for_desk": kind in TO_DESK,
         "logo_if": tokens.hide("{% if look.logo %}"),
         "logo_else": tokens.hide("{% else %}"),
         "logo_end": tokens.hide("{% endif %}"),

@@ -95,11 +95,15 @@ _ALONE = ("static", "ops.healthz", "ops.readyz")
 """What answers whatever the database does."""
 
 
+_PUBLIC_MAX_AGE_SECONDS = 0.25
+"""Visitors may get a page by settings that old: thousands who come at once need not all ask whether these have changed."""
+
+
 def _keep_up() -> None:
     """Show what the desk has set a moment ago, also in another process."""
     if request.endpoint not in _ALONE:
         with suppress(SQLAlchemyError):  # a page that needs the database says so itself
-            keep_up(rt())
+            keep_up(rt(), _PUBLIC_MAX_AGE_SECONDS if request.blueprint == "public" else 0.0)
 
 
 def _refused(error: HTTPException) -> Response:

@@ -57,9 +57,9 @@ def fill(rt: Runtime, count: int) -> str:
             if place is EnrollmentState.COMPLETED:
                 last = len(keys) - 1
             persons.append({
-                "id": who, "email_bidx": rt.cipher.blind_index(email), "state": state, "time_zone": "America/New_York",
-                "email_sealed": rt.cipher.encrypt(email, people.email_field(who)), "created_at": joined,
-                "first_name_sealed": rt.cipher.encrypt("Robin", people.first_name_field(who)),
+                "id": who, "email_index": rt.cipher.blind_index(email), "state": state, "time_zone": "America/New_York",
+                "email_encrypted": rt.cipher.encrypt(email, people.email_field(who)), "created_at": joined,
+                "first_name_encrypted": rt.cipher.encrypt("Robin", people.first_name_field(who)),
                 "confirmed_at": None if state is SubscriberState.PENDING else joined,
                 "left_at": joined + timedelta(days=chance.randrange(40)) if gone else None,
             })  # fmt: skip
@@ -67,7 +67,7 @@ def fill(rt: Runtime, count: int) -> str:
                 places.append({
                     "id": new_id(), "subscriber_id": who, "sequence_id": sequence, "state": place, "anchor_at": joined,
                     "started_at": joined, "last_step": keys[last],
-                    "why": state.value if gone else "consultation" if place is EnrollmentState.EXITED else None,
+                    "reason": state.value if gone else "consultation" if place is EnrollmentState.EXITED else None,
                 })  # fmt: skip
             if number % 3 == 0:
                 tagged.append({"subscriber_id": who, "tag": f"tag {number % 9}"})
@@ -90,8 +90,8 @@ def _deliveries(rt: Runtime) -> None:
         f"WHEN {chance} < 50 THEN 'complained' ELSE 'accepted' END"
     )
     into = (
-        "INSERT INTO deliveries (id, kind, state, subscriber_id, email_bidx, enrollment_id, step_key, planned_at, due_at, "
-        f"sent_at, accepted_at, created_at) SELECT {fresh}, "
+        "INSERT INTO deliveries (id, kind, state, subscriber_id, email_index, enrollment_id, step_key, planned_at, due_at, "
+        f"marked_at, accepted_at, created_at) SELECT {fresh}, "
     )
     at = f"e.started_at + p.position * 4 * {day}"
     places = (
@@ -102,11 +102,11 @@ def _deliveries(rt: Runtime) -> None:
     statements = [
         f"INSERT INTO consents (id, subscriber_id, act, wording, wording_version, source, at) SELECT {fresh}, id, act, "
         "'words', '1', '/', created_at FROM subscribers, (SELECT 'given' AS act UNION ALL SELECT 'confirmed') AS acts",
-        f"{into} 'letter', {became}, e.subscriber_id, s.email_bidx, e.id, p.key, {', '.join([at] * 5)} {places} "
+        f"{into} 'letter', {became}, e.subscriber_id, s.email_index, e.id, p.key, {', '.join([at] * 5)} {places} "
         "WHERE p.position <= l.position",
-        f"{into} 'letter', 'scheduled', e.subscriber_id, s.email_bidx, e.id, p.key, :now, :now, NULL, NULL, :now {places} "
+        f"{into} 'letter', 'scheduled', e.subscriber_id, s.email_index, e.id, p.key, :now, :now, NULL, NULL, :now {places} "
         "WHERE p.position = l.position + 1 AND e.state = 'active'",
-        f"{into} 'already_subscribed', 'delivered', id, email_bidx, NULL, NULL, {', '.join(['created_at'] * 5)} "
+        f"{into} 'already_subscribed', 'delivered', id, email_index, NULL, NULL, {', '.join(['created_at'] * 5)} "
         f"FROM subscribers, ({six_times}) AS times",
     ]
     with rt.database.begin() as db:

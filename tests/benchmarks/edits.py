@@ -53,7 +53,12 @@ def fill(rt: Runtime, count: int) -> None:
     for start in range(0, count, _AT_ONCE):
         persons, places, rows = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
         while len(persons) < min(_AT_ONCE, count - start):
-            who, place, bidx, name = SubscriberId(new_id()), EnrollmentId(new_id()), chance.randbytes(32), chance.choice(_ZONES)
+            who, place, email_index, name = (
+                SubscriberId(new_id()),
+                EnrollmentId(new_id()),
+                chance.randbytes(32),
+                chance.choice(_ZONES),
+            )
             joined = anchor = now - timedelta(microseconds=chance.randrange(24 * 86_400_000_000))
             paused, last, mine = chance.random() < 0.02, None, list[dict[str, Any]]()
             for step in version.steps:
@@ -62,8 +67,8 @@ def fill(rt: Runtime, count: int) -> None:
                 sent = due if due <= now else None
                 mine.append({
                     "id": DeliveryId(new_id()), "kind": DeliveryKind.LETTER, "state": state, "subscriber_id": who,
-                    "email_bidx": bidx,
-                    "enrollment_id": place, "step_key": step.key, "planned_at": due, "due_at": due, "sent_at": sent,
+                    "email_index": email_index,
+                    "enrollment_id": place, "step_key": step.key, "planned_at": due, "due_at": due, "marked_at": sent,
                     "accepted_at": sent, "created_at": anchor,
                 })  # fmt: skip
                 if due > now:
@@ -72,13 +77,13 @@ def fill(rt: Runtime, count: int) -> None:
             else:
                 continue  # has had every letter
             persons.append({
-                "id": who, "email_bidx": bidx, "state": SubscriberState.ACTIVE, "time_zone": name, "email_sealed": sealed,
-                "created_at": joined, "confirmed_at": joined,
+                "id": who, "email_index": email_index, "state": SubscriberState.ACTIVE, "time_zone": name,
+                "email_encrypted": sealed, "created_at": joined, "confirmed_at": joined,
             })  # fmt: skip
             places.append({
                 "id": place, "subscriber_id": who, "sequence_id": stored.id, "anchor_at": anchor, "started_at": joined,
                 "state": EnrollmentState.PAUSED if paused else EnrollmentState.ACTIVE, "last_step": last,
-                "paused_at": now if paused else None, "why": BY_DESK if paused else None,
+                "paused_at": now if paused else None, "reason": BY_DESK if paused else None,
             })  # fmt: skip
             rows += mine
         with rt.database.begin() as db:

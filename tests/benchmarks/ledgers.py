@@ -48,13 +48,13 @@ def fill(rt: Runtime, rows: int) -> None:
             .group_by(sequences.c.id)
         ).one()
     statements = (
-        "INSERT INTO subscribers (id, email_bidx, email_sealed, time_zone, state, created_at) "
+        "INSERT INTO subscribers (id, email_index, email_encrypted, time_zone, state, created_at) "
         f"SELECT {say.id}, {say.bytes}, {say.bytes}, 'America/New_York', 'active', :now {say.one_for_each_reader}",
         "INSERT INTO enrollments (id, subscriber_id, sequence_id, state, anchor_at, started_at) "
         f"SELECT {say.id}, id, :sequence, 'active', :now, :now FROM subscribers",
         "INSERT INTO deliveries "
-        "(id, kind, state, subscriber_id, email_bidx, enrollment_id, step_key, planned_at, due_at, created_at) "
-        f"SELECT {say.id}, 'letter', CASE WHEN p.position < :last THEN 'accepted' ELSE 'scheduled' END, s.id, s.email_bidx, "
+        "(id, kind, state, subscriber_id, email_index, enrollment_id, step_key, planned_at, due_at, created_at) "
+        f"SELECT {say.id}, 'letter', CASE WHEN p.position < :last THEN 'accepted' ELSE 'scheduled' END, s.id, s.email_index, "
         f"e.id, p.key, :now, CASE WHEN p.position < :last THEN {say.ago} ELSE {say.ahead} END, :now "
         "FROM enrollments e JOIN subscribers s ON s.id = e.subscriber_id JOIN steps p ON p.sequence_id = e.sequence_id",
     )

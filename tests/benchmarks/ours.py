@@ -38,10 +38,11 @@ def crowd(rt: Runtime, count: int, name: str = "reader", at: datetime | None = N
         for number in range(start, min(start + _AT_ONCE, count)):
             who, place = SubscriberId(new_id()), new_id()
             email = f"{name}{number}@example.org"
-            bidx = rt.cipher.blind_index(email)
+            email_index = rt.cipher.blind_index(email)
             persons.append({
-                "id": who, "email_bidx": bidx, "email_sealed": rt.cipher.encrypt(email, people.email_field(who)),
-                "first_name_sealed": rt.cipher.encrypt("Robin", people.first_name_field(who)), "time_zone": "America/New_York",
+                "id": who, "email_index": email_index, "email_encrypted": rt.cipher.encrypt(email, people.email_field(who)),
+                "first_name_encrypted": rt.cipher.encrypt("Robin", people.first_name_field(who)),
+                "time_zone": "America/New_York",
                 "state": SubscriberState.ACTIVE, "created_at": due, "confirmed_at": due,
             })  # fmt: skip
             places.append({
@@ -49,7 +50,8 @@ def crowd(rt: Runtime, count: int, name: str = "reader", at: datetime | None = N
                 "started_at": due,
             })  # fmt: skip
             letters.append({
-                "id": new_id(), "kind": DeliveryKind.LETTER, "state": State.SCHEDULED, "subscriber_id": who, "email_bidx": bidx,
+                "id": new_id(), "kind": DeliveryKind.LETTER, "state": State.SCHEDULED, "subscriber_id": who,
+                "email_index": email_index,
                 "enrollment_id": place, "step_key": "welcome", "planned_at": due, "due_at": due, "created_at": due,
             })  # fmt: skip
         with rt.database.begin() as db:

@@ -26,8 +26,10 @@ def two_letters_at_once(rt: Runtime) -> Reader:
     reader = a_subscriber(rt)
     with rt.database.begin() as db:
         db.execute(deliveries.delete().where(deliveries.c.kind != DeliveryKind.LETTER))
-        bidx = rt.cipher.blind_index(reader.email)
-        extra = NewDelivery(DeliveryKind.LETTER, rt.clock.now(), reader.id, bidx, enrollment_of(rt, reader), StepKey("history"))
+        email_index = rt.cipher.blind_index(reader.email)
+        extra = NewDelivery(
+            DeliveryKind.LETTER, rt.clock.now(), reader.id, email_index, enrollment_of(rt, reader), StepKey("history")
+        )
         ledger.plan(db, [extra], rt.clock.now())
     return reader
 

@@ -70,9 +70,9 @@ def test_whoever_leaves_is_in_the_journal_when_the_page_has_answered_and_no_addr
 
 
 def test_what_is_rolled_back_is_not_in_the_journal(rt: Runtime) -> None:
-    bidx = rt.cipher.blind_index("nobody@example.org")
+    email_index = rt.cipher.blind_index("nobody@example.org")
     with pytest.raises(ZeroDivisionError), rt.database.begin() as db:
-        subscribers.suppress(db, bidx, Suppression.BOUNCED, AT)
+        subscribers.suppress(db, email_index, Suppression.BOUNCED, AT)
         raise ZeroDivisionError
     with rt.database.begin() as db:
         subscribers.suppress(db, rt.cipher.blind_index("somebody@example.org"), Suppression.BOUNCED, AT)
@@ -115,14 +115,14 @@ def test_an_erasure_that_was_announced_by_a_process_that_died_is_looked_up(rt: R
     reader = a_subscriber(rt)
     journal = rt.database.departures
     assert journal is not None
-    bidx = rt.cipher.blind_index(reader.email)
-    journal.append([Departure(DepartureKind.ERASING, bidx, rt.clock.now())])
+    email_index = rt.cipher.blind_index(reader.email)
+    journal.append([Departure(DepartureKind.ERASING, email_index, rt.clock.now())])
     if committed:
         rt.database.departures = None
         personal_data.erase(rt, reader.id)
         rt.database.departures = journal
     departures.complete(rt)
-    assert journal.read().last[bidx].kind == ("erased" if committed else "returned")
+    assert journal.read().last[email_index].kind == ("erased" if committed else "returned")
 
 
 def test_a_database_that_was_set_back_takes_nothing_out_of_the_journal(rt: Runtime) -> None:

@@ -297,7 +297,7 @@ def live_at(rt: Runtime, reader: Reader, email: str) -> None:
     """Give somebody another address, past every check."""
     sealed = rt.cipher.encrypt(email, email_field(reader.id))
     with rt.database.begin() as db:
-        db.execute(update(subscribers).where(subscribers.c.id == reader.id).values(email_sealed=sealed))
+        db.execute(update(subscribers).where(subscribers.c.id == reader.id).values(email_encrypted=sealed))
 
 
 @pytest.mark.parametrize("name", ["outbox", "sendgrid", "smtp"])

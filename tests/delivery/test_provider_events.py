@@ -19,7 +19,8 @@ from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
 from nurture.services.operations import deliveries as service
 from nurture.services.operations import health
-from nurture.store.core.schema import deliveries, events, sequences
+from nurture.store.core.schema import deliveries, sequences
+from nurture.store.core.schema import provider_events as event_rows
 from nurture.store.deliveries import in_doubt
 from nurture.store.subscribers import subscribers
 from tests.clocks import ManualClock
@@ -35,10 +36,10 @@ def report(
     **given: object,
 ) -> Event:
     moment = at or datetime.fromisoformat("2026-03-02T15:00:10+00:00")
-    twin = hashlib.blake2b(f"{kind}{mail and mail.delivery}{moment}{given}".encode(), digest_size=16).digest()
+    dedup_key = hashlib.blake2b(f"{kind}{mail and mail.delivery}{moment}{given}".encode(), digest_size=16).digest()
     values: dict[str, object] = {"provider_id": new_id()}
     values |= {"delivery": mail.delivery, "request": mail.request} if mail else {}
-    return Event(kind, moment, twin, suppresses=suppresses, **values | given)  # type: ignore[arg-type]
+    return Event(kind, moment, dedup_key, suppresses=suppresses, **values | given)  # type: ignore[arg-type]
 
 
 def a_doubt(rt: Runtime, reader: Reader | None = None) -> tuple[Reader, Mail, Answering]:
@@ -92,11 +93,11 @@ def a_doubt_beside(rt: Runtime, usual: Reader) -> tuple[Reader, Mail, Answering]
 def test_the_same_report_forty_six_times_is_one(rt: Runtime) -> None:
     _, mail, _ = a_doubt(rt)
     event = report(EventKind.DELIVERED, mail)
-    renamed = [Event(event.kind, event.at, event.twin, new_id(), event.delivery, event.request) for _ in range(20)]
+    renamed = [Event(event.kind, event.at, event.dedup_key, new_id(), event.delivery, event.request) for _ in range(20)]
     assert take(rt, *[event] * 26, *renamed).fresh == 1
     assert take(rt, event) == EventReport(0, 0, 0)
     with rt.database.read() as db:
-        assert db.execute(select(func.count()).select_from(events)).scalar_one() == 1
+        assert db.execute(select(func.count()).select_from(event_rows)).scalar_one() == 1
 
 
 def test_a_report_may_come_before_our_own_answer_is_written(rt: Runtime) -> None:
@@ -138,7 +139,7 @@ def person(rt: Runtime, reader: Reader) -> tuple[SubscriberState, Suppression | 
     with rt.database.read() as db:
         found = subscribers.get_unlocked(db, reader.id)
         assert found
-        return found.state, subscribers.suppression(db, found.email_bidx)
+        return found.state, subscribers.suppression(db, found.email_index)
 
 
 def test_a_bounce_stops_the_letters_and_a_block_does_not(rt: Runtime) -> None:
@@ -164,8 +165,8 @@ def test_a_bounce_that_names_no_delivery_is_found_by_its_address(rt: Runtime) ->
     assert person(rt, reader) == (SubscriberState.BOUNCED, Suppression.BOUNCED)
     take(rt, report(EventKind.BOUNCED, suppresses=Suppression.BOUNCED, email="nobody@example.org"))
     with rt.database.read() as db:
-        bidx = rt.cipher.blind_index("nobody@example.org")
-        assert subscribers.suppression(db, bidx) is Suppression.BOUNCED
+        email_index = rt.cipher.blind_index("nobody@example.org")
+        assert subscribers.suppression(db, email_index) is Suppression.BOUNCED
 
 
 def wait(rt: Runtime, clock: ManualClock, minutes: float, looks: int = 10) -> None:

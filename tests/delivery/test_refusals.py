@@ -157,9 +157,9 @@ def test_a_refusal_of_the_recipient_suppresses_like_a_bounce(
     run_tick(by_smtp)
     assert [row[1] for row in rows(by_smtp, gone)] == [State.BOUNCED]
     assert standing(by_smtp, gone) is SubscriberState.BOUNCED
-    bidx = by_smtp.cipher.blind_index(gone.email)
+    email_index = by_smtp.cipher.blind_index(gone.email)
     with by_smtp.database.read() as db:
-        reasons = list(db.scalars(select(suppressions.c.reason).where(suppressions.c.email_bidx == bidx)))
+        reasons = list(db.scalars(select(suppressions.c.reason).where(suppressions.c.email_index == email_index)))
     assert reasons == [Suppression.BOUNCED]
     assert service.list_doubts(by_smtp, State.FAILED) == [], "no person is needed"
     with by_smtp.database.read() as db:

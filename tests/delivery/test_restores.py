@@ -25,7 +25,7 @@ from nurture.services.operations import deliveries as service
 from nurture.services.operations import send_blocks
 from nurture.services.subscribers import departures, unsubscribe
 from nurture.services.subscribers.unsubscribe import Exit
-from nurture.store.core.schema import instance as facts
+from nurture.store.core.schema import app_state as facts
 from nurture.store.state import app_state
 from nurture.store.subscribers import subscribers
 from tests.clocks import ManualClock

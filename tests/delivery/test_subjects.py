@@ -22,7 +22,7 @@ from nurture.services.subscribers import consultation_links
 from nurture.services.subscribers import consultations as goals
 from nurture.store.accounts import users
 from nurture.store.core.desk_schema import account_changes as account_change_rows
-from nurture.store.core.desk_schema import login_links, trials
+from nurture.store.core.desk_schema import login_links, test_emails
 from nurture.store.core.schema import consultations, deliveries
 from nurture.store.deliveries import claims, ledger, send_blocks
 from nurture.store.deliveries.ledger import Offered
@@ -76,7 +76,7 @@ def link_used(rt: Runtime) -> None:
 
 def mail_to_oneself_deleted(rt: Runtime) -> None:
     with rt.database.begin() as db:
-        db.execute(delete(trials))
+        db.execute(delete(test_emails))
 
 
 def request_deleted(rt: Runtime) -> None:
@@ -156,7 +156,7 @@ def test_what_goes_after_the_mail_is_made_is_cancelled_when_it_would_be_marked(r
     goes(rt)
     now, real_now = rt.clock.now(), rt.clock.real_now()
     with rt.database.begin() as db:
-        offered = {row.id: Offered(DeliveryKind.NOTICE, RequestId(new_id()), now)}
+        offered = {row.id: Offered(row.kind, RequestId(new_id()), now)}
         assert ledger.mark(db, claimed[0], offered, rt.frequency_caps, "test", now, real_now) == set()
         ledger.cancel_ineligible(db, claimed[0], {row.id}, "test", real_now)
     assert state_and_reason(rt) == (State.CANCELLED, GONE)
@@ -171,15 +171,6 @@ def test_what_is_there_goes_out_as_what_it_is(rt: Runtime, planned: Act) -> None
     assert mail.message["To"] == to
     with rt.database.read() as db:
         assert db.scalar(select(deliveries.c.state)) is State.ACCEPTED
-
-
-@pytest.mark.parametrize("planned", [a_login_link, a_test_email, a_request_for_a_call])
-def test_a_row_of_an_earlier_version_is_taken_for_what_it_is(rt: Runtime, planned: Act) -> None:
-    planned(rt)
-    with rt.database.begin() as db:
-        db.execute(update(deliveries).values(about_kind=None))
-    run_tick(rt)
-    assert len(inbox(rt)) == 1
 
 
 def test_a_login_link_held_in_doubt_and_sent_again_by_a_person_too_late_is_cancelled(rt: Runtime, clock: ManualClock) -> None:
@@ -203,12 +194,12 @@ def test_a_question_about_a_call_is_cancelled_when_it_would_be_marked_and_its_re
     tick(rt, claimed.append)
     with rt.database.begin() as db:
         question, batch = db.execute(
-            select(deliveries.c.id, deliveries.c.batch_id).where(deliveries.c.kind == DeliveryKind.ALREADY_SUBSCRIBED)
+            select(deliveries.c.id, deliveries.c.batch_id).where(deliveries.c.kind == DeliveryKind.CONSULTATION_QUESTION)
         ).one()
         db.execute(delete(consultations))
     now, real_now = rt.clock.now(), rt.clock.real_now()
     with rt.database.begin() as db:
-        offered = {question: Offered(DeliveryKind.ALREADY_SUBSCRIBED, RequestId(new_id()), now)}
+        offered = {question: Offered(DeliveryKind.CONSULTATION_QUESTION, RequestId(new_id()), now)}
         assert ledger.mark(db, batch, offered, rt.frequency_caps, "test", now, real_now) == set()
         ledger.cancel_ineligible(db, batch, {question}, "test", real_now)
     with rt.database.read() as db:

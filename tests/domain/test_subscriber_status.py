@@ -36,7 +36,12 @@ def test_a_filter_finds_exactly_those_the_list_calls_so(rt: Runtime) -> None:
             who = SubscriberId(new_id())
             db.execute(
                 insert(subscribers).values(
-                    id=who, email_bidx=bytes.fromhex(who) * 2, email_sealed=b"", time_zone="UTC", state=state, created_at=now
+                    id=who,
+                    email_index=bytes.fromhex(who) * 2,
+                    email_encrypted=b"",
+                    time_zone="UTC",
+                    state=state,
+                    created_at=now,
                 )
             )
             for number, place in enumerate(each for each in pair if each):

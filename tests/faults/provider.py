@@ -88,8 +88,8 @@ class Provider:
         self.ledger.append(Taken(mail.delivery, mail.request, mail.kind, mail.to, mail.subject))
         for kind in (EventKind.PROCESSED, EventKind.DELIVERED):
             name = f"{mail.delivery} {mail.request} {kind}"
-            twin = hashlib.blake2b(name.encode(), digest_size=16).digest()
-            self.events.append(Event(kind, self._clock.real_now(), twin, name[:100], mail.delivery, mail.request))
+            dedup_key = hashlib.blake2b(name.encode(), digest_size=16).digest()
+            self.events.append(Event(kind, self._clock.real_now(), dedup_key, name[:100], mail.delivery, mail.request))
 
     async def check(self, sender: SenderIdentity, within: float) -> Outcome:
         """Mail can always leave."""

@@ -73,7 +73,7 @@ def counts(rt: Runtime) -> tuple[int, int, int]:
 def most_confirmations(rt: Runtime) -> int:
     """How many the one who got most of them got."""
     d = deliveries.c
-    each = select(func.count().label("many")).where(d.kind == DeliveryKind.CONFIRMATION).group_by(d.email_bidx).subquery()
+    each = select(func.count().label("many")).where(d.kind == DeliveryKind.CONFIRMATION).group_by(d.email_index).subquery()
     with rt.database.read() as db:
         return db.scalar(select(func.max(each.c.many))) or 0
 

@@ -23,8 +23,8 @@ from nurture.services.operations import deliveries as desk
 from nurture.services.operations.send_blocks import start_sending
 from nurture.services.subscribers import unsubscribe
 from nurture.services.subscribers.unsubscribe import Exit
-from nurture.store.core.schema import deliveries, editions, enrollments, instance, metadata, sequences, steps
-from nurture.store.core.schema import gates as gates_table
+from nurture.store.core.schema import app_state, deliveries, editions, enrollments, metadata, sequences, steps
+from nurture.store.core.schema import send_blocks as gates_table
 from nurture.store.deliveries import send_blocks
 from nurture.store.deliveries.send_blocks import BlockKind
 from nurture.tokens import TokenRefused
@@ -366,11 +366,11 @@ when-in-doubt: {}
 
 
 def _empty(db: Connection) -> None:
-    kept = {instance, sequences, steps, editions, gates_table}
+    kept = {app_state, sequences, steps, editions, gates_table}
     for table in reversed(metadata.sorted_tables):
         if table not in kept:
             db.execute(delete(table))
-    db.execute(update(gates_table).values(shut_at=None, until=None, why=None, by=None))
+    db.execute(update(gates_table).values(blocked_at=None, until=None, reason=None, actor=None))
 
 
 def _log_moves(db: Connection) -> None:

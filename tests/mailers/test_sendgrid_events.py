@@ -181,8 +181,8 @@ def test_a_repeat_under_a_new_id_is_the_twin_of_the_first() -> None:
     first = entry("delivered", sg_message_id="m.1", nurture_delivery_id=new_id())
     others = [first | {"sg_message_id": "m.2"}, first | {"event": "open"}, first | {"timestamp": first["timestamp"] + 1}]
     one, renamed, *different = read_events(body([first, first | {"sg_event_id": "another"}, *others])).events
-    assert one.twin == renamed.twin
-    assert len({one.twin, *(event.twin for event in different)}) == 4
+    assert one.dedup_key == renamed.dedup_key
+    assert len({one.dedup_key, *(event.dedup_key for event in different)}) == 4
 
 
 def test_the_fields_of_the_documented_samples_are_read() -> None:
@@ -207,7 +207,7 @@ def test_the_fields_of_the_documented_samples_are_read() -> None:
         K.PROCESSED, K.DEFERRED, K.DELIVERED, K.OPENED, K.OPENED, K.BOUNCED, K.DROPPED, K.COMPLAINED, K.UNSUBSCRIBED,
         K.UNSUBSCRIBED, K.OTHER,
     ]  # fmt: skip
-    assert len({event.twin for event in bundle.events}) == len(told)
+    assert len({event.dedup_key for event in bundle.events}) == len(told)
     assert {event.at for event in bundle.events} == {datetime(2017, 12, 15, 0, 59, 29, tzinfo=UTC)}
 
 
@@ -247,7 +247,7 @@ def test_a_time_within_bounds_is_read(stamp: float) -> None:
 def test_seconds_as_whole_or_broken_number_are_the_same_time() -> None:
     first = entry("delivered", sg_message_id="m", timestamp=1_513_299_569)
     one, other = read_events(body([first, first | {"timestamp": 1_513_299_569.0}])).events
-    assert one.twin == other.twin
+    assert one.dedup_key == other.dedup_key
 
 
 @pytest.mark.parametrize("flaw", [rb'"\ud83d"', b'"\xff\xfe"', b"NaN", b"Infinity", b"1" * 400])
@@ -281,7 +281,7 @@ def test_whatever_the_entries_hold_they_are_read_or_counted(entries: list[Any]) 
     bundle = read_events(json.dumps(entries).encode())
     assert len(bundle.events) + bundle.unreadable == len(entries)
     for event in bundle.events:
-        assert len(event.twin) == 16
+        assert len(event.dedup_key) == 16
         assert event.at.tzinfo is UTC
         assert event.provider_id is None or 0 < len(event.provider_id) <= 100
         assert event.detail is None or "@" not in event.detail

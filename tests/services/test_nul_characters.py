@@ -20,7 +20,7 @@ from nurture.runtime import Runtime
 from nurture.services.operations import backup as backups
 from nurture.services.operations import restore as restores
 from nurture.services.operations.archive import Archive
-from nurture.store.core.schema import editions, events, sequences, subscribers
+from nurture.store.core.schema import editions, provider_events, sequences, subscribers
 from tests.conftest import SECRET, settings_for
 from tests.desk import csrf, enter
 from tests.people import a_subscriber
@@ -120,7 +120,7 @@ def test_reports_are_taken_and_nothing_of_them_is_lost(rt: Runtime) -> None:
         )
         assert answer.status_code in ((204,) if sent is raw else (204, 400)), answer.text
     with rt.database.read() as db:
-        assert db.scalar(select(func.count()).select_from(events)) == len(whole + odd)
+        assert db.scalar(select(func.count()).select_from(provider_events)) == len(whole + odd)
 
 
 def test_a_backup_that_holds_one_can_be_restored_into_postgresql(

@@ -13,7 +13,7 @@ from nurture.runtime import Runtime
 from nurture.services.operations.jobs import JOBS
 from nurture.services.subscribers import personal_data, unsubscribe
 from nurture.services.subscribers.unsubscribe import Exit
-from nurture.store.core.schema import consultations, instance, metadata
+from nurture.store.core.schema import app_state, consultations, metadata
 from nurture.tokens import Purpose
 from tests.clocks import ManualClock
 from tests.desk import enter, post
@@ -65,7 +65,7 @@ def start_again(rt: Runtime, reader: Reader) -> None:
 
 def readers_of(rt: Runtime) -> list[object]:
     """Everything that a reader is: every table but requests and mail about them."""
-    left_out = {"consultations", "deliveries", "delivery_history", "heartbeats", "instance", "gates", "limit_counters"}
+    left_out = {"consultations", "deliveries", "delivery_history", "heartbeats", "app_state", "send_blocks", "limit_counters"}
     with rt.database.read() as db:
         return [
             (table.name, sorted(repr(row) for row in db.execute(select(table))))
@@ -236,7 +236,7 @@ def test_a_question_whose_request_is_gone_is_not_sent(client: FlaskClient, rt: R
         db.execute(delete(consultations))
     run_tick(rt)
     assert questions(rt, reader) == []
-    assert rows(rt, reader, DeliveryKind.ALREADY_SUBSCRIBED)[0][1] is State.CANCELLED
+    assert rows(rt, reader, DeliveryKind.CONSULTATION_QUESTION)[0][1] is State.CANCELLED
 
 
 def test_the_link_of_a_forwarded_letter_shows_nothing_in_clear(client: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
@@ -283,7 +283,7 @@ def test_links_of_letters_of_the_version_before_are_read_for_as_long_after_the_u
     reader = a_subscriber(rt, "robin@example.org", "Zoë")
     run_tick(rt)
     token = rt.tokens.mint(Purpose.CONSULTATION, reader.id)
-    upgraded = update(instance).where(instance.c.key == "timed_letter_links_since")
+    upgraded = update(app_state).where(app_state.c.key == "timed_letter_links_since")
     with rt.database.begin() as db:
         assert db.execute(upgraded.values(value=clock.real_now().isoformat())).rowcount == 1
     clock.advance(days=89)

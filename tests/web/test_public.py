@@ -105,7 +105,7 @@ def test_a_name_is_kept_as_far_as_it_is_one_and_stops_no_sign_up(
     assert client.post("/subscribe", data=GOOD | {"first_name": typed}).status_code == 303
     sign_up_queue.decide_on_sign_ups(rt)
     with rt.database.read() as db:
-        who, sealed = db.execute(select(subscribers.c.id, subscribers.c.first_name_sealed)).one()
+        who, sealed = db.execute(select(subscribers.c.id, subscribers.c.first_name_encrypted)).one()
     assert (rt.cipher.decrypt(sealed, first_name_field(who)) if sealed else None) == kept
     if kept:
         confirm(rt, Reader(SubscriberId(who), "robin@example.org"))

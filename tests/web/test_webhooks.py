@@ -19,7 +19,7 @@ from nurture.ids import new_id
 from nurture.mailers.base import Mail
 from nurture.runtime import Runtime
 from nurture.settings import SettingRefused
-from nurture.store.core.schema import events
+from nurture.store.core.schema import provider_events
 from tests.conftest import settings_for
 from tests.people import a_subscriber, rows, run_tick
 from tests.scripted import Answering
@@ -52,7 +52,7 @@ def send(client: FlaskClient, signer: Signer, raw: bytes, stamp: float | None = 
 
 def stored(rt: Runtime) -> int:
     with rt.database.read() as db:
-        return db.execute(select(func.count()).select_from(events)).scalar_one()
+        return db.execute(select(func.count()).select_from(provider_events)).scalar_one()
 
 
 def report(event: str, mail: Mail, **given: Any) -> Entry:

@@ -155,7 +155,7 @@ def _read(entry: Any) -> Event | None:
     return Event(
         kind=kind,
         at=datetime.fromtimestamp(stamp, UTC),
-        twin=_twin(entry, name, float(stamp), delivery),
+        dedup_key=_dedup_key(entry, name, float(stamp), delivery),
         provider_id=_text(entry, "sg_event_id", 100),
         delivery=DeliveryId(delivery) if delivery else None,
         request=RequestId(request) if request else None,
@@ -197,7 +197,7 @@ def _text(entry: Mapping[str, Any], name: str, longest: int) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= longest and value.isprintable() else None
 
 
-def _twin(entry: Mapping[str, Any], name: str, stamp: float, delivery: str | None) -> bytes:
+def _dedup_key(entry: Mapping[str, Any], name: str, stamp: float, delivery: str | None) -> bytes:
     """Equal for repeats under a new id: message, kind and time (and delivery) are the same."""
     message = entry.get("sg_message_id") or entry.get("smtp-id") or entry.get("email") or ""
     told = f"{message}|{name}|{stamp}|{delivery}"

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from nurture.domain.delivery import DeliveryKind
 from nurture.domain.user import AccountChange
-from nurture.ids import ConsultationId, new_id
+from nurture.ids import AccountChangeId, new_id
 from nurture.runtime import Runtime
 from nurture.store.accounts import account_changes, users
 from nurture.store.accounts.account_changes import ToldChange
@@ -22,9 +22,8 @@ def tell(rt: Runtime, db: Connection, before: User, what: AccountChange) -> None
     """Plan the mail; `before`: the account as it was. Nobody is told who had no address."""
     if before.email is None:
         return
-    change, now = new_id(), rt.clock.now()
+    change, now = AccountChangeId(new_id()), rt.clock.now()
     address = rt.cipher.decrypt(before.email, users.field_of("email", before.id))
     told = ToldChange(what, rt.cipher.encrypt(address, account_changes.email_field(change)))
     account_changes.add(db, change, told, rt.clock.real_now())
-    # Not what kind it is about: a process of the version before could not read the word, and stop at every batch with it.
-    ledger.plan(db, [NewDelivery(DeliveryKind.NOTICE, now, about=ConsultationId(change))], now)
+    ledger.plan(db, [NewDelivery(DeliveryKind.ACCOUNT_CHANGE, now, account_change=change)], now)

@@ -104,14 +104,14 @@ def find(rt: Runtime, address: Address) -> Account | None:
 def add(rt: Runtime, address: Address, name: str, role: Role) -> UserId:
     """Make an account. Raises AccountRefused if the address has one."""
     who = UserId(new_id())
-    bidx = rt.cipher.blind_index(address.canonical)
+    email_index = rt.cipher.blind_index(address.canonical)
     with rt.database.begin() as db:
         users.lock_accounts(db)
-        if users.by_email(db, bidx):
+        if users.by_email(db, email_index):
             raise AccountRefused("Somebody with this address has access already.", "email")
         email = rt.cipher.encrypt(address.send_to, users.field_of("email", who))
         sealed = rt.cipher.encrypt(name, users.field_of("name", who)) if name else None
-        users.add(db, User(who, role, email, sealed, email_bidx=bidx), rt.clock.real_now())
+        users.add(db, User(who, role, email, sealed, email_index=email_index), rt.clock.real_now())
         note(rt, db, who, "account_added")
     return who
 
@@ -164,7 +164,7 @@ def reset(rt: Runtime, user_id: UserId) -> None:
     """
     with rt.database.begin() as db:
         tell(rt, db, known(db, user_id), AccountChange.RESET)
-        users.change(db, user_id, password=None, totp_sealed=None, totp_step=None)
+        users.change(db, user_id, password=None, totp_encrypted=None, totp_step=None)
         users.put_codes(db, user_id, ())
         passkeys.remove_all(db, user_id)
         end_ways_in(rt, db, user_id)
@@ -228,7 +228,7 @@ def protect(rt: Runtime, user_id: UserId, session: str, chosen: Protection) -> l
     hashed, sealed = hash_password(chosen.password), rt.cipher.encrypt(chosen.secret, users.field_of("totp", user_id))
     with rt.database.begin() as db:
         codes = set_up(rt, db, user_id, session, chosen.name, chosen.address)
-        users.change(db, user_id, password=hashed, totp_sealed=sealed, totp_step=step)
+        users.change(db, user_id, password=hashed, totp_encrypted=sealed, totp_step=step)
     return codes
 
 
@@ -242,24 +242,24 @@ def set_up(rt: Runtime, db: Connection, user_id: UserId, session: str, name: str
     """Write whose an account is, and new recovery codes, which it returns; the proofs come with them in the same transaction.
     Raises AccountRefused, also for an account that has proofs and has not shown them lately in this session.
     """
-    bidx, codes = rt.cipher.blind_index(address.canonical), new_recovery_codes()
+    email_index, codes = rt.cipher.blind_index(address.canonical), new_recovery_codes()
     users.lock_accounts(db)
     before = known(db, user_id)
     if before.is_protected and not sessions.is_proved(db, session, rt.clock.real_now() - PROOF_LASTS):
         raise AccountRefused(PROVE_FIRST, "old")
-    other = users.by_email(db, bidx)
+    other = users.by_email(db, email_index)
     if other is not None and other.id != user_id:
         raise AccountRefused("Somebody else uses this address at the desk.", "email")
     users.change(
         db,
         user_id,
-        email_bidx=bidx,
-        email_sealed=rt.cipher.encrypt(address.send_to, users.field_of("email", user_id)),
-        name_sealed=rt.cipher.encrypt(name, users.field_of("name", user_id)) if name else None,
+        email_index=email_index,
+        email_encrypted=rt.cipher.encrypt(address.send_to, users.field_of("email", user_id)),
+        name_encrypted=rt.cipher.encrypt(name, users.field_of("name", user_id)) if name else None,
     )
     users.put_codes(db, user_id, [recovery_hash(user_id, code) for code in codes])
     end_ways_in(rt, db, user_id, but=session)
-    if before.email_bidx not in (None, bidx):
+    if before.email_index not in (None, email_index):
         tell(rt, db, before, AccountChange.ADDRESS)
     elif before.is_protected:
         tell(rt, db, before, AccountChange.PROOFS)

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from nurture.domain.client import Client
-from nurture.domain.delivery import DeliveryKind, Subject
+from nurture.domain.delivery import DeliveryKind
 from nurture.domain.limits import LOG_IN_MAIL, LOG_IN_MAIL_NETWORK
 from nurture.domain.passkey import PasskeyUse
 from nurture.errors import NurtureError
-from nurture.ids import ConsultationId, UserId
+from nurture.ids import UserId
 from nurture.runtime import Runtime
 from nurture.services import limits
 from nurture.services.accounts import login_attempts, passkeys
@@ -43,7 +43,7 @@ class NewSession:
     """What a log-in gave: the session's token, and whether the second proof is still to come."""
 
     token: str
-    half: bool
+    mfa_pending: bool
     device: str = ""
     """The cookie by which the browser of a complete log-in is known again."""
 
@@ -81,8 +81,8 @@ def mail_links(rt: Runtime) -> None:
         if not sessions.has_requests(db):
             return
     with rt.database.begin() as db:
-        for bidx in sessions.take_requests(db, rt.clock.real_now() - LINK_WORKS):
-            user = users.by_email(db, bidx)
+        for email_index in sessions.take_requests(db, rt.clock.real_now() - LINK_WORKS):
+            user = users.by_email(db, email_index)
             if user is None or sessions.living_links(db, user.id, rt.clock.real_now()) >= _MOST_LINKS:
                 continue
             if limits.count_all(rt, db, [(LOG_IN_MAIL, user.id)], rt.clock.real_now()):
@@ -102,8 +102,7 @@ def mail_link(rt: Runtime, address: Address, works: timedelta = LINK_WORKS) -> N
 def _mail_link(rt: Runtime, db: Connection, user_id: UserId, works: timedelta) -> None:
     link = sessions.add_link(db, rt.clock.real_now() + works, user_id)
     now = rt.clock.now()
-    notice = NewDelivery(DeliveryKind.NOTICE, now, about=ConsultationId(link), about_kind=Subject.LOGIN_LINK)
-    ledger.plan(db, [notice], now)
+    ledger.plan(db, [NewDelivery(DeliveryKind.LOGIN_LINK, now, login_link=link)], now)
     note(rt, db, user_id, "link_mailed")
 
 
@@ -125,10 +124,10 @@ def log_in(rt: Runtime, address: Address, password: str, client: Client) -> NewS
 
     An address nobody has is answered like one somebody has: same words, same time, same waits.
     """
-    bidx = rt.cipher.blind_index(address.canonical)
+    email_index = rt.cipher.blind_index(address.canonical)
     with rt.database.read() as db:
-        user = users.by_email(db, bidx)
-    counted = login_attempts.count(rt, Check.LOG_IN, bidx.hex(), user.id if user else None, client)
+        user = users.by_email(db, email_index)
+    counted = login_attempts.count(rt, Check.LOG_IN, email_index.hex(), user.id if user else None, client)
     if not fits(password, user.password if user else None) or user is None:
         with rt.database.begin() as db:
             note(rt, db, user.id if user else None, "password_refused")
@@ -142,12 +141,12 @@ def log_in(rt: Runtime, address: Address, password: str, client: Client) -> NewS
 
 def _enter(rt: Runtime, db: Connection, user: User, kind: str, client: Client) -> NewSession:
     """Open a session: a whole one only for whoever has no second proof to give."""
-    half, real_now = user.is_protected, rt.clock.real_now()
-    session = sessions.open_session(db, user.id, real_now, half, client.described)
+    mfa_pending, real_now = user.is_protected, rt.clock.real_now()
+    session = sessions.open_session(db, user.id, real_now, mfa_pending, client.described)
     note(rt, db, user.id, kind)
-    if not half:
+    if not mfa_pending:
         users.change(db, user.id, seen_at=real_now)
-    return NewSession(_token(rt, session), half)
+    return NewSession(_token(rt, session), mfa_pending)
 
 
 def _token(rt: Runtime, session: str) -> str:
@@ -193,7 +192,7 @@ def second_proof(rt: Runtime, token: str, given: SecondFactor, client: Client) -
             note(rt, db, who, "logged_in")
     if wrong:
         raise LogInRefused(wrong)
-    return NewSession(_token(rt, session), half=False, device=login_attempts.remember_device(rt, who, client.device))
+    return NewSession(_token(rt, session), mfa_pending=False, device=login_attempts.remember_device(rt, who, client.device))
 
 
 _WRONG_CODE = "This code does not fit, or was used before. Type the one that the app shows now."
@@ -201,10 +200,10 @@ _WRONG_CODE = "This code does not fit, or was used before. Type the one that the
 
 def _open_whole(rt: Runtime, db: Connection, user: User, client: Client) -> str:
     """A whole session for somebody who has given all proofs; wrong passwords of before are forgiven."""
-    if user.email_bidx:
-        login_attempts.forgive(db, Attempts(rt, db, Check.LOG_IN, user.email_bidx.hex(), user.id, client))
+    if user.email_index:
+        login_attempts.forgive(db, Attempts(rt, db, Check.LOG_IN, user.email_index.hex(), user.id, client))
     real_now = rt.clock.real_now()
-    session = sessions.open_session(db, user.id, real_now, half=False, device=client.described)
+    session = sessions.open_session(db, user.id, real_now, mfa_pending=False, device=client.described)
     users.change(db, user.id, seen_at=real_now)
     return session
 
@@ -227,7 +226,7 @@ def log_in_by_passkey(rt: Runtime, browser: str, sent: str, client: Client) -> N
             note(rt, db, who, "logged_in_by_passkey")
     if user is None or wrong:
         raise LogInRefused(wrong or "This account does not exist any more.")
-    return NewSession(_token(rt, session), half=False, device=login_attempts.remember_device(rt, user.id, client.device))
+    return NewSession(_token(rt, session), mfa_pending=False, device=login_attempts.remember_device(rt, user.id, client.device))
 
 
 def _is_right(rt: Runtime, db: Connection, user: User, code: str) -> bool:
@@ -258,7 +257,7 @@ def visitor(rt: Runtime, token: str) -> Visitor | None:
 
 def proved_lately(session: Session, real_now: datetime) -> bool:
     """Whether whoever has this session showed who they are in the last ten minutes before `real_now` (UTC)."""
-    return session.proved is not None and session.proved > real_now - PROOF_LASTS
+    return session.reauthenticated is not None and session.reauthenticated > real_now - PROOF_LASTS
 
 
 def prove(rt: Runtime, here: Visitor, password: str, client: Client) -> None:

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from nurture import log
 from nurture.delivery.render import about_reader, public_links
-from nurture.domain.delivery import DeliveryKind, Subject
+from nurture.domain.delivery import DeliveryKind
 from nurture.errors import NurtureError
-from nurture.ids import ConsultationId, EditionId, SubscriberId, new_id
+from nurture.ids import EditionId, SubscriberId, TestEmailId, new_id
 from nurture.letters.compiler import compile_letter
 from nurture.letters.filling import Content, Unfillable, Values, fill
 from nurture.letters.source import Letter, LetterRefused
@@ -102,27 +102,25 @@ _BETWEEN = timedelta(seconds=2)
 
 def plan_test_emails(
     rt: Runtime, me: Account, mails: Sequence[tuple[Content, EditionId | None]], imitated: SubscriberId | None = None
-) -> list[ConsultationId]:
+) -> list[TestEmailId]:
     """Mail finished content to whoever is at the desk, one after the other, each with the edition it shows if it is one.
 
     `imitated`: the subscriber whom it was filled for; it goes when they are erased.
     """
     real_now, now = rt.clock.real_now(), rt.clock.now()
-    trials = list[tuple[TestEmail, EditionId | None]]()
+    emails = list[tuple[TestEmail, EditionId | None]]()
     for content, edition in mails:
-        key = ConsultationId(new_id())
-        trials.append(
+        key = TestEmailId(new_id())
+        emails.append(
             (TestEmail(key, me.id, rt.cipher.encrypt(json.dumps(asdict(content)), drafts.field_of_test_email(key))), edition)
         )
     with rt.database.begin() as db:
-        for trial, edition in trials:
-            drafts.add_test_email(db, trial, rt.mailer.name, real_now, edition, imitated)
+        for email, edition in emails:
+            drafts.add_test_email(db, email, rt.mailer.name, real_now, edition, imitated)
         rows = [
-            NewDelivery(
-                DeliveryKind.NOTICE, now + rt.clock.stretch(number * _BETWEEN), about=trial.id, about_kind=Subject.TEST_EMAIL
-            )
-            for number, (trial, _) in enumerate(trials)
+            NewDelivery(DeliveryKind.TEST_EMAIL, now + rt.clock.stretch(number * _BETWEEN), test_email=email.id)
+            for number, (email, _) in enumerate(emails)
         ]
         ledger.plan(db, rows, now)
-    _log.info("letters_tried", count=len(trials), account=me.id)
-    return [trial.id for trial, _ in trials]
+    _log.info("letters_tried", count=len(emails), account=me.id)
+    return [email.id for email, _ in emails]

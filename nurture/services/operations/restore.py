@@ -34,7 +34,7 @@ _log = log.get(__name__)
 
 FIELD_KEYS_FILE = "restored-keys.env"
 """Where a restored key ring is put: no file of the instance folder is read for it, it belongs into the environment."""
-_SEEDED = {"gates", "instance", "heartbeats", "pace"}
+_SEEDED = {"send_blocks", "app_state", "heartbeats", "rate_limit"}
 """Tables that have rows before anybody has used the database."""
 _EVERY_MAIL = 1 << 31
 

@@ -116,7 +116,7 @@ def resume(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: AlsoInTransa
             now = rt.clock.now()
             sequences.unpause(db, enrollment)
             when = _not_before(now) if place.why == BY_EDIT else _rest_of_wait(place, now)
-            plan_resumed(db, place, person.email_bidx, when, by, now, rt.clock.real_now())
+            plan_resumed(db, place, person.email_index, when, by, now, rt.clock.real_now())
             also(db)
         due = _due(db, enrollment)
     return _done(
@@ -169,7 +169,7 @@ def put_back(rt: Runtime, enrollment: EnrollmentId, by: UserId, also: AlsoInTran
                 raise ActRefused("They have begun this sequence again since, and are in the middle of it.")
             if sequences.resume(db, enrollment, BY_DESK) is EnrollmentState.ACTIVE:
                 now = rt.clock.now()
-                plan_resumed(db, place, person.email_bidx, _not_before(now), by, now, rt.clock.real_now())
+                plan_resumed(db, place, person.email_index, _not_before(now), by, now, rt.clock.real_now())
             also(db)
         due = _due(db, enrollment)
     return _done(

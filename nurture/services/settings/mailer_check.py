@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nurture.config import mailer_of
 from nurture.delivery.render import own_mail
 from nurture.domain.delivery import Accepted, DeliveryKind, Outcome, State
-from nurture.ids import ConsultationId
+from nurture.ids import TestEmailId
 from nurture.letters.filling import fill
 from nurture.mailer_registry import MAILERS
 from nurture.mailers.description import describe
@@ -71,16 +71,16 @@ _ARRIVED = (State.ACCEPTED, State.DELIVERED)
 _ENDED = (*_ARRIVED, State.BOUNCED, State.DROPPED, State.COMPLAINED, State.FAILED, State.HELD, State.UNKNOWN, State.CANCELLED)
 
 
-def send(rt: Runtime, me: Account) -> ConsultationId:
+def send(rt: Runtime, me: Account) -> TestEmailId:
     """Mail a few words to whoever is at the desk, by the way all mail goes."""
-    content = fill(own_mail(DeliveryKind.NOTICE, "trial"), previews.values(rt))
+    content = fill(own_mail(DeliveryKind.TEST_EMAIL), previews.values(rt))
     return previews.plan_test_emails(rt, me, [(content, None)])[0]
 
 
-def load_result(rt: Runtime, which: ConsultationId) -> DeliveryResult | None:
+def load_result(rt: Runtime, which: TestEmailId) -> DeliveryResult | None:
     """How a mail to oneself stands now; None if there is none."""
     with rt.database.read() as db:
-        found = next((each for each in drafts.test_emails(db) if each.id == which), None)
+        found = next((each for each in drafts.all_test_emails(db) if each.id == which), None)
     return None if found is None else delivery_result(found)
 
 

@@ -90,7 +90,7 @@ def load_progress(rt: Runtime, protected: bool) -> OnboardingProgress:
         stored = sequences.load(db, key) if key else None
         steps = stored.steps if stored else []
         read = letter_reviews.reviewed(db, {step.edition for step in steps})
-        tried = [each for each in drafts.test_emails(db) if each.mailer == rt.mailer.name]
+        tried = [each for each in drafts.all_test_emails(db) if each.mailer == rt.mailer.name]
         said = setting_overrides.all_overrides(db)
         waiting = subscribers.count_mailable(db)
     chapters = tuple(_chapters(rt, stored, read, tried)) if stored else ()

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from nurture import log
 from nurture.delivery.plan import plan_requested
 from nurture.domain.consultation import LETTER_LINK_LASTS, RequestOrigin, RequestState
-from nurture.domain.delivery import DeliveryKind, Subject
+from nurture.domain.delivery import DeliveryKind
 from nurture.domain.limits import CONSULTATION_QUESTION
 from nurture.domain.masking import mask_address, mask_name, mask_telephone
 from nurture.domain.subscriber import SubscriberState, hindrance
@@ -110,22 +110,20 @@ def ask_readers(rt: Runtime) -> int:
 
 def _look_up(rt: Runtime, row: ConsultationRow) -> bool:
     with rt.database.begin() as db:
-        person = subscribers.find(db, row.email_bidx) if row.email_bidx else None  # the person first, as erasing does
+        person = subscribers.find(db, row.email_index) if row.email_index else None  # the person first, as erasing does
         found = consultations.get(db, row.id, lock=True)
         if found is None or found.looked_up is not None:
             return False
         consultations.set_looked_up(db, row.id, rt.clock.real_now())
-        if person is None or row.email_bidx is None:
+        if person is None or row.email_index is None:
             return False
         now = rt.clock.now()
-        suppressed = subscribers.suppression(db, row.email_bidx)
-        if hindrance(DeliveryKind.ALREADY_SUBSCRIBED, person.state, suppressed, None) is not None:
+        suppressed = subscribers.suppression(db, row.email_index)
+        if hindrance(DeliveryKind.CONSULTATION_QUESTION, person.state, suppressed, None) is not None:
             return False
         if not limits.count_all(rt, db, [(CONSULTATION_QUESTION, _mailbox(rt, person))], now):
             return False
-        question = NewDelivery(
-            DeliveryKind.ALREADY_SUBSCRIBED, now, person.id, row.email_bidx, about=row.id, about_kind=Subject.CONSULTATION
-        )
+        question = NewDelivery(DeliveryKind.CONSULTATION_QUESTION, now, person.id, row.email_index, consultation=row.id)
         plan_requested(db, question, row.created, now, rt.clock.real_now())
     return True
 
@@ -167,7 +165,7 @@ def confirm(rt: Runtime, token: str) -> None:
     with rt.database.read() as db:
         row = consultations.get(db, consultation)
     with rt.database.begin() as db:
-        person = subscribers.find(db, row.email_bidx) if row and row.email_bidx else None
+        person = subscribers.find(db, row.email_index) if row and row.email_index else None
         found = consultations.get(db, consultation, lock=True)
         if found is None or person is None:
             raise TokenRefused("This link is not valid any more.")

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from nurture import log
 from nurture.domain.consultation import RequestOrigin, RequestState
-from nurture.domain.delivery import DeliveryKind, Subject
+from nurture.domain.delivery import DeliveryKind
 from nurture.encryption import FieldRef
 from nurture.errors import NurtureError
 from nurture.ids import ConsultationId, SubscriberId, new_id
@@ -85,7 +85,7 @@ def request_consultation(
         consultations.add(db, consultation, person.id if person else None, details, now, origin, typed)
         if person:
             end_letters(rt, db, person.id, CONSULTATION)
-        ledger.plan(db, [NewDelivery(DeliveryKind.NOTICE, now, about=consultation, about_kind=Subject.CONSULTATION)], now)
+        ledger.plan(db, [NewDelivery(DeliveryKind.NOTICE, now, consultation=consultation)], now)
     _log.info("consultation_requested", request=consultation, kind=origin.value)
     return consultation
 

@@ -241,24 +241,24 @@ def _judge(rt: Runtime, db: Connection, sheet: Sheet, choices: ImportChoices, co
             continue
         name, why = _name(row[choices.name]) if choices.name is not None else ("", "")
         judged = Judged(line, typed, Becomes.ADDED, why, address, name, status, columns.evidence_of(row))
-        bidx = rt.cipher.blind_index(address.canonical)
+        email_index = rt.cipher.blind_index(address.canonical)
         if unknown:
             judged = replace(judged, becomes=Becomes.UNKNOWN, why=unknown)
-        elif bidx in place_of:
-            before = found[place_of[bidx]]
+        elif email_index in place_of:
+            before = found[place_of[email_index]]
             judged = replace(judged, becomes=Becomes.TWICE, why=f"It is on line {before.line} already.")
             if status is not None and (before.status is None or status.outweighs(before.status)):
-                found[place_of[bidx]] = replace(before, status=status, why=f"Line {line} says so.")
+                found[place_of[email_index]] = replace(before, status=status, why=f"Line {line} says so.")
         else:
-            place_of[bidx] = len(found)
+            place_of[email_index] = len(found)
         found.append(judged)
     hashes = list(place_of)
     for at in range(0, len(hashes), 500):
         chunk = hashes[at : at + 500]
         known, locked = csv_imports.known(db, chunk), csv_imports.suppressed(db, chunk)
-        for bidx in chunk:
-            place = place_of[bidx]
-            found[place] = _decided(found[place], choices, known.get(bidx), bidx in locked)
+        for email_index in chunk:
+            place = place_of[email_index]
+            found[place] = _decided(found[place], choices, known.get(email_index), email_index in locked)
     return found
 
 

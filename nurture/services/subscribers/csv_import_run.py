@@ -89,11 +89,13 @@ def _suppress(rt: Runtime, db: Connection, rows: Sequence[Judged], choices: Impo
         if row.becomes in REASONS and row.address is not None
     }
     here = csv_imports.people(db, list(reasons))
-    for bidx in reasons.keys() - here.keys():
-        subscribers.suppress(db, bidx, reasons[bidx], rt.clock.now())
-    for bidx, who in sorted(here.items(), key=lambda each: each[1]):  # as whoever sends locks them: in the order of their ids
+    for email_index in reasons.keys() - here.keys():
+        subscribers.suppress(db, email_index, reasons[email_index], rt.clock.now())
+    for email_index, who in sorted(
+        here.items(), key=lambda each: each[1]
+    ):  # as whoever sends locks them: in the order of their ids
         person = subscribers.get(db, who)
-        if person is not None and suppress(rt, db, person, reasons[bidx]):
+        if person is not None and suppress(rt, db, person, reasons[email_index]):
             suppressions.tell_left(rt, db, who)
             said = subscribers.agreed_to(db, who)
             subscribers.record_consent(db, who, "withdrawn", *said, _source(choices), rt.clock.now())
@@ -116,7 +118,7 @@ def _add(rt: Runtime, db: Connection, rows: Sequence[Judged], choices: ImportCho
             told.append(row)
             continue
         person = _person(rt, row)
-        if subscribers.suppression(db, person.email_bidx) or not subscribers.add(db, person, now):
+        if subscribers.suppression(db, person.email_index) or not subscribers.add(db, person, now):
             told.append(replace(row, becomes=Becomes.THERE, why="They came on their own just now."))
             continue
         consent = new_id()
@@ -127,12 +129,12 @@ def _add(rt: Runtime, db: Connection, rows: Sequence[Judged], choices: ImportCho
             subscribers.set_state(db, person.id, SubscriberState.ACTIVE, confirmed=now)
             subscribers.record_consent(db, person.id, "confirmed", said, _VERSION, source, now)
             _begin(rt, db, person, sequence, now)
-        added.append((person.id, person.email_bidx))
+        added.append((person.id, person.email_index))
         told.append(row)
     if choices.tag:
         listing.add_tag(db, [who for who, _ in added], choices.tag)
     if not choices.confirmed:
-        ledger.plan(db, [NewDelivery(DeliveryKind.CONFIRMATION, now, who, bidx) for who, bidx in added], now)
+        ledger.plan(db, [NewDelivery(DeliveryKind.CONFIRMATION, now, who, email_index) for who, email_index in added], now)
     return told
 
 
@@ -157,9 +159,9 @@ def _person(rt: Runtime, row: Judged) -> Subscriber:
     who = SubscriberId(new_id())
     name = rt.cipher.encrypt(row.first_name, subscribers.first_name_field(who)) if row.first_name else None
     email = rt.cipher.encrypt(row.address.send_to, subscribers.email_field(who))
-    bidx = rt.cipher.blind_index(row.address.canonical)
+    email_index = rt.cipher.blind_index(row.address.canonical)
     zone = parse_time_zone(row.evidence.get(ColumnRole.ZONE, ""), rt.settings.time_zone)
-    return Subscriber(who, bidx, email, name, zone, SubscriberState.PENDING)
+    return Subscriber(who, email_index, email, name, zone, SubscriberState.PENDING)
 
 
 def _begin(rt: Runtime, db: Connection, person: Subscriber, sequence: SequenceId, now: datetime) -> None:
@@ -170,4 +172,4 @@ def _begin(rt: Runtime, db: Connection, person: Subscriber, sequence: SequenceId
     def when(promised: datetime, rules: Rules, zone: ZoneInfo) -> datetime:
         return first_opening(max(promised, now), rules, zone)
 
-    plan_resumed(db, place, person.email_bidx, when, "desk", now, rt.clock.real_now())
+    plan_resumed(db, place, person.email_index, when, "desk", now, rt.clock.real_now())

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from nurture import log
 from nurture.characters import normalize
-from nurture.delivery.render import UNFIT, about_reader, own_mail, own_name, public_links
+from nurture.delivery.render import UNFIT, about_reader, own_mail, public_links
 from nurture.domain.consultation import RequestOrigin
 from nurture.domain.delivery import OPEN, DeliveryKind, State
 from nurture.domain.subscriber import SubscriberState, Suppression
@@ -113,7 +113,7 @@ def load(rt: Runtime, subscriber_id: SubscriberId) -> SubscriberDetail:
                 (each.id, each.state, each.at, each.origin is not RequestOrigin.FORM)
                 for each in personal_data.requests_of(db, subscriber_id)
             ),
-            subscribers.suppression(db, stored.email_bidx),
+            subscribers.suppression(db, stored.email_index),
             tuple(listing.all_tags(db)),
             {each.id: evidence_of(rt, each) for each in consents if each.evidence is not None},
         )
@@ -199,7 +199,7 @@ def as_read(rt: Runtime, subscriber_id: SubscriberId, delivery: DeliveryId) -> S
 
 def _edition(db: Connection, mail: SentMail) -> Edition:
     if mail.kind is not DeliveryKind.LETTER:
-        return own_mail(mail.kind, own_name(mail.kind, mail.about))
+        return own_mail(mail.kind)
     found = sequences.read_editions(db, [mail.edition] if mail.edition else [])
     if mail.edition not in found:
         raise NoSuchSubscriber("The edition of this letter is gone.")

@@ -219,6 +219,6 @@ class FoundSubscriber:
 
 def find(rt: Runtime, address: Address) -> FoundSubscriber:
     """Whoever has exactly this address."""
-    bidx = rt.cipher.blind_index(address.canonical)
+    email_index = rt.cipher.blind_index(address.canonical)
     with rt.database.read() as db:
-        return FoundSubscriber(people.by_address(db, bidx), subscribers.suppression(db, bidx))
+        return FoundSubscriber(people.by_address(db, email_index), subscribers.suppression(db, email_index))

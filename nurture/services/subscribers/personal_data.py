@@ -46,9 +46,9 @@ def export(rt: Runtime, subscriber_id: SubscriberId) -> dict[str, Any]:
                 "confirmed": row.confirmed,
                 "left": row.left,
                 "chose_the_plainer_sender": bool(row.plain_sender),
-                "must_not_be_written_to": subscribers.suppression(db, person.email_bidx),
+                "must_not_be_written_to": subscribers.suppression(db, person.email_index),
             },
-            "typed_at_sign_up": [_typed(rt, each) for each in sign_ups.of_address(db, person.email_bidx)],
+            "typed_at_sign_up": [_typed(rt, each) for each in sign_ups.of_address(db, person.email_index)],
             "consents": [
                 asdict(each) | {"evidence": evidence_of(rt, each)} for each in personal_data.consents_of(db, subscriber_id)
             ],
@@ -103,7 +103,7 @@ def erase(rt: Runtime, subscriber_id: SubscriberId) -> bool:
         suppress(rt, db, person, Suppression.ERASED)
         subscribers.set_state(db, subscriber_id, SubscriberState.ERASED, left=rt.clock.now())
         arriving = ledger.may_still_arrive(db, subscriber_id)
-        mails = _forget(rt, db, subscriber_id, person.email_bidx)
+        mails = _forget(rt, db, subscriber_id, person.email_index)
     if isinstance(rt.mailer, Outbox):
         rt.mailer.forget(mails)
     scrub(rt)
@@ -122,16 +122,18 @@ def scrub(rt: Runtime) -> None:
         _log.warning("scrub_postponed")
 
 
-def _forget(rt: Runtime, db: Connection, subscriber_id: SubscriberId, email_bidx: bytes) -> list[DeliveryId]:
+def _forget(rt: Runtime, db: Connection, subscriber_id: SubscriberId, email_index: bytes) -> list[DeliveryId]:
     """Take away what names a person. Returns the mails they got."""
-    sign_ups.erase(db, email_bidx)
+    sign_ups.erase(db, email_index)
     suppression_pushes.forget(db, subscriber_id)  # the provider is told nothing more about them
-    theirs = [row.id for row in consultations.unassigned(db) if _is_of(rt, row, email_bidx)]
-    trials = drafts.test_emails_imitating(db, subscriber_id)
-    about = [*consultations.remove(db, subscriber_id, theirs), *trials]
-    erasure.cancel_notices(db, about, rt.clock.real_now())
-    drafts.remove_test_emails(db, trials)
-    mails = [mail.id for mail in personal_data.mails_of(db, subscriber_id, limit=100_000)] + erasure.mails_about(db, about)
+    theirs = [row.id for row in consultations.unassigned(db) if _is_of(rt, row, email_index)]
+    requests = [*consultations.of_subscriber(db, subscriber_id), *theirs]
+    emails = drafts.test_emails_imitating(db, subscriber_id)
+    about_them = erasure.mails_to_desk_about(db, requests, emails)
+    erasure.cancel_mails(db, about_them, rt.clock.real_now())
+    consultations.remove(db, requests)
+    drafts.remove_test_emails(db, emails)
+    mails = [mail.id for mail in personal_data.mails_of(db, subscriber_id, limit=100_000)] + about_them
     erasure.forget(db, subscriber_id, rt.cipher.encrypt("", subscribers.email_field(subscriber_id)))
     return mails
 
@@ -144,17 +146,17 @@ def finish(rt: Runtime, db: Connection) -> int:
     for who in unfinished:
         person = subscribers.get(db, who)
         if person is not None:
-            mails = _forget(rt, db, who, person.email_bidx)
+            mails = _forget(rt, db, who, person.email_index)
             if isinstance(rt.mailer, Outbox):
                 rt.mailer.forget(mails)
     return len(unfinished)
 
 
-def _is_of(rt: Runtime, row: consultations.ConsultationRow, email_bidx: bytes) -> bool:
+def _is_of(rt: Runtime, row: consultations.ConsultationRow, email_index: bytes) -> bool:
     """Whether a request that nobody on the list made was theirs: made before they signed up, from the same address."""
     try:
         details = json.loads(rt.cipher.decrypt(row.details, goals.details_field(row.id)))
         address = parse_address(str(details["email"]), test_names=True)
     except (DecryptionFailed, ValueError, KeyError, InputRefused):
         return False
-    return rt.cipher.blind_index(address.canonical) == email_bidx
+    return rt.cipher.blind_index(address.canonical) == email_index

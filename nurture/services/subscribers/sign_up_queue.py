@@ -93,15 +93,15 @@ def _decide(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) -
     except DecryptionFailed:  # its key is gone
         sign_ups.remove(db, waiting.id)
         return "unreadable"
-    known = subscribers.find(db, waiting.email_bidx)
+    known = subscribers.find(db, waiting.email_index)
     if waiting.suspicion is Suspicion.HONEYPOT:
         outcome = "honeypot"
     elif known is not None and known.state in (SubscriberState.ACTIVE, SubscriberState.PAUSED):
         outcome = "known"
         if limits.count_all(rt, db, [(ALREADY_SUBSCRIBED, limits.mailbox(address))], now):
-            told = NewDelivery(DeliveryKind.ALREADY_SUBSCRIBED, now, known.id, known.email_bidx)
+            told = NewDelivery(DeliveryKind.ALREADY_SUBSCRIBED, now, known.id, known.email_index)
             plan_requested(db, told, waiting.at, now, rt.clock.real_now())
-    elif subscribers.suppression(db, waiting.email_bidx) in (Suppression.BOUNCED, Suppression.COMPLAINED):
+    elif subscribers.suppression(db, waiting.email_index) in (Suppression.BOUNCED, Suppression.COMPLAINED):
         outcome = "suppressed"
     elif not limits.count_all(rt, db, [(CONFIRMATION, limits.mailbox(address))], now):
         outcome = "asked before"
@@ -122,7 +122,7 @@ def _pending(rt: Runtime, waiting: StoredSignUp, address: Address) -> Subscriber
     email = rt.cipher.encrypt(address.send_to, subscribers.email_field(who))
     return Subscriber(
         who,
-        waiting.email_bidx,
+        waiting.email_index,
         email,
         name,
         waiting.time_zone,
@@ -135,10 +135,10 @@ def _ask(rt: Runtime, db: Connection, waiting: StoredSignUp, fresh: Subscriber, 
     """Plan a confirmation. Raises _Tripped."""
     person = fresh
     if not subscribers.add(db, fresh, now):
-        person = subscribers.find(db, waiting.email_bidx) or fresh
+        person = subscribers.find(db, waiting.email_index) or fresh
         subscribers.ask_again(db, person.id, waiting.plain_sender, now)
     subscribers.record_consent(db, person.id, "given", waiting.wording, waiting.wording_version, waiting.source, waiting.at)
-    confirmation = NewDelivery(DeliveryKind.CONFIRMATION, now, person.id, person.email_bidx, id=DeliveryId(waiting.id))
+    confirmation = NewDelivery(DeliveryKind.CONFIRMATION, now, person.id, person.email_index, id=DeliveryId(waiting.id))
     plan_requested(db, confirmation, waiting.at, now, rt.clock.real_now())
     sign_ups.note_asked(db, waiting.id, now)
     _count(rt, db, waiting, now)  # last: every process comes to this counter, and keeps it until the transaction ends
@@ -154,7 +154,7 @@ def _count(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) ->
     if too_few is not None:
         raise _Tripped(too_few)
     limit = confirmations_in_all(rt.settings.confirmations_per_hour)
-    if not counters.count_one(db, limit, limits.key_of(rt, limit, limits.EVERYBODY), now, waiting.suspicion.weight):
+    if not counters.count_all(db, [(limit, limits.key_of(rt, limit, limits.EVERYBODY))], now, waiting.suspicion.weight):
         raise _Tripped(Trip.RATE)
 
 

@@ -69,6 +69,8 @@ def subscribe(rt: Runtime, request: SignUp) -> bool:
     sign_up = SignUpId(new_id())
     name = rt.cipher.encrypt(request.first_name, sign_ups.first_name_field(sign_up)) if request.first_name else None
     network = sign_ups_of_network(rt.settings.sign_ups_per_network_hour, rt.settings.sign_ups_per_network_day)
+    email_index = rt.cipher.blind_index(request.address.canonical)
+    email = rt.cipher.encrypt(request.address.send_to, sign_ups.email_field(sign_up))
     with rt.database.begin() as db:
         if not limits.count_all(rt, db, [(network, request.network)], rt.clock.real_now()):
             _log.info("sign_up", outcome="network")
@@ -76,8 +78,8 @@ def subscribe(rt: Runtime, request: SignUp) -> bool:
         said = consent_texts.text_shown(rt, db, request.wording)
         new = StoredSignUp(
             sign_up,
-            rt.cipher.blind_index(request.address.canonical),
-            rt.cipher.encrypt(request.address.send_to, sign_ups.email_field(sign_up)),
+            email_index,
+            email,
             name,
             request.time_zone,
             request.plain_sender,
@@ -118,10 +120,10 @@ def confirm(rt: Runtime, token: str) -> None:
             subscribers.take_values(db, who, name, asked.time_zone, asked.plain_sender)
             sign_ups.note_confirmed(db, asked.id, now)
         subscribers.record_consent(db, who, "confirmed", *said, "/confirm", now)
-        lifted = subscribers.lift_suppression(db, person.email_bidx, now)
+        lifted = subscribers.lift_suppression(db, person.email_index, now)
         begins = suppressions.tell_back(rt, db, who) if lifted else now
         enrollment = sequences.enroll(db, who, first_sequence(db), begins)
-        plan_first(db, enrollment, person.email_bidx, now)
+        plan_first(db, enrollment, person.email_index, now)
         mailbox = limits.mailbox(parse_address(rt.cipher.decrypt(person.email, subscribers.email_field(who)), test_names=True))
     failpoints.point("plan.after_commit")
     with rt.database.begin() as db:  # by itself: whoever decides on sign-ups locks these after the reader

@@ -170,7 +170,7 @@ def _tell_anew(rt: Runtime, subscriber_id: SubscriberId) -> None:
     with rt.database.begin() as db:
         person = subscribers.get(db, subscriber_id)
         if person is not None and person.state is not SubscriberState.ERASED:
-            gone = subscribers.suppression(db, person.email_bidx) is not None
+            gone = subscribers.suppression(db, person.email_index) is not None
             suppression_pushes.enqueue(db, subscriber_id, PushAction.ADD if gone else PushAction.REMOVE, rt.clock.real_now())
 
 
@@ -235,20 +235,20 @@ def _take(rt: Runtime, entry: SuppressionEntry, reason: Suppression, reading: _R
     except InputRefused:
         reading.unreadable += 1
         return
-    bidx = rt.cipher.blind_index(address.canonical)
+    email_index = rt.cipher.blind_index(address.canonical)
     with rt.database.begin() as db:
-        reading.stopped += _merge(rt, db, bidx, entry.created, reason)
+        reading.stopped += _merge(rt, db, email_index, entry.created, reason)
 
 
-def _merge(rt: Runtime, db: Connection, bidx: bytes, created: datetime, reason: Suppression) -> bool:
+def _merge(rt: Runtime, db: Connection, email_index: bytes, created: datetime, reason: Suppression) -> bool:
     """Note what a list has said of an address since `created`; returns whether that took a reader off ours."""
-    person = subscribers.find(db, bidx)
-    news = outweighs(reason, subscribers.suppression(db, bidx))
+    person = subscribers.find(db, email_index)
+    news = outweighs(reason, subscribers.suppression(db, email_index))
     if person is None or (reason is Suppression.UNSUBSCRIBED and _asked_since(db, person.id, created)):
         if person is not None and person.state in (SubscriberState.ACTIVE, SubscriberState.PAUSED):
             tell_back(rt, db, person.id)  # they came back, and SendGrid does not know
         elif news:
-            subscribers.suppress(db, bidx, reason, rt.clock.now())  # lifted when they confirm, and then SendGrid is told
+            subscribers.suppress(db, email_index, reason, rt.clock.now())  # lifted when they confirm, and then SendGrid is told
         return False
     if not news and person.state not in _ON_THE_LIST:
         return False

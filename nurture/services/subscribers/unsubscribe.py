@@ -93,9 +93,9 @@ def undo_unsubscribe(rt: Runtime, leaving: ConsentId) -> bool:
             return False
         if person.state is not SubscriberState.UNSUBSCRIBED:
             return person.state is SubscriberState.ACTIVE
-        if subscribers.suppression(db, person.email_bidx) not in (None, Suppression.UNSUBSCRIBED):
+        if subscribers.suppression(db, person.email_index) not in (None, Suppression.UNSUBSCRIBED):
             return False
-        subscribers.lift_suppression(db, person.email_bidx, now)
+        subscribers.lift_suppression(db, person.email_index, now)
         back = SubscriberState.ACTIVE if person.confirmed else SubscriberState.PENDING
         subscribers.set_state(db, who, back)
         subscribers.record_consent(db, who, "restored", *subscribers.agreed_to(db, who), "/unsubscribe (undo)", now)
@@ -109,7 +109,7 @@ def _resume(rt: Runtime, db: Connection, person: Subscriber, since: datetime) ->
     schedules.lock_shared(db)  # before any enrollment is locked: whoever changes a schedule locks them all
     for place in sequences.ended_by_leaving(db, person.id):
         if sequences.resume(db, place.id, Suppression.UNSUBSCRIBED.value) is EnrollmentState.ACTIVE:
-            plan_resumed(db, place, person.email_bidx, _not_before(since), "reader", rt.clock.now(), rt.clock.real_now())
+            plan_resumed(db, place, person.email_index, _not_before(since), "reader", rt.clock.now(), rt.clock.real_now())
 
 
 def _not_before(since: datetime) -> Moment:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from nurture.domain.user import AccountChange
 from nurture.encryption import Encrypted, FieldRef
-from nurture.ids import ConsultationId
+from nurture.ids import AccountChangeId
 from nurture.store.core.desk_schema import account_changes
 
 C = account_changes.c
@@ -27,14 +27,14 @@ def email_field(change: str) -> FieldRef:
     return FieldRef("account_changes", "email", change)
 
 
-def add(db: Connection, change: str, told: ToldChange, real_now: datetime) -> None:
+def add(db: Connection, change: AccountChangeId, told: ToldChange, real_now: datetime) -> None:
     """Write a change down."""
-    db.execute(insert(account_changes).values(id=change, what=told.what, email_sealed=told.email, made_at=real_now))
+    db.execute(insert(account_changes).values(id=change, what=told.what, email_encrypted=told.email, made_at=real_now))
 
 
-def find(db: Connection, ids: Collection[ConsultationId]) -> dict[str, ToldChange]:
+def find(db: Connection, ids: Collection[AccountChangeId]) -> dict[AccountChangeId, ToldChange]:
     """Those of `ids` that are changes."""
-    rows = db.execute(select(C.id, C.what, C.email_sealed).where(C.id.in_(ids)))
+    rows = db.execute(select(C.id, C.what, C.email_encrypted).where(C.id.in_(ids)))
     return {row[0]: ToldChange(row[1], row[2]) for row in rows}
 
 

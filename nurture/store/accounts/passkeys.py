@@ -30,7 +30,7 @@ class Passkey:
 
 
 _COLUMNS = (
-    P.id, P.user_id, P.credential, P.public_key, P.sign_count, P.backed_up, P.name_sealed, P.added_at, P.used_at,
+    P.id, P.user_id, P.credential, P.public_key, P.sign_count, P.backed_up, P.name_encrypted, P.added_at, P.used_at,
 )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def add(db: Connection, new: Passkey) -> None:
     db.execute(
         insert(passkeys).values(
             id=new.id, user_id=new.user, credential=new.credential, public_key=new.public_key, sign_count=new.sign_count,
-            backed_up=new.backed_up, name_sealed=new.name, added_at=new.added,
+            backed_up=new.backed_up, name_encrypted=new.name, added_at=new.added,
         )
     )  # fmt: skip
 
@@ -71,7 +71,7 @@ def note_use(db: Connection, passkey: str, sign_count: int, backed_up: bool, rea
 
 def rename(db: Connection, user_id: UserId, passkey: str, name: Encrypted) -> bool:
     """Call a passkey of an account something else; False if it has no such passkey."""
-    return bool(db.execute(update(passkeys).where(P.id == passkey, P.user_id == user_id).values(name_sealed=name)).rowcount)
+    return bool(db.execute(update(passkeys).where(P.id == passkey, P.user_id == user_id).values(name_encrypted=name)).rowcount)
 
 
 def remove(db: Connection, user_id: UserId, passkey: str) -> bool:

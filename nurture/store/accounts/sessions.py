@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from nurture.encryption import Encrypted
-from nurture.ids import ConsultationId, UserId, new_id
+from nurture.ids import LoginLinkId, UserId, new_id
 from nurture.store.core.desk_schema import desk_sessions, login_links, users
 from nurture.store.core.sign_up_schema import link_requests
 
@@ -20,12 +20,14 @@ L, S = login_links.c, desk_sessions.c
 
 @dataclass(frozen=True)
 class Session:
-    """A living session. `half`: the second factor is still to come; `proved`: when they last showed who they are (UTC)."""
+    """A living session. `mfa_pending`: the second factor is still to come; `reauthenticated`: when they last showed who they
+    are (UTC).
+    """
 
     id: str
     user: UserId
-    half: bool
-    proved: datetime | None
+    mfa_pending: bool
+    reauthenticated: datetime | None
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class Link:
     user: UserId | None
 
 
-def add_link(db: Connection, expires: datetime, user: UserId | None) -> str:
+def add_link(db: Connection, expires: datetime, user: UserId | None) -> LoginLinkId:
     """Make a link that works once until `expires` (real time); returns its id."""
-    link = new_id()
+    link = LoginLinkId(new_id())
     db.execute(insert(login_links).values(id=link, expires_at=expires, user_id=user))
     return link
 
@@ -58,17 +60,17 @@ class Addressed:
     expires: datetime
 
 
-def addressed(db: Connection, links: Collection[ConsultationId], real_now: datetime) -> dict[str, Addressed]:
+def addressed(db: Connection, links: Collection[LoginLinkId], real_now: datetime) -> dict[LoginLinkId, Addressed]:
     """Those of `links` that are login links of somebody with an address, and still work at `real_now` (real time)."""
-    theirs = select(L.id, L.user_id, users.c.email_sealed, L.expires_at).join(users, users.c.id == L.user_id)
+    theirs = select(L.id, L.user_id, users.c.email_encrypted, L.expires_at).join(users, users.c.id == L.user_id)
     living = (L.used_at.is_(None), L.expires_at > real_now)
-    rows = db.execute(theirs.where(L.id.in_(links), users.c.email_sealed.is_not(None), *living))
+    rows = db.execute(theirs.where(L.id.in_(links), users.c.email_encrypted.is_not(None), *living))
     return {row[0]: Addressed(row[1], row[2], row[3]) for row in rows}
 
 
-def add_request(db: Connection, email_bidx: bytes, real_now: datetime) -> None:
+def add_request(db: Connection, email_index: bytes, real_now: datetime) -> None:
     """Store that somebody asked for a link by mail."""
-    db.execute(insert(link_requests).values(id=new_id(), email_bidx=email_bidx, at=real_now))
+    db.execute(insert(link_requests).values(id=new_id(), email_index=email_index, at=real_now))
 
 
 def has_requests(db: Connection) -> bool:
@@ -80,7 +82,7 @@ def take_requests(db: Connection, since: datetime) -> list[bytes]:
     """For which addresses somebody asked, oldest first; each is taken once. Those from before `since` are dropped: whoever
     asked so long ago has given up.
     """
-    taken = delete(link_requests).returning(link_requests.c.email_bidx, link_requests.c.at)
+    taken = delete(link_requests).returning(link_requests.c.email_index, link_requests.c.at)
     return [row[0] for row in sorted(db.execute(taken), key=lambda row: row[1]) if row[1] >= since]
 
 
@@ -101,7 +103,7 @@ def end_links(db: Connection, user_id: UserId, real_now: datetime) -> None:
     db.execute(update(login_links).where(L.user_id == user_id, L.used_at.is_(None)).values(used_at=real_now))
 
 
-def open_session(db: Connection, user: UserId, real_now: datetime, half: bool, device: str = "") -> str:
+def open_session(db: Connection, user: UserId, real_now: datetime, mfa_pending: bool, device: str = "") -> str:
     """Start a session; returns its id. A whole one begins with a proof of who they are. `device`: browser and system in
     words.
     """
@@ -111,17 +113,22 @@ def open_session(db: Connection, user: UserId, real_now: datetime, half: bool, d
         "user_id": user,
         "created_at": real_now,
         "seen_at": real_now,
-        "half": half,
+        "mfa_pending": mfa_pending,
         "device": device or None,
     }
-    db.execute(insert(desk_sessions).values(values | {"proved_at": None if half else real_now}))
+    db.execute(insert(desk_sessions).values(values | {"reauthenticated_at": None if mfa_pending else real_now}))
     return session
 
 
 def touch_session(db: Connection, session: str, real_now: datetime) -> Session | None:
     """A session, if it is alive; it has just been seen."""
     alive = (S.id == session, S.user_id.is_not(None), S.seen_at > real_now - IDLE, S.created_at > real_now - LONGEST)
-    seen = update(desk_sessions).where(*alive).values(seen_at=real_now).returning(S.id, S.user_id, S.half, S.proved_at)
+    seen = (
+        update(desk_sessions)
+        .where(*alive)
+        .values(seen_at=real_now)
+        .returning(S.id, S.user_id, S.mfa_pending, S.reauthenticated_at)
+    )
     row = db.execute(seen).first()
     return Session(*row) if row else None
 
@@ -138,19 +145,22 @@ class OpenSession:
 
 def sessions_of(db: Connection, user_id: UserId, real_now: datetime) -> list[OpenSession]:
     """The living, whole sessions of an account, the last used first."""
-    alive = (S.user_id == user_id, S.half.is_(False), S.seen_at > real_now - IDLE, S.created_at > real_now - LONGEST)
+    alive = (S.user_id == user_id, S.mfa_pending.is_(False), S.seen_at > real_now - IDLE, S.created_at > real_now - LONGEST)
     rows = db.execute(select(S.id, S.device, S.created_at, S.seen_at).where(*alive).order_by(S.seen_at.desc(), S.id))
     return [OpenSession(row[0], row[1] or "", row[2], row[3]) for row in rows]
 
 
 def is_proved(db: Connection, session: str, since: datetime) -> bool:
     """Whether a whole session is there whose owner has shown who they are since then (UTC)."""
-    return db.execute(select(S.id).where(S.id == session, S.half.is_(False), S.proved_at > since)).first() is not None
+    return (
+        db.execute(select(S.id).where(S.id == session, S.mfa_pending.is_(False), S.reauthenticated_at > since)).first()
+        is not None
+    )
 
 
 def prove(db: Connection, session: str, real_now: datetime) -> None:
     """Note that whoever has this session has just shown who they are."""
-    db.execute(update(desk_sessions).where(S.id == session).values(proved_at=real_now))
+    db.execute(update(desk_sessions).where(S.id == session).values(reauthenticated_at=real_now))
 
 
 def close_session(db: Connection, session: str) -> None:

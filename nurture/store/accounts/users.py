@@ -27,7 +27,7 @@ class User:
     totp: Encrypted | None = None
     totp_step: int | None = None
     seen: datetime | None = None
-    email_bidx: bytes | None = None
+    email_index: bytes | None = None
     has_passkeys: bool = False
 
     @property
@@ -42,7 +42,7 @@ class User:
 
 
 _COLUMNS = (
-    U.id, U.role, U.email_sealed, U.name_sealed, U.password, U.totp_sealed, U.totp_step, U.seen_at, U.email_bidx,
+    U.id, U.role, U.email_encrypted, U.name_encrypted, U.password, U.totp_encrypted, U.totp_step, U.seen_at, U.email_index,
     exists().where(passkeys.c.user_id == U.id),
 )  # fmt: skip
 
@@ -56,7 +56,7 @@ def add(db: Connection, user: User, real_now: datetime) -> None:
     """Write a new account. The address must be nobody else's."""
     db.execute(
         insert(users).values(
-            id=user.id, role=user.role, email_bidx=user.email_bidx, email_sealed=user.email, name_sealed=user.name,
+            id=user.id, role=user.role, email_index=user.email_index, email_encrypted=user.email, name_encrypted=user.name,
             created_at=real_now,
         )
     )  # fmt: skip
@@ -68,9 +68,9 @@ def get(db: Connection, user_id: UserId) -> User | None:
     return User(*row) if row else None
 
 
-def by_email(db: Connection, email_bidx: bytes) -> User | None:
+def by_email(db: Connection, email_index: bytes) -> User | None:
     """The account with that address."""
-    row = db.execute(select(*_COLUMNS).where(U.email_bidx == email_bidx)).first()
+    row = db.execute(select(*_COLUMNS).where(U.email_index == email_index)).first()
     return User(*row) if row else None
 
 

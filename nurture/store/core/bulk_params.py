@@ -14,6 +14,7 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Connection,
+    Integer,
     LargeBinary,
     Subquery,
     Text,
@@ -59,7 +60,7 @@ def in_ids(
     return column.in_(select(func.unhex(each.c.value, type_=Id)))
 
 
-_Kinds = type[Id] | type[Instant] | type[Text]
+_Kinds = type[Id] | type[Instant] | type[Integer] | type[Text]
 
 
 def as_table(dialect: str, parameter: str, **columns: _Kinds) -> Subquery:

@@ -22,20 +22,20 @@ from nurture.store.core.metadata import SERIAL, metadata, one_of
 users = Table(
     "users", metadata,
     Column("id", Id, primary_key=True),
-    Column("email_bidx", LargeBinary(32), unique=True),
-    Column("email_sealed", EncryptedColumn),
-    Column("name_sealed", EncryptedColumn),
+    Column("email_index", LargeBinary(32), unique=True),
+    Column("email_encrypted", EncryptedColumn),
+    Column("name_encrypted", EncryptedColumn),
     Column("role", Word(Role), nullable=False),
     Column("password", String(200)),
-    Column("totp_sealed", EncryptedColumn),
+    Column("totp_encrypted", EncryptedColumn),
     Column("totp_step", BigInteger),
     Column("created_at", Instant, nullable=False),
     Column("seen_at", Instant),
     one_of("role", Role),
 )  # fmt: skip
 """Who may use the desk. The first owner comes by the link that `nurture serve` prints and has no address yet. `password`:
-argon2id; `totp_sealed`: the secret of their app, empty until it has shown a right code; `totp_step`: the last 30 seconds whose
-code was used, so that none works twice. Real time."""
+argon2id; `totp_encrypted`: the secret of their app, empty until it has shown a right code; `totp_step`: the last 30 seconds
+whose code was used, so that none works twice. Real time."""
 
 recovery_codes = Table(
     "recovery_codes", metadata,
@@ -53,7 +53,7 @@ passkeys = Table(
     Column("public_key", LargeBinary, nullable=False),
     Column("sign_count", BigInteger, nullable=False),
     Column("backed_up", Boolean, nullable=False),
-    Column("name_sealed", EncryptedColumn, nullable=False),
+    Column("name_encrypted", EncryptedColumn, nullable=False),
     Column("added_at", Instant, nullable=False),
     Column("used_at", Instant),
     Index("ix_passkeys_user_id", "user_id"),  # whether an account has some
@@ -76,7 +76,7 @@ the random id in its cookie. Real time."""
 
 login_attempts = Table(
     "login_attempts", metadata,
-    Column("email_bidx", LargeBinary(32), primary_key=True, key="bucket"),
+    Column("bucket", LargeBinary(32), primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("at", Instant, nullable=False),
     Column("wait_until", Instant),
@@ -111,7 +111,7 @@ account_changes = Table(
     "account_changes", metadata,
     Column("id", Id, primary_key=True),
     Column("what", Word(AccountChange), nullable=False),
-    Column("email_sealed", EncryptedColumn, nullable=False),
+    Column("email_encrypted", EncryptedColumn, nullable=False),
     Column("made_at", Instant, nullable=False),
     Index("ix_account_changes_made_at", "made_at"),  # retention
 )  # fmt: skip
@@ -134,18 +134,18 @@ api_keys = Table(
 """Keys with which programs prove who they are. Of the secret only a keyed hash is here, and the beginning that tells keys
 apart. Real time."""
 
-facts = Table(
-    "facts", metadata,
+setting_overrides = Table(
+    "setting_overrides", metadata,
     Column("name", String(40), primary_key=True),
     Column("value", Text, nullable=False),
-    Column("sealed", EncryptedColumn),
+    Column("value_encrypted", EncryptedColumn),
     Column("set_at", Instant, nullable=False),
     Column("set_by", Id),
 )  # fmt: skip
 """What the desk's settings say; a name that is missing is as the environment says. Secrets are sealed. Real time."""
 
-wordings = Table(
-    "wordings", metadata,
+consent_texts = Table(
+    "consent_texts", metadata,
     Column("version", String(20), primary_key=True),
     Column("text", Text, nullable=False),
     Column("written_at", Instant, nullable=False),
@@ -153,11 +153,11 @@ wordings = Table(
 )  # fmt: skip
 """Every wording of the consent that the form has shown, newest by `written_at`. Append-only. Real time."""
 
-readings = Table(
-    "readings", metadata,
+letter_reviews = Table(
+    "letter_reviews", metadata,
     Column("edition_id", Id, primary_key=True),
-    Column("read_at", Instant, nullable=False),
-    Column("read_by", Id),
+    Column("reviewed_at", Instant, nullable=False),
+    Column("reviewed_by", Id),
 )  # fmt: skip
 """Editions that somebody at the desk says they have read, before the first go out. Real time."""
 
@@ -165,7 +165,7 @@ notes = Table(
     "notes", metadata,
     Column("id", Id, primary_key=True),
     Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE"), nullable=False),
-    Column("text_sealed", EncryptedColumn, nullable=False),
+    Column("text_encrypted", EncryptedColumn, nullable=False),
     Column("written_at", Instant, nullable=False),
     Column("written_by", Id),
     Index("ix_notes_subscriber_id", "subscriber_id"),  # a person's page, erasure
@@ -180,8 +180,8 @@ tags = Table(
 )  # fmt: skip
 """Words by which the therapist groups people. They must name nobody and no illness; the desk says so."""
 
-trials = Table(
-    "trials", metadata,
+test_emails = Table(
+    "test_emails", metadata,
     Column("id", Id, primary_key=True),
     Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
     Column("subject", Text, nullable=False),
@@ -191,8 +191,8 @@ trials = Table(
     Column("mailer", String(20)),
     Column("edition_id", Id),
     Column("subscriber_id", Id),
-    Column("content_sealed", EncryptedColumn),
-    Index("ix_trials_made_at", "made_at"),  # retention
+    Column("content_encrypted", EncryptedColumn),
+    Index("ix_test_emails_made_at", "made_at"),  # retention
 )  # fmt: skip
 """Mails that somebody at the desk sends to themselves, filled for a sample reader, or for the subscriber whom they imitate. A
 notice of the ledger is about one. What they say is sealed; `subject`, `html` and `text` hold what an older version wrote.
@@ -212,43 +212,44 @@ desk_sessions = Table(
     Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE")),
     Column("created_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
-    Column("proved_at", Instant),
-    Column("half", Boolean, nullable=False, server_default=text("false")),
+    Column("reauthenticated_at", Instant),
+    Column("mfa_pending", Boolean, nullable=False, server_default=text("false")),
     Column("device", String(60)),
     Index("ix_desk_sessions_user_id", "user_id"),  # all end when a password changes
 )  # fmt: skip
-"""Sessions of the desk, kept by the server. `half`: the second factor is still to come; `proved_at`: when they last showed who
-they are, for what asks for it again; `device`: browser and system in words, empty for sessions of before. Real time."""
+"""Sessions of the desk, kept by the server. `mfa_pending`: the second factor is still to come;
+`reauthenticated_at`: when they last showed who they are, for what asks for it again; `device`: browser and system in words,
+empty for sessions of before. Real time."""
 
-acts = Table(
-    "acts", metadata,
+bulk_actions = Table(
+    "bulk_actions", metadata,
     Column("id", Id, primary_key=True),
-    Column("act", String(16), nullable=False),
+    Column("action", String(16), nullable=False),
     Column("detail", String(40), nullable=False),
     Column("people", Integer, nullable=False),
     Column("done_at", Instant, nullable=False),
     Column("done_by", Id),
     Column("undone_at", Instant),
-    Index("ix_acts_done_at", "done_at"),  # retention
+    Index("ix_bulk_actions_done_at", "done_at"),  # retention
 )  # fmt: skip
 """One thing done to many people at once; `detail` is the tag, if it is about one. Real time."""
 
-act_people = Table(
-    "act_people", metadata,
-    Column("act_id", Id, ForeignKey("acts.id", ondelete="CASCADE"), primary_key=True),
+bulk_action_targets = Table(
+    "bulk_action_targets", metadata,
+    Column("bulk_action_id", Id, ForeignKey("bulk_actions.id", ondelete="CASCADE"), primary_key=True),
     Column("target_id", Id, primary_key=True),
 )  # fmt: skip
 """To whom exactly, so that undoing touches nobody else: enrollments, or subscribers where the act is about a tag."""
 
-imports = Table(
-    "imports", metadata,
+csv_imports = Table(
+    "csv_imports", metadata,
     Column("id", Id, primary_key=True),
     Column("made_at", Instant, nullable=False),
     Column("made_by", Id),
-    Column("content_sealed", EncryptedColumn, nullable=False),
+    Column("content_encrypted", EncryptedColumn, nullable=False),
     Column("choices", Text, nullable=False),
     Column("counts", Text),
-    Column("report_sealed", EncryptedColumn),
-    Index("ix_imports_made_at", "made_at"),  # retention
+    Column("report_encrypted", EncryptedColumn),
+    Index("ix_csv_imports_made_at", "made_at"),  # retention
 )  # fmt: skip
 """A file of people to add, on its way: kept for a day. `choices` and `counts` are JSON and hold nothing personal. Real time."""

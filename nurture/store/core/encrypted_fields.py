@@ -34,22 +34,26 @@ def _consultation(consultation: str) -> FieldRef:
 
 
 ENCRYPTED_FIELDS = (
-    EncryptedField(schema.subscribers.c.email_sealed, schema.subscribers.c.id, subscribers.email_field),
-    EncryptedField(schema.subscribers.c.first_name_sealed, schema.subscribers.c.id, subscribers.first_name_field),
-    EncryptedField(schema.consents.c.evidence_sealed, schema.consents.c.id, subscribers.evidence_field),
-    EncryptedField(schema.sign_ups.c.email_sealed, schema.sign_ups.c.id, sign_ups.email_field),
-    EncryptedField(schema.sign_ups.c.first_name_sealed, schema.sign_ups.c.id, sign_ups.first_name_field),
-    EncryptedField(schema.consultations.c.details_sealed, schema.consultations.c.id, _consultation),
-    EncryptedField(desk_schema.users.c.email_sealed, desk_schema.users.c.id, partial(users.field_of, "email")),
-    EncryptedField(desk_schema.users.c.name_sealed, desk_schema.users.c.id, partial(users.field_of, "name")),
-    EncryptedField(desk_schema.users.c.totp_sealed, desk_schema.users.c.id, partial(users.field_of, "totp")),
-    EncryptedField(desk_schema.passkeys.c.name_sealed, desk_schema.passkeys.c.id, passkeys.name_field),
-    EncryptedField(desk_schema.account_changes.c.email_sealed, desk_schema.account_changes.c.id, account_changes.email_field),
-    EncryptedField(desk_schema.facts.c.sealed, desk_schema.facts.c.name, setting_overrides.field_of),
-    EncryptedField(desk_schema.notes.c.text_sealed, desk_schema.notes.c.id, personal_data.note_field),
-    EncryptedField(desk_schema.imports.c.content_sealed, desk_schema.imports.c.id, csv_imports.content_field),
-    EncryptedField(desk_schema.imports.c.report_sealed, desk_schema.imports.c.id, csv_imports.report_field),
-    EncryptedField(desk_schema.trials.c.content_sealed, desk_schema.trials.c.id, drafts.field_of_test_email),
+    EncryptedField(schema.subscribers.c.email_encrypted, schema.subscribers.c.id, subscribers.email_field),
+    EncryptedField(schema.subscribers.c.first_name_encrypted, schema.subscribers.c.id, subscribers.first_name_field),
+    EncryptedField(schema.consents.c.evidence_encrypted, schema.consents.c.id, subscribers.evidence_field),
+    EncryptedField(schema.sign_ups.c.email_encrypted, schema.sign_ups.c.id, sign_ups.email_field),
+    EncryptedField(schema.sign_ups.c.first_name_encrypted, schema.sign_ups.c.id, sign_ups.first_name_field),
+    EncryptedField(schema.consultations.c.details_encrypted, schema.consultations.c.id, _consultation),
+    EncryptedField(desk_schema.users.c.email_encrypted, desk_schema.users.c.id, partial(users.field_of, "email")),
+    EncryptedField(desk_schema.users.c.name_encrypted, desk_schema.users.c.id, partial(users.field_of, "name")),
+    EncryptedField(desk_schema.users.c.totp_encrypted, desk_schema.users.c.id, partial(users.field_of, "totp")),
+    EncryptedField(desk_schema.passkeys.c.name_encrypted, desk_schema.passkeys.c.id, passkeys.name_field),
+    EncryptedField(
+        desk_schema.account_changes.c.email_encrypted, desk_schema.account_changes.c.id, account_changes.email_field
+    ),
+    EncryptedField(
+        desk_schema.setting_overrides.c.value_encrypted, desk_schema.setting_overrides.c.name, setting_overrides.field_of
+    ),
+    EncryptedField(desk_schema.notes.c.text_encrypted, desk_schema.notes.c.id, personal_data.note_field),
+    EncryptedField(desk_schema.csv_imports.c.content_encrypted, desk_schema.csv_imports.c.id, csv_imports.content_field),
+    EncryptedField(desk_schema.csv_imports.c.report_encrypted, desk_schema.csv_imports.c.id, csv_imports.report_field),
+    EncryptedField(desk_schema.test_emails.c.content_encrypted, desk_schema.test_emails.c.id, drafts.field_of_test_email),
 )
 """A test compares this with the schema: a column that is missing here would be lost when its key goes."""
 

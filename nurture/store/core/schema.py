@@ -1,8 +1,7 @@
 """All tables. Each index says which query needs it.
 
-Instants are UTC. Ids are 128 bits, hex in Python: an hour and random bits (nurture.ids). Personal values are sealed
-(nurture.encryption); every table
-that grows carries `subscriber_id`, so that it can be partitioned or distributed by it.
+Instants are UTC. Ids are 128 bits, hex in Python: an hour and random bits (nurture.ids). Personal values are encrypted
+(nurture.encryption); every table that grows carries `subscriber_id`, so that it can be partitioned or distributed by it.
 """
 
 from sqlalchemy import (
@@ -21,7 +20,7 @@ from sqlalchemy import (
 )
 
 from nurture.domain.consultation import RequestOrigin, RequestState
-from nurture.domain.delivery import DeliveryKind, State, Subject
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.domain.event import EventKind
 from nurture.domain.sequence import EnrollmentState, PublicationState
 from nurture.domain.subscriber import SubscriberState, Suppression
@@ -33,8 +32,8 @@ from nurture.store.core.sign_up_schema import limit_counters as limit_counters
 from nurture.store.core.sign_up_schema import link_requests as link_requests
 from nurture.store.core.sign_up_schema import sign_ups as sign_ups
 
-instance = Table(
-    "instance", metadata,
+app_state = Table(
+    "app_state", metadata,
     Column("key", String(40), primary_key=True),
     Column("value", Text, nullable=False),
 )  # fmt: skip
@@ -47,8 +46,8 @@ heartbeats = Table(
 )  # fmt: skip
 """When a job last finished, in real time; /readyz reads the tick's."""
 
-pace = Table(
-    "pace", metadata,
+rate_limit = Table(
+    "rate_limit", metadata,
     Column("name", String(40), primary_key=True),
     Column("next_at", Instant, nullable=False),
 )  # fmt: skip
@@ -57,9 +56,9 @@ pace = Table(
 subscribers = Table(
     "subscribers", metadata,
     Column("id", Id, primary_key=True),
-    Column("email_bidx", LargeBinary(32), nullable=False, unique=True),
-    Column("email_sealed", EncryptedColumn, nullable=False),
-    Column("first_name_sealed", EncryptedColumn),
+    Column("email_index", LargeBinary(32), nullable=False, unique=True),
+    Column("email_encrypted", EncryptedColumn, nullable=False),
+    Column("first_name_encrypted", EncryptedColumn),
     Column("time_zone", String(64), nullable=False),
     Column("plain_sender", Boolean),
     Column("state", Word(SubscriberState), nullable=False),
@@ -82,18 +81,18 @@ consents = Table(
     Column("wording_version", String(20), nullable=False),
     Column("source", String(200), nullable=False),
     Column("at", Instant, nullable=False),
-    Column("evidence_sealed", EncryptedColumn),
+    Column("evidence_encrypted", EncryptedColumn),
     CheckConstraint("act IN ('given', 'confirmed', 'withdrawn', 'restored')", name="act_known"),
     Index("ix_consents_subscriber_id", "subscriber_id"),  # the reader's own record, erasure
     Index("ix_consents_act", "act", "at"),  # sign-ups over time
     Index("ix_consents_source", "act", "source", "subscriber_id", "at"),  # people by where they came from; how many, and when
 )  # fmt: skip
-"""Append-only: what was shown, what was answered, when, from where. `evidence_sealed`: what the list of another program says of
-when, and from which network address, somebody agreed, as JSON; erasing somebody deletes it."""
+"""Append-only: what was shown, what was answered, when, from where. `evidence_encrypted`: what the list of another program
+says of when, and from which network address, somebody agreed, as JSON; erasing somebody deletes it."""
 
 suppressions = Table(
     "suppressions", metadata,
-    Column("email_bidx", LargeBinary(32), primary_key=True),
+    Column("email_index", LargeBinary(32), primary_key=True),
     Column("reason", Word(Suppression), nullable=False),
     Column("at", Instant, nullable=False),
     one_of("reason", Suppression),
@@ -159,8 +158,8 @@ editions = Table(
 """Immutable published versions: finished subject, HTML and text templates, and the letter's file they were made of (empty in
 editions older than the desk). `number`: the how-manieth of its letter, from 1; `published_at` may jump with the clock."""
 
-pictures = Table(
-    "pictures", metadata,
+images = Table(
+    "images", metadata,
     Column("id", Id, primary_key=True),
     Column("name", String(80), nullable=False, unique=True),
     Column("content", LargeBinary, nullable=False),
@@ -178,11 +177,11 @@ pictures = Table(
 picture is here twice and none ever changes; `alt`: the words that stood for it when it came; `used_at`: when a letter was last
 seen to show it. Real time."""
 
-edition_pictures = Table(
-    "edition_pictures", metadata,
+edition_images = Table(
+    "edition_images", metadata,
     Column("edition_id", Id, ForeignKey("editions.id", ondelete="CASCADE"), primary_key=True),
-    Column("picture_id", Id, ForeignKey("pictures.id"), primary_key=True),
-    Index("ix_edition_pictures_picture_id", "picture_id"),  # retention: whether any edition shows it
+    Column("image_id", Id, ForeignKey("images.id"), primary_key=True),
+    Index("ix_edition_images_image_id", "image_id"),  # retention: whether any edition shows it
 )  # fmt: skip
 """Which pictures an edition shows. While one does, the database keeps the picture."""
 
@@ -227,7 +226,7 @@ enrollments = Table(
     Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE"), nullable=False),
     Column("sequence_id", Id, ForeignKey("sequences.id"), nullable=False),
     Column("state", Word(EnrollmentState), nullable=False),
-    Column("why", String(40)),
+    Column("reason", String(40)),
     Column("anchor_at", Instant, nullable=False),
     Column("last_step", String(80)),
     Column("started_at", Instant, nullable=False),
@@ -244,7 +243,7 @@ enrollments = Table(
     Index("ix_enrollments_paused", "sequence_id", "id", **where("state = 'paused'")),  # an edit; the desk's list of who is held
     Index("ix_enrollments_standing", "subscriber_id", "state"),  # the list of people, by where they stand
     Index("ix_enrollments_place", "sequence_id", "last_step", "state", "subscriber_id"),  # the list's filters
-    Index("ix_enrollments_funnel", "sequence_id", "last_step", "state", "why", "started_at"),  # the numbers, in its groups
+    Index("ix_enrollments_funnel", "sequence_id", "last_step", "state", "reason", "started_at"),  # the numbers, in its groups
 )  # fmt: skip
 """One reader in one sequence. `anchor_at`: from when the next wait counts (domain.timeline). `paused_at`: since when what is
 left of the wait is frozen. `schedule_id`: the schedule they are pinned to; empty: the sequence as it is. `next_step`: where
@@ -256,12 +255,14 @@ deliveries = Table(
     Column("kind", Word(DeliveryKind), nullable=False),
     Column("state", Word(State), nullable=False),
     Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE")),
-    Column("email_bidx", LargeBinary(32)),
+    Column("email_index", LargeBinary(32)),
     Column("enrollment_id", Id, ForeignKey("enrollments.id", ondelete="CASCADE")),
     Column("step_key", String(80)),
     Column("edition_id", Id),
-    Column("about_id", Id),
-    Column("about_kind", Word(Subject)),
+    Column("consultation_id", Id, ForeignKey("consultations.id", ondelete="SET NULL")),
+    Column("login_link_id", Id, ForeignKey("login_links.id", ondelete="SET NULL")),
+    Column("test_email_id", Id, ForeignKey("test_emails.id", ondelete="SET NULL")),
+    Column("account_change_id", Id, ForeignKey("account_changes.id", ondelete="SET NULL")),
     Column("planned_at", Instant, nullable=False),
     Column("due_at", Instant, nullable=False),
     Column("batch_id", Id),
@@ -270,7 +271,7 @@ deliveries = Table(
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("lease_until", Instant),
     Column("claimed_at", Instant),
-    Column("sent_at", Instant),
+    Column("marked_at", Instant),
     Column("sending_at", Instant),
     Column("accepted_at", Instant),
     Column("unknown_since", Instant),
@@ -280,7 +281,10 @@ deliveries = Table(
     one_of("kind", DeliveryKind),
     one_of("state", State),
     CheckConstraint("(kind = 'letter') = (enrollment_id IS NOT NULL AND step_key IS NOT NULL)", name="letter_has_step"),
-    CheckConstraint("(kind = 'notice') = (subscriber_id IS NULL)", name="notice_has_no_reader"),
+    CheckConstraint(
+        "(kind IN ('notice', 'login_link', 'test_email', 'account_change')) = (subscriber_id IS NULL)",
+        name="mail_to_desk_has_no_subscriber",
+    ),
     Index("ix_deliveries_due", "due_at", "id", **where("state = 'scheduled'")),  # claim
     Index("ix_deliveries_in_flight", "lease_until", **where("state IN ('claimed', 'sending')")),  # reconcile
     Index("ix_deliveries_attention", "state", **where("state IN ('unknown', 'held', 'failed')")),  # tick --status
@@ -290,7 +294,10 @@ deliveries = Table(
         "ix_deliveries_returned", "accepted_at", "state", "step_key", "enrollment_id",
         **where("state IN ('bounced', 'dropped', 'complained')"),
     ),
-    Index("ix_deliveries_about_id", "about_id", **where("about_id IS NOT NULL")),  # what became of a notice, erasure
+    Index("ix_deliveries_consultation_id", "consultation_id", **where("consultation_id IS NOT NULL")),  # erasure
+    Index("ix_deliveries_login_link_id", "login_link_id", **where("login_link_id IS NOT NULL")),  # retention
+    Index("ix_deliveries_test_email_id", "test_email_id", **where("test_email_id IS NOT NULL")),  # what became of one
+    Index("ix_deliveries_account_change_id", "account_change_id", **where("account_change_id IS NOT NULL")),  # retention
     Index("uq_deliveries_step", "enrollment_id", "step_key", unique=True, **where("enrollment_id IS NOT NULL")),
     # Claimed rows churn: room on the page and early vacuum keep the due index short (reference: queue-like tables).
     postgresql_with={"fillfactor": 80, "autovacuum_vacuum_scale_factor": 0.01},
@@ -298,9 +305,9 @@ deliveries = Table(
 """The ledger: one row per mail to one person, whatever its kind. `planned_at` is what the timeline promised (UTC),
 `due_at` when it is looked at next (later after a refusal). `batch_id`: the claim that holds it; `request_id`: the HTTP request
 it entered, drawn anew for each, so that an answer or an event of an earlier one is told apart. `owner`: the process that
-holds it. `sent_at`: when it was marked `sending` on the timeline, for the guards. `claimed_at`, `lease_until`, `sending_at`
-and `unknown_since` are real time. `about_id`: what a notice is about, and `about_kind` what kind of thing that is; empty
-in rows that a version without it wrote."""
+holds it. `marked_at`: when it was marked `sending` on the timeline, for the guards. `claimed_at`, `lease_until`, `sending_at`
+and `unknown_since` are real time. `consultation_id` and the three after it: what
+a mail is about; one that is empty where its kind needs it is of something that is gone."""
 
 delivery_history = Table(
     "delivery_history", metadata,
@@ -309,21 +316,21 @@ delivery_history = Table(
     Column("subscriber_id", Id),
     Column("state", Word(State), nullable=False),
     Column("at", Instant, nullable=False),
-    Column("by", String(120), nullable=False),
-    Column("why", String(200)),
+    Column("actor", String(120), nullable=False),
+    Column("reason", String(200)),
     Column("attempt", Integer, nullable=False),
     Column("request_id", Id),
     Index("ix_delivery_history_delivery_id", "delivery_id"),  # one delivery's story
     sqlite_autoincrement=True,
 )  # fmt: skip
 """What the ledger's row cannot say itself: every move other than the plain way forward, and the attempt it ended.
-The plain way (planned, claimed, sending, accepted) is in the row's own columns. Real time; `by`: a process or a person."""
+The plain way (planned, claimed, sending, accepted) is in the row's own columns. Real time; `actor`: a process or a person."""
 
-events = Table(
-    "events", metadata,
+provider_events = Table(
+    "provider_events", metadata,
     Column("id", SERIAL, primary_key=True),
     Column("provider_id", String(100), unique=True),
-    Column("twin", LargeBinary(16), nullable=False, unique=True),
+    Column("dedup_key", LargeBinary(16), nullable=False, unique=True),
     Column("kind", Word(EventKind), nullable=False),
     Column("delivery_id", Id),
     Column("request_id", Id),
@@ -332,11 +339,11 @@ events = Table(
     Column("received_at", Instant, nullable=False),
     Column("detail", String(80)),
     one_of("kind", EventKind),
-    Index("ix_events_delivery_id", "delivery_id"),  # one delivery's story, confirmed duplicates
-    Index("ix_events_received_at", "received_at"),  # retention
+    Index("ix_provider_events_delivery_id", "delivery_id"),  # one delivery's story, confirmed duplicates
+    Index("ix_provider_events_received_at", "received_at"),  # retention
     sqlite_autoincrement=True,
 )  # fmt: skip
-"""What the provider reported, once each: `provider_id` is its own id, `twin` a hash of message, type and time, for reports
+"""What the provider reported, once each: `provider_id` is its own id, `dedup_key` a hash of message, type and time, for reports
 that are repeated under a new id. No address. `subscriber_id` is empty for an orphan: a delivery this database does not know.
 `delivery_id` is no foreign key: an event may be of another database. Real time."""
 
@@ -352,45 +359,33 @@ suppression_pushes = Table(
 )  # fmt: skip
 """What the provider's own suppression list has not been told yet, the newest word per reader. Real time."""
 
-gates = Table(
-    "gates", metadata,
+send_blocks = Table(
+    "send_blocks", metadata,
     Column("name", String(20), primary_key=True),
-    Column("shut_at", Instant),
+    Column("blocked_at", Instant),
     Column("until", Instant),
-    Column("why", String(200)),
-    Column("by", String(120)),
+    Column("reason", String(200)),
+    Column("actor", String(120)),
 )  # fmt: skip
-"""What stops all sending of the whole fleet: nothing is claimed or marked while one is shut. One row each, always there.
+"""What stops all sending of the whole fleet: nothing is claimed or marked while a block is active. One row each, always there.
 `until` empty: until a person opens it. Real time."""
-
-send_requests = Table(
-    "send_requests", metadata,
-    Column("id", Id, primary_key=True),
-    Column("batch_id", Id, nullable=False),
-    Column("owner", String(120), nullable=False),
-    Column("deliveries", Integer, nullable=False),
-    Column("sending_at", Instant, nullable=False),
-    Column("deadline_at", Instant, nullable=False),
-    Index("ix_send_requests_sending_at", "sending_at"),  # retention
-)  # fmt: skip
-"""Not written any more: the delivery's own row says who sent it when. It stays until no older version runs beside this one."""
 
 consultations = Table(
     "consultations", metadata,
     Column("id", Id, primary_key=True),
     Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="SET NULL")),
-    Column("details_sealed", EncryptedColumn, nullable=False),
+    Column("details_encrypted", EncryptedColumn, nullable=False),
     Column("state", Word(RequestState), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("changed_at", Instant),
     Column("origin", Word(RequestOrigin)),
-    Column("email_bidx", LargeBinary(32)),
+    Column("email_index", LargeBinary(32)),
     Column("looked_up_at", Instant),
     one_of("state", RequestState),
     Index("ix_consultations_created_at", "created_at"),  # the desk's list
     Index("ix_consultations_subscriber_id", "subscriber_id"),  # erasure
     Index("ix_consultations_to_look_up", "created_at", **where("origin = 'form' AND looked_up_at IS NULL")),  # whom to ask
 )  # fmt: skip
-"""Requests for a call. `details_sealed`: the answers as JSON, sealed as one value. `subscriber_id`: who made it, where that is
-proven; `email_bidx`: the blind index of the address that was typed, which proves nothing. `origin` is empty in rows that a
-version without it wrote. `looked_up_at`: when it was looked whether the address is on the list (real time)."""
+"""Requests for a call. `details_encrypted`: the answers as JSON, encrypted as one value. `subscriber_id`: who made it, where
+that is proven; `email_index`: the blind index of the address that was typed, which proves nothing. `origin` is empty in
+rows that a version without it wrote. `looked_up_at`: when it was looked whether the address is on the list (real time)."""

@@ -21,6 +21,15 @@ def current(db: Connection) -> str | None:
     return found
 
 
+def needs_stop(db: Connection) -> bool:
+    """Whether a process of the version at which the schema is cannot go on once it is upgraded: the names of migrations say
+    after their number whether they expand the schema or need a stop.
+    """
+    now = current(db)
+    ahead = [path.name for path in (MIGRATIONS / "versions").glob("[0-9]*_stop_*.py")]
+    return now is not None and any(name.partition("_")[0] > now for name in ahead)
+
+
 def migrate(db: Connection, revision: str) -> None:
     """Bring the schema to a revision of this version, to "head" or to "base", within the transaction of `db`."""
     from alembic import command  # here: only who migrates waits for it

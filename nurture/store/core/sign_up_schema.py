@@ -18,9 +18,9 @@ limit_counters = Table(
 sign_ups = Table(
     "sign_ups", metadata,
     Column("id", Id, primary_key=True),
-    Column("email_bidx", LargeBinary(32), nullable=False),
-    Column("email_sealed", EncryptedColumn, nullable=False),
-    Column("first_name_sealed", EncryptedColumn),
+    Column("email_index", LargeBinary(32), nullable=False),
+    Column("email_encrypted", EncryptedColumn, nullable=False),
+    Column("first_name_encrypted", EncryptedColumn),
     Column("time_zone", String(64), nullable=False),
     Column("plain_sender", Boolean, nullable=False),
     Column("wording", Text, nullable=False),
@@ -33,7 +33,7 @@ sign_ups = Table(
     one_of("suspicion", Suspicion),
     Index("ix_sign_ups_waiting", "at", "id", **where("asked_at IS NULL")),  # what is to be decided on
     Index("ix_sign_ups_asked_at", "asked_at"),  # the share that confirms; retention
-    Index("ix_sign_ups_email_bidx", "email_bidx"),  # erasure
+    Index("ix_sign_ups_email_index", "email_index"),  # erasure
 )  # fmt: skip
 """What was typed into the form, each time it was. `id` is also that of the confirmation's delivery. `asked_at`: when that was
 planned; empty: nobody has decided yet. What one sign-up says becomes the reader's when its own confirmation is answered."""
@@ -41,7 +41,7 @@ planned; empty: nobody has decided yet. What one sign-up says becomes the reader
 link_requests = Table(
     "link_requests", metadata,
     Column("id", Id, primary_key=True),
-    Column("email_bidx", LargeBinary(32), nullable=False),
+    Column("email_index", LargeBinary(32), nullable=False),
     Column("at", Instant, nullable=False),
 )  # fmt: skip
 """Requests for a log-in link to the desk, until it has been decided whether one is mailed. Real time."""

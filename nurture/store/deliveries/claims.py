@@ -1,19 +1,33 @@
 """What the owner of a claim does with it: read it, keep it for longer, or put rows it does not send where they belong."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, bindparam, func, select, update
 
-from nurture.domain.delivery import DeliveryKind, State, Subject
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.encryption import Encrypted
-from nurture.ids import BatchId, ConsultationId, DeliveryId, EditionId, EnrollmentId, SequenceId, StepKey, SubscriberId
+from nurture.ids import (
+    AccountChangeId,
+    BatchId,
+    ConsultationId,
+    DeliveryId,
+    EditionId,
+    EnrollmentId,
+    LoginLinkId,
+    SequenceId,
+    StepKey,
+    SubscriberId,
+    TestEmailId,
+)
+from nurture.store.accounts import account_changes, sessions
 from nurture.store.accounts.account_changes import ToldChange
 from nurture.store.accounts.sessions import Addressed
 from nurture.store.core.schema import deliveries, enrollments, steps, subscribers
 from nurture.store.deliveries import subjects, transitions
 from nurture.store.deliveries.transitions import Settled, is_in
+from nurture.store.letters import drafts
 from nurture.store.letters.drafts import TestEmail
 
 D, E, S = deliveries.c, enrollments.c, subscribers.c
@@ -21,7 +35,7 @@ D, E, S = deliveries.c, enrollments.c, subscribers.c
 
 @dataclass(frozen=True)
 class Claimed:
-    """A claimed row with all that rendering needs. Personal values are still sealed."""
+    """A claimed row with all that rendering needs. Personal values are still encrypted."""
 
     id: DeliveryId
     kind: DeliveryKind
@@ -38,20 +52,23 @@ class Claimed:
     sequence: SequenceId | None
     step: StepKey | None
     edition: EditionId | None
-    about: ConsultationId | None
-    about_kind: Subject | None
+    consultation: ConsultationId | None
+    login_link: LoginLinkId | None
+    test_email: TestEmailId | None
+    account_change: AccountChangeId | None
     login: Addressed | None = None
-    """Of a notice that brings a log-in link: to whom."""
-    trial: TestEmail | None = None
-    """Of a notice that is a letter somebody tries out."""
+    """What `login_link` names, while it works."""
+    test: TestEmail | None = None
+    """What `test_email` names."""
     change: ToldChange | None = None
-    """Of a notice that tells of a change of an account."""
+    """What `account_change` names."""
 
 
 _READ_BATCH = (
     select(
-        D.id, D.kind, D.attempt, D.planned_at, D.subscriber_id, S.email_sealed, S.first_name_sealed, S.time_zone,
-        S.plain_sender, S.confirmed_at, D.enrollment_id, E.sequence_id, D.step_key, D.edition_id, D.about_id, D.about_kind,
+        D.id, D.kind, D.attempt, D.planned_at, D.subscriber_id, S.email_encrypted, S.first_name_encrypted, S.time_zone,
+        S.plain_sender, S.confirmed_at, D.enrollment_id, E.sequence_id, D.step_key, D.edition_id,
+        D.consultation_id, D.login_link_id, D.test_email_id, D.account_change_id,
     )
     .select_from(deliveries)
     .outerjoin(subscribers, S.id == D.subscriber_id)
@@ -69,6 +86,28 @@ def read_batch(db: Connection, batch: BatchId) -> list[Claimed]:
     So what was refused comes after what was not tried: while one mail at a time probes the provider, none stands in the way.
     """
     return [Claimed(*tuple(row)) for row in db.execute(_READ_BATCH, {"batch": batch})]
+
+
+def with_subjects(db: Connection, rows: Sequence[Claimed], real_now: datetime) -> list[Claimed]:
+    """The rows with what they are about, as far as that is still there; login links only while they work at `real_now` (real
+    time).
+    """
+    links = {row.login_link for row in rows if row.login_link}
+    emails = {row.test_email for row in rows if row.test_email}
+    changes = {row.account_change for row in rows if row.account_change}
+    if not (links or emails or changes):
+        return [*rows]
+    logins, tests = sessions.addressed(db, links, real_now), drafts.read_test_emails(db, emails)
+    told = account_changes.find(db, changes)
+    return [
+        replace(
+            row,
+            login=logins.get(row.login_link) if row.login_link else None,
+            test=tests.get(row.test_email) if row.test_email else None,
+            change=told.get(row.account_change) if row.account_change else None,
+        )
+        for row in rows
+    ]
 
 
 def lease_of(db: Connection, batch: BatchId) -> datetime | None:

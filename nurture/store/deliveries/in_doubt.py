@@ -12,7 +12,7 @@ from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
 from nurture.ids import DeliveryId, EnrollmentId, RequestId, SequenceId, StepKey, SubscriberId
 from nurture.store.core import bulk_params
-from nurture.store.core.schema import deliveries, delivery_history, enrollments, events, sequences, subscribers
+from nurture.store.core.schema import deliveries, delivery_history, enrollments, provider_events, sequences, subscribers
 from nurture.store.deliveries import transitions
 from nurture.store.deliveries.transitions import Settled, is_in
 
@@ -34,7 +34,7 @@ def mark_in_doubt(db: Connection, by: str, real_now: datetime, to: State) -> int
     """
     silent = (is_in(State.SENDING), D.lease_until < real_now)
     if to is State.SCHEDULED:
-        again = {"batch_id": None, "lease_until": None, "sent_at": None}
+        again = {"batch_id": None, "lease_until": None, "marked_at": None}
         return len(transitions.apply(db, to, by, real_now, SILENT, *silent, leave_locked=True, **again))
     return len(
         transitions.apply(db, to, by, real_now, SILENT, *silent, leave_locked=True, lease_until=None, unknown_since=real_now)
@@ -86,7 +86,7 @@ def decide(db: Connection, ids: Collection[DeliveryId], to: State, by: str, real
     is on file is in no doubt.
     """
     mine = (_among(db, ids), is_in(State.UNKNOWN), not_(_ON_FILE))
-    again = {"batch_id": None, "sent_at": None} if to is State.SCHEDULED else {}
+    again = {"batch_id": None, "marked_at": None} if to is State.SCHEDULED else {}
     return len(transitions.apply(db, to, by, real_now, why, *mine, leave_locked=True, **again))
 
 
@@ -100,14 +100,14 @@ def resolve(
     mine = (D.id == delivery, is_in(State.UNKNOWN, State.HELD, State.FAILED))
     if sent:
         return transitions.apply(db, State.ACCEPTED, by, real_now, "counted as sent", *mine, accepted_at=now) or None
-    again: dict[str, Any] = {"batch_id": None, "sent_at": None, "due_at": now, "planned_at": now, "unknown_since": None}
+    again: dict[str, Any] = {"batch_id": None, "marked_at": None, "due_at": now, "planned_at": now, "unknown_since": None}
     return transitions.apply(db, State.SCHEDULED, by, real_now, "to be sent again", *mine, **again) or None
 
 
 def retry_failed(db: Connection, reason: str, by: str, now: datetime, real_now: datetime) -> int:
     """A person takes back all rows that FAILED with a reason that holds these words, in any case. Returns how many."""
     mine = (is_in(State.FAILED), func.lower(D.reason).contains(reason.lower(), autoescape=True))
-    again: dict[str, Any] = {"batch_id": None, "sent_at": None, "due_at": now, "planned_at": now, "unknown_since": None}
+    again: dict[str, Any] = {"batch_id": None, "marked_at": None, "due_at": now, "planned_at": now, "unknown_since": None}
     return len(transitions.apply(db, State.SCHEDULED, by, real_now, "to be sent again", *mine, **again))
 
 
@@ -124,7 +124,7 @@ def prove(db: Connection, ids: Iterable[DeliveryId], by: str, now: datetime, rea
     )
 
 
-_ON_FILE = exists().where(events.c.delivery_id == D.id)
+_ON_FILE = exists().where(provider_events.c.delivery_id == D.id)
 """The provider has reported on the row, so it has it. A report that is settled leaves nothing UNKNOWN."""
 
 
@@ -162,7 +162,7 @@ def stalled(db: Connection, limit: int) -> list[tuple[EnrollmentId, StepKey | No
     """Active enrollments with nothing to come and nothing in doubt: their next row could not be planned when it was due."""
     alive = exists().where(D.enrollment_id == E.id, is_in(*OPEN, *IN_DOUBT, State.FAILED))
     rows = db.execute(
-        select(E.id, E.last_step, S.email_bidx)
+        select(E.id, E.last_step, S.email_index)
         .join(subscribers, S.id == E.subscriber_id)
         .where(E.state == EnrollmentState.ACTIVE, S.state == SubscriberState.ACTIVE, not_(alive))
         .order_by(E.id)

@@ -37,10 +37,22 @@ from sqlalchemy import (
     update,
 )
 
-from nurture.domain.delivery import IN_DOUBT, OPEN, DeliveryKind, FrequencyCaps, State, Subject, before
+from nurture.domain.delivery import IN_DOUBT, OPEN, TO_DESK, DeliveryKind, FrequencyCaps, State, before
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression
-from nurture.ids import BatchId, ConsultationId, DeliveryId, EnrollmentId, RequestId, StepKey, SubscriberId, new_id
+from nurture.ids import (
+    AccountChangeId,
+    BatchId,
+    ConsultationId,
+    DeliveryId,
+    EnrollmentId,
+    LoginLinkId,
+    RequestId,
+    StepKey,
+    SubscriberId,
+    TestEmailId,
+    new_id,
+)
 from nurture.store.core import bulk_params
 from nurture.store.core.columns import Id, Instant
 from nurture.store.core.insert import insert_into
@@ -58,11 +70,13 @@ class NewDelivery:
     kind: DeliveryKind
     due: datetime
     subscriber: SubscriberId | None = None
-    email_bidx: bytes | None = None
+    email_index: bytes | None = None
     enrollment: EnrollmentId | None = None
     step: StepKey | None = None
-    about: ConsultationId | None = None
-    about_kind: Subject | None = None
+    consultation: ConsultationId | None = None
+    login_link: LoginLinkId | None = None
+    test_email: TestEmailId | None = None
+    account_change: AccountChangeId | None = None
     id: DeliveryId | None = None
 
 
@@ -76,8 +90,9 @@ def plan(db: Connection, rows: Sequence[NewDelivery], now: datetime) -> None:
     values = [
         {
             "id": row.id or new_id(), "kind": row.kind, "state": State.SCHEDULED, "subscriber_id": row.subscriber,
-            "email_bidx": row.email_bidx, "enrollment_id": row.enrollment, "step_key": row.step, "about_id": row.about,
-            "about_kind": row.about_kind, "planned_at": row.due, "due_at": row.due, "created_at": now,
+            "email_index": row.email_index, "enrollment_id": row.enrollment, "step_key": row.step,
+            "consultation_id": row.consultation, "login_link_id": row.login_link, "test_email_id": row.test_email,
+            "account_change_id": row.account_change, "planned_at": row.due, "due_at": row.due, "created_at": now,
         }
         for row in rows
     ]  # fmt: skip
@@ -89,7 +104,7 @@ def _plan_next(dialect: str) -> Executable:
     following = bulk_params.as_table(dialect, "following", fresh=Id, step=Text, due=Instant)
     columns = {
         "id": following.c.fresh, "kind": D.kind, "state": literal_column(f"'{State.SCHEDULED}'"),
-        "subscriber_id": D.subscriber_id, "email_bidx": D.email_bidx, "enrollment_id": D.enrollment_id,
+        "subscriber_id": D.subscriber_id, "email_index": D.email_index, "enrollment_id": D.enrollment_id,
         "step_key": following.c.step, "planned_at": following.c.due, "due_at": following.c.due,
         "created_at": bindparam("now", type_=Instant),
     }  # fmt: skip
@@ -121,7 +136,7 @@ def _claim(dialect: str, readers_too: bool) -> Executable:
         key = literal_column("deliveries.rowid")
     due = select(key).where(is_in(State.SCHEDULED), D.due_at <= bindparam("now")).order_by(D.due_at, D.id)
     if not readers_too:
-        due = due.where(D.kind == DeliveryKind.NOTICE)
+        due = due.where(D.kind.in_(TO_DESK))
     due = due.limit(bindparam("most"))
     if dialect == "postgresql":
         # SKIP LOCKED: another claimer's rows are not waited for. MATERIALIZED: LIMIT holds, the sub-query runs once.
@@ -151,7 +166,7 @@ def claim(
     """CLAIM: take up to `limit` rows due by `now` (timeline) for `batch`, oldest first, until `lease_until` (real time).
 
     The edition that goes out is fixed here, so that a letter published a moment later cannot mix with it. `readers_too`:
-    otherwise only notices to whoever runs the service.
+    otherwise only mails to the desk.
     """
     values = {"now": now, "most": limit, "batch": batch, "by": owner, "wall": real_now, "lease": lease_until}
     return [DeliveryId(row) for row in db.scalars(_claim(db.dialect.name, readers_too), values)]
@@ -162,43 +177,44 @@ _LIFTED = (Suppression.UNSUBSCRIBED, Suppression.ERASED)
 
 
 def _may_be_sent() -> ColumnElement[bool]:
-    """`domain.subscriber.hindrance` in SQL: the guard of MARK. A notice has a guard of its own, `store.deliveries.subjects`."""
+    """`domain.subscriber.hindrance` in SQL: the guard of MARK. A mail about something has a guard of its own as well,
+    `store.deliveries.subjects`.
+    """
     reader = exists().where(
         S.id == D.subscriber_id,
         S.state == case((D.kind == DeliveryKind.CONFIRMATION, SubscriberState.PENDING), else_=SubscriberState.ACTIVE),
     )
     lifted = and_(D.kind == DeliveryKind.CONFIRMATION, suppressions.c.reason.in_(_LIFTED))
-    suppressed = exists().where(suppressions.c.email_bidx == D.email_bidx, not_(lifted))
+    suppressed = exists().where(suppressions.c.email_index == D.email_index, not_(lifted))
     enrolled = exists().where(E.id == D.enrollment_id, E.state == EnrollmentState.ACTIVE)
-    return or_(D.kind == DeliveryKind.NOTICE, and_(reader, not_(suppressed), or_(D.kind != DeliveryKind.LETTER, enrolled)))
+    return or_(D.kind.in_(TO_DESK), and_(reader, not_(suppressed), or_(D.kind != DeliveryKind.LETTER, enrolled)))
 
 
 def _hindered_not(kind: DeliveryKind) -> list[ColumnElement[bool]]:
     """`_may_be_sent` for rows known to be of one kind: what the database has to look at, and no more."""
-    if kind is DeliveryKind.NOTICE:
-        return [subjects.is_there(bindparam("wall", type_=Instant))]
+    about = subjects.is_there(kind, bindparam("wall", type_=Instant))
+    if kind in TO_DESK:
+        return about
     wanted = SubscriberState.PENDING if kind is DeliveryKind.CONFIRMATION else SubscriberState.ACTIVE
-    weighs = suppressions.c.email_bidx == D.email_bidx
+    weighs = suppressions.c.email_index == D.email_index
     if kind is DeliveryKind.CONFIRMATION:
         weighs = and_(weighs, suppressions.c.reason.not_in(_LIFTED))
     found = [exists().where(S.id == D.subscriber_id, S.state == wanted), not_(exists().where(weighs))]
     if kind is DeliveryKind.LETTER:
         found.append(exists().where(E.id == D.enrollment_id, E.state == EnrollmentState.ACTIVE))
-    if kind is DeliveryKind.ALREADY_SUBSCRIBED:
-        found.append(subjects.is_there(bindparam("wall", type_=Instant)))
-    return found
+    return [*found, *about]
 
 
 def _in_time(kind: DeliveryKind, offered: Subquery) -> list[ColumnElement[bool]]:
     """The guards of `domain.delivery.Guards` in SQL: how lately, and how often today, something went to this person."""
-    if kind is DeliveryKind.NOTICE:
+    if kind in TO_DESK:
         return []
     other = deliveries.alias("other")
     o, letter = other.c, kind is DeliveryKind.LETTER
-    today = func.count().filter(o.sent_at >= offered.c.day) < bindparam("most", type_=Integer)
-    lately = func.count().filter(o.sent_at > bindparam("gap_since", type_=Instant)) == 0
+    today = func.count().filter(o.marked_at >= offered.c.day) < bindparam("most", type_=Integer)
+    lately = func.count().filter(o.marked_at > bindparam("gap_since", type_=Instant)) == 0
     same = (o.kind == DeliveryKind.LETTER) if letter else (o.kind != DeliveryKind.LETTER)
-    theirs = (o.subscriber_id == D.subscriber_id, o.id != D.id, o.sent_at.is_not(None), same)
+    theirs = (o.subscriber_id == D.subscriber_id, o.id != D.id, o.marked_at.is_not(None), same)
     return [select(and_(today, lately) if letter else today).where(*theirs).correlate(deliveries, offered).scalar_subquery()]
 
 
@@ -213,7 +229,7 @@ def _mark(dialect: str, kind: DeliveryKind) -> Update:
         )
         .values(
             state=State.SENDING, request_id=offered.c.request, owner=bindparam("by"), sending_at=bindparam("wall"),
-            sent_at=bindparam("now"),
+            marked_at=bindparam("now"),
         )
     )  # fmt: skip
 
@@ -255,7 +271,7 @@ def mark(
         }
         if kind is DeliveryKind.LETTER:
             values |= {"most": caps.letters, "gap_since": now - caps.gap}
-        elif kind is not DeliveryKind.NOTICE:
+        elif kind not in TO_DESK:
             values |= {"most": caps.others}
         if db.execute(_mark(db.dialect.name, kind), values).rowcount == len(mine):
             marked |= mine.keys()  # nearly always; asking for each costs as much as marking it
@@ -295,7 +311,7 @@ def cancel_ineligible(
 def last_sent(db: Connection, subscriber_id: SubscriberId, letters: bool) -> datetime | None:
     """When something last went to a person, on the timeline: a letter, or another mail."""
     kind = D.kind == DeliveryKind.LETTER if letters else D.kind != DeliveryKind.LETTER
-    found: datetime | None = db.scalar(select(func.max(D.sent_at)).where(D.subscriber_id == subscriber_id, kind))
+    found: datetime | None = db.scalar(select(func.max(D.marked_at)).where(D.subscriber_id == subscriber_id, kind))
     return found
 
 
@@ -346,7 +362,7 @@ def refused(
     mine = _of(db, requests, State.SENDING, State.UNKNOWN)
     transitions.apply(
         db, State.SCHEDULED, by, real_now, why, *mine,
-        batch_id=None, lease_until=None, sent_at=None, unknown_since=None, due_at=due,
+        batch_id=None, lease_until=None, marked_at=None, unknown_since=None, due_at=due,
     )  # fmt: skip
 
 
@@ -355,7 +371,7 @@ def failed(
 ) -> None:
     """SETTLE: the provider will never take these as they are; `to` is BOUNCED where that is because of the recipient."""
     mine = _of(db, requests, State.SENDING, State.UNKNOWN)
-    transitions.apply(db, to, by, real_now, why, *mine, lease_until=None, sent_at=None)
+    transitions.apply(db, to, by, real_now, why, *mine, lease_until=None, marked_at=None)
 
 
 def in_doubt(
@@ -382,7 +398,7 @@ def split(
         values = {"request_id": part, "sending_at": real_now, "lease_until": lease_until}
         moved |= {DeliveryId(row) for row in db.scalars(update(deliveries).where(*mine).values(values).returning(D.id))}
     left = (D.request_id == request, is_in(State.SENDING))
-    transitions.apply(db, State.CANCELLED, by, real_now, "may not be mailed", *left, lease_until=None, sent_at=None)
+    transitions.apply(db, State.CANCELLED, by, real_now, "may not be mailed", *left, lease_until=None, marked_at=None)
     return moved
 
 

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 from nurture.store.state import app_state
 
 KEY = "mark_number"
-"""Under which SQLite keeps it among the facts."""
-_RAISE = f"UPDATE instance SET value = CAST(value AS INTEGER) + 1 WHERE key = '{KEY}' RETURNING CAST(value AS INTEGER)"  # noqa: S608
+"""Under which SQLite keeps it in the table app_state."""
+_RAISE = f"UPDATE app_state SET value = CAST(value AS INTEGER) + 1 WHERE key = '{KEY}' RETURNING CAST(value AS INTEGER)"  # noqa: S608
 _LAST_XID = text("SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) - 1")
 
 

@@ -13,12 +13,12 @@ from nurture.ids import DeliveryId, RequestId, SubscriberId
 from nurture.store.core import bulk_params
 from nurture.store.core.columns import Id, Instant
 from nurture.store.core.insert import insert_into
-from nurture.store.core.schema import deliveries, events
+from nurture.store.core.schema import deliveries, provider_events
 from nurture.store.deliveries import transitions
 
-D, V = deliveries.c, events.c
+D, V = deliveries.c, provider_events.c
 
-_COLUMNS = ("twin", "provider_id", "kind", "delivery_id", "request_id", "subscriber_id", "at", "received_at", "detail")
+_COLUMNS = ("dedup_key", "provider_id", "kind", "delivery_id", "request_id", "subscriber_id", "at", "received_at", "detail")
 
 
 @cache
@@ -36,15 +36,17 @@ def _add(dialect: str) -> Executable:
         detail=Text,
     )
     rows = select(*found.c).where(true())  # SQLite wants a WHERE between SELECT and ON CONFLICT
-    return insert_into(events, dialect).from_select(_COLUMNS, rows).on_conflict_do_nothing().returning(V.twin)
+    return insert_into(provider_events, dialect).from_select(_COLUMNS, rows).on_conflict_do_nothing().returning(V.dedup_key)
 
 
 def add(
     db: Connection, found: Sequence[Event], whose: Mapping[DeliveryId, SubscriberId | None], received: datetime
 ) -> set[bytes]:
-    """Note events; returns the twins of those not known before, under this id or another. `whose`: the deliveries we know."""
+    """Note events; returns the `dedup_key` of those not known before, under this id or another. `whose`: the deliveries we
+    know.
+    """
     rows = {
-        event.twin.hex(): (
+        event.dedup_key.hex(): (
             event.provider_id, event.kind, event.delivery, event.request, whose.get(event.delivery) if event.delivery else None,
             event.at, received, event.detail,
         )
@@ -92,4 +94,4 @@ def is_newly_doubled(db: Connection, delivery: DeliveryId, real_now: datetime) -
 
 def forget(db: Connection, before: datetime) -> None:
     """Delete events received before an instant."""
-    db.execute(delete(events).where(V.received_at < before))
+    db.execute(delete(provider_events).where(V.received_at < before))

@@ -59,7 +59,7 @@ class Promised:
 
 def promised(db: Connection, enrollment: EnrollmentId, delivery: DeliveryId) -> Promised | None:
     """One letter of an enrollment, locked until the transaction ends; None if there is none of that id."""
-    query = select(D.state, D.planned_at, func.coalesce(D.accepted_at, D.sent_at))
+    query = select(D.state, D.planned_at, func.coalesce(D.accepted_at, D.marked_at))
     row = db.execute(query.where(D.id == delivery, D.enrollment_id == enrollment).with_for_update()).first()
     return None if row is None else Promised(row[0], row[1], row[2])
 
@@ -68,8 +68,8 @@ def last_left(db: Connection, enrollment: EnrollmentId, since: datetime) -> date
     """When the last letter of an enrollment left, or may have left, of those that did since then (real time); the answer is on
     the timeline. None if there was none.
     """
-    theirs = (D.enrollment_id == enrollment, D.sent_at.is_not(None), D.sending_at >= since)
-    found: datetime | None = db.scalar(select(func.max(func.coalesce(D.accepted_at, D.sent_at))).where(*theirs))
+    theirs = (D.enrollment_id == enrollment, D.marked_at.is_not(None), D.sending_at >= since)
+    found: datetime | None = db.scalar(select(func.max(func.coalesce(D.accepted_at, D.marked_at))).where(*theirs))
     return found
 
 
@@ -85,8 +85,8 @@ def promise(db: Connection, delivery: DeliveryId, due: datetime, by: str, real_n
 
 def letters_sent(db: Connection, subscriber_id: SubscriberId, since: datetime) -> tuple[datetime | None, int]:
     """When a letter last went to a person, and how many since `since` (timeline): what the guards look at."""
-    theirs = (D.subscriber_id == subscriber_id, D.kind == DeliveryKind.LETTER, D.sent_at.is_not(None))
-    row = db.execute(select(func.max(D.sent_at), func.count().filter(D.sent_at >= since)).where(*theirs)).one()
+    theirs = (D.subscriber_id == subscriber_id, D.kind == DeliveryKind.LETTER, D.marked_at.is_not(None))
+    row = db.execute(select(func.max(D.marked_at), func.count().filter(D.marked_at >= since)).where(*theirs)).one()
     return row[0], row[1]
 
 

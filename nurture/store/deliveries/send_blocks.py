@@ -8,9 +8,9 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, Connection, Text, cast, func, select, update
 
 from nurture.characters import storable
-from nurture.store.core.schema import gates
+from nurture.store.core.schema import send_blocks
 
-G = gates.c
+B = send_blocks.c
 
 
 class BlockKind(StrEnum):
@@ -41,7 +41,7 @@ class ActiveBlock:
         return self.until is None or real_now < self.until
 
 
-_ACTIVE = select(G.name, G.shut_at, G.until, G.why, G.by).where(G.shut_at.is_not(None)).order_by(G.shut_at)
+_ACTIVE = select(B.name, B.blocked_at, B.until, B.reason, B.actor).where(B.blocked_at.is_not(None)).order_by(B.blocked_at)
 _LOCK = 0x6E75727475726521
 """Advisory lock on PostgreSQL: shared by all who mark mail, taken alone by whoever throws the stop switch."""
 _SHARED = select(func.pg_advisory_xact_lock_shared(_LOCK), cast(cast(func.pg_current_xact_id(), Text), BigInteger))
@@ -77,14 +77,14 @@ def block(db: Connection, kind: BlockKind, why: str, by: str, real_now: datetime
     """
     if kind is BlockKind.STOP and db.dialect.name == "postgresql":
         db.execute(_ALONE)
-    is_new = db.execute(select(G.shut_at).where(G.name == kind).with_for_update()).scalar_one() is None
-    since = real_now if is_new or kind is not BlockKind.PROVIDER else G.shut_at
-    text = {"why": storable(why)[:200], "by": storable(by)[:120]}
-    db.execute(update(gates).where(G.name == kind).values(shut_at=since, until=until, **text))
+    is_new = db.execute(select(B.blocked_at).where(B.name == kind).with_for_update()).scalar_one() is None
+    since = real_now if is_new or kind is not BlockKind.PROVIDER else B.blocked_at
+    text = {"reason": storable(why)[:200], "actor": storable(by)[:120]}
+    db.execute(update(send_blocks).where(B.name == kind).values(blocked_at=since, until=until, **text))
     return is_new
 
 
 def unblock(db: Connection, kind: BlockKind) -> bool:
     """End a block. Returns whether there was one."""
-    was = update(gates).where(G.name == kind, G.shut_at.is_not(None))
-    return bool(db.execute(was.values(shut_at=None, until=None, why=None, by=None)).rowcount)
+    was = update(send_blocks).where(B.name == kind, B.blocked_at.is_not(None))
+    return bool(db.execute(was.values(blocked_at=None, until=None, reason=None, actor=None)).rowcount)

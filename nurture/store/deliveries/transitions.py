@@ -15,9 +15,9 @@ from nurture.domain.delivery import State, before
 from nurture.domain.event import outcome
 from nurture.ids import DeliveryId, EnrollmentId, RequestId, SequenceId, StepKey
 from nurture.store.core import bulk_params
-from nurture.store.core.schema import deliveries, delivery_history, enrollments, events, subscribers
+from nurture.store.core.schema import deliveries, delivery_history, enrollments, provider_events, subscribers
 
-D, H, V, E, S = deliveries.c, delivery_history.c, events.c, enrollments.c, subscribers.c
+D, H, V, E, S = deliveries.c, delivery_history.c, provider_events.c, enrollments.c, subscribers.c
 
 TIMELINE, PROVIDER = "timeline", "provider"
 """Who plans a letter, and who reports what became of it."""
@@ -41,7 +41,7 @@ class Settled:
 
 _SETTLED = (
     D.id, D.enrollment_id, select(E.sequence_id).where(E.id == D.enrollment_id).scalar_subquery(), D.step_key,
-    select(S.time_zone).where(S.id == D.subscriber_id).scalar_subquery(), D.planned_at, D.sent_at,
+    select(S.time_zone).where(S.id == D.subscriber_id).scalar_subquery(), D.planned_at, D.marked_at,
 )  # fmt: skip
 """The columns of a `Settled`, in order."""
 _PLAIN = (D.subscriber_id, D.attempt, D.request_id, D.owner, D.claimed_at, D.sending_at)
@@ -111,13 +111,13 @@ def note_among(db: Connection, mine: ColumnElement[bool], by: str, real_now: dat
     """Write one line for each row that fits, which stays in its state."""
     said = (literal(real_now, H.at.type), literal(by[:120]), literal(why[:200]))
     lines = select(D.id, D.subscriber_id, D.state, *said, D.attempt, D.request_id).where(mine)
-    into = ("delivery_id", "subscriber_id", "state", "at", "by", "why", "attempt", "request_id")
+    into = ("delivery_id", "subscriber_id", "state", "at", "actor", "reason", "attempt", "request_id")
     db.execute(insert(delivery_history).from_select(into, lines))
 
 
 def note_once(db: Connection, delivery: DeliveryId, why: str, real_now: datetime) -> bool:
     """Write one line into a delivery's history, as the provider's; False if it is there already."""
-    if db.scalar(select(exists().where(H.delivery_id == delivery, H.why == why))):
+    if db.scalar(select(exists().where(H.delivery_id == delivery, H.reason == why))):
         return False
     found = select(D.id, D.subscriber_id, D.attempt, D.request_id, D.state).where(D.id == delivery)
     row = cast(Row[Any], db.execute(found).one())
@@ -133,8 +133,8 @@ def _save_attempts(db: Connection, rows: Sequence[Row[Any]]) -> None:
 
 def _line(row: Row[Any], state: State, at: datetime, by: str | None, why: str | None) -> dict[str, Any]:
     return {
-        "delivery_id": row.id, "subscriber_id": row.subscriber_id, "state": state, "at": at, "by": (by or "unknown")[:120],
-        "why": why and why[:200], "attempt": row.attempt, "request_id": row.request_id,
+        "delivery_id": row.id, "subscriber_id": row.subscriber_id, "state": state, "at": at, "actor": (by or "unknown")[:120],
+        "reason": why and why[:200], "attempt": row.attempt, "request_id": row.request_id,
     }  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def history(db: Connection, delivery: DeliveryId) -> list[HistoryLine]:
     row = db.execute(select(*columns).where(D.id == delivery)).first()
     if row is None:
         return []
-    kept = select(H.at, H.state, H.by, H.why, H.attempt, H.request_id).where(H.delivery_id == delivery)
+    kept = select(H.at, H.state, H.actor, H.reason, H.attempt, H.request_id).where(H.delivery_id == delivery)
     lines = [HistoryLine(*found) for found in db.execute(kept.order_by(H.at, H.id))]
     lines += [
         HistoryLine(at, outcome(kind), PROVIDER, detail or kind.value, row.attempt, request)

@@ -9,11 +9,11 @@ from sqlalchemy.exc import IntegrityError
 
 from nurture.domain.delivery import State
 from nurture.encryption import Encrypted, FieldRef
-from nurture.ids import ConsultationId, EditionId, SequenceId, StepKey, SubscriberId, UserId
-from nurture.store.core.desk_schema import trials, users
+from nurture.ids import EditionId, SequenceId, StepKey, SubscriberId, TestEmailId, UserId
+from nurture.store.core.desk_schema import test_emails, users
 from nurture.store.core.schema import deliveries, drafts, editions
 
-R, E, T, D = drafts.c, editions.c, trials.c, deliveries.c
+R, E, T, D = drafts.c, editions.c, test_emails.c, deliveries.c
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def released(db: Connection, ids: Collection[EditionId]) -> dict[EditionId, Late
 class TestEmail:
     """A letter as one person at the desk tries it out in their own inbox."""
 
-    id: ConsultationId
+    id: TestEmailId
     user: UserId
     content: Encrypted | None
     """Subject, HTML and text as JSON; None: an older version kept them as `plain`."""
@@ -110,25 +110,25 @@ class TestEmail:
     email: Encrypted | None = None
 
 
-def field_of_test_email(trial: str) -> FieldRef:
-    """Where the content of a trial mail is bound to."""
-    return FieldRef("trials", "content", trial)
+def field_of_test_email(test_email: str) -> FieldRef:
+    """Where the content of a test email is bound to."""
+    return FieldRef("trials", "content", test_email)
 
 
 def add_test_email(
     db: Connection,
-    trial: TestEmail,
+    email: TestEmail,
     mailer: str,
     real_now: datetime,
     edition: EditionId | None = None,
     imitated: SubscriberId | None = None,
 ) -> None:
-    """Keep what a trial mail will say. `mailer`: what carries mail now; `edition`: which published one it shows; `imitated`:
+    """Keep what a test email will say. `mailer`: what carries mail now; `edition`: which published one it shows; `imitated`:
     whose name it holds.
     """
     db.execute(
-        insert(trials).values(
-            id=trial.id, user_id=trial.user, subject="", html="", text="", content_sealed=trial.content, made_at=real_now,
+        insert(test_emails).values(
+            id=email.id, user_id=email.user, subject="", html="", text="", content_encrypted=email.content, made_at=real_now,
             mailer=mailer, edition_id=edition, subscriber_id=imitated,
         )
     )  # fmt: skip
@@ -136,9 +136,9 @@ def add_test_email(
 
 @dataclass(frozen=True)
 class TestEmailStatus:
-    """What became of a trial mail. Times are real."""
+    """What became of a test email. Times are real."""
 
-    id: ConsultationId
+    id: TestEmailId
     edition: EditionId | None
     mailer: str
     made: datetime
@@ -147,30 +147,32 @@ class TestEmailStatus:
     """What the provider or the ledger has against it."""
 
 
-def test_emails(db: Connection) -> list[TestEmailStatus]:
-    """Every trial mail that is still kept, newest first."""
+def all_test_emails(db: Connection) -> list[TestEmailStatus]:
+    """Every test email that is still kept, newest first."""
     columns = (T.id, T.edition_id, T.mailer, T.made_at, D.state, D.reason)
-    rows = db.execute(select(*columns).join(deliveries, D.about_id == T.id).order_by(T.made_at.desc(), D.planned_at.desc()))
+    rows = db.execute(
+        select(*columns).join(deliveries, D.test_email_id == T.id).order_by(T.made_at.desc(), D.planned_at.desc())
+    )
     return [TestEmailStatus(row[0], row[1], row[2] or "", row[3], row[4], row[5] or "") for row in rows]
 
 
-def test_email_statuses(db: Connection, ids: Collection[ConsultationId]) -> dict[ConsultationId, TestEmail]:
-    """Those of `ids` that are trials; the others are about something else."""
-    columns = (T.id, T.user_id, T.content_sealed, T.subject, T.html, T.text, users.c.email_sealed)
+def read_test_emails(db: Connection, ids: Collection[TestEmailId]) -> dict[TestEmailId, TestEmail]:
+    """Those of `ids` that there are."""
+    columns = (T.id, T.user_id, T.content_encrypted, T.subject, T.html, T.text, users.c.email_encrypted)
     rows = db.execute(select(*columns).join(users, users.c.id == T.user_id).where(T.id.in_(ids)))
     return {row[0]: TestEmail(row[0], row[1], row[2], (row[3], row[4], row[5]), row[6]) for row in rows}
 
 
-def test_emails_imitating(db: Connection, subscriber_id: SubscriberId) -> list[ConsultationId]:
-    """Trial mails that hold a subscriber's name, and those of an older version, of which nobody knows whose they hold."""
-    return list(db.scalars(select(T.id).where(or_(T.subscriber_id == subscriber_id, T.content_sealed.is_(None)))))
+def test_emails_imitating(db: Connection, subscriber_id: SubscriberId) -> list[TestEmailId]:
+    """Test emails that hold a subscriber's name, and those of an older version, of which nobody knows whose they hold."""
+    return list(db.scalars(select(T.id).where(or_(T.subscriber_id == subscriber_id, T.content_encrypted.is_(None)))))
 
 
-def remove_test_emails(db: Connection, ids: Collection[ConsultationId]) -> None:
-    """Delete trial mails, whether or not they have been sent."""
-    db.execute(delete(trials).where(T.id.in_(ids)))
+def remove_test_emails(db: Connection, ids: Collection[TestEmailId]) -> None:
+    """Delete test emails, whether or not they have been sent."""
+    db.execute(delete(test_emails).where(T.id.in_(ids)))
 
 
 def forget_test_emails(db: Connection, before: datetime) -> None:
-    """Delete trials made before then: they have been sent."""
-    db.execute(delete(trials).where(T.made_at < before))
+    """Delete test emails made before then: they have been sent."""
+    db.execute(delete(test_emails).where(T.made_at < before))

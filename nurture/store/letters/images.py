@@ -8,9 +8,9 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 from nurture.domain.picture import LetterImage, shown_in
 from nurture.domain.sequence import PublicationState
 from nurture.ids import EditionId, ImageId
-from nurture.store.core.schema import drafts, edition_pictures, pictures, publications
+from nurture.store.core.schema import drafts, edition_images, images, publications
 
-P, U = pictures.c, edition_pictures.c
+P, U = images.c, edition_images.c
 _READ = select(P.id, P.name, P.subtype, P.width, P.height, P.size)
 _TOUCHED_EVERY = timedelta(days=1)
 
@@ -18,7 +18,7 @@ _TOUCHED_EVERY = timedelta(days=1)
 def add(db: Connection, picture: LetterImage, content: bytes, alt: str, by: str, real_now: datetime) -> None:
     """Keep a picture that is not here yet, neither its content nor its name."""
     db.execute(
-        insert(pictures).values(
+        insert(images).values(
             id=picture.id, name=picture.name, content=content, size=picture.size, subtype=picture.subtype, width=picture.width,
             height=picture.height, alt=alt, added_at=real_now, added_by=by[:120], used_at=real_now,
         )
@@ -48,9 +48,9 @@ def contents(db: Connection, ids: Collection[ImageId]) -> dict[ImageId, tuple[by
 
 def shown_by(db: Connection, edition: EditionId, html: str) -> None:
     """Note which pictures a new edition shows."""
-    rows = [{"edition_id": edition, "picture_id": picture} for picture in shown_in(html)]
+    rows = [{"edition_id": edition, "image_id": picture} for picture in shown_in(html)]
     if rows:
-        db.execute(insert(edition_pictures), rows)
+        db.execute(insert(edition_images), rows)
 
 
 def texts_under_way(db: Connection) -> list[str]:
@@ -62,11 +62,11 @@ def texts_under_way(db: Connection) -> list[str]:
 def touch(db: Connection, names: Iterable[str], real_now: datetime) -> None:
     """Note that pictures of these names, and all that editions show, are in use."""
     stale = P.used_at < real_now - _TOUCHED_EVERY
-    for which in (P.name.in_(list(names)), exists().where(U.picture_id == P.id)):
-        db.execute(update(pictures).where(stale, which).values(used_at=real_now))
+    for which in (P.name.in_(list(names)), exists().where(U.image_id == P.id)):
+        db.execute(update(images).where(stale, which).values(used_at=real_now))
 
 
 def forget(db: Connection, before: datetime) -> int:
     """Delete pictures that nothing has used since then, and say how many."""
-    unused = (P.used_at < before, ~exists().where(U.picture_id == P.id))
-    return db.execute(delete(pictures).where(*unused)).rowcount
+    unused = (P.used_at < before, ~exists().where(U.image_id == P.id))
+    return db.execute(delete(images).where(*unused)).rowcount

@@ -6,10 +6,10 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, select
 
 from nurture.ids import EditionId, UserId
-from nurture.store.core.desk_schema import readings
+from nurture.store.core.desk_schema import letter_reviews
 from nurture.store.core.insert import insert_into
 
-R = readings.c
+R = letter_reviews.c
 
 
 def reviewed(db: Connection, among: Collection[EditionId]) -> set[EditionId]:
@@ -20,10 +20,12 @@ def reviewed(db: Connection, among: Collection[EditionId]) -> set[EditionId]:
 def record_review(db: Connection, edition: EditionId, by: UserId, real_now: datetime) -> None:
     """Somebody has read it."""
     db.execute(
-        insert_into(readings, db.dialect.name).values(edition_id=edition, read_at=real_now, read_by=by).on_conflict_do_nothing()
+        insert_into(letter_reviews, db.dialect.name)
+        .values(edition_id=edition, reviewed_at=real_now, reviewed_by=by)
+        .on_conflict_do_nothing()
     )
 
 
 def take_back(db: Connection, edition: EditionId) -> None:
     """It was not read after all."""
-    db.execute(delete(readings).where(R.edition_id == edition))
+    db.execute(delete(letter_reviews).where(R.edition_id == edition))

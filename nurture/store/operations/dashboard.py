@@ -35,7 +35,7 @@ def coming(db: Connection, since: datetime | None, until: datetime, limit: int) 
     count = db.execute(select(func.count()).select_from(deliveries).where(*mine)).scalar_one()
     first = select(D.id).where(*mine).order_by(D.due_at, D.id).limit(limit)
     query = (
-        select(D.subscriber_id, S.first_name_sealed, S.email_sealed, D.step_key, D.due_at, sequences.c.key)
+        select(D.subscriber_id, S.first_name_encrypted, S.email_encrypted, D.step_key, D.due_at, sequences.c.key)
         .join(subscribers, S.id == D.subscriber_id)
         .join(enrollments, enrollments.c.id == D.enrollment_id)
         .join(sequences, sequences.c.id == enrollments.c.sequence_id)
@@ -56,7 +56,9 @@ class Joined:
 
 def joined(db: Connection, limit: int) -> list[Joined]:
     """Who signed up last, newest first."""
-    query = select(S.id, S.first_name_sealed, S.email_sealed, S.confirmed_at).order_by(S.created_at.desc(), S.id).limit(limit)
+    query = (
+        select(S.id, S.first_name_encrypted, S.email_encrypted, S.confirmed_at).order_by(S.created_at.desc(), S.id).limit(limit)
+    )
     return [Joined(*row) for row in db.execute(query)]
 
 

@@ -88,7 +88,7 @@ class FunnelCount:
 
 def funnel_counts(db: Connection, span: Span) -> list[FunnelCount]:
     """Where those are who began a sequence in a span of time."""
-    columns = (E.sequence_id, E.last_step, E.state, E.why)
+    columns = (E.sequence_id, E.last_step, E.state, E.reason)
     mine = (E.started_at >= span[0], E.started_at < span[1])
     return [FunnelCount(*row) for row in db.execute(select(*columns, func.count()).where(*mine).group_by(*columns)).all()]
 

@@ -60,7 +60,8 @@ class ReaderPosition(NamedTuple):
 
 
 _STANDING = (
-    E.id, type_coerce(E.state, String), E.why, E.anchor_at, E.last_step, E.paused_at, E.schedule_id, E.next_step, S.time_zone,
+    E.id, type_coerce(E.state, String), E.reason, E.anchor_at, E.last_step, E.paused_at, E.schedule_id, E.next_step,
+    S.time_zone,
 )  # fmt: skip
 
 
@@ -218,7 +219,7 @@ def pin(db: Connection, sequence: SequenceId, schedule: Schedule, running: bool,
     the middle, too. Who is pinned already stays so. Returns how many of those in the middle.
     """
     theirs = (E.sequence_id == sequence, E.schedule_id.is_(None))
-    gone = (*theirs, E.state == EnrollmentState.EXITED, E.why.in_(_COME_BACK))
+    gone = (*theirs, E.state == EnrollmentState.EXITED, E.reason.in_(_COME_BACK))
     middle = (*theirs, E.state.in_(RUNNING))
     groups = [gone, middle] if running else [gone]
     if not any(db.scalar(select(exists().where(*group))) for group in groups):
@@ -253,13 +254,15 @@ class Held:
 def held(db: Connection, sequence: SequenceId, why: str, after: EnrollmentId | None, limit: int) -> list[Held]:
     """Readers paused because of `why`, in the order of their ids."""
     query = select(E.id, E.subscriber_id, S.time_zone, E.paused_at).join(subscribers, S.id == E.subscriber_id)
-    query = query.where(E.sequence_id == sequence, E.state == EnrollmentState.PAUSED, E.why == why).order_by(E.id).limit(limit)
+    query = (
+        query.where(E.sequence_id == sequence, E.state == EnrollmentState.PAUSED, E.reason == why).order_by(E.id).limit(limit)
+    )
     return [Held(*row) for row in db.execute(query if after is None else query.where(E.id > after))]
 
 
 def count_held(db: Connection, why: str) -> dict[str, int]:
     """How many readers are paused because of `why`, by the key of their sequence; sequences without any are left out."""
-    theirs = (E.state == EnrollmentState.PAUSED, E.why == why)
+    theirs = (E.state == EnrollmentState.PAUSED, E.reason == why)
     counted = select(E.sequence_id, func.count().label("readers")).where(*theirs).group_by(E.sequence_id).subquery()
     query = select(sequences.c.key, counted.c.readers).join(counted, counted.c.sequence_id == sequences.c.id)
     return {row[0]: row[1] for row in db.execute(query.order_by(sequences.c.key))}

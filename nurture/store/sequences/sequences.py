@@ -223,7 +223,7 @@ def enroll(db: Connection, subscriber_id: SubscriberId, sequence: SequenceId, no
 
 
 _COLUMNS = (
-    E.id, E.subscriber_id, E.sequence_id, E.state, E.anchor_at, E.last_step, subscribers.c.time_zone, E.why, E.paused_at,
+    E.id, E.subscriber_id, E.sequence_id, E.state, E.anchor_at, E.last_step, subscribers.c.time_zone, E.reason, E.paused_at,
 )  # fmt: skip
 
 
@@ -249,7 +249,7 @@ def enrollments_of(db: Connection, subscriber_id: SubscriberId) -> list[Enrolled
 def ended_by_leaving(db: Connection, subscriber_id: SubscriberId) -> list[Enrolled]:
     """What a person's last unsubscribe ended, oldest first: not what an earlier one did, which they came back from."""
     query = select(*_COLUMNS).join(subscribers, subscribers.c.id == E.subscriber_id)
-    ended = (E.state == EnrollmentState.EXITED, E.why == Suppression.UNSUBSCRIBED.value, E.ended_at == subscribers.c.left_at)
+    ended = (E.state == EnrollmentState.EXITED, E.reason == Suppression.UNSUBSCRIBED.value, E.ended_at == subscribers.c.left_at)
     return [
         Enrolled(*row) for row in db.execute(query.where(E.subscriber_id == subscriber_id, *ended).order_by(E.started_at, E.id))
     ]
@@ -295,7 +295,7 @@ def end(db: Connection, enrollment: EnrollmentId, why: str, now: datetime) -> No
     db.execute(
         update(enrollments)
         .where(E.id == enrollment, E.state.in_(RUNNING))
-        .values(state=EnrollmentState.EXITED, why=why, ended_at=now)
+        .values(state=EnrollmentState.EXITED, reason=why, ended_at=now)
     )
 
 
@@ -303,11 +303,11 @@ def resume(db: Connection, enrollment: EnrollmentId, why: str) -> EnrollmentStat
     """Put a reader back where they left a sequence, paused if they were; only one who left because of `why`. Returns their
     state if that was so.
     """
-    left = (E.id == enrollment, E.state == EnrollmentState.EXITED, E.why == why)
+    left = (E.id == enrollment, E.state == EnrollmentState.EXITED, E.reason == why)
     paused = E.paused_at.is_not(None)
     back = {
         "state": case((paused, EnrollmentState.PAUSED), else_=EnrollmentState.ACTIVE),
-        "why": case((paused, PAUSED_BEFORE), else_=null()), "ended_at": None,
+        "reason": case((paused, PAUSED_BEFORE), else_=null()), "ended_at": None,
     }  # fmt: skip
     found: EnrollmentState | None = db.scalar(update(enrollments).where(*left).values(back).returning(E.state))
     return found
@@ -336,13 +336,13 @@ def pause(db: Connection, ids: Iterable[EnrollmentId], why: str, now: datetime) 
         bulk_params.in_ids(db.dialect.name, E.id, "paused", bulk_params.encode_ids(db, ids)),
         E.state == EnrollmentState.ACTIVE,
     )
-    db.execute(update(enrollments).where(*mine).values(state=EnrollmentState.PAUSED, why=why, paused_at=now))
+    db.execute(update(enrollments).where(*mine).values(state=EnrollmentState.PAUSED, reason=why, paused_at=now))
 
 
 def unpause(db: Connection, enrollment: EnrollmentId) -> None:
     """A paused reader is active again."""
     mine = (E.id == enrollment, E.state == EnrollmentState.PAUSED)
-    db.execute(update(enrollments).where(*mine).values(state=EnrollmentState.ACTIVE, why=None, paused_at=None))
+    db.execute(update(enrollments).where(*mine).values(state=EnrollmentState.ACTIVE, reason=None, paused_at=None))
 
 
 def complete(db: Connection, ids: Iterable[EnrollmentId], now: datetime) -> None:

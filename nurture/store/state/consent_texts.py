@@ -6,9 +6,9 @@ from datetime import datetime
 from sqlalchemy import Connection, func, insert, select
 
 from nurture.ids import UserId
-from nurture.store.core.desk_schema import wordings
+from nurture.store.core.desk_schema import consent_texts
 
-W = wordings.c
+W = consent_texts.c
 
 
 @dataclass(frozen=True)
@@ -49,5 +49,7 @@ def get(db: Connection, version: str) -> ConsentText | None:
 def add(db: Connection, wording: ConsentText) -> None:
     """From now on the form shows this one."""
     db.execute(
-        insert(wordings).values(version=wording.version, text=wording.text, written_at=wording.written, written_by=wording.by)
+        insert(consent_texts).values(
+            version=wording.version, text=wording.text, written_at=wording.written, written_by=wording.by
+        )
     )

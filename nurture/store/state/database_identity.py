@@ -19,7 +19,7 @@ _PARTS = {
     "server": "(SELECT system_identifier FROM pg_control_system())::text",
     "timeline": "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)",
     "database": "(SELECT oid FROM pg_database WHERE datname = current_database())::text",
-    "tables": "'instance'::regclass::oid::text",
+    "tables": "'app_state'::regclass::oid::text",
 }
 _ALL_PARTS = text("SELECT " + ", ".join(_PARTS.values()))
 

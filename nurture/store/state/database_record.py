@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select
 
 from nurture.domain.restore_evidence import DatabaseRecord, Position
 from nurture.ids import new_id
-from nurture.store.core.schema import instance as facts
+from nurture.store.core.schema import app_state as facts
 from nurture.store.deliveries import marks
 from nurture.store.state import app_state, heartbeats
 
@@ -56,6 +56,13 @@ def write_stop(db: Connection, real_now: datetime) -> None:
     """Record a clean stop; not before the last tick, which another machine's clock may have dated."""
     last = heartbeats.last_beat(db, heartbeats.TICK)
     app_state.set_value(db, _STOPPED, max(real_now, last or real_now).isoformat())
+
+
+def last_tick_since_stop(db: Connection) -> datetime | None:
+    """When a process last looked for due mail, if none has ended cleanly since; real time. Reads a schema of any version."""
+    last = heartbeats.last_beat(db, heartbeats.TICK)
+    stopped = _instant(app_state.get_in_any_schema(db, _STOPPED))
+    return None if last is None or (stopped is not None and stopped >= last) else last
 
 
 def write_review(db: Connection, real_now: datetime) -> None:

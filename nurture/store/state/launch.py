@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from nurture.store.state import app_state
 
-_KEY = "live"
+_KEY = "launched_at"
 
 
 def since(db: Connection) -> str | None:

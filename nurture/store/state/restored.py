@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from nurture.domain.delivery import State
 from nurture.store.core.desk_schema import desk_sessions, login_links
-from nurture.store.core.schema import deliveries, instance
+from nurture.store.core.schema import app_state, deliveries
 from nurture.store.deliveries.transitions import is_in
 
 _OF_ONE_DATABASE = (
@@ -19,7 +19,7 @@ _OF_ONE_DATABASE = (
 
 def forget_identity(db: Connection) -> None:
     """Let this count as a database of its own, so that nothing takes it for an old copy of the one the backup was made of."""
-    db.execute(delete(instance).where(instance.c.key.in_(_OF_ONE_DATABASE)))
+    db.execute(delete(app_state).where(app_state.c.key.in_(_OF_ONE_DATABASE)))
 
 
 def end_sessions(db: Connection) -> None:

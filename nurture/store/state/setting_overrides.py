@@ -8,20 +8,20 @@ from sqlalchemy import Connection, select
 
 from nurture.encryption import Encrypted, FieldRef
 from nurture.ids import UserId
-from nurture.store.core.desk_schema import facts
+from nurture.store.core.desk_schema import setting_overrides
 from nurture.store.core.insert import insert_into
 from nurture.store.state import app_state
 
-F = facts.c
-_VERSION = "facts_version"
+S = setting_overrides.c
+_VERSION = "setting_overrides_version"
 
 
 @dataclass(frozen=True)
 class SettingOverride:
-    """One setting as the desk says. A secret is sealed, and its `value` empty."""
+    """One setting as the desk says. A secret is encrypted, and its `value` empty."""
 
     value: str
-    sealed: Encrypted | None
+    encrypted: Encrypted | None
     set_at: datetime
     set_by: UserId | None
 
@@ -33,7 +33,9 @@ def field_of(name: str) -> FieldRef:
 
 def all_overrides(db: Connection) -> dict[str, SettingOverride]:
     """All settings that the desk has a say in, by name."""
-    return {row[0]: SettingOverride(*row[1:]) for row in db.execute(select(F.name, F.value, F.sealed, F.set_at, F.set_by))}
+    return {
+        row[0]: SettingOverride(*row[1:]) for row in db.execute(select(S.name, S.value, S.value_encrypted, S.set_at, S.set_by))
+    }
 
 
 def version(db: Connection) -> int:
@@ -42,10 +44,15 @@ def version(db: Connection) -> int:
 
 
 def put(db: Connection, changes: Mapping[str, str | Encrypted], by: UserId | None, real_now: datetime) -> None:
-    """Set facts, and count it as one change. A sealed value is a secret."""
+    """Change settings, and count it as one change. An encrypted value is a secret."""
     for name, value in changes.items():
         is_secret = isinstance(value, Encrypted)
-        row = {"value": "" if is_secret else value, "sealed": value if is_secret else None, "set_at": real_now, "set_by": by}
-        written = insert_into(facts, db.dialect.name).values(name=name, **row)
+        row = {
+            "value": "" if is_secret else value,
+            "value_encrypted": value if is_secret else None,
+            "set_at": real_now,
+            "set_by": by,
+        }
+        written = insert_into(setting_overrides, db.dialect.name).values(name=name, **row)
         db.execute(written.on_conflict_do_update(index_elements=["name"], set_=row))
     app_state.count(db, _VERSION)

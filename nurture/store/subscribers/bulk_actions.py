@@ -12,12 +12,12 @@ from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState
 from nurture.ids import SubscriberId, UserId
 from nurture.store.core import bulk_params
-from nurture.store.core.desk_schema import act_people, acts, tags
+from nurture.store.core.desk_schema import bulk_action_targets, bulk_actions, tags
 from nurture.store.core.schema import enrollments, subscribers
 from nurture.store.subscribers import listing as people
 from nurture.store.subscribers.listing import Filter
 
-S, E, T, A, P = subscribers.c, enrollments.c, tags.c, acts.c, act_people.c
+S, E, T, A, P = subscribers.c, enrollments.c, tags.c, bulk_actions.c, bulk_action_targets.c
 
 
 class BulkAction(StrEnum):
@@ -83,7 +83,7 @@ class BulkActionRecord:
 
 def begin(db: Connection, key: str, act: BulkAction, tag: str, by: UserId, real_now: datetime) -> None:
     """Note that something is done to many; whom it changed is added with `add`."""
-    db.execute(insert(acts).values(id=key, act=act.value, detail=tag, people=0, done_at=real_now, done_by=by))
+    db.execute(insert(bulk_actions).values(id=key, action=act.value, detail=tag, people=0, done_at=real_now, done_by=by))
 
 
 def add(db: Connection, key: str, changed: Collection[str]) -> bool:
@@ -91,14 +91,14 @@ def add(db: Connection, key: str, changed: Collection[str]) -> bool:
     if not changed:
         return True
     going_on = (A.id == key, A.undone_at.is_(None))
-    if not db.execute(update(acts).where(*going_on).values(people=A.people + len(changed))).rowcount:
+    if not db.execute(update(bulk_actions).where(*going_on).values(people=A.people + len(changed))).rowcount:
         return False
-    db.execute(insert(act_people), [{"act_id": key, "target_id": target} for target in changed])
+    db.execute(insert(bulk_action_targets), [{"bulk_action_id": key, "target_id": target} for target in changed])
     return True
 
 
-_LEFT = select(func.count()).select_from(act_people).where(P.act_id == A.id).scalar_subquery()
-_DONE = select(A.id, A.act, A.detail, A.people, A.done_at, A.undone_at, _LEFT)
+_LEFT = select(func.count()).select_from(bulk_action_targets).where(P.bulk_action_id == A.id).scalar_subquery()
+_DONE = select(A.id, A.action, A.detail, A.people, A.done_at, A.undone_at, _LEFT)
 
 
 def read(db: Connection, key: str) -> BulkActionRecord | None:
@@ -115,18 +115,18 @@ def latest(db: Connection, since: datetime, limit: int) -> list[tuple[str, BulkA
 
 def begin_undo(db: Connection, key: str, real_now: datetime) -> list[str]:
     """From here on nobody more is changed; returns whom it has changed and nobody has taken it back of."""
-    db.execute(update(acts).where(A.id == key, A.undone_at.is_(None)).values(undone_at=real_now))
-    return list(db.scalars(select(P.target_id).where(P.act_id == key).order_by(P.target_id)))
+    db.execute(update(bulk_actions).where(A.id == key, A.undone_at.is_(None)).values(undone_at=real_now))
+    return list(db.scalars(select(P.target_id).where(P.bulk_action_id == key).order_by(P.target_id)))
 
 
 def note_undone(db: Connection, key: str, targets: Collection[str]) -> int:
     """Note of whom it is taken back, in the transaction that does; returns of how many nobody else had."""
     mine = bulk_params.in_ids(db.dialect.name, P.target_id, "targets", bulk_params.encode_ids(db, targets))
-    return db.execute(delete(act_people).where(P.act_id == key, mine)).rowcount
+    return db.execute(delete(bulk_action_targets).where(P.bulk_action_id == key, mine)).rowcount
 
 
 def forget(db: Connection, before: datetime) -> None:
     """Delete the records of what was done before then (real time)."""
     old = select(A.id).where(A.done_at < before)
-    db.execute(delete(act_people).where(P.act_id.in_(old)))
-    db.execute(delete(acts).where(A.done_at < before))
+    db.execute(delete(bulk_action_targets).where(P.bulk_action_id.in_(old)))
+    db.execute(delete(bulk_actions).where(A.done_at < before))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, delete, func, insert, select, update
 
 from nurture.domain.consultation import RequestOrigin, RequestState
 from nurture.domain.sequence import EnrollmentState
@@ -30,7 +30,7 @@ class ConsultationRow:
     changed: datetime | None = None
     """Real time."""
     origin: RequestOrigin | None = None
-    email_bidx: bytes | None = None
+    email_index: bytes | None = None
     looked_up: datetime | None = None
     """Real time."""
     listed: SubscriberId | None = None
@@ -39,23 +39,23 @@ class ConsultationRow:
 
 def _rows() -> Select[Any]:
     columns = (
-        C.id, C.created_at, C.state, C.details_sealed, C.subscriber_id, C.changed_at, C.origin, C.email_bidx, C.looked_up_at,
-        S.id,
+        C.id, C.created_at, C.state, C.details_encrypted, C.subscriber_id, C.changed_at, C.origin, C.email_index,
+        C.looked_up_at, S.id,
     )  # fmt: skip
-    has_it = and_(S.email_bidx == C.email_bidx, S.state != SubscriberState.PENDING)
+    has_it = and_(S.email_index == C.email_index, S.state != SubscriberState.PENDING)
     return select(*columns).select_from(consultations.outerjoin(subscribers, has_it))
 
 
 def add(
     db: Connection, consultation: ConsultationId, subscriber_id: SubscriberId | None, details: Encrypted, now: datetime,
-    origin: RequestOrigin | None = None, email_bidx: bytes | None = None,
+    origin: RequestOrigin | None = None, email_index: bytes | None = None,
 ) -> None:  # fmt: skip
     """Write a new request."""
     db.execute(
         insert(consultations).values(
-            id=consultation, subscriber_id=subscriber_id, details_sealed=details, state=RequestState.NEW, created_at=now,
+            id=consultation, subscriber_id=subscriber_id, details_encrypted=details, state=RequestState.NEW, created_at=now,
             origin=origin,
-            email_bidx=email_bidx,
+            email_index=email_index,
         )
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def set_confirmed(db: Connection, consultation: ConsultationId, subscriber_id: S
 
 def is_asked(db: Connection, consultation: ConsultationId) -> bool:
     """Whether the person with the address of a request has been, or will be, asked by mail if it was theirs."""
-    mine = (D.about_id == consultation, D.subscriber_id.is_not(None))
+    mine = (D.consultation_id == consultation, D.subscriber_id.is_not(None))
     return db.execute(select(D.id).where(*mine).limit(1)).first() is not None
 
 
@@ -115,9 +115,9 @@ def change_why(db: Connection, subscriber_id: SubscriberId, was: str, now: str) 
     mine = (
         enrollments.c.subscriber_id == subscriber_id,
         enrollments.c.state == EnrollmentState.EXITED,
-        enrollments.c.why == was,
+        enrollments.c.reason == was,
     )
-    db.execute(update(enrollments).where(*mine).values(why=now))
+    db.execute(update(enrollments).where(*mine).values(reason=now))
 
 
 def unassigned(db: Connection) -> list[ConsultationRow]:
@@ -125,7 +125,11 @@ def unassigned(db: Connection) -> list[ConsultationRow]:
     return [ConsultationRow(*row) for row in db.execute(_rows().where(C.subscriber_id.is_(None))).all()]
 
 
-def remove(db: Connection, subscriber_id: SubscriberId, more: Collection[ConsultationId]) -> list[ConsultationId]:
-    """Delete the requests of a person, and `more`; returns which."""
-    theirs = or_(C.subscriber_id == subscriber_id, C.id.in_(more))
-    return [ConsultationId(row) for row in db.scalars(delete(consultations).where(theirs).returning(C.id))]
+def of_subscriber(db: Connection, subscriber_id: SubscriberId) -> list[ConsultationId]:
+    """The requests that are proven to be a person's."""
+    return list(db.scalars(select(C.id).where(C.subscriber_id == subscriber_id)))
+
+
+def remove(db: Connection, ids: Collection[ConsultationId]) -> None:
+    """Delete requests."""
+    db.execute(delete(consultations).where(C.id.in_(ids)))

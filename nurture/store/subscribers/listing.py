@@ -102,7 +102,8 @@ class EnrollmentRow:
 
 
 _COLUMNS = (
-    S.id, S.email_sealed, S.first_name_sealed, S.time_zone, S.state, S.created_at, S.confirmed_at, S.left_at, S.plain_sender
+    S.id, S.email_encrypted, S.first_name_encrypted, S.time_zone, S.state, S.created_at, S.confirmed_at, S.left_at,
+    S.plain_sender,
 )  # fmt: skip
 
 
@@ -192,9 +193,9 @@ def some(db: Connection, people: Collection[SubscriberId]) -> list[SubscriberRow
     ]
 
 
-def by_address(db: Connection, email_bidx: bytes) -> SubscriberId | None:
+def by_address(db: Connection, email_index: bytes) -> SubscriberId | None:
     """Who has the address of that blind index, for reading."""
-    found: SubscriberId | None = db.scalar(select(S.id).where(S.email_bidx == email_bidx))
+    found: SubscriberId | None = db.scalar(select(S.id).where(S.email_index == email_index))
     return found
 
 
@@ -211,7 +212,7 @@ def courses(db: Connection, people: Collection[SubscriberId]) -> dict[Subscriber
     """The sequence of each of these people that says most of them (PLACES), with what waits for them in it."""
     dialect = db.dialect.name
     theirs = bulk_params.in_ids(dialect, E.subscriber_id, "people", bulk_params.encode_ids(db, people))
-    columns = (E.subscriber_id, E.id, E.sequence_id, E.state, E.why, E.last_step, E.started_at, E.ended_at)
+    columns = (E.subscriber_id, E.id, E.sequence_id, E.state, E.reason, E.last_step, E.started_at, E.ended_at)
     found: dict[SubscriberId, EnrollmentRow] = {}
     weight = {state: place for place, state in enumerate(PLACES)}
     rows = db.execute(select(*columns).where(theirs)).all()

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select
 
 from nurture.domain.consultation import RequestOrigin
-from nurture.domain.delivery import DeliveryKind, State, Subject
+from nurture.domain.delivery import DeliveryKind, State
 from nurture.encryption import Encrypted, FieldRef
 from nurture.ids import DeliveryId, EditionId, SequenceId, StepKey, SubscriberId, UserId
 from nurture.store.core.desk_schema import notes
@@ -18,12 +18,12 @@ from nurture.store.core.schema import (
     deliveries,
     delivery_history,
     enrollments,
-    events,
+    provider_events,
     sequences,
     subscribers,
 )
 
-C, D, N, E, V = consents.c, deliveries.c, notes.c, enrollments.c, events.c
+C, D, N, E, V = consents.c, deliveries.c, notes.c, enrollments.c, provider_events.c
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ _ORDER = ("given", "confirmed", "withdrawn", "restored")
 
 def consents_of(db: Connection, subscriber_id: SubscriberId) -> list[Consent]:
     """The record of a person's consent, oldest first."""
-    columns = (C.act, C.wording, C.wording_version, C.source, C.at, C.id, C.evidence_sealed)
+    columns = (C.act, C.wording, C.wording_version, C.source, C.at, C.id, C.evidence_encrypted)
     found = [Consent(*row) for row in db.execute(select(*columns).where(C.subscriber_id == subscriber_id))]
     return sorted(found, key=lambda each: (each.at, _ORDER.index(each.act)))
 
@@ -64,13 +64,10 @@ class SentMail:
     due: datetime
     accepted: datetime | None
     reason: str | None
-    about: Subject | None = None
-    """What kind of thing it is about, if about one."""
 
 
 _MAILED = (
     D.id, D.kind, D.state, E.sequence_id, D.step_key, D.edition_id, D.planned_at, D.due_at, D.accepted_at, D.reason,
-    D.about_kind,
 )  # fmt: skip
 
 
@@ -105,7 +102,7 @@ def note_field(note: str) -> FieldRef:
 
 def notes_of(db: Connection, subscriber_id: SubscriberId) -> list[StoredNote]:
     """The notes about a person, newest first."""
-    query = select(N.id, N.text_sealed, N.written_at, N.written_by).where(N.subscriber_id == subscriber_id)
+    query = select(N.id, N.text_encrypted, N.written_at, N.written_by).where(N.subscriber_id == subscriber_id)
     return [StoredNote(*row) for row in db.execute(query.order_by(N.written_at.desc(), N.id))]
 
 
@@ -118,7 +115,9 @@ def add_note(
     db: Connection, note: str, subscriber_id: SubscriberId, text: Encrypted, by: UserId | None, real_now: datetime
 ) -> None:
     """Write a note."""
-    db.execute(insert(notes).values(id=note, subscriber_id=subscriber_id, text_sealed=text, written_at=real_now, written_by=by))
+    db.execute(
+        insert(notes).values(id=note, subscriber_id=subscriber_id, text_encrypted=text, written_at=real_now, written_by=by)
+    )
 
 
 def delete_note(db: Connection, subscriber_id: SubscriberId, note: str) -> bool:
@@ -141,9 +140,9 @@ class StoredRequest:
 def requests_of(db: Connection, subscriber_id: SubscriberId) -> list[StoredRequest]:
     """The requests for a call of a person, or with their address, newest first."""
     q = consultations.c
-    address = select(subscribers.c.email_bidx).where(subscribers.c.id == subscriber_id).scalar_subquery()
-    theirs = or_(q.subscriber_id == subscriber_id, and_(q.subscriber_id.is_(None), q.email_bidx == address))
-    query = select(q.id, q.state, q.created_at, q.details_sealed, q.origin).where(theirs)
+    address = select(subscribers.c.email_index).where(subscribers.c.id == subscriber_id).scalar_subquery()
+    theirs = or_(q.subscriber_id == subscriber_id, and_(q.subscriber_id.is_(None), q.email_index == address))
+    query = select(q.id, q.state, q.created_at, q.details_encrypted, q.origin).where(theirs)
     return [StoredRequest(*row) for row in db.execute(query.order_by(q.created_at.desc(), q.id))]
 
 
@@ -153,13 +152,13 @@ def everything(db: Connection, subscriber_id: SubscriberId) -> Mapping[str, list
     theirs = select(D.id).where(D.subscriber_id == subscriber_id)
     queries = {
         "sequences": select(
-            q.title.label("sequence"), E.state, E.why, E.last_step.label("last_letter"), E.started_at, E.ended_at
+            q.title.label("sequence"), E.state, E.reason, E.last_step.label("last_letter"), E.started_at, E.ended_at
         )
         .join(sequences, q.id == E.sequence_id)
         .where(E.subscriber_id == subscriber_id)
         .order_by(E.started_at),
         "mails": select(
-            D.id, D.kind, D.step_key.label("letter"), D.state, D.planned_at, D.due_at, D.sent_at, D.accepted_at, D.reason,
+            D.id, D.kind, D.step_key.label("letter"), D.state, D.planned_at, D.due_at, D.marked_at, D.accepted_at, D.reason,
             D.edition_id.label("edition"), D.provider_message.label("provider_number"),
         )
         .where(D.subscriber_id == subscriber_id)

@@ -19,7 +19,7 @@ class StoredSignUp:
     """One sign-up; personal values are still sealed."""
 
     id: SignUpId
-    email_bidx: bytes
+    email_index: bytes
     email: Encrypted
     first_name: Encrypted | None
     time_zone: str
@@ -32,7 +32,7 @@ class StoredSignUp:
 
 
 _STORED = (
-    U.id, U.email_bidx, U.email_sealed, U.first_name_sealed, U.time_zone, U.plain_sender, U.wording, U.wording_version,
+    U.id, U.email_index, U.email_encrypted, U.first_name_encrypted, U.time_zone, U.plain_sender, U.wording, U.wording_version,
     U.source, U.suspicion, U.at,
 )  # fmt: skip
 
@@ -53,7 +53,7 @@ _ADD = insert(sign_ups)
 def add(db: Connection, new: StoredSignUp) -> None:
     """Store a sign-up, to be decided on."""
     values = {
-        "id": new.id, "email_bidx": new.email_bidx, "email_sealed": new.email, "first_name_sealed": new.first_name,
+        "id": new.id, "email_index": new.email_index, "email_encrypted": new.email, "first_name_encrypted": new.first_name,
         "time_zone": new.time_zone, "plain_sender": new.plain_sender, "wording": new.wording,
         "wording_version": new.wording_version, "source": new.source, "suspicion": new.suspicion, "at": new.at,
     }  # fmt: skip
@@ -106,9 +106,9 @@ def count_answers(db: Connection, since: datetime, until: datetime) -> tuple[int
     return row[0], row[1]
 
 
-def of_address(db: Connection, email_bidx: bytes) -> list[StoredSignUp]:
+def of_address(db: Connection, email_index: bytes) -> list[StoredSignUp]:
     """Everything that was typed with one address, oldest first."""
-    return [StoredSignUp(*row) for row in db.execute(select(*_STORED).where(U.email_bidx == email_bidx).order_by(U.at, U.id))]
+    return [StoredSignUp(*row) for row in db.execute(select(*_STORED).where(U.email_index == email_index).order_by(U.at, U.id))]
 
 
 _REMOVE = delete(sign_ups).where(U.id == bindparam("of"))
@@ -124,9 +124,9 @@ def remove_waiting(db: Connection) -> int:
     return _delete(db, U.asked_at.is_(None))
 
 
-def erase(db: Connection, email_bidx: bytes) -> None:
+def erase(db: Connection, email_index: bytes) -> None:
     """Delete what was typed with an address that is being erased."""
-    _delete(db, U.email_bidx == email_bidx)
+    _delete(db, U.email_index == email_index)
 
 
 def forget(db: Connection, before: datetime) -> None:

@@ -23,7 +23,7 @@ class Subscriber:
     """A subscriber as stored; personal values are still sealed."""
 
     id: SubscriberId
-    email_bidx: bytes
+    email_index: bytes
     email: Encrypted
     first_name: Encrypted | None
     time_zone: str
@@ -45,22 +45,23 @@ def first_name_field(who: str) -> FieldRef:
 
 @cache
 def _add(dialect: str) -> Executable:
-    return insert_into(subscribers, dialect).on_conflict_do_nothing(index_elements=[S.email_bidx]).returning(S.id)
+    return insert_into(subscribers, dialect).on_conflict_do_nothing(index_elements=[S.email_index]).returning(S.id)
 
 
 def add(db: Connection, person: Subscriber, now: datetime) -> bool:
     """Write a new person; False, and nothing written, if their address is known."""
     values = {
-        "id": person.id, "email_bidx": person.email_bidx, "email_sealed": person.email, "first_name_sealed": person.first_name,
-        "time_zone": person.time_zone, "state": person.state, "created_at": now, "plain_sender": person.plain_sender,
+        "id": person.id, "email_index": person.email_index, "email_encrypted": person.email,
+        "first_name_encrypted": person.first_name, "time_zone": person.time_zone, "state": person.state,
+        "created_at": now, "plain_sender": person.plain_sender,
     }  # fmt: skip
     return db.execute(_add(db.dialect.name), values).first() is not None
 
 
 _PERSON = select(
-    S.id, S.email_bidx, S.email_sealed, S.first_name_sealed, S.time_zone, S.state, S.confirmed_at, S.plain_sender
+    S.id, S.email_index, S.email_encrypted, S.first_name_encrypted, S.time_zone, S.state, S.confirmed_at, S.plain_sender
 )  # fmt: skip
-_BY_ID, _BY_ADDRESS = _PERSON.where(S.id == bindparam("of")), _PERSON.where(S.email_bidx == bindparam("of"))
+_BY_ID, _BY_ADDRESS = _PERSON.where(S.id == bindparam("of")), _PERSON.where(S.email_index == bindparam("of"))
 _LOCK_BY_ID, _LOCK_BY_ADDRESS = (query.with_for_update(key_share=True) for query in (_BY_ID, _BY_ADDRESS))
 """With `key_share`: others may still add rows that refer to this person."""
 
@@ -70,9 +71,9 @@ def _one(db: Connection, query: Select[Any], of: bytes | str) -> Subscriber | No
     return Subscriber(*row) if row else None
 
 
-def find(db: Connection, email_bidx: bytes) -> Subscriber | None:
+def find(db: Connection, email_index: bytes) -> Subscriber | None:
     """The person with that address, locked until the transaction ends."""
-    return _one(db, _LOCK_BY_ADDRESS, email_bidx)
+    return _one(db, _LOCK_BY_ADDRESS, email_index)
 
 
 def get(db: Connection, subscriber_id: SubscriberId) -> Subscriber | None:
@@ -105,7 +106,7 @@ def count_mailable(db: Connection) -> int:
 
 def mailable(db: Connection, after: SubscriberId | None, limit: int) -> list[Mailable]:
     """The next of them, in the order of their ids."""
-    query = select(S.id, S.first_name_sealed, S.time_zone, S.confirmed_at).where(_LIVING).order_by(S.id).limit(limit)
+    query = select(S.id, S.first_name_encrypted, S.time_zone, S.confirmed_at).where(_LIVING).order_by(S.id).limit(limit)
     return [Mailable(*row) for row in db.execute(query if after is None else query.where(S.id > after))]
 
 
@@ -122,7 +123,7 @@ def take_values(
     db: Connection, subscriber_id: SubscriberId, first_name: Encrypted | None, time_zone: str, plain_sender: bool
 ) -> None:
     """Give a person what they typed into the form."""
-    values = {"first_name_sealed": first_name, "time_zone": time_zone, "plain_sender": plain_sender or None}
+    values = {"first_name_encrypted": first_name, "time_zone": time_zone, "plain_sender": plain_sender or None}
     db.execute(update(subscribers).where(S.id == subscriber_id).values(values))
 
 
@@ -156,7 +157,7 @@ def record_consent(
     """
     values = {
         "id": consent or new_id(), "subscriber_id": subscriber_id, "act": act, "wording": wording,
-        "wording_version": wording_version, "source": source, "at": at, "evidence_sealed": evidence,
+        "wording_version": wording_version, "source": source, "at": at, "evidence_encrypted": evidence,
     }  # fmt: skip
     db.execute(_RECORD_CONSENT, values)
 
@@ -196,12 +197,12 @@ def withdrawal(db: Connection, consent: ConsentId) -> tuple[SubscriberId, dateti
     return (row[0], row[1]) if row else None
 
 
-def suppress(db: Connection, email_bidx: bytes, reason: Suppression, at: datetime) -> None:
+def suppress(db: Connection, email_index: bytes, reason: Suppression, at: datetime) -> None:
     """Never mail this address again, for `reason`. An earlier bounce or complaint is kept: it weighs more. The journal of
     departures learns of it when the transaction has committed.
     """
-    written = insert_into(suppressions, db.dialect.name).values(email_bidx=email_bidx, reason=reason, at=at)
-    news: dict[str, Any] = {"index_elements": ["email_bidx"], "set_": {"reason": reason, "at": at}}
+    written = insert_into(suppressions, db.dialect.name).values(email_index=email_index, reason=reason, at=at)
+    news: dict[str, Any] = {"index_elements": ["email_index"], "set_": {"reason": reason, "at": at}}
     if reason is Suppression.UNSUBSCRIBED:
         changed = db.execute(written.on_conflict_do_nothing())
     elif reason is Suppression.ERASED:
@@ -210,52 +211,52 @@ def suppress(db: Connection, email_bidx: bytes, reason: Suppression, at: datetim
     else:
         changed = db.execute(written.on_conflict_do_update(**news))
     if changed.rowcount or reason is Suppression.ERASED:  # an erasure is news whatever was known of the address
-        departures.note(db, departures.kind_of(reason), email_bidx, at)
+        departures.note(db, departures.kind_of(reason), email_index, at)
 
 
-_SUPPRESSION = select(suppressions.c.reason).where(suppressions.c.email_bidx == bindparam("of"))
+_SUPPRESSION = select(suppressions.c.reason).where(suppressions.c.email_index == bindparam("of"))
 
 
-def suppression(db: Connection, email_bidx: bytes) -> Suppression | None:
+def suppression(db: Connection, email_index: bytes) -> Suppression | None:
     """Why an address must not be mailed; None if it may."""
-    return db.scalar(_SUPPRESSION, {"of": email_bidx})
+    return db.scalar(_SUPPRESSION, {"of": email_index})
 
 
-def lift_suppression(db: Connection, email_bidx: bytes, at: datetime) -> bool:
+def lift_suppression(db: Connection, email_index: bytes, at: datetime) -> bool:
     """A reader came back at `at` (timeline) by their own act: lift an unsubscribe or an erasure, never a bounce or a complaint.
     Returns whether there was one. The journal of departures learns of it when the transaction has committed.
     """
     liftable = (Suppression.UNSUBSCRIBED, Suppression.ERASED)
-    theirs = (suppressions.c.email_bidx == email_bidx, suppressions.c.reason.in_(liftable))
+    theirs = (suppressions.c.email_index == email_index, suppressions.c.reason.in_(liftable))
     lifted = bool(db.execute(delete(suppressions).where(*theirs)).rowcount)
     if lifted:
-        departures.note(db, DepartureKind.RETURNED, email_bidx, at)
+        departures.note(db, DepartureKind.RETURNED, email_index, at)
     return lifted
 
 
 def suppressed(db: Connection) -> dict[bytes, tuple[Suppression, datetime]]:
     """Every address that must not be mailed: why, and since when (timeline)."""
-    rows = db.execute(select(suppressions.c.email_bidx, suppressions.c.reason, suppressions.c.at))
+    rows = db.execute(select(suppressions.c.email_index, suppressions.c.reason, suppressions.c.at))
     return {bytes(row[0]): (row[1], row[2]) for row in rows}
 
 
-def last_return(db: Connection, email_bidx: bytes) -> datetime | None:
+def last_return(db: Connection, email_index: bytes) -> datetime | None:
     """When the reader with that address last came onto the list by their own act: confirmed, or took an unsubscribe back."""
     acts = (consents.c.subscriber_id == S.id, consents.c.act.in_(("confirmed", "restored")))
-    found: datetime | None = db.scalar(select(func.max(consents.c.at)).where(S.email_bidx == email_bidx, *acts))
+    found: datetime | None = db.scalar(select(func.max(consents.c.at)).where(S.email_index == email_index, *acts))
     return found
 
 
-def is_on_file(db: Connection, email_bidx: bytes) -> bool:
+def is_on_file(db: Connection, email_index: bytes) -> bool:
     """Whether there is a person with that address. An erased one has none any more."""
-    return db.execute(select(S.id).where(S.email_bidx == email_bidx, S.state != SubscriberState.ERASED)).first() is not None
+    return db.execute(select(S.id).where(S.email_index == email_index, S.state != SubscriberState.ERASED)).first() is not None
 
 
 def half_erased(db: Connection) -> list[SubscriberId]:
     """People whose erasure was replayed from the journal and whose values are still here: their row is marked, and is still
     found by their address.
     """
-    still = suppressions.c.email_bidx == S.email_bidx
+    still = suppressions.c.email_index == S.email_index
     return [row[0] for row in db.execute(select(S.id).where(S.state == SubscriberState.ERASED, still))]
 
 

@@ -63,7 +63,7 @@ def _claim(dialect: str) -> Executable:
 def claim(db: Connection, now: datetime, until: datetime, limit: int) -> list[Push]:
     """Take up to `limit` words due by `now`; until `until` nobody else takes them. To be committed before they are told."""
     ids = db.scalars(_claim(db.dialect.name), {"now": now, "most": limit, "until": until}).all()
-    query = select(P.id, P.subscriber_id, P.act, P.attempt, S.email_sealed).join(subscribers, S.id == P.subscriber_id)
+    query = select(P.id, P.subscriber_id, P.act, P.attempt, S.email_encrypted).join(subscribers, S.id == P.subscriber_id)
     rows = db.execute(query.where(P.id.in_(ids)).order_by(P.id))
     return [Push(row[0], SubscriberId(row[1]), PushAction(row[2]), row[3], row[4]) for row in rows]
 

@@ -133,7 +133,7 @@ def needs_login(
         @wraps(inner)
         def guarded(*args: Any, **kwargs: Any) -> Response:
             here = login.visitor(rt(), request.cookies.get(cookie(), ""))
-            if here is None or here.session.half:
+            if here is None or here.session.mfa_pending:
                 return login_form(401, request.full_path.rstrip("?") if request.method == "GET" else "")
             _ = request.form  # refused here if it holds what nothing should read
             g.here, g.me, g.csrf = here, here.account, rt().tokens.mint(Purpose.CSRF, here.session.id)

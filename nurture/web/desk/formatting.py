@@ -44,6 +44,7 @@ STATES = {
 KINDS = {
     DeliveryKind.CONFIRMATION: "The mail that asks to confirm",
     DeliveryKind.ALREADY_SUBSCRIBED: "A mail about a form that was filled in with their address",
+    DeliveryKind.CONSULTATION_QUESTION: "A mail that asks if they asked for a call",
 }
 
 WHYS = {

@@ -81,7 +81,7 @@ def test_a_device_is_known_by_its_own_cookie_only_and_not_after_a_reset(rt: Runt
     for _ in range(6):
         with pytest.raises((LogInRefused, TooManyAttempts)):
             login.log_in(rt, parse_address(dana.email), "wrong", ELSEWHERE)
-    assert login.log_in(rt, parse_address(dana.email), PASSWORD, Client("", device)).half
+    assert login.log_in(rt, parse_address(dana.email), PASSWORD, Client("", device)).mfa_pending
     accounts.reset(rt, dana.id)
     with pytest.raises(TooManyAttempts):
         login.log_in(rt, parse_address(dana.email), PASSWORD, Client("", device))

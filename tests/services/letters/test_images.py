@@ -28,7 +28,7 @@ from nurture.services.letters.images import KEPT, NotAdded
 from nurture.services.operations import retention
 from nurture.services.subscribers import detail
 from nurture.store.core import schema
-from nurture.store.core.schema import deliveries, edition_pictures
+from nurture.store.core.schema import deliveries, edition_images
 from nurture.store.letters import images as stored
 from tests.clocks import ManualClock
 from tests.people import a_subscriber, inbox, run_tick
@@ -187,14 +187,14 @@ def test_an_edition_keeps_its_picture_and_a_mail_of_then_still_shows_it(rt: Runt
     drafts.save(rt, KEY, WELCOME, Parts(now.letter.subject, now.letter.preheader, bare), now.version, me.id)
     publish(rt, me)
     with rt.database.begin() as db:
-        assert list(db.scalars(select(edition_pictures.c.picture_id))) == [made.id]
+        assert list(db.scalars(select(edition_images.c.image_id))) == [made.id]
         assert stored.forget(db, rt.clock.real_now() + timedelta(days=400)) == 0
         delivery = db.execute(
             select(deliveries.c.id).where(deliveries.c.subscriber_id == reader.id, deliveries.c.kind == "letter")
         ).scalars().first()  # fmt: skip
     assert f'src="/pictures/{made.id}"' in detail.as_read(rt, reader.id, delivery).html  # type: ignore[arg-type]
     with pytest.raises(IntegrityError), rt.database.begin() as db:
-        db.execute(delete(schema.pictures))
+        db.execute(delete(schema.images))
     old = drafts.editions(rt, KEY, WELCOME)[1]
     drafts.put_back(rt, KEY, WELCOME, old.id, drafts.open_letter(rt, KEY, WELCOME).version, me.id)
     assert not drafts.review(rt, drafts.open_letter(rt, KEY, WELCOME).letter).refused

@@ -133,7 +133,7 @@ def test_a_hole_that_somebody_would_see_is_counted_and_nothing_is_published(rt: 
     assert last.troubles[0].said.startswith("3 of 5 readers")
     assert (last.troubles[0].what, last.troubles[0].readers, last.troubles[0].tried) == (ProblemKind.HOLE, 3, 5)
     with rt.database.begin() as db:
-        db.execute(delete(subscribers).where(subscribers.c.first_name_sealed.is_(None)))
+        db.execute(delete(subscribers).where(subscribers.c.first_name_encrypted.is_(None)))
     loaded = publishing.load_folder(rt, tmp_path)
     assert loaded and loaded.published == 1
     assert publishing.under_way(rt)[0].state is PublicationState.PUBLISHED
@@ -154,7 +154,7 @@ def test_a_fact_that_nobody_has_told_us_keeps_the_letter_from_being_published(rt
 def test_a_reader_whose_name_cannot_be_read_is_named_as_a_trouble(rt: Runtime, tmp_path: Path) -> None:
     reader = a_subscriber(rt)
     with rt.database.begin() as db:
-        db.execute(update(subscribers).where(subscribers.c.id == reader.id).values(first_name_sealed=b"damaged"))
+        db.execute(update(subscribers).where(subscribers.c.id == reader.id).values(first_name_encrypted=b"damaged"))
     with pytest.raises(PublishingRefused, match=r"^1 of 1 readers cannot be written to"):
         publishing.load_folder(rt, with_hole(rt, tmp_path, "Well."))
 

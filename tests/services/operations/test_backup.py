@@ -85,36 +85,36 @@ def fill_every_table(rt: Runtime) -> None:
         db.execute(insert(t["users"]).values(id=user, role="owner", created_at=at, totp_step=2**40))
         every_byte = bytes(range(256))
         values: dict[str, dict[str, Any]] = {
-            "notes": {"id": new_id(), "subscriber_id": who, "text_sealed": every_byte, "written_at": at},
+            "notes": {"id": new_id(), "subscriber_id": who, "text_encrypted": every_byte, "written_at": at},
             "tags": {"subscriber_id": who, "tag": ODD[:30]},
-            "wordings": {"version": "odd", "text": ODD, "written_at": datetime(1969, 12, 31, tzinfo=UTC)},
-            "pictures": {
+            "consent_texts": {"version": "odd", "text": ODD, "written_at": datetime(1969, 12, 31, tzinfo=UTC)},
+            "images": {
                 "id": picture, "name": "leaf", "content": every_byte * 5000, "size": 1, "subtype": "png", "width": 1,
                 "height": 1, "alt": "", "added_at": at, "added_by": "dana", "used_at": at,
             },
-            "edition_pictures": {"edition_id": edition, "picture_id": picture},
-            "facts": {"name": "odd", "value": ODD, "sealed": None, "set_at": at},
-            "events": {
-                "twin": b"\x00" * 16, "kind": "other", "at": at, "received_at": at.replace(microsecond=0), "detail": None,
+            "edition_images": {"edition_id": edition, "image_id": picture},
+            "setting_overrides": {"name": "odd", "value": ODD, "value_encrypted": None, "set_at": at},
+            "provider_events": {
+                "dedup_key": b"\x00" * 16, "kind": "other", "at": at, "received_at": at.replace(microsecond=0), "detail": None,
             },
             "security_events": {"kind": "login", "at": at},
             "recovery_codes": {"user_id": user, "code": b"\xff" * 32},
             "passkeys": {
                 "id": new_id(), "user_id": user, "credential": every_byte, "public_key": every_byte, "sign_count": 2**32 - 1,
-                "backed_up": True, "name_sealed": every_byte, "added_at": at,
+                "backed_up": True, "name_encrypted": every_byte, "added_at": at,
             },
             "passkey_challenges": {"holder": new_id(), "use": "log-in", "challenge": b"\x0c" * 32, "made_at": at},
             "login_attempts": {"bucket": b"\x09" * 32, "failures": 3, "at": at},
             "known_devices": {"device": b"\x0b" * 32, "user_id": user, "seen_at": at},
-            "account_changes": {"id": new_id(), "what": "reset", "email_sealed": every_byte, "made_at": at},
+            "account_changes": {"id": new_id(), "what": "reset", "email_encrypted": every_byte, "made_at": at},
             "api_keys": {
                 "id": new_id(), "label": "a", "prefix": "b", "secret_hash": b"\x0a" * 32, "scope": "read", "made_at": at,
                 "made_by": user,
             },
-            "acts": {"id": act, "act": "tag", "detail": "a", "people": 1, "done_at": at},
-            "act_people": {"act_id": act, "target_id": new_id()},
-            "imports": {"id": new_id(), "made_at": at, "content_sealed": b"\\x", "choices": "{}"},
-            "pace": {"name": "fleet", "next_at": at},
+            "bulk_actions": {"id": act, "action": "tag", "detail": "a", "people": 1, "done_at": at},
+            "bulk_action_targets": {"bulk_action_id": act, "target_id": new_id()},
+            "csv_imports": {"id": new_id(), "made_at": at, "content_encrypted": b"\\x", "choices": "{}"},
+            "rate_limit": {"name": "fleet", "next_at": at},
             "suppression_pushes": {"id": new_id(), "subscriber_id": who, "act": "add", "due_at": at, "attempt": 0},
         }  # fmt: skip
         for name, row in values.items():
@@ -170,7 +170,7 @@ def test_every_value_of_every_table_comes_back_in_either_database(
     assert report.manifest.rows == {name: len(found) for name, found in before.items()}
     after = opened(target, clock)
     found = content(after)
-    changed = {"gates", "instance", "heartbeats", "deliveries", "delivery_history", "desk_sessions", "login_links"}
+    changed = {"send_blocks", "app_state", "heartbeats", "deliveries", "delivery_history", "desk_sessions", "login_links"}
     for name in before.keys() - changed:
         assert found[name] == before[name], name
     assert len(before["deliveries"]) == len(found["deliveries"])
@@ -179,7 +179,7 @@ def test_every_value_of_every_table_comes_back_in_either_database(
     with after.database.begin() as db:
         at = clock.real_now()
         db.execute(insert(metadata.tables["security_events"]).values(kind="login", at=at))
-        for table in ("events", "delivery_history", "publications"):
+        for table in ("provider_events", "delivery_history", "publications"):
             highest = db.scalar(select(metadata.tables[table].c.id).order_by(metadata.tables[table].c.id.desc()).limit(1))
             assert highest is None or highest > 0
     after.close()

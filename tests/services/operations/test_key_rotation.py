@@ -130,7 +130,7 @@ def test_what_changes_meanwhile_is_not_overwritten(database_url: str, tmp_path: 
     some_data(before, 1)
     before.close()
     rt = opened(tmp_path, database_url, NEW)
-    field = next(each for each in ENCRYPTED_FIELDS if each.column.name == "first_name_sealed")
+    field = next(each for each in ENCRYPTED_FIELDS if each.column.name == "first_name_encrypted")
     with rt.database.read() as db:
         rows = encrypted_fields.not_encrypted_by(db, field, bytes.fromhex(rt.cipher.newest_key_id()), None, 10)
     with rt.database.begin() as db:
@@ -146,7 +146,7 @@ def test_a_value_that_no_key_opens_is_counted_and_left(database_url: str, tmp_pa
     field = ENCRYPTED_FIELDS[0]
     with rt.database.begin() as db:
         first = db.scalar(select(field.key).order_by(field.key).limit(1))
-        db.execute(field.table.update().where(field.key == first).values(email_sealed=b"\x01damaged, and short"))
+        db.execute(field.table.update().where(field.key == first).values(email_encrypted=b"\x01damaged, and short"))
     rt.close()
     again = opened(tmp_path, database_url, NEW)
     assert key_rotation.rotate(again).unreadable == 1

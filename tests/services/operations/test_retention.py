@@ -11,7 +11,8 @@ from nurture.domain.event import Event, EventKind
 from nurture.domain.subscriber import CONFIRM_WITHIN
 from nurture.runtime import Runtime
 from nurture.services.operations.retention import REPORTS_KEPT, retain
-from nurture.store.core.schema import events, subscribers
+from nurture.store.core.schema import provider_events as event_rows
+from nurture.store.core.schema import subscribers
 from tests.clocks import ManualClock
 from tests.people import a_subscriber, rows, run_tick, sign_up
 
@@ -30,12 +31,12 @@ def test_sign_ups_nobody_confirms_are_deleted_in_time_and_readers_are_not(rt: Ru
 
 def test_reports_are_deleted_when_nobody_will_ask_any_more(rt: Runtime, clock: ManualClock) -> None:
     def report(name: str) -> None:
-        twin = hashlib.blake2b(name.encode(), digest_size=16).digest()
-        provider_events.record_events(rt, [Event(EventKind.DELIVERED, clock.real_now(), twin, name)])
+        dedup_key = hashlib.blake2b(name.encode(), digest_size=16).digest()
+        provider_events.record_events(rt, [Event(EventKind.DELIVERED, clock.real_now(), dedup_key, name)])
 
     def kept() -> int:
         with rt.database.read() as db:
-            return db.execute(select(func.count()).select_from(events)).scalar_one()
+            return db.execute(select(func.count()).select_from(event_rows)).scalar_one()
 
     report("the first")
     clock.at += REPORTS_KEPT - timedelta(minutes=1)

@@ -75,7 +75,7 @@ def got(rt: Runtime, reader: Reader) -> list[str]:
     d = schema.deliveries.c
     query = select(d.step_key).where(d.subscriber_id == reader.id, d.kind == DeliveryKind.LETTER, d.state == State.ACCEPTED)
     with rt.database.read() as db:
-        return [step or "" for step in db.scalars(query.order_by(d.sent_at, d.accepted_at))]
+        return [step or "" for step in db.scalars(query.order_by(d.marked_at, d.accepted_at))]
 
 
 class World:

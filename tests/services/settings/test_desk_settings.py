@@ -16,7 +16,7 @@ from nurture.runtime import Runtime, keep_up
 from nurture.services.settings import desk_settings
 from nurture.services.settings.desk_settings import SettingsRefused
 from nurture.settings import DEFINITIONS, SettingRefused, on_page
-from nurture.store.core.desk_schema import facts as table
+from nurture.store.core.desk_schema import setting_overrides as table
 from nurture.store.core.schema import steps
 from tests.conftest import settings_for
 from tests.letters.test_practice import png
@@ -28,7 +28,7 @@ SENDER = {"from_email": "dana@oak.example", "postal_address": "PO Box 12\nPortla
 
 
 @pytest.fixture
-def twin(rt: Runtime, database_url: str, tmp_path: Path) -> Iterator[Runtime]:
+def other_process(rt: Runtime, database_url: str, tmp_path: Path) -> Iterator[Runtime]:
     """Another process of the same installation."""
     other = runtime.build(settings_for(tmp_path, database_url, from_name="Dana from Oak Street"))
     other.clock = rt.clock
@@ -49,19 +49,19 @@ def wrong(rt: Runtime, **typed: str) -> str:
     return str(refused.value)
 
 
-def test_what_the_desk_says_is_in_the_next_letter_of_every_process(rt: Runtime, twin: Runtime) -> None:
+def test_what_the_desk_says_is_in_the_next_letter_of_every_process(rt: Runtime, other_process: Runtime) -> None:
     assert desk_settings.save(rt, {"practice_name": "Dana Oak", "practice_credential": "LCSW", "practice_state": "Oregon"}, ME)
-    assert twin.template_globals["practice"]["name"] == "Dana from Oak Street"
-    here = dispatch.create_dispatcher(twin)
+    assert other_process.template_globals["practice"]["name"] == "Dana from Oak Street"
+    here = dispatch.create_dispatcher(other_process)
     try:
-        a_subscriber(twin)
-        tick(twin, here.submit)  # which looks what the desk has set
+        a_subscriber(other_process)
+        tick(other_process, here.submit)  # which looks what the desk has set
         here.finish()
     finally:
         here.close()
-    assert twin.template_globals["practice"]["name"] == "Dana Oak"
-    assert "Dana Oak, LCSW, Oregon" in inbox(twin)[-1].part("plain")
-    later = runtime.build(twin.env_settings)
+    assert other_process.template_globals["practice"]["name"] == "Dana Oak"
+    assert "Dana Oak, LCSW, Oregon" in inbox(other_process)[-1].part("plain")
+    later = runtime.build(other_process.env_settings)
     assert later.practice.facts["name"] == "Dana Oak"
     later.close()
 
@@ -134,12 +134,12 @@ def test_a_fact_that_a_letter_says_plainly_cannot_be_taken_away(rt: Runtime) -> 
     assert desk_settings.save(rt, {"practice_fee": "free"}, ME)
 
 
-def test_a_logo_is_kept_shown_and_taken_away(rt: Runtime, twin: Runtime) -> None:
+def test_a_logo_is_kept_shown_and_taken_away(rt: Runtime, other_process: Runtime) -> None:
     desk_settings.save_logo(rt, png(200, 48), ME)
     assert rt.sender.logo is not None
-    keep_up(twin)
-    assert twin.practice.logo is not None
-    assert (twin.practice.logo.width, twin.practice.logo.height) == (200, 48)
+    keep_up(other_process)
+    assert other_process.practice.logo is not None
+    assert (other_process.practice.logo.width, other_process.practice.logo.height) == (200, 48)
     desk_settings.save_logo(rt, None, ME)
     assert rt.sender.logo is None
     with pytest.raises(SettingsRefused, match="no PNG or JPEG"):
@@ -177,7 +177,7 @@ def test_every_secret_that_the_desk_keeps_is_sealed(rt: Runtime, name: str) -> N
     value = {"smtp_url": "smtp://u:hushhush@127.0.0.1:2525"}.get(name, "hushhush")
     desk_settings.save_mailer(rt, {"mailer": "outbox", name: value}, ME)
     with rt.database.read() as db:
-        row = db.execute(select(table.c.value, table.c.sealed).where(table.c.name == name)).one()
+        row = db.execute(select(table.c.value, table.c.value_encrypted).where(table.c.name == name)).one()
     assert row.value == ""
     assert b"hushhush" not in bytes(row.sealed)
 
@@ -201,7 +201,7 @@ def test_a_mailer_needs_a_sender_and_keeps_its_secret_sealed(rt: Runtime) -> Non
     }.items()  # fmt: skip
     assert smtp_password(rt) == "a p/ss:word"
     with rt.database.read() as db:
-        row = db.execute(select(table.c.value, table.c.sealed).where(table.c.name == "smtp_url")).one()
+        row = db.execute(select(table.c.value, table.c.value_encrypted).where(table.c.name == "smtp_url")).one()
     assert row.value == ""
     assert b"ss:word" not in bytes(row.sealed)
     desk_settings.save_mailer(rt, {"mailer": "outbox"}, ME)

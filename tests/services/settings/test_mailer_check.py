@@ -7,7 +7,7 @@ import pytest
 
 from nurture import runtime
 from nurture.domain.user import Role
-from nurture.ids import ConsultationId, UserId, new_id
+from nurture.ids import TestEmailId, UserId, new_id
 from nurture.mailers.smtp import url_from_parts
 from nurture.runtime import Runtime
 from nurture.services.accounts.accounts import Account
@@ -90,7 +90,7 @@ def test_a_mail_to_oneself_leaves_and_its_fate_is_known(house: Runtime, smtp: Sm
     assert mail.rcpt_tos == ("dana@example.org",)
     assert "went the way your letters will go" in mail.part("plain")
     assert "List-Unsubscribe" not in mail.message
-    assert mailer_check.load_result(house, ConsultationId(new_id())) is None
+    assert mailer_check.load_result(house, TestEmailId(new_id())) is None
 
 
 def test_a_mail_that_does_not_leave_says_why_while_it_is_tried_again(house: Runtime, smtp: SmtpServer) -> None:

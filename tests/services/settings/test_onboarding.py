@@ -132,7 +132,7 @@ def test_what_was_claimed_for_the_outbox_does_not_slip_out_by_a_mailer_chosen_me
     assert smtp.mails == []
     assert [row[1] for row in rows(rt, reader)] == [State.SCHEDULED]
     with rt.database.read() as db:
-        assert db.scalar(text("SELECT why FROM delivery_history ORDER BY id DESC LIMIT 1")) == NOT_LIVE
+        assert db.scalar(text("SELECT reason FROM delivery_history ORDER BY id DESC LIMIT 1")) == NOT_LIVE
     run_tick(rt)
     assert smtp.mails == []
 

@@ -26,7 +26,7 @@ def test_asking_for_a_call_ends_the_sequence_and_keeps_the_reader(rt: Runtime, c
     run_tick(rt)
     assert [row[1] for row in rows(rt, reader, DeliveryKind.LETTER)] == [State.ACCEPTED, State.CANCELLED]
     with rt.database.read() as db:
-        assert db.execute(select(enrollments.c.state, enrollments.c.why)).one() == (EnrollmentState.EXITED, "consultation")
+        assert db.execute(select(enrollments.c.state, enrollments.c.reason)).one() == (EnrollmentState.EXITED, "consultation")
 
 
 def test_the_address_alone_ends_nothing(rt: Runtime) -> None:
@@ -49,7 +49,7 @@ def test_the_notice_says_where_to_look_and_nothing_about_the_person(rt: Runtime)
 def test_what_was_asked_is_stored_sealed_and_can_be_read_at_the_desk(rt: Runtime) -> None:
     consultation = ask(rt, "robin@example.org")
     with rt.database.read() as db:
-        stored = db.execute(select(consultations.c.details_sealed)).scalar_one()
+        stored = db.execute(select(consultations.c.details_encrypted)).scalar_one()
     assert b"Robin" not in bytes(stored)
     (listed,) = goals.list_requests(rt)
     assert listed.id == consultation

@@ -116,7 +116,7 @@ def test_each_link_brings_what_was_typed_with_it(rt: Runtime, clock: ManualClock
     assert mine != strangers
     signup.confirm(rt, mine)
     with rt.database.read() as db:
-        row = db.execute(select(people.c.id, people.c.first_name_sealed, people.c.time_zone, people.c.plain_sender)).one()
+        row = db.execute(select(people.c.id, people.c.first_name_encrypted, people.c.time_zone, people.c.plain_sender)).one()
     assert rt.cipher.decrypt(row[1], first_name_field(row[0])) == "Robin"
     assert (row[2], row[3]) == (NEW_YORK, None)
     signup.confirm(rt, strangers)  # twice is fine, and changes nothing any more
@@ -134,7 +134,7 @@ def test_a_stranger_who_comes_first_does_not_name_the_person_who_confirms(rt: Ru
     run_tick(rt)
     assert not any("Buy Pills" in mail.source for mail in inbox(rt))
     with rt.database.read() as db:
-        assert db.execute(select(people.c.first_name_sealed, people.c.time_zone)).one() == (None, NEW_YORK)
+        assert db.execute(select(people.c.first_name_encrypted, people.c.time_zone)).one() == (None, NEW_YORK)
 
 
 def test_a_link_from_the_version_before_goes_on_working(rt: Runtime) -> None:

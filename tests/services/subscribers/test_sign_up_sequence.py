@@ -20,7 +20,7 @@ from nurture.services.sequences import schedule
 from nurture.services.sequences.simulation import simulate_stored
 from nurture.services.subscribers import signup, unsubscribe
 from nurture.services.subscribers.unsubscribe import Exit
-from nurture.store.core.schema import deliveries, enrollments, instance
+from nurture.store.core.schema import app_state, deliveries, enrollments
 from nurture.store.core.schema import sequences as table
 from nurture.store.deliveries import ledger
 from nurture.store.deliveries.ledger import NewDelivery
@@ -57,8 +57,8 @@ def enrolled_too(rt: Runtime, reader: Reader, key: str = OTHER) -> EnrollmentId:
         sequence = db.scalar(select(table.c.id).where(table.c.key == key))
         assert sequence
         enrollment = sequences.enroll(db, reader.id, SequenceId(sequence), rt.clock.now())
-        bidx = rt.cipher.blind_index(reader.email)
-        new = NewDelivery(DeliveryKind.LETTER, rt.clock.now(), reader.id, bidx, enrollment, StepKey("hello"))
+        email_index = rt.cipher.blind_index(reader.email)
+        new = NewDelivery(DeliveryKind.LETTER, rt.clock.now(), reader.id, email_index, enrollment, StepKey("hello"))
         ledger.plan(db, [new], rt.clock.now())
     return enrollment
 
@@ -109,7 +109,7 @@ def test_an_upgraded_installation_goes_on_with_the_one_it_began_until_then(rt: R
         db.execute(insert(table).values(id="f" * 32, key=OTHER, title="Another series", rules="", version=0))
     rt.database.migrate("0012")
     with rt.database.read() as db:
-        assert db.scalars(select(instance.c.value).where(instance.c.key == "sign_up_sequence")).all() == []
+        assert db.scalars(select(app_state.c.value).where(app_state.c.key == "sign_up_sequence")).all() == []
     rt.database.migrate()
     with rt.database.read() as db:
         assert sequences.sign_up_key(db) == OTHER, "the first by the alphabet, as it was"

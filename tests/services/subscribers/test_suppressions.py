@@ -524,7 +524,7 @@ def test_an_address_that_cannot_be_opened_holds_up_no_other(rt: Runtime, server:
         unsubscribe.unsubscribe(rt, one.id, Exit.PAGE)
     with rt.database.begin() as db:
         people = metadata.tables["subscribers"]
-        db.execute(people.update().where(people.c.id == broken.id).values(email_sealed=b"\x01broken"))
+        db.execute(people.update().where(people.c.id == broken.id).values(email_encrypted=b"\x01broken"))
     assert suppressions.push(rt) == 1
     assert server.listed("unsubscribes") == [reader.email]
     assert len(waiting(rt)) == 1

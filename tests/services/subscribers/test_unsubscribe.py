@@ -32,7 +32,7 @@ def test_leaving_stops_everything_at_once_and_twice_is_the_same_as_once(rt: Runt
     with rt.database.read() as db:
         person = subscribers.get_unlocked(db, reader.id)
         assert subscribers.suppression(db, rt.cipher.blind_index(reader.email)) is Suppression.UNSUBSCRIBED
-        assert db.execute(select(enrollments.c.state, enrollments.c.why)).one() == (EnrollmentState.EXITED, "unsubscribed")
+        assert db.execute(select(enrollments.c.state, enrollments.c.reason)).one() == (EnrollmentState.EXITED, "unsubscribed")
         assert list(db.scalars(select(consents.c.act))).count("withdrawn") == 1
     assert person and person.state is SubscriberState.UNSUBSCRIBED
 

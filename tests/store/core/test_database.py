@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select, text
 from nurture.domain.delivery import DeliveryKind
 from nurture.runtime import Runtime
 from nurture.store.core.database import Database, DatabaseRefused, wal_is_safe
-from nurture.store.core.schema import deliveries, instance
+from nurture.store.core.schema import app_state, deliveries
 from nurture.store.deliveries import ledger
 from nurture.store.deliveries.ledger import NewDelivery
 from tests.servers.postgres import Postgres
@@ -48,9 +48,9 @@ def test_an_error_undoes_the_whole_act(rt: Runtime) -> None:
 
 def test_a_reader_does_not_wait_for_a_writer(rt: Runtime) -> None:
     with rt.database.begin() as writing:
-        writing.execute(insert(instance).values(key="x", value="y"))
+        writing.execute(insert(app_state).values(key="x", value="y"))
         with rt.database.read() as reading:
-            assert reading.execute(select(instance.c.value).where(instance.c.key == "x")).scalar() is None
+            assert reading.execute(select(app_state.c.value).where(app_state.c.key == "x")).scalar() is None
 
 
 def test_writers_wait_for_each_other_instead_of_failing(rt: Runtime) -> None:

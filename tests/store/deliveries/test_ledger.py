@@ -214,9 +214,10 @@ def three_letters(rt: Runtime) -> list[DeliveryId]:
     with rt.database.begin() as db:
         db.execute(deliveries.delete())
         place = enrollment_of(rt, reader)
-        bidx = db.execute(select(people_table.c.email_bidx)).scalar_one()
+        email_index = db.execute(select(people_table.c.email_index)).scalar_one()
         letters = [
-            NewDelivery(DeliveryKind.LETTER, rt.clock.now(), reader.id, bidx, place, StepKey(f"step-{n}")) for n in range(3)
+            NewDelivery(DeliveryKind.LETTER, rt.clock.now(), reader.id, email_index, place, StepKey(f"step-{n}"))
+            for n in range(3)
         ]
         ledger.plan(db, letters, rt.clock.now())
     return claim(rt)[1]
@@ -270,11 +271,11 @@ def test_marking_lets_through_exactly_what_the_rule_lets_through(rt: Runtime, ki
         db.execute(deliveries.delete())
         db.execute(people_table.delete().where(people_table.c.id == reader.id))
         for number, (state, suppressed, place) in enumerate(cases):
-            who, bidx, enrollment = SubscriberId(new_id()), number.to_bytes(32, "big"), new_id()
+            who, email_index, enrollment = SubscriberId(new_id()), number.to_bytes(32, "big"), new_id()
             sealed = rt.cipher.encrypt("x", subscribers.email_field(who))
-            subscribers.add(db, subscribers.Subscriber(who, bidx, sealed, None, "UTC", state), rt.clock.now())
+            subscribers.add(db, subscribers.Subscriber(who, email_index, sealed, None, "UTC", state), rt.clock.now())
             if suppressed:
-                subscribers.suppress(db, bidx, suppressed, rt.clock.now())
+                subscribers.suppress(db, email_index, suppressed, rt.clock.now())
             if place:
                 db.execute(
                     insert(enrollments).values(
@@ -283,7 +284,7 @@ def test_marking_lets_through_exactly_what_the_rule_lets_through(rt: Runtime, ki
                     )
                 )  # fmt: skip
             letter = {"enrollment": enrollment, "step": "welcome"} if place else {}
-            ledger.plan(db, [NewDelivery(kind, rt.clock.now(), who, bidx, **letter)], rt.clock.now())  # type: ignore[arg-type]
+            ledger.plan(db, [NewDelivery(kind, rt.clock.now(), who, email_index, **letter)], rt.clock.now())  # type: ignore[arg-type]
             allowed[who] = hindrance(kind, state, suppressed, place) is None
     batch, ids = claim(rt, limit=1000)
     marked = mark(rt, batch, ids)

@@ -20,7 +20,7 @@ def test_the_database_counts_as_the_rule_does(rt: Runtime, clock: ManualClock, s
         at = clock.advance(minutes=minutes)
         may = not is_full(limit, mine, at)
         with rt.database.begin() as db:
-            assert limits.count_one(db, limit, key, at) is may
+            assert limits.count_all(db, [(limit, key)], at) is may
             if may:
                 mine = after_counting(limit, mine, at)
             assert limits.counters(db, [key])[key] == mine
@@ -36,7 +36,7 @@ def test_nobody_is_counted_under_one_limit_when_another_refuses(rt: Runtime, clo
         assert limits.count_all(db, both, clock.now())
         assert not limits.count_all(db, both, clock.now())
         assert limits.counters(db, [b"w" * 32]) == {b"w" * 32: Counter(1, clock.now() + HOUR)}
-        assert not limits.count_one(db, Limit("none", 0, HOUR), b"0" * 32, clock.now())
+        assert not limits.count_all(db, [(Limit("none", 0, HOUR), b"0" * 32)], clock.now())
 
 
 def test_many_at_once_get_as_many_as_the_limit_says(rt: Runtime, clock: ManualClock) -> None:
@@ -44,7 +44,7 @@ def test_many_at_once_get_as_many_as_the_limit_says(rt: Runtime, clock: ManualCl
 
     def one(_: int) -> bool:
         with rt.database.begin() as db:
-            return limits.count_one(db, limit, b"k" * 32, at)
+            return limits.count_all(db, [(limit, b"k" * 32)], at)
 
     with ThreadPoolExecutor(8) as threads:
         assert sum(threads.map(one, range(60))) == 7

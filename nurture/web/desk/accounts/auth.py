@@ -53,7 +53,7 @@ def check_password() -> Response:
 
 
 def _inside(entered: login.NewSession, onward: str) -> Response:
-    to = url_for("entry.ask_code", next=safe_next(onward)) if entered.half else safe_next(onward)
+    to = url_for("entry.ask_code", next=safe_next(onward)) if entered.mfa_pending else safe_next(onward)
     return with_session(see(to), entered.token)
 
 
@@ -103,7 +103,7 @@ def passkey_options() -> Response:
     network: str | None = None
     if use == PasskeyUse.LOG_IN:
         holder, network = _browser() or new_id(), client_network()
-    elif here is not None and use == (PasskeyUse.SECOND_PROOF if here.session.half else PasskeyUse.AGAIN):
+    elif here is not None and use == (PasskeyUse.SECOND_PROOF if here.session.mfa_pending else PasskeyUse.AGAIN):
         holder, who = here.session.id, here.account.id
     else:
         return as_json({"said": "Too much time went by. Please log in again."}, 401)

@@ -7,7 +7,7 @@ from zoneinfo import available_timezones
 from flask import Blueprint, Response, abort, g, request, url_for
 
 from nurture.domain.user import Permission
-from nurture.ids import ConsultationId
+from nurture.ids import TestEmailId
 from nurture.letters.image_processing import MOST_READ
 from nurture.mailer_registry import MAILERS
 from nurture.mailers.description import describe
@@ -271,7 +271,7 @@ def try_mail() -> Response:
 @_OWN
 def tried(which: str) -> Response:
     """What became of it."""
-    found = mailer_check.load_result(rt(), ConsultationId(which)) if len(which) == 32 and which.isalnum() else None
+    found = mailer_check.load_result(rt(), TestEmailId(which)) if len(which) == 32 and which.isalnum() else None
     if found is None:
         abort(404)
     part = "test_email_part" if "HX-Request" in request.headers else "test_email"

@@ -33,7 +33,7 @@ def ask(
 
 def whys(rt: Runtime) -> list[str | None]:
     with rt.database.read() as db:
-        return list(db.scalars(select(enrollments.c.why)))
+        return list(db.scalars(select(enrollments.c.reason)))
 
 
 def test_what_waits_is_shown_first_and_the_rest_is_a_click_away(desk: FlaskClient, rt: Runtime) -> None:

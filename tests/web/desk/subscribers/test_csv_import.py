@@ -57,8 +57,8 @@ def test_each_row_comes_to_what_was_said_before(desk: FlaskClient, rt: Runtime) 
     there, waiting, left, bounced = a_subscriber(rt), sign_up(rt), a_subscriber(rt), a_subscriber(rt)
     unsubscribe.unsubscribe(rt, left.id, Exit.PAGE)
     with rt.database.begin() as db:
-        bidx = rt.cipher.blind_index("locked@example.org")
-        stored.suppress(db, bidx, Suppression.BOUNCED, rt.clock.now())
+        email_index = rt.cipher.blind_index("locked@example.org")
+        stored.suppress(db, email_index, Suppression.BOUNCED, rt.clock.now())
     run_tick(rt)
     addresses = [
         "new@example.org", there.email, waiting.email, left.email.upper(), "locked@example.org", "nonsense",
@@ -205,7 +205,7 @@ def test_only_this_form_may_be_large(desk: FlaskClient) -> None:
 def test_a_file_is_sealed_and_forgotten(desk: FlaskClient, rt: Runtime, clock: ManualClock) -> None:
     path = upload(desk, "new@example.org\n").headers["Location"]
     with rt.database.read() as db:
-        (sealed,) = db.exec_driver_sql("SELECT content_sealed FROM imports").one()
+        (sealed,) = db.exec_driver_sql("SELECT content_encrypted FROM csv_imports").one()
     assert b"new@example.org" not in bytes(sealed)
     clock.advance(days=1, seconds=1)
     enter(desk, rt)
@@ -221,11 +221,11 @@ def test_a_file_nobody_finishes_is_gone_after_a_day(desk: FlaskClient, rt: Runti
     clock.advance(hours=23)
     retention.retain(rt)
     with rt.database.read() as db:
-        assert db.exec_driver_sql("SELECT count(*) FROM imports").scalar() == 1
+        assert db.exec_driver_sql("SELECT count(*) FROM csv_imports").scalar() == 1
     clock.advance(hours=2)
     retention.retain(rt)
     with rt.database.read() as db:
-        assert db.exec_driver_sql("SELECT count(*) FROM imports").scalar() == 0
+        assert db.exec_driver_sql("SELECT count(*) FROM csv_imports").scalar() == 0
 
 
 def test_while_people_are_being_added_the_page_says_so(desk: FlaskClient, rt: Runtime) -> None:
@@ -357,7 +357,7 @@ def test_how_they_agreed_elsewhere_is_kept_locked_shown_exported_and_erased(desk
     (ann,) = listing.list_people(rt, Filter()).people
     assert ann.time_zone == "Europe/Berlin"
     with rt.database.read() as db:
-        (sealed,) = db.execute(select(consents.c.evidence_sealed)).one()
+        (sealed,) = db.execute(select(consents.c.evidence_encrypted)).one()
     assert b"192.0.2.77" not in bytes(sealed)
     page = desk.get(f"/desk/people/{ann.id}/").text
     assert "2025-03-01 10:00:00" in page
@@ -369,7 +369,7 @@ def test_how_they_agreed_elsewhere_is_kept_locked_shown_exported_and_erased(desk
     }  # fmt: skip
     personal_data.erase(rt, ann.id)
     with rt.database.read() as db:
-        assert db.execute(select(consents.c.evidence_sealed)).all() == [(None,)]
+        assert db.execute(select(consents.c.evidence_encrypted)).all() == [(None,)]
 
 
 def test_addresses_and_names_are_taken_however_they_are_written(desk: FlaskClient, rt: Runtime) -> None:

@@ -91,7 +91,7 @@ def test_a_note_is_sealed_shown_and_deleted(desk: FlaskClient, rt: Runtime) -> N
     shown = page(desk, reader)
     assert "Prefers calls after five.\nKnows &lt;b&gt;Kim&lt;/b&gt;." in shown
     with rt.database.read() as db:
-        (sealed,) = db.execute(text("SELECT text_sealed FROM notes")).one()
+        (sealed,) = db.execute(text("SELECT text_encrypted FROM notes")).one()
     assert b"after five" not in bytes(sealed)
     assert "Monday 2 March, 15:00, by the first owner" in shown
     note = re.search(rf"/desk/people/{reader.id}/notes/([0-9a-f]{{32}})", shown)
@@ -148,7 +148,7 @@ def test_everything_stored_about_somebody_comes_as_one_file(desk: FlaskClient, r
     assert found["notes"][0]["text"] == "Likes tea."
     assert found["tags"] == ["spring"]
     assert found["requests_for_a_call"][0]["details"]["times"] == "Tuesdays"
-    assert found["sequences"][0]["why"] == "consultation"
+    assert found["sequences"][0]["reason"] == "consultation"
     assert {each["letter"] for each in found["mails"]} == {None, "welcome", "history"}
 
 
@@ -184,21 +184,21 @@ def test_after_erasing_nothing_leads_to_them_and_nothing_is_sent(desk: FlaskClie
         key = ConsultationId(new_id())
         details = rt.cipher.encrypt(json.dumps(alone.__dict__), goals.details_field(key))
         consultations.add(db, key, None, details, rt.clock.now())
-    bidx = rt.cipher.blind_index("ada.quill@example.org")
+    email_index = rt.cipher.blind_index("ada.quill@example.org")
     assert post(desk, f"/desk/people/{reader.id}/erase", word="ERASE").status_code == 200
     kept = everything_stored(rt)
     for trace in (b"Ada.Quill", b"ada.quill", b"Adaline", b"springtime"):
         assert trace not in kept, trace
     with rt.database.read() as db:
-        assert stored.suppression(db, bidx) is Suppression.ERASED
+        assert stored.suppression(db, email_index) is Suppression.ERASED
         row = db.execute(select(subscribers)).one()
         assert row.state is SubscriberState.ERASED
-        assert row.email_bidx != bidx
-        assert row.first_name_sealed is None
-        assert rt.cipher.decrypt(row.email_sealed, stored.email_field(reader.id)) == ""
+        assert row.email_index != email_index
+        assert row.first_name_encrypted is None
+        assert rt.cipher.decrypt(row.email_encrypted, stored.email_field(reader.id)) == ""
         for table in ("notes", "tags", "consultations"):
             assert db.scalar(text(f"SELECT count(*) FROM {table}")) == 0
-        assert all(row == (None, None) for row in db.execute(select(deliveries.c.email_bidx, deliveries.c.provider_message)))
+        assert all(row == (None, None) for row in db.execute(select(deliveries.c.email_index, deliveries.c.provider_message)))
     states = [state for _, state, _, _ in rows(rt, reader)]
     assert State.SCHEDULED not in states
     assert State.ACCEPTED in states  # the ledger's rows stay

@@ -136,6 +136,6 @@ def test_one_value_that_does_not_open_hides_nobody_else(desk: FlaskClient, rt: R
 
         from nurture.store.core.schema import subscribers
 
-        damaged = update(subscribers).where(subscribers.c.id == broken.id).values(first_name_sealed=b"\x01damaged")
+        damaged = update(subscribers).where(subscribers.c.id == broken.id).values(first_name_encrypted=b"\x01damaged")
         db.execute(damaged)
     assert sorted(names(desk.get("/desk/people/").text)) == ["(cannot be read)", "Bo"]
