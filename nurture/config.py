@@ -118,10 +118,10 @@ def practice_of(settings: Settings, logo_at_the_desk: str | None = None) -> Prac
     `logo_at_the_desk`: the picture as Base64, empty for none; None: as the environment says.
     """
     try:
-        practice.check_colour(settings.colour)
+        practice.check_color(settings.color)
     except PracticeRefused as refused:
         raise SettingRefused(
-            f"{PREFIX}COLOUR is {settings.colour!r}, which {refused}. Set it to a darker one, such as #1f5f5b."
+            f"{PREFIX}COLOR is {settings.color!r}, which {refused}. Set it to a darker one, such as #1f5f5b."
         ) from None
     try:
         if logo_at_the_desk is not None:
@@ -134,7 +134,7 @@ def practice_of(settings: Settings, logo_at_the_desk: str | None = None) -> Prac
         ) from None
     said = {asked: as_text(getattr(settings, name)) for asked, name in IN_LETTERS.items()}
     known = known_facts(**said | {"name": settings.practice_name or settings.from_name})
-    return Practice(known, settings.colour, logo)
+    return Practice(known, settings.color, logo)
 
 
 def waits_for_the_desk(given: Settings, settings: Settings) -> bool:

@@ -82,7 +82,7 @@ class ProcessState:
     check_lock: threading.Lock = field(default_factory=threading.Lock)
     """One thread at a time looks, so that what it compares with is what the last one saw."""
     last_write: float = -math.inf
-    """When, in boot seconds, a trial write last succeeded (services.operations.health)."""
+    """When, in boot seconds, a test write last succeeded (services.operations.health)."""
     kept_up_at: float = -math.inf
     """When, by the monotonic clock, it last looked whether the desk's settings have changed (`keep_up`)."""
     in_doubt_since: dict[DeliveryId, float] = field(default_factory=dict)

@@ -136,13 +136,13 @@ class GeneralValues(BaseModel):
         called="your credential",
         max_length=120,
     )
-    practice_licence: checks.Line = _setting(
+    practice_license: checks.Line = _setting(
         "",
         "the number of your license",
         "Set it to a number such as 123456.",
         page="practice",
         field=DeskField("The number of your license", "Some states want it in writing.", optional=True),
-        letters="licence",
+        letters="license",
         called="your license number",
         max_length=120,
     )
@@ -197,8 +197,8 @@ class GeneralValues(BaseModel):
         called="who prescribes",
         max_length=120,
     )
-    colour: checks.Line = _setting(
-        "#1f5f5b", "colour of links and buttons in letters", "Set it to a darker one, such as #1f5f5b.", page="look"
+    color: checks.Line = _setting(
+        "#1f5f5b", "color of links and buttons in letters", "Set it to a darker one, such as #1f5f5b.", page="look"
     )
     logo: checks.FilePath | None = _setting(
         None, "picture at the head of each letter (PNG or JPEG, at most 40 kB)", "Set it to the path of a small picture."
@@ -367,10 +367,15 @@ def _definition(name: str) -> Definition:
 
 
 DEFINITIONS = {name: _definition(name) for name in SettingValues.model_fields}
-IN_LETTERS = {each.letters: name for name, each in DEFINITIONS.items() if each.letters}
-"""The setting behind each name that letters ask for, as in `practice.fee`."""
+_OLD_IN_LETTERS = {"licence": "practice_license"}
+IN_LETTERS = {each.letters: name for name, each in DEFINITIONS.items() if each.letters} | _OLD_IN_LETTERS
+"""The setting behind each name that letters ask for, as in `practice.fee`; with names of before, by which published editions
+ask.
+"""
 VARIABLES = {variable(name): name for name in DEFINITIONS}
 """The name of each setting by its environment variable."""
+OLD_VARIABLES = {PREFIX + "COLOUR": "color", PREFIX + "PRACTICE_LICENCE": "practice_license"}
+"""Names of before, which go on working; the new one wins."""
 AT_THE_DESK = frozenset(name for name, each in DEFINITIONS.items() if each.page not in ("", "mail"))
 """Settings whose last word is the desk's."""
 MAIL_AT_THE_DESK = frozenset(name for name, each in DEFINITIONS.items() if each.page == "mail")
@@ -405,8 +410,8 @@ def check_value(name: str, value: str) -> Any:
 
 def read_sources(file: Path | None = ENV_FILE) -> dict[str, SettingSource]:
     """Where each setting that the environment or `file` sets is set, by name. Raises SettingRefused, one line a fault."""
-    found = setting_sources.read_sources(VARIABLES, file)
-    return {VARIABLES[name]: source for name, source in found.items()}
+    found = setting_sources.read_sources(VARIABLES | OLD_VARIABLES, file)
+    return {name: found[each] for known in (OLD_VARIABLES, VARIABLES) for each, name in known.items() if each in found}
 
 
 def load(_env_file: Path | None = ENV_FILE, **given: Any) -> Settings:
@@ -441,4 +446,4 @@ def on_page(page: Page) -> tuple[str, ...]:
 
 def unknown_variables() -> list[str]:
     """What to say of each NURTURE_ variable in the environment that is no setting."""
-    return setting_sources.unknown_variables(VARIABLES)
+    return setting_sources.unknown_variables(VARIABLES | OLD_VARIABLES)

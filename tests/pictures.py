@@ -12,12 +12,12 @@ from nurture.services.letters import images
 ALT = "Two nerve cells, and the narrow gap between them"
 
 
-def drawing(width: int = 640, height: int = 360, colour: str = "#1f5f5b") -> bytes:
+def drawing(width: int = 640, height: int = 360, color: str = "#1f5f5b") -> bytes:
     """A plain PNG: two circles and a line."""
     shown = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(shown)
-    pen.ellipse((width * 0.1, height * 0.2, width * 0.4, height * 0.8), fill=colour)
-    pen.ellipse((width * 0.6, height * 0.2, width * 0.9, height * 0.8), fill=colour)
+    pen.ellipse((width * 0.1, height * 0.2, width * 0.4, height * 0.8), fill=color)
+    pen.ellipse((width * 0.6, height * 0.2, width * 0.9, height * 0.8), fill=color)
     pen.line((width * 0.4, height * 0.5, width * 0.6, height * 0.5), fill="#22302e", width=4)
     return _file(shown, "png")
 

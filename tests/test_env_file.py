@@ -53,10 +53,10 @@ def test_a_file_of_many_faults_names_each_with_its_line(tmp_path: Path) -> None:
         ("NURTURE_SECRET_KEY='hunter2\n", 1, "NURTURE_SECRET_KEY cannot be read: its value begins with a quote"),
         ('NURTURE_SMTP_URL="smtp://a:hunter2@b" x\n', 1, "NURTURE_SMTP_URL cannot be read"),
         ("NURTURE_SMTP_URL=smtp://a:b #hunter2@c\n", 1, "NURTURE_SMTP_URL is cut off"),
-        ("NURTURE_COLOUR= #1f5f5b\n", 1, "NURTURE_COLOUR is cut off"),
+        ("NURTURE_COLOR= #1f5f5b\n", 1, "NURTURE_COLOR is cut off"),
         ("NURTURE_BATCH_SIZE=5\n# x\nNURTURE_BATCH_SIZE=6\n", 3, "NURTURE_BATCH_SIZE is set in line 1 already"),
         ('NURTURE_FROM_NAME="Dana\nNURTURE_REPLY_TO="a@b.org\n', 1, "NURTURE_FROM_NAME"),
-        ('NURTURE_FROM_NAME="Dana\nNURTURE_COLOUR=#1f5f5b\nA="\n', 1, "NURTURE_FROM_NAME"),
+        ('NURTURE_FROM_NAME="Dana\nNURTURE_COLOR=#1f5f5b\nA="\n', 1, "NURTURE_FROM_NAME"),
         ("NURTURE_FROM_NAME=Dana ${NOBODY}\n", 1, "NURTURE_FROM_NAME holds “${…}”"),
         ("export NURTURE_FORM_NAME=Dana\n", 1, "NURTURE_FORM_NAME is not a setting"),
         ("NURTURE_WHATEVER=1\n", 1, "NURTURE_WHATEVER is not a setting. The names are in docs/reference.md"),
@@ -110,7 +110,7 @@ def test_a_link_whose_file_is_gone_is_an_error(tmp_path: Path) -> None:
 
 
 def test_every_value_knows_where_it_was_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".env").write_text("NURTURE_BATCH_SIZE=10\n\nNURTURE_FROM_NAME=Dana\nNURTURE_COLOUR=\n")
+    (tmp_path / ".env").write_text("NURTURE_BATCH_SIZE=10\n\nNURTURE_FROM_NAME=Dana\nNURTURE_COLOR=\n")
     monkeypatch.setenv("NURTURE_BATCH_SIZE", "20")
     found = read_sources()
     assert {name: (source.value, source.line) for name, source in found.items()} == {

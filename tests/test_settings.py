@@ -67,6 +67,16 @@ def test_the_environment_wins_over_the_file_and_an_argument_over_both(monkeypatc
     assert (settings.from_name, settings.batch_size, settings.lease_seconds) == ("Dana", 20, 110)
 
 
+def test_names_of_before_go_on_working_and_the_new_ones_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    setenv(monkeypatch, COLOUR="#2d5a87")
+    Path(".env").write_text("NURTURE_PRACTICE_LICENCE=L-1234\n")
+    found = load()
+    assert (found.color, found.practice_license) == ("#2d5a87", "L-1234")
+    assert unknown_variables() == []
+    setenv(monkeypatch, COLOR="#1f5f5b")
+    assert load().color == "#1f5f5b"
+
+
 def test_other_peoples_variables_in_the_file_are_let_alone() -> None:
     Path(".env").write_text("POSTGRES_PASSWORD=x\n", "utf-8")
     assert load() == load(_env_file=None)

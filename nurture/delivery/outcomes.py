@@ -54,10 +54,12 @@ def doubt_state(rt: Runtime) -> State:
     return State.UNKNOWN if rt.mailer.gives_evidence else State.HELD
 
 
-def apply_outcome(rt: Runtime, db: Connection, done: Iterable[tuple[SendRequest, Outcome]], trial: bool) -> list[SendRequest]:
+def apply_outcome(
+    rt: Runtime, db: Connection, done: Iterable[tuple[SendRequest, Outcome]], half_open: bool
+) -> list[SendRequest]:
     """Write down what requests came to. Returns the smaller requests that one refused as a whole goes on in.
 
-    `trial`: what is accepted here ends a block of the provider that was half-open.
+    `half_open`: what is accepted here ends a block of the provider that was half-open.
     """
     now, real_now, by = rt.clock.now(), rt.clock.real_now(), process_name()
     done = [*done]
@@ -102,7 +104,7 @@ def apply_outcome(rt: Runtime, db: Connection, done: Iterable[tuple[SendRequest,
     if taken:
         moved = ledger.accepted(db, taken, by, now, real_now)
         plan_after(db, (settled[row] for row in moved), now, real_now, rt.clock.stretch(ON_TIME))
-        if trial:
+        if half_open:
             send_blocks.unblock(db, BlockKind.PROVIDER)
     return smaller
 

@@ -26,7 +26,7 @@ NAMES: dict[str, frozenset[str]] = {
 """What a letter may ask for, as `reader.first_name`. Filling provides exactly these, and FRAME's."""
 
 FRAME: dict[str, frozenset[str]] = {
-    "look": frozenset({"colour", "colour_in_the_dark", "logo", "logo_width", "logo_height"}),
+    "look": frozenset({"color", "dark_color", "logo", "logo_width", "logo_height"}),
     "line": frozenset({"from_whom", "replies"}),
 }
 """What only the layout around a letter asks for: the practice's look, and lines of the footer made from its facts."""
@@ -78,20 +78,23 @@ HTML, PLAIN = _environment(True), _environment(False)
 
 
 @lru_cache(maxsize=512)
-def template(source: str, html: bool, colour: str = "", in_the_dark: str = "") -> Template:
+def template(source: str, html: bool, color: str = "", in_the_dark: str = "") -> Template:
     """A compiled template of an edition's part; compiled once per process.
 
-    The practice's colours stand in dozens of places and are the same for everybody: they are put in before compiling.
+    The practice's colors stand in dozens of places and are the same for everybody: they are put in before compiling.
     """
-    if colour:
-        source = source.replace("{{ look.colour }}", colour).replace("{{ look.colour_in_the_dark }}", in_the_dark)
+    if color:
+        for old_or_new, value in (
+            ("color", color), ("dark_color", in_the_dark), ("colour", color), ("colour_in_the_dark", in_the_dark),
+        ):  # fmt: skip
+            source = source.replace(f"{{{{ look.{old_or_new} }}}}", value)
     return (HTML if html else PLAIN).from_string(source)
 
 
 def render(source: str, html: bool, values: Mapping[str, Mapping[str, str]]) -> str:
     """A part filled with values. Raises jinja2.TemplateError."""
     look = values.get("look")
-    found = template(source, html, look["colour"], look["colour_in_the_dark"]) if look else template(source, html)
+    found = template(source, html, look["color"], look["dark_color"]) if look else template(source, html)
     # `Template.new_context` would merge the globals, of which there are none.
     return "".join(found.root_render_func(found.environment.context_class(found.environment, {**values}, None, {})))
 

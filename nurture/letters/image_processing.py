@@ -131,7 +131,7 @@ def _is_in_passes(content: bytes) -> bool:
 
 
 def _on_paper(opened: Image.Image, room: Room) -> Image.Image:
-    """Upright, in the colours of the web, without anything transparent, and no larger than it must be."""
+    """Upright, in the colors of the web, without anything transparent, and no larger than it must be."""
     shown = _reduced(opened, 2 * max(room.width, room.height))
     profile = opened.info.get("icc_profile")
     if shown.mode == "CMYK" and not profile:
@@ -140,7 +140,7 @@ def _on_paper(opened: Image.Image, room: Room) -> Image.Image:
     shown.info = {name: value for name, value in opened.info.items() if name != "transparency"}  # how it was held is in there
     shown = ImageOps.exif_transpose(shown)
     if profile:
-        with suppress(ImageCms.PyCMSError):  # a profile nobody can read: the colours as they are
+        with suppress(ImageCms.PyCMSError):  # a profile nobody can read: the colors as they are
             shown = ImageCms.profileToProfile(  # type: ignore[assignment]
                 shown, ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
             )

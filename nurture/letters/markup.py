@@ -38,7 +38,7 @@ GRACEFUL = {
     "css-overflow-wrap": "`word-wrap` beside it says the same in the older way",
     "css-text-wrap": "a title breaks where it may",
     "css-word-wrap": "Outlook for Windows breaks long addresses itself",
-    "html-body": "the table inside it carries colour and width",
+    "html-body": "the table inside it carries color and width",
     "html-meta-color-scheme": "the light letter is shown",
 }
 """What some clients cannot do, and what their readers see instead."""
@@ -254,8 +254,8 @@ def _contrast(tree: _Tree, rules: _Rules, scheme: str) -> Iterator[Finding]:
         for steps in sorted(rules, key=_weight):
             if _matches(node, steps):
                 style |= rules[steps]
-        ink = style["color"] if contrast.is_colour(style.get("color", "")) else ink
-        ground = style["background-color"] if contrast.is_colour(style.get("background-color", "")) else ground
+        ink = style["color"] if contrast.is_color(style.get("color", "")) else ink
+        ground = style["background-color"] if contrast.is_color(style.get("background-color", "")) else ground
         if node.words.strip() and node.tag not in ("title", "style") and "preheader" not in node.attributes.get("class", ""):
             ratio = contrast.ratio(ink, ground)
             if ratio < contrast.ENOUGH:
@@ -264,7 +264,7 @@ def _contrast(tree: _Tree, rules: _Rules, scheme: str) -> Iterator[Finding]:
                     "H09",
                     words,
                     f"In the {scheme} it is too faint to read ({ink} on {ground}, {ratio:.1f} to 1).",
-                    f"Choose colours with at least {contrast.ENOUGH} to 1.",
+                    f"Choose colors with at least {contrast.ENOUGH} to 1.",
                 )
         for child in node.children:
             yield from walk(child, ink, ground)

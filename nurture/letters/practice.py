@@ -1,4 +1,4 @@
-"""Whose letters these are: the facts of the practice, its colour and its logo, as letters and their layout ask for them."""
+"""Whose letters these are: the facts of the practice, its color and its logo, as letters and their layout ask for them."""
 
 import struct
 from base64 import b64encode
@@ -11,9 +11,9 @@ from nurture.errors import NurtureError
 from nurture.letters import contrast
 from nurture.settings import IN_LETTERS
 
-COLOUR = "#1f5f5b"
+COLOR = "#1f5f5b"
 _PAPER = "#f1eee4"
-"""The darkest ground in a letter on which links and buttons of that colour stand."""
+"""The darkest ground in a letter on which links and buttons of that color stand."""
 _NIGHT = "#28312f"
 """The lightest ground of the dark letter (templates/mail/layout.html)."""
 _LOGO_BYTES = 40 * 1024
@@ -23,7 +23,7 @@ _LOGO_WIDTH, _LOGO_HEIGHT = 240, 56
 
 
 class PracticeRefused(NurtureError):
-    """A colour or a logo that letters cannot carry; the message says why."""
+    """A color or a logo that letters cannot carry; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,15 @@ class Practice:
     """The facts, and how letters look."""
 
     facts: Facts
-    colour: str = COLOUR
+    color: str = COLOR
     logo: Logo | None = None
 
     def values(self) -> dict[str, dict[str, str]]:
         """The groups `practice`, `look` and `line` that an edition is filled with."""
         facts = {**self.facts}
         look = {
-            "colour": self.colour,
-            "colour_in_the_dark": contrast.lightened(self.colour, _NIGHT, 6),
+            "color": self.color,
+            "dark_color": contrast.lightened(self.color, _NIGHT, 6),
             "logo": "yes" if self.logo else "",
             "logo_width": str(self.logo.width) if self.logo else "",
             "logo_height": str(self.logo.height) if self.logo else "",
@@ -76,8 +76,8 @@ class Practice:
 
 
 def _from_whom(facts: Mapping[str, str]) -> str:
-    licence = f"license {facts['licence']}" if facts["licence"] else ""
-    known = [part for part in (facts["name"], facts["credential"], licence, facts["state"]) if part]
+    number = f"license {facts['license']}" if facts["license"] else ""
+    known = [part for part in (facts["name"], facts["credential"], number, facts["state"]) if part]
     return f" from {', '.join(known)}" if known else ""
 
 
@@ -86,11 +86,11 @@ def _replies(facts: Mapping[str, str]) -> str:
     return f" I read replies within {days} working day{'' if days == '1' else 's'}." if days else ""
 
 
-def check_colour(colour: str) -> None:
-    """Raise PracticeRefused unless links and buttons of that colour can be read."""
-    if not contrast.is_colour(colour):
-        raise PracticeRefused("is not a colour such as #1f5f5b")
-    worst = contrast.ratio(colour, _PAPER)
+def check_color(color: str) -> None:
+    """Raise PracticeRefused unless links and buttons of that color can be read."""
+    if not contrast.is_color(color):
+        raise PracticeRefused("is not a color such as #1f5f5b")
+    worst = contrast.ratio(color, _PAPER)
     if worst < contrast.ENOUGH:
         raise PracticeRefused(
             f"is too light to be read on the paper of a letter (contrast {worst:.1f}, at least {contrast.ENOUGH} is needed)"

@@ -17,6 +17,8 @@ RENAMED = """
     What Whereabouts Wire _Course add_trial album became carry count_living do_wait doubts_looked_at forget_trials go_on guards
     heal hold_open holes_of is_held_up lasting leafing ledger_standing needs_live open_ open_batch open_sealer patience peek
     plan_trials poke put_away remove_trials sealer sealing shut_gates sort_out table_of_bytes trial_place trials_of vigil wall
+    about_id about_kind act_people bidx edition_pictures email_bidx email_sealed first_name_sealed own_name proved_at
+    send_requests test_email_statuses twin
 """
 """Names of earlier versions that said too little, or one of several things."""
 

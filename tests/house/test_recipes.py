@@ -29,8 +29,8 @@ def toy(page: str) -> str:
 
 
 SETTING: Edits = {
-    "nurture/settings.py": (("    colour: checks.Line = _setting(", "".join(map(toy, PAGES))),),
-    "docs/reference.md": (("| `COLOUR` |", "".join(f"| `TOY_{page.upper()}` | – | a toy |\n" for page in PAGES)),),
+    "nurture/settings.py": (("    color: checks.Line = _setting(", "".join(map(toy, PAGES))),),
+    "docs/reference.md": (("| `COLOR` |", "".join(f"| `TOY_{page.upper()}` | – | a toy |\n" for page in PAGES)),),
 }
 MAILER: Edits = {
     "nurture/mailers/ferry.py": (("", (ROOT / "tests" / "house" / "toy_mailer.py").read_text("utf-8")),),

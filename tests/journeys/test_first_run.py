@@ -107,7 +107,7 @@ def test_a_therapist_alone_gets_from_an_empty_desk_to_the_first_letter(desk: Pag
     expect(visitor.get_by_role("heading", level=1)).to_have_text("The letters are not open yet")
 
     # Look, with the letter beside it.
-    desk.locator("button[data-colour='#2d5a87']").click()
+    desk.locator("button[data-color='#2d5a87']").click()
     desk.get_by_role("button", name="Save and look").click()
     expect(desk.get_by_role("status")).to_contain_text("Saved")
     expect(desk.frame_locator("iframe").get_by_role("heading", level=1)).to_be_visible()

@@ -105,8 +105,8 @@ def test_the_letter_is_shown_as_readers_may_see_it(desk: Page, view: str) -> Non
         assert box is not None
         assert box["width"] <= 391
     if view == "Dark":
-        colour = shown.evaluate("body => getComputedStyle(body).backgroundColor")
-        assert max(int(part) for part in re.findall(r"\d+", colour)[:3]) < 60
+        color = shown.evaluate("body => getComputedStyle(body).backgroundColor")
+        assert max(int(part) for part in re.findall(r"\d+", color)[:3]) < 60
 
 
 def test_two_tabs_lose_nothing(desk: Page) -> None:

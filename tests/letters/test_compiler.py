@@ -259,3 +259,14 @@ def test_filling_an_edition_equals_running_the_whole_pipeline_on_the_filled_sour
     assert late.subject == early.subject
     assert late.text == early.text
     assert _smooth(late.html) == _smooth(early.html)
+
+
+def test_an_edition_published_with_names_of_before_is_filled_as_it_was() -> None:
+    edition = next(iter(EDITIONS.values()))
+    old = edition.html.replace("look.color ", "look.colour ").replace("look.dark_color ", "look.colour_in_the_dark ")
+    assert old != edition.html
+    asks = "{{ practice.licence }}"
+    assert fill(Edition(edition.subject, old, f"{edition.text}{asks}"), VALUES).html == fill(edition, VALUES).html
+    assert (
+        fill(Edition(edition.subject, old, asks), VALUES | {"practice": {**VALUES["practice"], "licence": "L-1"}}).text == "L-1"
+    )

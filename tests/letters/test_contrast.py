@@ -2,7 +2,7 @@
 
 import pytest
 
-from nurture.letters.contrast import is_colour, lightened, ratio
+from nurture.letters.contrast import is_color, lightened, ratio
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_the_ratio_is_that_of_the_standard(one: str, other: str, expected: float
     assert ratio(other, one) == ratio(one, other)
 
 
-def test_a_colour_is_lightened_as_much_as_it_takes_and_no_more() -> None:
+def test_a_color_is_lightened_as_much_as_it_takes_and_no_more() -> None:
     found = lightened("#1f5f5b", "#1e2524", 6)
     assert ratio(found, "#1e2524") >= 6
     assert lightened(found, "#1e2524", 6) == found
@@ -29,6 +29,6 @@ def test_a_colour_is_lightened_as_much_as_it_takes_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "red", "#fff", "#12345g", "1f5f5b", "#1f5f5b;", "#1f5f5b\n"])
-def test_only_six_digits_are_a_colour(value: str) -> None:
-    assert is_colour("#1F5f5b")
-    assert not is_colour(value)
+def test_only_six_digits_are_a_color(value: str) -> None:
+    assert is_color("#1F5f5b")
+    assert not is_color(value)

@@ -104,13 +104,13 @@ Kind = tuple[str, tuple[int, int], str, dict[str, Any]]
 
 ACCEPTED: dict[str, Kind] = {
     "a PNG with transparency": ("RGBA", (6000, 4000), "png", {}),
-    "a PNG in colours": ("RGB", (4000, 6000), "png", {}),
+    "a PNG in colors": ("RGB", (4000, 6000), "png", {}),
     "a PNG with a palette": ("P", (6000, 4000), "png", {"transparency": 0}),
     "a PNG in grey of 16 bits": ("I;16", (6000, 4000), "png", {}),
     "an interlaced PNG": ("blank", (6000, 4000), "png", {"color": 2, "depth": 8, "interlaced": True}),
     "an interlaced PNG with transparency": ("blank", (6000, 4000), "png", {"color": 6, "depth": 8, "interlaced": True}),
     "an interlaced PNG of 16 bits": ("blank", (6000, 4000), "png", {"color": 6, "depth": 16, "interlaced": True}),
-    "a PNG of 16 bits a colour": ("blank", (6000, 4000), "png", {"color": 2, "depth": 16, "interlaced": False}),
+    "a PNG of 16 bits a color": ("blank", (6000, 4000), "png", {"color": 2, "depth": 16, "interlaced": False}),
     "a PNG of 16 bits with transparency": ("blank", (6000, 4000), "png", {"color": 6, "depth": 16, "interlaced": False}),
     "a PNG in grey and transparency of 16 bits": ("blank", (6000, 4000), "png", {"color": 4, "depth": 16, "interlaced": True}),
     "an animated PNG": ("RGBA", (6000, 4000), "png", {"frames": 3}),

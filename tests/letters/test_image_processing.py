@@ -121,7 +121,7 @@ def test_every_kind_of_pixel_comes_out_as_the_web_knows_it(mode: str) -> None:
     assert mode == "1" or middle in range(120, 136)
 
 
-def test_colours_of_a_telephone_s_own_profile_become_those_of_the_web() -> None:
+def test_colors_of_a_telephone_s_own_profile_become_those_of_the_web() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB", 5000))
     odd = saved(Image.new("RGB", (40, 30), "red"), "jpeg", icc_profile=profile.tobytes())
     assert opened(develop(odd).content).info.get("icc_profile") is None

@@ -25,11 +25,11 @@ MAILS["with a picture"] = compile_letter(SHOWN, known={PICTURE.name: PICTURE})
 SOUND = a_sample(MAILS["what-to-expect"])
 
 
-@pytest.mark.parametrize("colour", ["#1f5f5b", "#7a1f1f", "#000000"])
+@pytest.mark.parametrize("color", ["#1f5f5b", "#7a1f1f", "#000000"])
 @pytest.mark.parametrize("name", list(MAILS))
-def test_every_shipped_mail_can_be_read_by_everybody(name: str, colour: str) -> None:
+def test_every_shipped_mail_can_be_read_by_everybody(name: str, color: str) -> None:
     for logo in (None, Logo(b"", "png", 200, 50)):
-        content = fill(MAILS[name], VALUES | Practice(FACTS, colour, logo).values())
+        content = fill(MAILS[name], VALUES | Practice(FACTS, color, logo).values())
         assert markup.check(content.html, content.text) == []
         assert ("cid:logo" in content.html) == (logo is not None and name not in set(DeliveryKind))
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from nurture.letters.contrast import ratio
-from nurture.letters.practice import COLOUR, Practice, PracticeRefused, check_colour, known_facts, read_logo
+from nurture.letters.practice import COLOR, Practice, PracticeRefused, check_color, known_facts, read_logo
 from nurture.runtime import build
 from nurture.settings import SettingRefused
 from tests.conftest import settings_for
 
 
 def png(width: int, height: int) -> bytes:
-    """A real picture: one colour."""
+    """A real picture: one color."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -77,25 +77,25 @@ def test_what_is_no_file_is_no_logo(path: str) -> None:
         read_logo(Path(path))
 
 
-def test_a_colour_that_cannot_be_read_stops_the_start_and_says_why(tmp_path: Path) -> None:
-    check_colour(COLOUR)
-    for colour, why in (("#88bbaa", r"is too light .*contrast 1\.\d, at least 4\.5"), ("teal", "is not a colour such as")):
-        with pytest.raises(SettingRefused, match=f"NURTURE_COLOUR is '{colour}', which {why}"):
-            build(settings_for(tmp_path, colour=colour), migrate=True)
+def test_a_color_that_cannot_be_read_stops_the_start_and_says_why(tmp_path: Path) -> None:
+    check_color(COLOR)
+    for color, why in (("#88bbaa", r"is too light .*contrast 1\.\d, at least 4\.5"), ("teal", "is not a color such as")):
+        with pytest.raises(SettingRefused, match=f"NURTURE_COLOR is '{color}', which {why}"):
+            build(settings_for(tmp_path, color=color), migrate=True)
     with pytest.raises(SettingRefused, match=r"NURTURE_LOGO is .*cannot be read"):
         build(settings_for(tmp_path, logo=tmp_path / "none.png"), migrate=True)
 
 
-@pytest.mark.parametrize("colour", ["#1f5f5b", "#000000", "#7a1f1f", "#333399", "#6b4e00"])
-def test_in_the_dark_a_colour_is_readable_too(colour: str) -> None:
-    look = Practice(known_facts(), colour).values()["look"]
+@pytest.mark.parametrize("color", ["#1f5f5b", "#000000", "#7a1f1f", "#333399", "#6b4e00"])
+def test_in_the_dark_a_color_is_readable_too(color: str) -> None:
+    look = Practice(known_facts(), color).values()["look"]
     for ground in ("#161b1a", "#1e2524", "#28312f"):  # page, paper and aside of templates/mail/layout.html
-        assert ratio(look["colour_in_the_dark"], ground) >= 6
-    assert ratio("#10201e", look["colour_in_the_dark"]) >= 4.5, "the words on a button"
+        assert ratio(look["dark_color"], ground) >= 6
+    assert ratio("#10201e", look["dark_color"]) >= 4.5, "the words on a button"
 
 
 def test_the_lines_of_the_footer_say_what_is_known_and_nothing_else() -> None:
-    everything = known_facts(name="Dana Weber", credential="LCSW", licence="L-1234", state="Oregon", reply_days="1")
+    everything = known_facts(name="Dana Weber", credential="LCSW", license="L-1234", state="Oregon", reply_days="1")
     line = Practice(everything).values()["line"]
     assert line["from_whom"] == " from Dana Weber, LCSW, license L-1234, Oregon"
     assert line["replies"] == " I read replies within 1 working day."

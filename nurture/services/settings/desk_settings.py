@@ -16,7 +16,7 @@ from nurture.errors import NurtureError
 from nurture.ids import UserId
 from nurture.letters import dialect, gate
 from nurture.letters.image_processing import AS_A_LOGO, PictureRefused, develop
-from nurture.letters.practice import PracticeRefused, check_colour
+from nurture.letters.practice import PracticeRefused, check_color
 from nurture.letters.source import read_stored
 from nurture.mailer_registry import MAILERS
 from nurture.mailers.description import FieldsRefused, MailerDescription, describe
@@ -260,11 +260,11 @@ def _days(text: str, test_names: bool) -> str:
     return str(int(text)) if text else ""
 
 
-def _colour(text: str, test_names: bool) -> str:
+def _color(text: str, test_names: bool) -> str:
     try:
-        check_colour(text)
+        check_color(text)
     except PracticeRefused as refused:
-        raise InputRefused(f"This colour {refused}. Please choose a darker one.") from None
+        raise InputRefused(f"This color {refused}. Please choose a darker one.") from None
     return text.lower()
 
 
@@ -282,6 +282,6 @@ _READERS: dict[str, Callable[[str, bool], str]] = {
     "reply_to": _address,
     "postal_address": _wanted("Please type a postal address: the law wants it in every mail. A PO box is fine."),
     "reply_days": _days,
-    "colour": _colour,
+    "color": _color,
     "time_zone": _zone,
 }

@@ -41,7 +41,7 @@ class Task(StrEnum):
     SENDER = "sender"
     MAIL = "mail"
     LINKS = "links"
-    TRIAL = "trial"
+    TEST_EMAIL = "test-email"
     DOMAIN = "domain"
     READ = "read"
     SERIES = "series"
@@ -117,7 +117,7 @@ def _done(rt: Runtime, protected: bool, chapters: Sequence[Chapter], tried: bool
         Task.SENDER: bool(now.from_name and now.from_email and now.postal_address),
         Task.MAIL: carried,
         Task.LINKS: not is_loopback(urlsplit(rt.settings.base_url).hostname) or (carried and stays_here(rt)),
-        Task.TRIAL: carried and tried,
+        Task.TEST_EMAIL: carried and tried,
         Task.DOMAIN: carried and (stays_here(rt) or _is_known(rt)),
         Task.READ: bool(chapters) and all(chapter.read for chapter in chapters),
         Task.SERIES: carried and bool(chapters) and all(chapter.sent and chapter.sent.arrived for chapter in chapters),

@@ -101,7 +101,7 @@ def test_every_page_of_a_bad_draft_answers(client: FlaskClient, rt: Runtime, nam
                  "/desk/", "/desk/sequence/"):  # fmt: skip
         assert client.get(path, follow_redirects=True).status_code == 200, path
     assert post(client, f"{PAGE}/publish", version=str(version + 1)).status_code == 422
-    assert post(client, f"{PAGE}/trial", version=str(version + 1)).status_code in (200, 422)
+    assert post(client, f"{PAGE}/test-email", version=str(version + 1)).status_code in (200, 422)
 
 
 BAD_FILES = {

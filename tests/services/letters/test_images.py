@@ -75,7 +75,7 @@ def test_a_photograph_is_taken_in_small_and_named_by_its_words(rt: Runtime) -> N
 def test_the_same_picture_again_is_the_one_that_is_here_and_another_gets_a_name_of_its_own(rt: Runtime) -> None:
     one = a_picture(rt)
     assert a_picture(rt, alt="Other words") == one
-    other = a_picture(rt, drawing(colour="#7a1f1f"))
+    other = a_picture(rt, drawing(color="#7a1f1f"))
     assert other.name == one.name.replace(".png", "-2.png")
     assert a_picture(rt, transparent(), alt="大脑").name == "picture.png"
 
@@ -309,7 +309,7 @@ def test_a_folder_with_a_picture_that_cannot_be_used_changes_nothing(
 def test_a_name_never_comes_to_mean_another_picture(rt: Runtime, tmp_path: Path) -> None:
     publishing.load_folder(rt, with_picture(rt, tmp_path / "one", drawing()))
     with pytest.raises(LetterRefused, match=r"pictures/synapse\.png: .* such as synapse-2\.png, and write it into the letter"):
-        publishing.load_folder(rt, with_picture(rt, tmp_path / "two", drawing(colour="#7a1f1f")))
+        publishing.load_folder(rt, with_picture(rt, tmp_path / "two", drawing(color="#7a1f1f")))
     with pytest.raises(LetterRefused, match=r"pictures/other\.png: .* here already as synapse\.png"):
         publishing.load_folder(rt, with_picture(rt, tmp_path / "three", drawing(), "other.png"))
     found = images.content(rt, images.known(rt, "picture:synapse.png")["synapse.png"].id)

@@ -109,8 +109,8 @@ def test_an_empty_field_means_none_also_where_the_environment_says_something(
         ("reply_days", "many", "from 1 to 60"),
         ("reply_days", "61", "from 1 to 60"),
         ("reply_days", "²", "from 1 to 60"),
-        ("colour", "#fdf6d0", "too light"),
-        ("colour", "red", "is not a colour"),
+        ("color", "#fdf6d0", "too light"),
+        ("color", "red", "is not a color"),
         ("time_zone", "Portland", "choose a place from the list"),
     ],
 )

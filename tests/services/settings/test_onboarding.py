@@ -106,7 +106,7 @@ def test_another_mail_service_must_be_tried_anew(rt: Runtime, smtp: SmtpServer, 
     clock.advance(minutes=1)
     url = url_from_parts("127.0.0.1", str(smtp.port), "dana", "another word", False)
     desk_settings.save_mailer(rt, {"mailer": "smtp", "smtp_url": url}, ME)
-    assert onboarding.load_progress(rt, True).missing == [Task.TRIAL]
+    assert onboarding.load_progress(rt, True).missing == [Task.TEST_EMAIL]
 
 
 def test_a_letter_that_changes_is_to_be_read_and_sent_again_and_only_that_one(rt: Runtime, smtp: SmtpServer) -> None:
@@ -161,7 +161,7 @@ def test_a_first_run_that_takes_weeks_does_not_begin_anew(rt: Runtime, smtp: Smt
     assert onboarding.load_progress(rt, True).missing == []
     onboarding.go_live(rt, me)
     retain(rt)
-    assert onboarding.load_progress(rt, True).missing == [Task.TRIAL, Task.SERIES], "nobody asks for them any more"
+    assert onboarding.load_progress(rt, True).missing == [Task.TEST_EMAIL, Task.SERIES], "nobody asks for them any more"
 
 
 def test_a_key_that_was_refused_stops_nothing_once_another_is_kept(rt: Runtime, smtp: SmtpServer) -> None:
@@ -227,7 +227,7 @@ def test_a_production_mailer_of_the_environment_waits_too(database_url: str, tmp
     assert onboarding.load_progress(rt, True).missing == [
         Task.PRACTICE,
         Task.SENDER,
-        Task.TRIAL,
+        Task.TEST_EMAIL,
         Task.DOMAIN,
         Task.READ,
         Task.SERIES,

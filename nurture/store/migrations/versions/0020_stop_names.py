@@ -59,6 +59,7 @@ _COLUMNS = {
 _NAMED = {"email_bidx": "email_index", "twin": "dedup_key", "picture_id": "image_id", "act_id": "bulk_action_id"}
 """The columns after which constraints and indexes are named."""
 _KEYS = {"live": "launched_at", "facts_version": "setting_overrides_version"}
+_SETTINGS = {"colour": "color", "practice_licence": "practice_license"}
 _SUBJECTS = (
     ("consultation", "consultation_id", "consultations"),
     ("login_link", "login_link_id", "login_links"),
@@ -80,6 +81,7 @@ _deliveries = sa.table("deliveries", *(sa.column(name) for name in (
     "id", "kind", "about_id", "about_kind", *(column for _, column, _ in _SUBJECTS),
 )))  # fmt: skip
 _state = sa.table("app_state", sa.column("key"), sa.column("value"))
+_overrides = sa.table("setting_overrides", sa.column("name"))
 D = _deliveries.c
 
 
@@ -97,6 +99,8 @@ def upgrade() -> None:
     _rename_constraints(_TABLES, _NAMED)
     for old, new in _KEYS.items():
         op.execute(sa.update(_state).where(_state.c.key == old).values(key=new))
+    for old, new in _SETTINGS.items():
+        op.execute(sa.update(_overrides).where(_overrides.c.name == old).values(name=new))
     for _, column, table in _SUBJECTS:
         _add_foreign_key(column, table)
     _change_checks(_OLD_CHECKS, _NEW_CHECKS, _tell_subjects_apart)
@@ -128,6 +132,8 @@ def downgrade() -> None:
         _drop_foreign_key(column, table)
     for old, new in _KEYS.items():
         op.execute(sa.update(_state).where(_state.c.key == new).values(key=old))
+    for old, new in _SETTINGS.items():
+        op.execute(sa.update(_overrides).where(_overrides.c.name == new).values(name=old))
     for table, columns in _COLUMNS.items():
         for old, new in columns.items():
             _rename_column(table, new, old)

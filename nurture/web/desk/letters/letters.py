@@ -61,7 +61,7 @@ def overview() -> Response:
     )
 
 
-@pages.post("/trial")
+@pages.post("/test-email")
 @needs_login
 def send_all() -> Response:
     """The whole series to oneself, at once."""
@@ -209,7 +209,7 @@ def look_as(sequence: str, step: str) -> Response:
     return see(url_for("letters.edit", sequence=sequence, step=step, who=found))
 
 
-@pages.post("/<sequence>/<step>/trial")
+@pages.post("/<sequence>/<step>/test-email")
 @needs_login
 def send_to_self(sequence: str, step: str) -> Response:
     """The letter as it is now, into one's own inbox."""

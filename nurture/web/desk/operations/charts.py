@@ -1,4 +1,4 @@
-"""Charts as SVG: data in, markup out. Colours are classes of people.css, so that light, dark and paper each have their own.
+"""Charts as SVG: data in, markup out. Colors are classes of people.css, so that light, dark and paper each have their own.
 
 Each has a title and a description for whoever does not see it; the page puts a table behind it. No style, no script.
 """

@@ -27,7 +27,7 @@ TASKS = {
     Task.MAIL: ("A mail service carries your letters", "Choose how mail leaves", "/desk/settings/mail?step=mail"),
     Task.LINKS: ("Links in letters work for readers",
                  "Links in letters lead to this machine only. Ask whoever hosts this service for a public address", ""),
-    Task.TRIAL: ("A mail to yourself has arrived", "Send yourself a mail to try the way", "/desk/settings/mail?step=mail"),
+    Task.TEST_EMAIL: ("A mail to yourself has arrived", "Send yourself a mail to try the way", "/desk/settings/mail?step=mail"),
     Task.DOMAIN: ("Mail services can tell that letters come from you", "Let mail services know that letters come from you",
                   "/desk/settings/domain"),
     Task.READ: ("You have read every letter", "Read every letter once", "/desk/start/letters?step=read"),
@@ -105,7 +105,7 @@ def mark_read() -> Response:
 def series() -> Response:
     """The whole series to oneself, and how far it has come."""
     now = _standing()
-    part = "onboarding_trial_part" if "HX-Request" in request.headers else "onboarding_trial"
+    part = "onboarding_test_email_part" if "HX-Request" in request.headers else "onboarding_test_email"
     under_way = any(each.sent and not each.sent.done for each in now.chapters)
     return page(
         f"desk/settings/{part}.html",

@@ -31,7 +31,7 @@ takes_a_file(pages, "save_look", MOST_READ)
 
 _OWN = needs_login(need=Permission.OWN)
 _OWN_NOW = needs_login(need=Permission.OWN, recent=True)
-COLOURS = ("#1f5f5b", "#2d5a87", "#5b4a8a", "#7a3e5d", "#8a4b2a", "#4a6134")
+COLORS = ("#1f5f5b", "#2d5a87", "#5b4a8a", "#7a3e5d", "#8a4b2a", "#4a6134")
 
 
 def _typed(*names: str) -> dict[str, str]:
@@ -120,7 +120,7 @@ def save_sender() -> Response:
 @pages.get("/look")
 @_OWN
 def look() -> Response:
-    """Colour and logo, with a letter that shows them."""
+    """Color and logo, with a letter that shows them."""
     return _look()
 
 
@@ -132,7 +132,7 @@ def _look(typed: Mapping[str, str] | None = None, errors: Mapping[str, str] | No
         typed,
         errors,
         logo=rt().practice.logo,
-        colours=COLOURS,
+        colors=COLORS,
         sequence=sequence,
         first=first,
     )
@@ -150,7 +150,7 @@ def too_large(_: Exception) -> Response:
 @pages.post("/look")
 @_OWN
 def save_look() -> Response:
-    """Keep the colour, and the logo if one was chosen."""
+    """Keep the color, and the logo if one was chosen."""
     typed, chosen = _typed(*on_page("look")), request.files.get("logo")
     try:
         desk_settings.save(rt(), typed, g.me.id)
@@ -259,7 +259,7 @@ def save_mail() -> Response:
     return see(onboarding_nav.kept("/desk/settings/mail?said=saved"))
 
 
-@pages.post("/mail/trial")
+@pages.post("/mail/test-email")
 @_OWN
 def try_mail() -> Response:
     """A mail to oneself."""
@@ -267,7 +267,7 @@ def try_mail() -> Response:
     return see(onboarding_nav.kept(url_for("settings.tried", which=which)))
 
 
-@pages.get("/mail/trial/<which>")
+@pages.get("/mail/test-email/<which>")
 @_OWN
 def tried(which: str) -> Response:
     """What became of it."""

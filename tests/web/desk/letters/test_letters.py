@@ -74,7 +74,7 @@ def test_a_viewer_reads_letters_and_changes_none(client: FlaskClient, rt: Runtim
     clock.advance(seconds=61)
     log_in_as(client, rt, viewer)
     assert client.get(HISTORY).status_code == 200
-    for path in ("", "/trial", "/publish", "/discard", "/reviewed", "/editions"):
+    for path in ("", "/test-email", "/publish", "/discard", "/reviewed", "/editions"):
         assert post(client, HISTORY + path, version="0").status_code == 403
 
 

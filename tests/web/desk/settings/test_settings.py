@@ -51,7 +51,7 @@ def test_settings_are_for_owners_and_everybody_of_the_desk_sees_how_they_are(
         assert post(client, f"{SETTINGS}/{path}").status_code == 403
 
 
-@pytest.mark.parametrize("path", ["practice", "sender", "look", "hours", "consent", "mail", "mail/trial"])
+@pytest.mark.parametrize("path", ["practice", "sender", "look", "hours", "consent", "mail", "mail/test-email"])
 def test_a_form_from_elsewhere_changes_nothing(desk: FlaskClient, path: str) -> None:
     assert desk.post(f"{SETTINGS}/{path}", data=WHO).status_code == 403
 
@@ -80,21 +80,21 @@ def test_the_sender_is_saved(desk: FlaskClient, rt: Runtime) -> None:
     assert "Dana · dana@oak.example" in said(desk, f"{SETTINGS}/")
 
 
-def with_logo(client: FlaskClient, content: bytes, colour: str = "#2d5a87") -> TestResponse:
-    answer = post(client, f"{SETTINGS}/look", colour=colour, logo=(BytesIO(content), "IMG_0001.jpg"), act="try")
+def with_logo(client: FlaskClient, content: bytes, color: str = "#2d5a87") -> TestResponse:
+    answer = post(client, f"{SETTINGS}/look", color=color, logo=(BytesIO(content), "IMG_0001.jpg"), act="try")
     answer.request.environ["wsgi.input"].close()  # a large form lies in a file of the client's
     return answer
 
 
-def test_colour_and_logo_are_saved_and_the_letter_shows_them(desk: FlaskClient, rt: Runtime) -> None:
+def test_color_and_logo_are_saved_and_the_letter_shows_them(desk: FlaskClient, rt: Runtime) -> None:
     assert with_logo(desk, png(200, 48), "#2D5A87").status_code == 303
-    assert rt.settings.colour == "#2d5a87"
+    assert rt.settings.color == "#2d5a87"
     page = said(desk, f"{SETTINGS}/look")
     assert "data:image/png;base64," in page
     found = re.search(r'<iframe[^>]* src="([^"]+)"', page)
     assert found
     assert "#2d5a87" in desk.get(found[1]).text
-    assert post(desk, f"{SETTINGS}/look", colour="#2d5a87", act="remove").status_code == 303
+    assert post(desk, f"{SETTINGS}/look", color="#2d5a87", act="remove").status_code == 303
     assert rt.practice.logo is None
     assert with_logo(desk, photograph()).status_code == 303
     assert rt.practice.logo is not None
@@ -103,8 +103,8 @@ def test_colour_and_logo_are_saved_and_the_letter_shows_them(desk: FlaskClient, 
     assert "larger than 15 MB" in answer.text
 
 
-def test_a_colour_nobody_could_read_is_refused_and_shown_again(desk: FlaskClient) -> None:
-    answer = post(desk, f"{SETTINGS}/look", colour="#ffeeaa", act="try")
+def test_a_color_nobody_could_read_is_refused_and_shown_again(desk: FlaskClient) -> None:
+    answer = post(desk, f"{SETTINGS}/look", color="#ffeeaa", act="try")
     assert answer.status_code == 422
     assert "too light to be read" in answer.text
     assert 'value="#ffeeaa"' in answer.text
@@ -154,15 +154,15 @@ def test_a_mail_server_is_tried_before_it_is_kept_and_its_password_is_never_show
         assert rt.mailer.name == "smtp"
         assert "hush now" not in said(desk, f"{SETTINGS}/mail")
         assert post(desk, f"{SETTINGS}/mail", **by_smtp(server.port, "")).status_code == 303, "the password is kept"
-        trial = post(desk, f"{SETTINGS}/mail/trial").location
+        trial = post(desk, f"{SETTINGS}/mail/test-email").location
         assert "On its way to" in said(desk, trial)
         run_tick(rt)
         part = desk.get(trial, headers={"HX-Request": "true"}).text
         assert "Your mail service took it" in part
         assert "<html" not in part
         assert len(server.mails) == 1
-    assert desk.get(f"{SETTINGS}/mail/trial/{'0' * 32}").status_code == 404
-    assert desk.get(f"{SETTINGS}/mail/trial/x").status_code == 404
+    assert desk.get(f"{SETTINGS}/mail/test-email/{'0' * 32}").status_code == 404
+    assert desk.get(f"{SETTINGS}/mail/test-email/x").status_code == 404
 
 
 def test_it_may_be_kept_although_the_door_does_not_open(desk: FlaskClient, rt: Runtime) -> None:
