@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from nurture.domain.delivery import DeliveryKind
+from nurture.domain.delivery import TO_DESK, DeliveryKind
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import (
     SubscriberState,
@@ -26,7 +26,8 @@ MAY_GO: dict[DeliveryKind, tuple[set[SubscriberState], set[Suppression | None], 
     DeliveryKind.LETTER:             ({SubscriberState.ACTIVE},  NOT_SUPPRESSED,  {EnrollmentState.ACTIVE}),
     DeliveryKind.CONFIRMATION:       ({SubscriberState.PENDING}, MAY_ASK_AGAIN,   ANYWHERE),
     DeliveryKind.ALREADY_SUBSCRIBED: ({SubscriberState.ACTIVE},  NOT_SUPPRESSED,  ANYWHERE),
-    DeliveryKind.NOTICE:             ({SubscriberState.ACTIVE},  NOT_SUPPRESSED,  ANYWHERE),
+    DeliveryKind.CONSULTATION_QUESTION: ({SubscriberState.ACTIVE}, NOT_SUPPRESSED, ANYWHERE),
+    **{kind:                         ({SubscriberState.ACTIVE},  NOT_SUPPRESSED,  ANYWHERE) for kind in TO_DESK},
 }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ REPORTS_KEPT = timedelta(days=90)
 KEYS_KEPT = timedelta(days=365)
 """Keys of programs that were taken back stay on the list for a year."""
 
-TRIALS_KEPT = timedelta(days=7)
+TEST_EMAILS_KEPT = timedelta(days=7)
 """A letter that somebody sent to themselves has long arrived."""
 
 
@@ -48,7 +48,7 @@ def retain(rt: Runtime) -> int:
         limits.forget_ended(db, max(rt.clock.now(), rt.clock.real_now()))
         sessions.forget(db, rt.clock.real_now())
         provider_events.forget(db, rt.clock.real_now() - REPORTS_KEPT)
-        kept = TRIALS_KEPT if launch.since(db) is not None else REPORTS_KEPT  # the first run asks whether they have arrived
+        kept = TEST_EMAILS_KEPT if launch.since(db) is not None else REPORTS_KEPT  # the first run asks whether they have arrived
         drafts.forget_test_emails(db, rt.clock.real_now() - kept)
         csv_imports.forget(db, rt.clock.real_now() - csv_import.KEPT)
         bulk_actions.forget(db, rt.clock.real_now() - remembered.KEPT)

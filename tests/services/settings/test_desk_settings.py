@@ -179,7 +179,7 @@ def test_every_secret_that_the_desk_keeps_is_sealed(rt: Runtime, name: str) -> N
     with rt.database.read() as db:
         row = db.execute(select(table.c.value, table.c.value_encrypted).where(table.c.name == name)).one()
     assert row.value == ""
-    assert b"hushhush" not in bytes(row.sealed)
+    assert b"hushhush" not in bytes(row.value_encrypted)
 
 
 def smtp_password(rt: Runtime) -> str:
@@ -203,7 +203,7 @@ def test_a_mailer_needs_a_sender_and_keeps_its_secret_sealed(rt: Runtime) -> Non
     with rt.database.read() as db:
         row = db.execute(select(table.c.value, table.c.value_encrypted).where(table.c.name == "smtp_url")).one()
     assert row.value == ""
-    assert b"ss:word" not in bytes(row.sealed)
+    assert b"ss:word" not in bytes(row.value_encrypted)
     desk_settings.save_mailer(rt, {"mailer": "outbox"}, ME)
     assert isinstance(rt.mailer, Outbox)
     assert smtp_password(rt) == "a p/ss:word", "kept for when it is chosen again"

@@ -11,13 +11,14 @@ from sqlalchemy import func, insert, select, update
 from nurture.domain.delivery import DeliveryKind, FrequencyCaps, State
 from nurture.domain.sequence import EnrollmentState
 from nurture.domain.subscriber import SubscriberState, Suppression, hindrance
-from nurture.ids import BatchId, DeliveryId, RequestId, StepKey, SubscriberId, new_id
+from nurture.ids import BatchId, ConsultationId, DeliveryId, RequestId, StepKey, SubscriberId, new_id
 from nurture.runtime import Runtime
+from nurture.services.subscribers.consultations import details_field
 from nurture.store.core.schema import deliveries, enrollments
 from nurture.store.core.schema import subscribers as people_table
 from nurture.store.deliveries import claims, in_doubt, ledger, rate_limit, transitions
 from nurture.store.deliveries.ledger import NewDelivery, Offered
-from nurture.store.subscribers import subscribers
+from nurture.store.subscribers import consultations, subscribers
 from tests.clocks import ManualClock
 from tests.people import a_subscriber, enrollment_of, rows, sign_up
 
@@ -52,7 +53,10 @@ def accept(rt: Runtime, requests: dict[DeliveryId, RequestId], message: str | No
 
 def notices(rt: Runtime, count: int, due: datetime | None = None) -> None:
     with rt.database.begin() as db:
-        planned = [NewDelivery(DeliveryKind.NOTICE, due or rt.clock.now()) for _ in range(count)]
+        requests = [ConsultationId(new_id()) for _ in range(count)]
+        for request in requests:
+            consultations.add(db, request, None, rt.cipher.encrypt("{}", details_field(request)), rt.clock.now())
+        planned = [NewDelivery(DeliveryKind.NOTICE, due or rt.clock.now(), consultation=request) for request in requests]
         ledger.plan(db, planned, rt.clock.now())
 
 
