@@ -141,12 +141,12 @@ def test_without_a_key_the_endpoint_says_so(tmp_path: Path, signer: Signer) -> N
 
 def test_a_database_that_fails_is_503_so_that_sendgrid_tries_again(rt: Runtime, client: FlaskClient, signer: Signer) -> None:
     with rt.database.begin() as db:
-        db.execute(text("ALTER TABLE events RENAME TO events_gone"))
+        db.execute(text("ALTER TABLE provider_events RENAME TO events_gone"))
     try:
         assert send(client, signer, body([entry("delivered", nurture_delivery_id=new_id())])).status_code in (500, 503)
     finally:
         with rt.database.begin() as db:
-            db.execute(text("ALTER TABLE events_gone RENAME TO events"))
+            db.execute(text("ALTER TABLE events_gone RENAME TO provider_events"))
 
 
 def test_a_key_that_is_none_is_refused_at_the_start(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ def retain(rt: Runtime) -> int:
         limits.forget_ended(db, max(rt.clock.now(), rt.clock.real_now()))
         sessions.forget(db, rt.clock.real_now())
         provider_events.forget(db, rt.clock.real_now() - REPORTS_KEPT)
-        kept = TEST_EMAILS_KEPT if launch.since(db) is not None else REPORTS_KEPT  # the first run asks whether they have arrived
+        # the first run asks whether they have arrived
+        kept = TEST_EMAILS_KEPT if launch.since(db) is not None else REPORTS_KEPT
         drafts.forget_test_emails(db, rt.clock.real_now() - kept)
         csv_imports.forget(db, rt.clock.real_now() - csv_import.KEPT)
         bulk_actions.forget(db, rt.clock.real_now() - remembered.KEPT)

@@ -158,12 +158,12 @@ def everything(db: Connection, subscriber_id: SubscriberId) -> Mapping[str, list
         .where(E.subscriber_id == subscriber_id)
         .order_by(E.started_at),
         "mails": select(
-            D.id, D.kind, D.step_key.label("letter"), D.state, D.planned_at, D.due_at, D.marked_at, D.accepted_at, D.reason,
-            D.edition_id.label("edition"), D.provider_message.label("provider_number"),
+            D.id, D.kind, D.step_key.label("letter"), D.state, D.planned_at, D.due_at, D.marked_at.label("sent_at"),
+            D.accepted_at, D.reason, D.edition_id.label("edition"), D.provider_message.label("provider_number"),
         )
         .where(D.subscriber_id == subscriber_id)
         .order_by(D.planned_at),
-        "mail_history": select(h.delivery_id.label("mail"), h.state, h.at, h.why)
+        "mail_history": select(h.delivery_id.label("mail"), h.state, h.at, h.reason)
         .where(h.delivery_id.in_(theirs))
         .order_by(h.at, h.id),
         "reports": select(V.delivery_id.label("mail"), V.kind, V.at, V.detail)

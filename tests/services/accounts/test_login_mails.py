@@ -14,8 +14,8 @@ from tests.desk import a_colleague
 from tests.people import rows, run_tick
 
 
-def notices(rt: Runtime) -> int:
-    return [row[0] for row in rows(rt)].count(DeliveryKind.NOTICE)
+def mailed(rt: Runtime) -> int:
+    return [row[0] for row in rows(rt)].count(DeliveryKind.LOGIN_LINK)
 
 
 def test_a_stranger_who_asks_all_day_brings_ten_mails_and_the_next_day_begins_anew(rt: Runtime, clock: ManualClock) -> None:
@@ -24,11 +24,11 @@ def test_a_stranger_who_asks_all_day_brings_ten_mails_and_the_next_day_begins_an
         login.ask_link(rt, parse_address(dana.email))
         run_tick(rt)
         clock.advance(minutes=5)
-    assert notices(rt) == 10
+    assert mailed(rt) == 10
     clock.advance(days=1)
     login.ask_link(rt, parse_address(dana.email))
     run_tick(rt)
-    assert notices(rt) == 11
+    assert mailed(rt) == 11
 
 
 def test_known_and_unknown_addresses_leave_the_same_row(rt: Runtime) -> None:
@@ -37,9 +37,9 @@ def test_known_and_unknown_addresses_leave_the_same_row(rt: Runtime) -> None:
         login.ask_link(rt, parse_address(email))
     with rt.database.read() as db:
         assert db.scalar(select(func.count()).select_from(link_requests)) == 2
-    assert notices(rt) == 0
+    assert mailed(rt) == 0
     login.mail_links(rt)
-    assert notices(rt) == 1
+    assert mailed(rt) == 1
     with rt.database.read() as db:
         assert db.scalar(select(func.count()).select_from(link_requests)) == 0
 
@@ -53,4 +53,4 @@ def test_one_network_cannot_ask_without_end_and_a_request_of_long_ago_brings_not
     login.ask_link(rt, parse_address(dana.email))
     clock.at += timedelta(minutes=11)
     run_tick(rt)
-    assert notices(rt) == 0
+    assert mailed(rt) == 0

@@ -145,7 +145,7 @@ def reads(rt: Runtime) -> Iterator[list[str]]:
     said: list[str] = []
 
     def note(_: object, __: object, statement: str, *___: object) -> None:
-        if "pictures.content" in statement:
+        if "images.content" in statement:
             said.append(statement)
 
     event.listen(rt.database.engine, "before_cursor_execute", note)

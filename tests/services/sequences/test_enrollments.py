@@ -52,7 +52,7 @@ def a_reader(rt: Runtime) -> tuple[Reader, EnrollmentId]:
 def state_of(rt: Runtime, enrollment: EnrollmentId) -> tuple[EnrollmentState, str | None]:
     e = schema.enrollments.c
     with rt.database.read() as db:
-        row = db.execute(select(e.state, e.why).where(e.id == enrollment)).one()
+        row = db.execute(select(e.state, e.reason).where(e.id == enrollment)).one()
     return row[0], row[1]
 
 

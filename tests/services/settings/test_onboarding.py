@@ -185,7 +185,7 @@ def test_links_to_the_desk_come_also_before(rt: Runtime, smtp: SmtpServer) -> No
     login.mail_link(rt, parse_address(me.email))
     run_tick(rt)
     assert [mail.rcpt_tos for mail in smtp.mails] == [("dana@example.org",)]
-    assert [row[0] for row in rows(rt)] == [DeliveryKind.NOTICE]
+    assert [row[0] for row in rows(rt)] == [DeliveryKind.LOGIN_LINK]
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,12 @@ from nurture.services.sequences import schedule
 from nurture.services.sequences.simulation import simulate_stored
 from nurture.services.subscribers import signup, unsubscribe
 from nurture.services.subscribers.unsubscribe import Exit
-from nurture.store.core.schema import app_state, deliveries, enrollments
+from nurture.store.core.schema import deliveries, enrollments
 from nurture.store.core.schema import sequences as table
 from nurture.store.deliveries import ledger
 from nurture.store.deliveries.ledger import NewDelivery
 from nurture.store.sequences import sequences
+from nurture.store.state import app_state
 from tests.clocks import ManualClock
 from tests.conftest import SECRET
 from tests.desk import enter, post
@@ -109,7 +110,7 @@ def test_an_upgraded_installation_goes_on_with_the_one_it_began_until_then(rt: R
         db.execute(insert(table).values(id="f" * 32, key=OTHER, title="Another series", rules="", version=0))
     rt.database.migrate("0012")
     with rt.database.read() as db:
-        assert db.scalars(select(app_state.c.value).where(app_state.c.key == "sign_up_sequence")).all() == []
+        assert app_state.get_in_any_schema(db, "sign_up_sequence") is None
     rt.database.migrate()
     with rt.database.read() as db:
         assert sequences.sign_up_key(db) == OTHER, "the first by the alphabet, as it was"

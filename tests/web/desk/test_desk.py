@@ -247,7 +247,7 @@ def test_home_counts_everybody_who_waits_and_says_of_which_sequence(rt: Runtime)
             sealed = rt.cipher.encrypt(f"a{number}@example.org", email_field(who))
             values = {s.id: who, s.email_index: rt.cipher.blind_index(who), s.email_encrypted: sealed, s.time_zone: "UTC"}
             db.execute(insert(subscribers).values({**values, s.state: SubscriberState.ACTIVE, s.created_at: now}))
-            paused = {e.state: EnrollmentState.PAUSED, e.why: "edit", e.paused_at: now, e.anchor_at: now, e.started_at: now}
+            paused = {e.state: EnrollmentState.PAUSED, e.reason: "edit", e.paused_at: now, e.anchor_at: now, e.started_at: now}
             place = {e.id: who, e.subscriber_id: who, e.sequence_id: sequence if number < 101 else "f" * 32}
             db.execute(insert(enrollments).values(paused | place))
     needs = dashboard.load(rt, 0, ZoneInfo("UTC")).needs
