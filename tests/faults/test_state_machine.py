@@ -420,6 +420,7 @@ def test_whatever_happens_under_resend_with_reports_in_time_the_same_holds(rt: R
 def test_the_machine_sees_a_letter_that_goes_out_twice(rt: Runtime, seed_of_histories: int) -> None:
     """The proof of the proof: under `resend` a lost report of a lost answer is a duplicate, and the machine says so."""
     history = over(rt, LossyService, InDoubt.RESEND, seed_of_histories)()
+    assert isinstance(history, LossyService)
     history.begins()
     history.a_process_ticks([Answer.AMBIGUOUS_BUT_ACCEPTED], None, 1)
     history.reports_are_lost(2)

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cache
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Executable,
     Integer,
@@ -31,7 +32,7 @@ L = limit_counters.c
 
 
 _COUNTERS = select(L.key, L.count, L.ends_at).where(L.key.in_(bindparam("keys", expanding=True, type_=LargeBinary)))
-_KEY = literal_column("limit_counters.key")
+_KEY: ColumnElement[bytes] = literal_column("limit_counters.key")
 """Of the row that is counted in, as a sub-query of ON CONFLICT names it."""
 
 

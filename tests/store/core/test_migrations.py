@@ -164,7 +164,7 @@ def test_everything_is_kept_by_names_of_before_and_by_new_ones(rt: Runtime, tmp_
         there = set(inspect(db).get_table_names())
         assert {"gates", "instance", "facts", "send_requests"} <= there
         assert not {"send_blocks", "app_state"} & there
-        kinds = dict(
+        kinds: dict[str, int] = dict(
             db.execute(text("SELECT about_kind, count(*) FROM deliveries WHERE about_id IS NOT NULL GROUP BY 1")).all()
         )
         assert kinds["login_link"] == kinds["consultation"] == 1
