@@ -52,7 +52,7 @@ JOBS: tuple[Job, ...] = (
     Job("reconcile", 30, lambda rt, _: reconcile(rt)),
     Job("call_requests", consultation_links.LOOK_UP_SECONDS, lambda rt, _: consultation_links.ask_readers(rt)),
     Job("plan", 600, lambda rt, _: plan_missing(rt)),
-    Job("sign_ups", 2, lambda rt, _: sign_up_queue.decide_on_sign_ups(rt)),
+    Job("sign_ups", 2, lambda rt, _: sign_up_queue.decide_on_sign_ups(rt, rest=4)),
     Job("log_in_mails", 2, lambda rt, _: mail_links(rt)),
     Job("tick", None, tick),
     Job("publish", 2, lambda rt, _: _publish(rt)),

@@ -3,6 +3,7 @@ confirmations are asked for than usual, or hardly anybody answers them, they wai
 """
 
 import json
+import time
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -60,15 +61,30 @@ class _Tripped(Exception):
         self.why = why
 
 
-def decide_on_sign_ups(rt: Runtime) -> int:
-    """Decide on the sign-ups that wait, oldest first; returns how many. In any number of processes, each is decided once."""
+@dataclass(frozen=True)
+class _Breaker:
+    """What the breaker goes by, as it is when a run begins: neither changes much within one."""
+
+    went_on: datetime | None
+    """When a person last let confirmations go on."""
+    too_few: Trip | None
+    """Whether too few confirm."""
+
+
+def decide_on_sign_ups(rt: Runtime, rest: float = 0.0) -> int:
+    """Decide on the sign-ups that wait, oldest first; returns how many. In any number of processes, each is decided once.
+
+    `rest`: how many times as long as a decision takes to rest after it, so that visitors wait for none of them.
+    """
     with rt.database.read() as db:
-        if not sign_ups.count_waiting(db) or app_state.get(db, _TRIPPED) is not None:
+        if not sign_ups.has_waiting(db) or app_state.get(db, _TRIPPED) is not None:
             return 0
+        breaker = _read_breaker(db, rt.clock.now())
     if not check(rt):  # a clock that jumped has ended every window
         return 0
     decided = 0
     while decided < MOST_AT_ONCE and not rt.stopping.is_set():
+        began = time.monotonic()
         try:
             with rt.database.begin() as db:
                 if app_state.get(db, _TRIPPED) is not None:
@@ -76,16 +92,23 @@ def decide_on_sign_ups(rt: Runtime) -> int:
                 waiting = sign_ups.take_waiting(db)
                 if waiting is None:
                     break
-                outcome = _decide(rt, db, waiting, rt.clock.now())
+                outcome = _decide(rt, db, waiting, breaker, rt.clock.now())
         except _Tripped as tripped:
             _trip(rt, tripped.why)
             break
         _log.info("sign_up", outcome=outcome)
         decided += 1
+        rt.stopping.wait(rest * (time.monotonic() - began))
     return decided
 
 
-def _decide(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) -> str:
+def _read_breaker(db: Connection, now: datetime) -> _Breaker:
+    went_on = _went_on(db)
+    since = now - LOOK_BACK if went_on is None else max(went_on, now - LOOK_BACK)
+    return _Breaker(went_on, check_share(*sign_ups.count_answers(db, since, now - SETTLED_AFTER)))
+
+
+def _decide(rt: Runtime, db: Connection, waiting: StoredSignUp, breaker: _Breaker, now: datetime) -> str:
     """Raises _Tripped."""
     try:
         address = parse_address(rt.cipher.decrypt(waiting.email, sign_ups.email_field(waiting.id)), test_names=True)
@@ -106,7 +129,7 @@ def _decide(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) -
     elif not limits.count_all(rt, db, [(CONFIRMATION, limits.mailbox(address))], now):
         outcome = "asked before"
     else:
-        _ask(rt, db, waiting, fresh, now)
+        _ask(rt, db, waiting, fresh, breaker, now)
         return "asked"
     sign_ups.remove(db, waiting.id)
     return outcome
@@ -131,7 +154,7 @@ def _pending(rt: Runtime, waiting: StoredSignUp, address: Address) -> Subscriber
     )
 
 
-def _ask(rt: Runtime, db: Connection, waiting: StoredSignUp, fresh: Subscriber, now: datetime) -> None:
+def _ask(rt: Runtime, db: Connection, waiting: StoredSignUp, fresh: Subscriber, breaker: _Breaker, now: datetime) -> None:
     """Plan a confirmation. Raises _Tripped."""
     person = fresh
     if not subscribers.add(db, fresh, now):
@@ -141,18 +164,15 @@ def _ask(rt: Runtime, db: Connection, waiting: StoredSignUp, fresh: Subscriber, 
     confirmation = NewDelivery(DeliveryKind.CONFIRMATION, now, person.id, person.email_index, id=DeliveryId(waiting.id))
     plan_requested(db, confirmation, waiting.at, now, rt.clock.real_now())
     sign_ups.note_asked(db, waiting.id, now)
-    _count(rt, db, waiting, now)  # last: every process comes to this counter, and keeps it until the transaction ends
+    _count(rt, db, waiting, breaker, now)  # last: every process comes to this counter, and keeps it until the transaction ends
 
 
-def _count(rt: Runtime, db: Connection, waiting: StoredSignUp, now: datetime) -> None:
+def _count(rt: Runtime, db: Connection, waiting: StoredSignUp, breaker: _Breaker, now: datetime) -> None:
     """Count a confirmation toward the breaker; what waited when a person let it go on is not counted. Raises _Tripped."""
-    went_on = _went_on(db)
-    if went_on is not None and waiting.at <= went_on:
+    if breaker.went_on is not None and waiting.at <= breaker.went_on:
         return
-    since = now - LOOK_BACK if went_on is None else max(went_on, now - LOOK_BACK)
-    too_few = check_share(*sign_ups.count_answers(db, since, now - SETTLED_AFTER))
-    if too_few is not None:
-        raise _Tripped(too_few)
+    if breaker.too_few is not None:
+        raise _Tripped(breaker.too_few)
     limit = confirmations_in_all(rt.settings.confirmations_per_hour)
     if not counters.count_all(db, [(limit, limits.key_of(rt, limit, limits.EVERYBODY))], now, waiting.suspicion.weight):
         raise _Tripped(Trip.RATE)

@@ -60,6 +60,14 @@ def add(db: Connection, new: StoredSignUp) -> None:
     db.execute(_ADD, values)
 
 
+_WAITS = select(U.id).where(U.asked_at.is_(None)).limit(1)
+
+
+def has_waiting(db: Connection) -> bool:
+    """Whether any is still to be decided on."""
+    return db.execute(_WAITS).first() is not None
+
+
 def count_waiting(db: Connection) -> int:
     """How many are still to be decided on."""
     return db.execute(select(func.count()).select_from(sign_ups).where(U.asked_at.is_(None))).scalar_one()

@@ -1,5 +1,6 @@
 """What becomes of sign-ups: bombing, other people's values, the breaker."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -230,6 +231,20 @@ def test_repeats_and_traps_do_not_count_toward_the_breaker(few: Runtime) -> None
         type_in(few, f"robot{number}@example.org", suspicion=Suspicion.HONEYPOT)
     run_tick(few)
     assert (asked(few), waiting(few)) == (1, None)
+
+
+def test_decisions_rest_between_and_end_at_once_when_the_process_stops(rt: Runtime) -> None:
+    for number in range(3):
+        type_in(rt, f"reader{number}@example.org")
+    with ThreadPoolExecutor(1) as threads:
+        deciding = threads.submit(sign_up_queue.decide_on_sign_ups, rt, rest=1_000_000)
+        until = time.monotonic() + 30
+        while not rows(rt) and time.monotonic() < until:
+            time.sleep(0.01)
+        rt.stopping.set()
+        assert deciding.result(30) == 1
+    rt.stopping.clear()
+    assert sign_up_queue.decide_on_sign_ups(rt) == 2
 
 
 def test_what_nobody_has_decided_on_is_sealed(rt: Runtime) -> None:
