@@ -99,7 +99,7 @@ def test_a_job_that_fails_keeps_no_other_from_running_and_cron_hears_of_it(tmp_p
     env = environment(tmp_path)
     assert nurture("init", env=env).returncode == 0
     with closing(sqlite3.connect(tmp_path / "nurture.db")) as db:
-        db.execute("DROP TABLE pictures")
+        db.execute("DROP TABLE images")
     ended = nurture("tick", "--json", env=env)
     found = json.loads(ended.stdout)
     assert ended.returncode == 1
