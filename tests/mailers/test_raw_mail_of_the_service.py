@@ -71,14 +71,16 @@ def test_every_kind_of_mail(carried, site: str, tmp_path: Path, sqlite_template:
         name = mail.values("Feedback-ID") or ["notice"]
         kinds.setdefault(name[0].partition(":")[0], []).append(mail)
     assert {kind: len(each) for kind, each in kinds.items()} == {
-        "letter": 3, "confirmation": 2, "already-subscribed": 2, "notice": 3 + len(AccountChange),
+        "letter": 3, "confirmation": 2, "already-subscribed": 1, "consultation-question": 1, "notice": 3 + len(AccountChange),
     }  # fmt: skip
     assert {mail.value("To") for mail in found} == {
         LONGEST, LONGEST[1:], "robin+tag@example.org", "robin@example.net", "plain@example.org", OURS["reply_to"],
         "owner@example.org",
     }  # fmt: skip
     assert sorted(len(mail.leaves()) for mail in kinds["letter"]) == [4, 4, 4], "text, HTML, a logo and a picture"
-    assert {len(mail.leaves()) for mail in kinds["confirmation"] + kinds["already-subscribed"]} == {2}
+    assert {
+        len(mail.leaves()) for mail in kinds["confirmation"] + kinds["already-subscribed"] + kinds["consultation-question"]
+    } == {2}
     names = {raw_reader.display_name(mail.value("From"))[0] for mail in kinds["letter"]}
     assert names == {OURS["from_name"], OURS["plain_from_name"]}
 
