@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import threading
+import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -45,6 +46,22 @@ class Life:
         return self.lease_seconds / 2
 
 
+def _built() -> Any:
+    """The runtime. A process that stands still within a transaction keeps SQLite from everybody else: then it is begun anew, as
+    whatever supervises the service would do.
+    """
+    from nurture import runtime, settings
+    from nurture.store.core.database import DatabaseRefused
+
+    until = time.monotonic() + 300
+    while True:
+        try:
+            return runtime.build(settings.load(_env_file=None))
+        except DatabaseRefused as refused:
+            if "database is locked" not in str(refused) or time.monotonic() > until:
+                raise
+
+
 def live(life: Life) -> None:
     """Run until SIGTERM, or until killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # nothing outlives the tests, not even when stopped
@@ -56,13 +73,13 @@ def live(life: Life) -> None:
     os.environ.update(life.environment)
     os.chdir(life.log.parent)
 
-    from nurture import runtime, settings, signals
+    from nurture import signals
     from nurture.delivery import sender
     from nurture.domain.delivery import FrequencyCaps
 
     sender.SEND_WITHIN_SECONDS = life.send_within_seconds
 
-    rt = runtime.build(settings.load(_env_file=None))
+    rt = _built()
     rt.timeouts = replace(
         rt.timeouts,
         lease=timedelta(seconds=life.lease_seconds),
